@@ -1,0 +1,3 @@
+//! The only program in a pod: capture, run, proxy, wait.
+
+fn main() {}

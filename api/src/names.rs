@@ -1,0 +1,70 @@
+//! Names of clusters and listeners, as people read them in stats and configuration dumps.
+
+use std::net::SocketAddr;
+
+/// Forwards to the original destination of a captured outbound connection.
+pub const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
+/// Forwards a captured inbound connection to the application at the address the peer used.
+pub const INBOUND_PASSTHROUGH_CLUSTER: &str = "InboundPassthroughCluster";
+/// Has no endpoints: what is sent here is refused.
+pub const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
+
+/// Listener on [`crate::ports::OUTBOUND`] that hands connections over by original destination.
+pub const VIRTUAL_OUTBOUND: &str = "virtualOutbound";
+/// Listener on [`crate::ports::INBOUND`].
+pub const VIRTUAL_INBOUND: &str = "virtualInbound";
+
+/// Prefix of the names of outbound listeners, which are subscribed to on demand.
+pub const OUTBOUND_LISTENER_PREFIX: &str = "outbound|";
+
+/// Name of the cluster of a service port: `outbound|8000||dest-app.ns.svc.cluster.local`.
+#[must_use]
+pub fn outbound_cluster(port: u16, host: &str) -> String {
+    format!("outbound|{port}||{host}")
+}
+
+/// Name of the cluster of an application port of this pod: `inbound|8080||`.
+#[must_use]
+pub fn inbound_cluster(port: u16) -> String {
+    format!("inbound|{port}||")
+}
+
+/// Name of the listener of an outbound destination: `outbound|10.4.0.3:8000`, or
+/// `outbound|[2001:db8::3]:8000`.
+#[must_use]
+pub fn outbound_listener(destination: SocketAddr) -> String {
+    format!("{OUTBOUND_LISTENER_PREFIX}{destination}")
+}
+
+/// The destination in the name of an outbound listener; `None` if the name is not one.
+#[must_use]
+pub fn outbound_listener_destination(name: &str) -> Option<SocketAddr> {
+    name.strip_prefix(OUTBOUND_LISTENER_PREFIX)?.parse().ok()
+}
+
+/// Fully qualified name of a Service: `dest-app.ns.svc.cluster.local`.
+#[must_use]
+pub fn service_host(name: &str, namespace: &str, cluster_domain: &str) -> String {
+    format!("{name}.{namespace}.svc.{cluster_domain}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outbound_listener_names_round_trip_in_both_families() {
+        for (text, name) in [
+            ("10.4.0.3:8000", "outbound|10.4.0.3:8000"),
+            ("[2001:db8::3]:8000", "outbound|[2001:db8::3]:8000"),
+        ] {
+            let address: SocketAddr = text.parse().expect("address");
+            assert_eq!(outbound_listener(address), name);
+            assert_eq!(outbound_listener_destination(name), Some(address));
+        }
+        assert_eq!(
+            outbound_listener_destination("outbound|8000||a.ns.svc.cluster.local"),
+            None
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! The contract between the injected pod spec and `weir-agent run`: container names, environment
+//! variables, mounted files. The injector writes them, the agent reads them, the playground
+//! plays the kubelet for them.
+
+use serde::{Deserialize, Serialize};
+
+/// Name of the init container that programs iptables.
+pub const INIT_CONTAINER: &str = "weir-init";
+/// Name of the sidecar container.
+pub const PROXY_CONTAINER: &str = "weir-proxy";
+/// Default image of both.
+pub const DEFAULT_IMAGE: &str = "ghcr.io/weir-mesh/weir:0.1.0";
+
+/// Environment of the sidecar. Each is also a flag of `weir-agent run`.
+pub mod env {
+    /// Name of the pod (downward API).
+    pub const POD_NAME: &str = "POD_NAME";
+    /// Namespace of the pod (downward API).
+    pub const POD_NAMESPACE: &str = "POD_NAMESPACE";
+    /// First address of the pod (downward API).
+    pub const POD_IP: &str = "POD_IP";
+    /// All addresses of the pod, comma-separated (downward API).
+    pub const POD_IPS: &str = "POD_IPS";
+    /// Service account of the pod (downward API).
+    pub const SERVICE_ACCOUNT: &str = "SERVICE_ACCOUNT";
+    /// Name of the node (downward API).
+    pub const NODE_NAME: &str = "NODE_NAME";
+    /// `host:port` of the control plane's xDS over TLS. Empty: run without a control plane.
+    pub const CONTROL_PLANE: &str = "WEIR_CONTROL_PLANE";
+    /// Ports of the application's containers: a JSON list of [`super::PodPort`].
+    pub const POD_PORTS: &str = "WEIR_POD_PORTS";
+    /// CPU request of the sidecar in millicores (downward API, `requests.cpu`, divisor `1m`).
+    pub const CPU_REQUEST: &str = "WEIR_CPU_REQUEST";
+    /// Worker threads, when the pod's annotation sets them.
+    pub const CONCURRENCY: &str = "WEIR_CONCURRENCY";
+    /// Name of the workload that owns the pod.
+    pub const WORKLOAD: &str = "WEIR_WORKLOAD";
+    /// Kind of the workload that owns the pod, such as `Deployment`.
+    pub const WORKLOAD_KIND: &str = "WEIR_WORKLOAD_KIND";
+    /// Domain of the cluster.
+    pub const CLUSTER_DOMAIN: &str = "WEIR_CLUSTER_DOMAIN";
+    /// A `tracing` filter.
+    pub const LOG: &str = "WEIR_LOG";
+}
+
+/// Where the ConfigMap with the control plane's root certificate is mounted.
+pub const CA_DIR: &str = "/var/run/secrets/weir.dev/ca";
+/// File in [`CA_DIR`]: PEM, one or more root certificates.
+pub const CA_FILE: &str = "root-cert.pem";
+/// Name of the ConfigMap, in every injected namespace, whose key is [`CA_FILE`].
+pub const CA_CONFIG_MAP: &str = "weir-ca-root-cert";
+/// Where the projected service account token is mounted.
+pub const TOKEN_DIR: &str = "/var/run/secrets/weir.dev/tokens";
+/// File in [`TOKEN_DIR`].
+pub const TOKEN_FILE: &str = "token";
+/// Audience of the token.
+pub const TOKEN_AUDIENCE: &str = "weir-ca";
+/// Default address of the control plane's xDS.
+pub const DEFAULT_CONTROL_PLANE: &str = "weir-control.weir-system.svc:15012";
+/// Path of the readiness probe on [`crate::ports::READINESS`].
+pub const READY_PATH: &str = "/healthz/ready";
+
+/// A port an application container declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodPort {
+    /// Name of the port; its prefix up to the first `-` may name a protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Number of the port.
+    pub container_port: u16,
+    /// `TCP`, `UDP` or `SCTP`; TCP where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+}

@@ -1,0 +1,20 @@
+//! xDS v3: generated messages and gRPC stubs under one roof, type URLs, and encoding.
+//!
+//! The messages are Envoy's (`envoy-types`); this crate is the only one that instantiates their
+//! generic `encode` and `decode`.
+
+pub use envoy_types::pb::{envoy, google};
+pub use tonic;
+
+pub mod on_demand;
+pub mod type_url;
+
+/// Bytes and a name of what is wrong with them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{type_url}: {reason}")]
+pub struct DecodeError {
+    /// The type that was expected.
+    pub type_url: &'static str,
+    /// What is wrong.
+    pub reason: String,
+}

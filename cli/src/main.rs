@@ -1,0 +1,3 @@
+//! The command people type: demo, echo, inject, stats.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The control plane: injector, discovery, certificates, debug endpoints.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Registries, the service model, and the xDS server that speaks of it.

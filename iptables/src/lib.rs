@@ -1,0 +1,1 @@
+//! Capture rules: from a CaptureSpec to one iptables transaction per family.

@@ -1,0 +1,1 @@
+//! The data plane: listeners, filters, clusters, stats, admin, xDS client.
