@@ -1,0 +1,23 @@
+//! Runtime configuration: what Envoy's v3 messages become, once, at the boundary.
+//!
+//! Everything here is immutable and shared by `Arc` between the workers; nothing on the data path
+//! sees protobuf. [`convert`] makes these types from messages and refuses, by name, every field
+//! that is set and not supported.
+
+pub mod access_log;
+pub mod bootstrap;
+pub mod cluster;
+pub mod endpoint;
+pub mod header;
+pub mod http;
+pub mod listener;
+pub mod matcher;
+pub mod route;
+
+pub use access_log::AccessLog;
+pub use bootstrap::Bootstrap;
+pub use cluster::Cluster;
+pub use endpoint::LoadAssignment;
+pub use http::HttpConnectionManager;
+pub use listener::Listener;
+pub use route::RouteConfiguration;

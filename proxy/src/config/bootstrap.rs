@@ -1,0 +1,46 @@
+//! What the process starts with.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use weir_api::xds::envoy::config::core::v3::Node;
+
+use super::{Cluster, Listener};
+
+/// `envoy.config.bootstrap.v3.Bootstrap`, as far as it is supported.
+#[derive(Debug)]
+pub struct Bootstrap {
+    /// Sent to the control plane on the first request of a stream.
+    pub node: Node,
+    /// Where the admin interface listens; none without it.
+    pub admin: Option<SocketAddr>,
+    /// Listeners that never change.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Clusters that never change, with the endpoints of the `STATIC` ones inside.
+    pub clusters: Vec<Arc<Cluster>>,
+    /// The aggregated discovery stream, if there is one.
+    pub ads: Option<Ads>,
+    /// Listeners come over ADS, all of them (wildcard subscription).
+    pub lds: bool,
+    /// Clusters come over ADS, all of them (wildcard subscription).
+    pub cds: bool,
+}
+
+/// `dynamic_resources.ads_config`: one gRPC stream for all types.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ads {
+    /// Cluster of the control plane (`grpc_services[0].envoy_grpc.cluster_name`).
+    pub cluster: String,
+    /// Variant of the protocol.
+    pub protocol: AdsProtocol,
+    /// Metadata of the stream (`initial_metadata`), such as a bearer token.
+    pub initial_metadata: Vec<(String, String)>,
+}
+
+/// Variant of the xDS transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdsProtocol {
+    /// `DELTA_GRPC`
+    Delta,
+    /// `GRPC`: state of the world.
+    StateOfTheWorld,
+}

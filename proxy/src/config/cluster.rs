@@ -1,0 +1,118 @@
+//! Clusters.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use super::{LoadAssignment, http::Http2Options};
+
+/// `envoy.config.cluster.v3.Cluster`
+#[derive(Debug)]
+pub struct Cluster {
+    /// Unique name.
+    pub name: String,
+    /// Part of stat names, `cluster.<stat_name>.`: `alt_stat_name`, else the name.
+    pub stat_name: String,
+    /// Where its endpoints come from.
+    pub discovery: ClusterDiscovery,
+    /// Bound of one dial. Envoy's default is 5 s.
+    pub connect_timeout: Duration,
+    /// How an endpoint is picked.
+    pub lb_policy: LbPolicy,
+    /// What is spoken with the endpoints.
+    pub protocol: UpstreamProtocol,
+    /// How bytes leave.
+    pub transport_socket: TransportSocket,
+    /// Bounds of what may be in flight.
+    pub circuit_breakers: CircuitBreakers,
+    /// Source addresses of connections, one a family (`upstream_bind_config`).
+    pub bind_source: Vec<IpAddr>,
+    /// Pooled connections are closed after this long without a request. Envoy's default is 1 h.
+    pub idle_timeout: Option<Duration>,
+    /// Requests a connection may carry; none: any number.
+    pub max_requests_per_connection: Option<u32>,
+    /// Kernel keepalive of upstream connections.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Soft limit of bytes buffered for one connection, each way.
+    pub per_connection_buffer_limit: u32,
+    /// HTTP/2 settings towards endpoints.
+    pub http2: Http2Options,
+}
+
+/// Where endpoints come from (`Cluster.type`).
+#[derive(Debug, Clone)]
+pub enum ClusterDiscovery {
+    /// `STATIC`: within the message.
+    Static(Arc<LoadAssignment>),
+    /// `EDS` over ADS: the name of the ClusterLoadAssignment.
+    Eds(String),
+    /// `ORIGINAL_DST`: the original destination of the connection.
+    OriginalDst,
+}
+
+/// `Cluster.lb_policy`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LbPolicy {
+    /// Each in turn, by weight.
+    RoundRobin,
+    /// The one of two picked at random with fewer requests in flight.
+    LeastRequest,
+    /// Any, by weight.
+    Random,
+    /// The cluster type decides (`ORIGINAL_DST`).
+    ClusterProvided,
+}
+
+/// What is spoken with endpoints (`HttpProtocolOptions`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// What the client spoke.
+    UseDownstream,
+}
+
+/// How bytes are carried (`transport_socket`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransportSocket {
+    /// `envoy.transport_sockets.raw_buffer`
+    RawBuffer,
+}
+
+/// `CircuitBreakers.Thresholds` of the default priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CircuitBreakers {
+    /// Connections.
+    pub max_connections: u32,
+    /// Requests waiting for a connection.
+    pub max_pending_requests: u32,
+    /// Requests in flight.
+    pub max_requests: u32,
+    /// Retries in flight.
+    pub max_retries: u32,
+}
+
+/// `envoy.config.core.v3.TcpKeepalive`; what is absent is the kernel's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpKeepalive {
+    /// Probes without an answer before the connection is dead.
+    pub probes: Option<u32>,
+    /// Idle time before the first probe.
+    pub time: Option<Duration>,
+    /// Between probes.
+    pub interval: Option<Duration>,
+}
+
+// === impl CircuitBreakers ===
+
+impl Default for CircuitBreakers {
+    /// Envoy's defaults.
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            max_pending_requests: 1024,
+            max_requests: 1024,
+            max_retries: 3,
+        }
+    }
+}

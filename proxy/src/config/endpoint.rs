@@ -1,0 +1,66 @@
+//! Endpoints of a cluster.
+
+use std::net::SocketAddr;
+
+/// `envoy.config.endpoint.v3.ClusterLoadAssignment`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadAssignment {
+    /// The cluster, or the cluster's `eds_cluster_config.service_name`.
+    pub cluster_name: String,
+    /// Groups of endpoints.
+    pub localities: Vec<LocalityEndpoints>,
+}
+
+/// `LocalityLbEndpoints`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalityEndpoints {
+    /// Region, as in topology.kubernetes.io/region.
+    pub region: String,
+    /// Zone.
+    pub zone: String,
+    /// Part of a zone.
+    pub sub_zone: String,
+    /// 0 is used first.
+    pub priority: u32,
+    /// Share of the locality; matters with locality-weighted load balancing only.
+    pub weight: u32,
+    /// The endpoints.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// `LbEndpoint`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Used for `auto_host_rewrite`; may be empty.
+    pub hostname: String,
+    /// What discovery says.
+    pub health: HealthStatus,
+    /// Share of traffic; 1 by default.
+    pub weight: u32,
+}
+
+/// `envoy.config.core.v3.HealthStatus`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthStatus {
+    /// Gets traffic (UNKNOWN and HEALTHY).
+    Healthy,
+    /// Gets traffic only when nothing else does.
+    Degraded,
+    /// Gets none (UNHEALTHY, TIMEOUT).
+    Unhealthy,
+    /// Gets no new connections.
+    Draining,
+}
+
+// === impl LoadAssignment ===
+
+impl LoadAssignment {
+    /// All endpoints, whatever their locality.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.localities
+            .iter()
+            .flat_map(|locality| &locality.endpoints)
+    }
+}

@@ -1,0 +1,3 @@
+//! HTTP: codecs, routes and the connection manager.
+
+pub mod route;
