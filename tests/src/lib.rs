@@ -1,1 +1,3 @@
 //! Tests that cross crates live in `tests/tests`; this library holds what they share.
+
+pub mod netns;
