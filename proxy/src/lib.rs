@@ -4,5 +4,11 @@
 //! forwards TCP and HTTP as Envoy would. It knows nothing of Kubernetes, injection or iptables.
 
 pub mod config;
+pub mod connection_log;
+pub mod demand;
 pub mod format;
 pub mod http;
+pub mod listener;
+pub mod snapshot;
+pub mod stats;
+pub mod worker;

@@ -1,0 +1,19 @@
+//! Listeners: sockets, listener filters, and the choice of a filter chain.
+
+mod socket;
+
+use std::{net::TcpListener, sync::Arc};
+
+use crate::config::Listener;
+
+pub use socket::{BindError, bind};
+
+/// A listener and its sockets, one a worker, all on one address by `SO_REUSEPORT`.
+#[derive(Debug)]
+pub struct BoundListener {
+    /// Its configuration.
+    pub listener: Arc<Listener>,
+    /// One a worker, in the order of the workers. Shared with the next version of the listener if
+    /// the address stays.
+    pub sockets: Arc<Vec<TcpListener>>,
+}

@@ -1,0 +1,95 @@
+//! Binding of listening sockets.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    sync::Arc,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::BoundListener;
+use crate::config::Listener;
+
+/// A listener whose address cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process (or listener) has it.
+    #[error("listener {listener:?}: {address} is in use; stop the process that listens there \
+             (`ss -ltnp 'sport = :{}'` names it) or change the address", address.port())]
+    InUse {
+        /// Name of the listener.
+        listener: String,
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("listener {listener:?}: cannot listen on {address}")]
+    Io {
+        /// Name of the listener.
+        listener: String,
+        /// Its address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Binds `listener` once for each of `workers` workers. Port 0 becomes one free port for all.
+///
+/// `SO_REUSEPORT` would silently share an address with another process of the same user, so the
+/// first socket is tried without it.
+pub fn bind(listener: &Arc<Listener>, workers: NonZeroUsize) -> Result<BoundListener, BindError> {
+    let mut sockets = Vec::with_capacity(workers.get());
+    let bind_all = |sockets: &mut Vec<TcpListener>| -> io::Result<()> {
+        let mut address = listener.address;
+        drop(open(address, Sharing::Exclusive)?);
+        for _ in 0..workers.get() {
+            let socket = open(address, Sharing::Workers)?;
+            socket.listen(i32::try_from(listener.backlog).unwrap_or(i32::MAX))?;
+            let socket = TcpListener::from(socket);
+            address = socket.local_addr()?;
+            sockets.push(socket);
+        }
+        Ok(())
+    };
+    bind_all(&mut sockets).map_err(|source| {
+        let (listener, address) = (listener.name.clone(), listener.address);
+        match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse { listener, address },
+            _ => BindError::Io {
+                listener,
+                address,
+                source,
+            },
+        }
+    })?;
+    Ok(BoundListener {
+        listener: Arc::clone(listener),
+        sockets: Arc::new(sockets),
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Exclusive,
+    Workers,
+}
+
+fn open(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(sharing == Sharing::Workers)?;
+    if address.is_ipv6() {
+        // As Envoy: `::` means IPv6 alone unless `ipv4_compat` is set.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}

@@ -1,0 +1,185 @@
+//! Statistics: plain integers in each worker's shard, summed when read.
+//!
+//! A *set* is a struct of counters, gauges and histograms, declared once with [`stat_set!`] beside
+//! the component it belongs to. Every worker makes its own set and registers it under a *scope*
+//! (`cluster.outbound|80||web`); [`Registry::read`] adds up the sets of a scope. Only the worker
+//! that made a set writes to it, so an increment is a load and a store, never a locked operation.
+
+mod histogram;
+mod registry;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use histogram::{BUCKETS_MS, Histogram, HistogramReading};
+pub use registry::{Reading, Registry, Scope, ScopeReading, Value};
+
+/// Only ever grows. Written by one thread.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+/// Goes up and down. Written by one thread.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+/// Responses by status code and class: `<name>_2xx` and `<name>_200`.
+#[derive(Debug, Default)]
+pub struct StatusCounters {
+    classes: [Counter; 5],
+    codes: std::sync::OnceLock<Box<[Counter]>>,
+}
+
+/// Something a stat set holds.
+pub trait Stat {
+    /// Calls `visit` with the name and value of each stat in it.
+    fn visit(&self, name: &'static str, help: &'static str, visit: &mut dyn FnMut(Value));
+}
+
+/// A struct of stats, made by [`stat_set!`].
+pub trait StatSet: Send + Sync {
+    /// Calls `visit` with every stat of the set.
+    fn visit(&self, visit: &mut dyn FnMut(Value));
+}
+
+/// Declares a struct of stats. The doc line of each field is its help text: what it counts, and
+/// where it is not plain, what a rise means.
+#[macro_export]
+macro_rules! stat_set {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident {
+            $(#[doc = $help:literal] $field:ident: $kind:ident,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Default)]
+        $vis struct $name {
+            $(#[doc = $help] pub $field: $crate::stats::$kind,)*
+        }
+
+        impl $crate::stats::StatSet for $name {
+            fn visit(&self, visit: &mut dyn FnMut($crate::stats::Value)) {
+                $($crate::stats::Stat::visit(&self.$field, stringify!($field), $help, visit);)*
+            }
+        }
+    };
+}
+
+// === impl Counter ===
+
+impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Stat for Counter {
+    fn visit(&self, name: &'static str, help: &'static str, visit: &mut dyn FnMut(Value)) {
+        visit(Value {
+            name: name.into(),
+            help,
+            label: None,
+            reading: Reading::Counter(self.get()),
+        });
+    }
+}
+
+// === impl Gauge ===
+
+impl Gauge {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Takes one away.
+    pub fn dec(&self) {
+        self.add(-1);
+    }
+
+    /// Adds `n`, which may be negative.
+    pub fn add(&self, n: i64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add_signed(n),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Sets the value.
+    pub fn set(&self, value: i64) {
+        self.0.store(value.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed).cast_signed()
+    }
+}
+
+impl Stat for Gauge {
+    fn visit(&self, name: &'static str, help: &'static str, visit: &mut dyn FnMut(Value)) {
+        visit(Value {
+            name: name.into(),
+            help,
+            label: None,
+            reading: Reading::Gauge(self.get()),
+        });
+    }
+}
+
+// === impl StatusCounters ===
+
+/// Status codes that are counted one by one.
+const CODES: std::ops::Range<u16> = 100..600;
+
+impl StatusCounters {
+    /// Counts one response.
+    pub fn inc(&self, status: u16) {
+        if !CODES.contains(&status) {
+            return;
+        }
+        self.classes[usize::from(status / 100 - 1)].inc();
+        let codes = self
+            .codes
+            .get_or_init(|| CODES.map(|_| Counter::default()).collect());
+        codes[usize::from(status - CODES.start)].inc();
+    }
+}
+
+impl Stat for StatusCounters {
+    fn visit(&self, name: &'static str, help: &'static str, visit: &mut dyn FnMut(Value)) {
+        for (class, counter) in (1_u16..).zip(&self.classes) {
+            visit(Value {
+                name: format!("{name}_{class}xx").into(),
+                help,
+                label: Some(("xx", "envoy_response_code_class", class)),
+                reading: Reading::Counter(counter.get()),
+            });
+        }
+        for (code, counter) in CODES.zip(self.codes.get().into_iter().flat_map(|codes| &**codes)) {
+            if counter.get() > 0 {
+                visit(Value {
+                    name: format!("{name}_{code}").into(),
+                    help,
+                    label: Some(("", "envoy_response_code", code)),
+                    reading: Reading::Counter(counter.get()),
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A worker: one thread with its own runtime, listening sockets, connection pools, timers and
+//! stats. Workers share nothing but the immutable snapshot.
+
+use std::{
+    io,
+    rc::Rc,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    connection_log::ConnectionLog, demand::DemandSender, snapshot::Snapshot, stats::Registry,
+};
+
+mod listeners;
+mod state;
+
+pub(crate) use state::Worker;
+
+/// What every worker is given.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The configuration in force.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// Whether to go on, drain or stop.
+    pub phase: watch::Receiver<Phase>,
+    /// Where unknown destinations are asked for.
+    pub demands: DemandSender,
+    /// Where stat sets are registered.
+    pub registry: Arc<Registry>,
+}
+
+/// How far along its life the process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// Serving.
+    #[default]
+    Active,
+    /// Still accepting, but telling clients to go elsewhere: HTTP/1 responses carry
+    /// `connection: close`, HTTP/2 connections get GOAWAY.
+    Draining {
+        /// Only inbound listeners: what the pod itself calls works until the end.
+        inbound_only: bool,
+    },
+    /// No more accepting; what is open is dropped.
+    Stopped,
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct WorkerHandle {
+    /// Its last connections.
+    pub connections: Arc<ConnectionLog>,
+    thread: JoinHandle<()>,
+}
+
+/// Starts worker number `index`. It runs until the phase is [`Phase::Stopped`].
+pub fn spawn(index: usize, shared: Shared) -> io::Result<WorkerHandle> {
+    let connections = Arc::new(ConnectionLog::default());
+    let log = Arc::clone(&connections);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            let local = tokio::task::LocalSet::new();
+            let worker = Rc::new(Worker::new(index, shared, log));
+            local.block_on(&runtime, worker.run());
+            // Connections that are still open go with their runtime.
+        })?;
+    Ok(WorkerHandle {
+        connections,
+        thread,
+    })
+}
+
+// === impl WorkerHandle ===
+
+impl WorkerHandle {
+    /// Waits for the thread to end. False if it panicked.
+    #[must_use]
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}
