@@ -6,6 +6,8 @@
 pub use envoy_types::pb::{envoy, google};
 pub use tonic;
 
+pub mod codec;
+pub mod json;
 pub mod on_demand;
 pub mod type_url;
 
