@@ -33,6 +33,12 @@ pub struct Snapshot {
     pub endpoints: HashMap<String, Arc<LoadAssignment>>,
     /// Route configurations from RDS, by name.
     pub routes: HashMap<String, Arc<RouteConfiguration>>,
+    /// Whether somebody may answer a demand: the stream to the control plane is up, or is being
+    /// set up for the first time. While it is false (no control plane configured, or known to be
+    /// out of reach) an unknown destination is passed through at once rather than after
+    /// [`crate::config::listener::OnDemand::timeout`]; the demand is still sent, so that the
+    /// destination is there once the control plane is.
+    pub discovery_available: bool,
 }
 
 /// What is known of an original destination.
