@@ -3,6 +3,7 @@
 //! It takes its configuration as Envoy v3 resources, from a bootstrap file and from ADS, and
 //! forwards TCP and HTTP as Envoy would. It knows nothing of Kubernetes, injection or iptables.
 
+mod buffer;
 pub mod config;
 pub mod connection_log;
 pub mod demand;
@@ -11,4 +12,5 @@ pub mod http;
 pub mod listener;
 pub mod snapshot;
 pub mod stats;
+mod transport_socket;
 pub mod worker;

@@ -1,5 +1,7 @@
 //! Listeners: sockets, listener filters, and the choice of a filter chain.
 
+pub mod filter_chain;
+pub mod inspector;
 mod socket;
 
 use std::{net::TcpListener, sync::Arc};

@@ -1,0 +1,121 @@
+//! Read buffers, and the worker's stock of them.
+
+use std::cell::RefCell;
+
+/// Size of a fresh buffer: what Envoy reads at a time, and enough for almost every request head.
+const SIZE: usize = 16 * 1024;
+/// Empty buffers a worker keeps, 1 MiB. Idle connections hold none.
+const KEPT: usize = 64;
+
+thread_local! {
+    static STOCK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes that were read and not yet used up. Holds memory only while there are such bytes or a
+/// read is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    data: Vec<u8>,
+    start: usize,
+}
+
+// === impl Buffer ===
+
+impl Buffer {
+    /// The bytes that are left.
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.data[self.start..]
+    }
+
+    /// Number of bytes that are left.
+    pub(crate) fn len(&self) -> usize {
+        self.data.len() - self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Uses up `n` bytes.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start = (self.start + n).min(self.data.len());
+        if self.is_empty() {
+            self.data.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Gives the memory back if nothing is left.
+    pub(crate) fn release(&mut self) {
+        if self.is_empty() && self.data.capacity() > 0 {
+            let mut data = std::mem::take(&mut self.data);
+            self.start = 0;
+            // One that grew for a large head is not worth keeping.
+            if data.capacity() <= 2 * SIZE {
+                data.clear();
+                STOCK.with_borrow_mut(|stock| {
+                    if stock.len() < KEPT {
+                        stock.push(data);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Makes room to read into, and returns what to append to. Grows beyond the usual size only
+    /// when it is full of bytes that are still needed.
+    pub(crate) fn room(&mut self) -> &mut Vec<u8> {
+        if self.data.capacity() == 0 {
+            let stocked = STOCK.with_borrow_mut(Vec::pop);
+            self.data = stocked.unwrap_or_else(|| Vec::with_capacity(SIZE));
+        }
+        if self.start > 0 && self.data.capacity() - self.data.len() < SIZE / 2 {
+            self.data.drain(..self.start);
+            self.start = 0;
+        }
+        if self.data.capacity() == self.data.len() {
+            self.data.reserve(SIZE);
+        }
+        &mut self.data
+    }
+}
+
+impl From<&[u8]> for Buffer {
+    fn from(bytes: &[u8]) -> Self {
+        let mut buffer = Self::default();
+        buffer.room().extend_from_slice(bytes);
+        buffer
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.consume(self.len());
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_buffer_holds_no_memory_once_released() {
+        let mut buffer = Buffer::from(&b"abc"[..]);
+        buffer.consume(1);
+        buffer.release();
+        assert_eq!(buffer.filled(), b"bc");
+        buffer.consume(9);
+        buffer.release();
+        assert_eq!((buffer.len(), buffer.data.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn making_room_keeps_what_is_left() {
+        let mut buffer = Buffer::default();
+        buffer.room().extend_from_slice(&[b'a'; SIZE]);
+        buffer.consume(SIZE - 3);
+        assert!(buffer.room().capacity() - buffer.data.len() >= SIZE / 2);
+        assert_eq!(buffer.filled(), b"aaa");
+    }
+}

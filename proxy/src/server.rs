@@ -1,0 +1,245 @@
+//! [`Server`]: the data plane as a whole. Binds, spawns the workers, and runs what belongs to the
+//! control thread: the admin interface, the read-only listeners and the ADS client.
+//!
+//! Signals are the caller's business: [`Server::run`] ends when the future it is given does, and
+//! a [`Handle`] moves the phase from another task.
+
+mod handle;
+mod options;
+mod stats;
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    admin::{Admin, Face},
+    config::Bootstrap,
+    connection_log::ConnectionLog,
+    demand::{self, DemandReceiver},
+    listener::{self, BindError, BoundListener},
+    snapshot::{Destination, DestinationListener, Publisher, Snapshot},
+    stats::Registry,
+    worker::{self, Phase, Shared, WorkerHandle},
+    xds,
+};
+
+pub use handle::Handle;
+pub use options::{LogFilter, Options, ReadOnlyListeners};
+pub(crate) use stats::ServerStats;
+
+/// How long workers may take to end once they are told to.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A data plane that is bound and serving.
+#[derive(Debug)]
+pub struct Server {
+    handle: Handle,
+    admin: Arc<Admin>,
+    faces: Vec<(Face, TcpListener)>,
+    workers: Vec<WorkerHandle>,
+    client: Option<xds::Client>,
+    demands: DemandReceiver,
+}
+
+/// Why the data plane cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's address cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// An address of the admin interface, or of a read-only listener, cannot be had.
+    #[error("{purpose}: cannot listen on {address}")]
+    BindAdmin {
+        /// Which one.
+        purpose: Face,
+        /// Its address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Two listeners share a name or an original destination.
+    #[error("listener {0:?}: its {1} is taken by another listener")]
+    Duplicate(String, &'static str),
+    /// A worker's thread or runtime cannot be made.
+    #[error("cannot start worker {0}")]
+    Worker(usize, #[source] io::Error),
+    /// The aggregated discovery stream cannot be set up from this bootstrap.
+    #[error(transparent)]
+    Ads(#[from] xds::SetUpError),
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Binds everything and starts the workers. Serving begins at once; the admin interface and
+    /// the ADS client begin with [`Server::run`].
+    pub fn start(bootstrap: &Bootstrap, options: Options) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let client = bootstrap
+            .ads
+            .as_ref()
+            .map(|ads| xds::Client::new(ads, bootstrap, &options))
+            .transpose()?;
+        let mut snapshot = static_snapshot(bootstrap, &options)?;
+        snapshot.discovery_available = client.is_some();
+        let faces = bind_faces(bootstrap, &options)?;
+
+        let publisher = Publisher::new(snapshot);
+        let registry = Arc::new(Registry::default());
+        let (phase, _) = watch::channel(Phase::Active);
+        let (sender, demands) = demand::channel();
+        let shared = Shared {
+            snapshot: publisher.subscribe(),
+            phase: phase.subscribe(),
+            demands: sender,
+            registry: Arc::clone(&registry),
+        };
+        let mut workers = Vec::with_capacity(options.concurrency.get());
+        for index in 0..options.concurrency.get() {
+            let worker = worker::spawn(index, shared.clone());
+            workers.push(worker.map_err(|source| StartError::Worker(index, source))?);
+        }
+        let logs: Vec<Arc<ConnectionLog>> = workers
+            .iter()
+            .map(|worker| Arc::clone(&worker.connections))
+            .collect();
+        let handle = Handle::new(publisher, phase, registry);
+        let admin_address = faces
+            .iter()
+            .find(|(face, _)| *face == Face::Admin)
+            .and_then(|(_, socket)| socket.local_addr().ok());
+        let admin = Admin::new(handle.clone(), bootstrap, options, logs, admin_address);
+        admin.stats().started(started.elapsed());
+        Ok(Self {
+            handle,
+            admin: Arc::new(admin),
+            faces,
+            workers,
+            client,
+            demands,
+        })
+    }
+
+    /// What moves the phase and reads the state while the server runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Where the admin interface listens; useful when it was given port 0.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.address()
+    }
+
+    /// Serves until `shutdown` is ready, then stops the workers. What is still open is dropped:
+    /// draining comes before, by [`Handle::drain`].
+    ///
+    /// Must be called within a tokio runtime; its thread is the control thread.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let mut tasks = JoinSet::new();
+        for (face, socket) in self.faces {
+            let socket = tokio::net::TcpListener::from_std(socket)?;
+            tasks.spawn(crate::admin::serve(Arc::clone(&self.admin), face, socket));
+        }
+        match self.client {
+            Some(client) => {
+                let context = xds::Context {
+                    publisher: self.handle.publisher().clone(),
+                    inventory: Arc::clone(self.admin.inventory()),
+                    stats: self.admin.discovery_stats(),
+                    workers: self.admin.concurrency(),
+                };
+                tasks.spawn(client.run(context, self.demands));
+            }
+            // Nobody answers; workers see their demands refused at once.
+            None => drop(self.demands),
+        }
+        shutdown.await;
+        self.handle.stop();
+        tasks.shutdown().await;
+        let workers = self.workers;
+        let join = tokio::task::spawn_blocking(move || {
+            workers.into_iter().enumerate().for_each(|(index, worker)| {
+                if !worker.join() {
+                    tracing::error!(index, "a worker panicked");
+                }
+            });
+        });
+        if tokio::time::timeout(JOIN_TIMEOUT, join).await.is_err() {
+            tracing::warn!("workers did not end in time");
+        }
+        Ok(())
+    }
+}
+
+/// The snapshot that the bootstrap alone makes, with its sockets bound.
+fn static_snapshot(bootstrap: &Bootstrap, options: &Options) -> Result<Snapshot, StartError> {
+    let mut snapshot = Snapshot::default();
+    for listener in &bootstrap.listeners {
+        let name = listener.name.clone();
+        if listener.bind_to_port {
+            let bound = listener::bind(listener, options.concurrency)?;
+            if snapshot
+                .listeners
+                .insert(name.clone(), Arc::new(bound))
+                .is_some()
+            {
+                return Err(StartError::Duplicate(name, "name"));
+            }
+        } else {
+            let present = DestinationListener::new(Arc::clone(listener));
+            let present = Destination::Present(Arc::new(present));
+            if snapshot
+                .destinations
+                .insert(listener.address, present)
+                .is_some()
+            {
+                return Err(StartError::Duplicate(name, "address"));
+            }
+        }
+    }
+    let cluster = |cluster: &Arc<crate::config::Cluster>| (cluster.name.clone(), Arc::clone(cluster));
+    snapshot.clusters = bootstrap.clusters.iter().map(cluster).collect::<HashMap<_, _>>();
+    Ok(snapshot)
+}
+
+fn bind_faces(
+    bootstrap: &Bootstrap,
+    options: &Options,
+) -> Result<Vec<(Face, TcpListener)>, StartError> {
+    let extra = &options.read_only;
+    let wanted = bootstrap
+        .admin
+        .iter()
+        .map(|address| (Face::Admin, *address))
+        .chain(extra.prometheus.iter().map(|a| (Face::Prometheus, *a)))
+        .chain(extra.readiness.iter().map(|a| (Face::Readiness, *a)))
+        .chain(extra.status.iter().map(|a| (Face::Status, *a)));
+    wanted
+        .map(|(face, address)| {
+            let bound = listener::listen(address).map_err(|source| StartError::BindAdmin {
+                purpose: face,
+                address,
+                source,
+            })?;
+            Ok((face, bound))
+        })
+        .collect()
+}
+
+/// Address a bound listener really has; differs from the configured one if that has port 0.
+pub(crate) fn local_address(bound: &BoundListener) -> SocketAddr {
+    let socket = bound.sockets.first();
+    socket
+        .and_then(|socket| socket.local_addr().ok())
+        .unwrap_or(bound.listener.address)
+}

@@ -1,0 +1,69 @@
+//! What the binary tells the data plane besides the bootstrap.
+
+use std::{fmt, net::SocketAddr, num::NonZeroUsize, sync::Arc};
+
+use tokio::sync::watch;
+use weir_api::xds::envoy::config::bootstrap::v3 as proto;
+
+use crate::xds::ControlPlane;
+
+/// What the binary tells the data plane besides the bootstrap.
+#[derive(Debug)]
+pub struct Options {
+    /// Worker threads.
+    pub concurrency: NonZeroUsize,
+    /// The message the bootstrap was made from, for `/config_dump` and `/server_info`.
+    pub source: proto::Bootstrap,
+    /// Name of the file it was read from; empty if it was generated.
+    pub config_path: String,
+    /// How the control plane is reached, beyond what the bootstrap says.
+    pub control_plane: ControlPlane,
+    /// Listeners that anybody may read.
+    pub read_only: ReadOnlyListeners,
+    /// Changes the log filter at run time, for `POST /logging`.
+    pub log_filter: Option<LogFilter>,
+    /// A condition of readiness that lies outside of the data plane, such as a proven redirect.
+    pub ready: Option<watch::Receiver<bool>>,
+}
+
+/// Addresses of the listeners that are safe to expose: they answer GET only, and nothing that
+/// shows configuration.
+#[derive(Debug, Clone, Default)]
+pub struct ReadOnlyListeners {
+    /// `GET /stats/prometheus`.
+    pub prometheus: Vec<SocketAddr>,
+    /// `GET /healthz/ready`.
+    pub readiness: Vec<SocketAddr>,
+    /// Both.
+    pub status: Vec<SocketAddr>,
+}
+
+/// Replaces the log filter by the one given as text, or says why it cannot.
+#[derive(Clone)]
+pub struct LogFilter(pub Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>);
+
+// === impl Options ===
+
+impl Options {
+    /// One worker, no read-only listeners.
+    #[must_use]
+    pub fn new(source: proto::Bootstrap) -> Self {
+        Self {
+            concurrency: NonZeroUsize::MIN,
+            source,
+            config_path: String::new(),
+            control_plane: ControlPlane::default(),
+            read_only: ReadOnlyListeners::default(),
+            log_filter: None,
+            ready: None,
+        }
+    }
+}
+
+// === impl LogFilter ===
+
+impl fmt::Debug for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogFilter")
+    }
+}
