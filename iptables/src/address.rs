@@ -1,0 +1,125 @@
+//! Addresses of this network namespace, and the one capture adds.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::{errno::Errno, ifaddrs::getifaddrs, net::if_::if_nametoindex};
+
+use crate::family::Family;
+
+/// What a namespace has of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Presence {
+    /// No address: the family does not exist here.
+    Absent,
+    /// Loopback or link-local addresses only: nobody else is reached.
+    Local,
+    /// An address others can reach.
+    Routable,
+}
+
+/// What this namespace has of `family`.
+pub fn presence(family: Family) -> io::Result<Presence> {
+    let addresses = interface_addresses()?;
+    let reach = addresses
+        .into_iter()
+        .filter(|(_, address)| Family::of(*address) == family)
+        .map(|(_, address)| {
+            let link_local = match address {
+                IpAddr::V4(address) => address.is_link_local(),
+                IpAddr::V6(address) => address.is_unicast_link_local(),
+            };
+            // ::6 on lo is our own doing.
+            let passthrough = address == family.inbound_passthrough();
+            match address.is_loopback() || link_local || passthrough {
+                true => Presence::Local,
+                false => Presence::Routable,
+            }
+        });
+    Ok(reach.max().unwrap_or(Presence::Absent))
+}
+
+/// Name of the interface that has `address`.
+pub(crate) fn interface_of(address: IpAddr) -> io::Result<Option<String>> {
+    let mut addresses = interface_addresses()?.into_iter();
+    Ok(addresses
+        .find(|(_, known)| *known == address)
+        .map(|(name, _)| name))
+}
+
+fn interface_addresses() -> io::Result<Vec<(String, IpAddr)>> {
+    let addresses = getifaddrs()?.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address
+            .as_sockaddr_in()
+            .map(|address| IpAddr::from(address.ip()));
+        let v6 = || {
+            address
+                .as_sockaddr_in6()
+                .map(|address| IpAddr::from(address.ip()))
+        };
+        Some((interface.interface_name, v4.or_else(v6)?))
+    });
+    Ok(addresses.collect())
+}
+
+/// Adds `address` to `lo`, unless it is there.
+pub(crate) fn add_to_lo(address: Ipv6Addr) -> io::Result<()> {
+    match request(
+        RouteNetlinkMessage::NewAddress(on_lo(address)?),
+        NLM_F_CREATE | NLM_F_EXCL,
+    ) {
+        Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => Ok(()),
+        other => other,
+    }
+}
+
+/// Takes `address` from `lo`, if it is there.
+pub(crate) fn remove_from_lo(address: Ipv6Addr) -> io::Result<()> {
+    match request(RouteNetlinkMessage::DelAddress(on_lo(address)?), 0) {
+        Err(error) if error.raw_os_error() == Some(Errno::EADDRNOTAVAIL as i32) => Ok(()),
+        other => other,
+    }
+}
+
+fn on_lo(address: Ipv6Addr) -> io::Result<AddressMessage> {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.header.prefix_len = 128;
+    message.header.index = if_nametoindex("lo")?;
+    message.attributes = vec![
+        AddressAttribute::Local(address.into()),
+        AddressAttribute::Address(address.into()),
+    ];
+    Ok(message)
+}
+
+/// rtnetlink(7): one request, one acknowledgement.
+fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    let mut message = NetlinkMessage::from(message);
+    message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(&bytes, 0)?;
+    let (answer, _) = socket.recv_from_full()?;
+    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer);
+    match answer.map_err(io::Error::other)?.payload {
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+        _ => Ok(()),
+    }
+}

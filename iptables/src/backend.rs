@@ -1,0 +1,111 @@
+//! The two sides of the kernel that iptables can speak to, and the commands for each.
+
+use std::{fmt, fs};
+
+use crate::{
+    command::{self, CommandError},
+    family::Family,
+    saved::Saved,
+};
+
+/// Which side of the kernel rules are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// `nf_tables`, what distributions use now.
+    NfTables,
+    /// `ip_tables`, what old kernels have.
+    Legacy,
+}
+
+/// The commands for one backend and one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tools {
+    backend: Backend,
+    family: Family,
+    /// Such as `ip6tables-nft`.
+    prefix: String,
+}
+
+// === impl Backend ===
+
+impl Backend {
+    /// Both, the one to be tried first at the front.
+    pub const ALL: [Self; 2] = [Self::NfTables, Self::Legacy];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::NfTables => "nft",
+            Self::Legacy => "legacy",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NfTables => "nf_tables",
+            Self::Legacy => "legacy",
+        })
+    }
+}
+
+// === impl Tools ===
+
+impl Tools {
+    /// Finds the commands: those named after the backend, else the plain ones if their version
+    /// says that they are of this backend.
+    pub fn find(backend: Backend, family: Family) -> Result<Self, CommandError> {
+        let tools = |prefix| Self {
+            backend,
+            family,
+            prefix,
+        };
+        let named = format!("{}-{}", family.command(), backend.suffix());
+        let Err(missing) = command::run(&format!("{named}-restore"), &["--version"], "") else {
+            return Ok(tools(named));
+        };
+        let plain = family.command().to_owned();
+        match command::run(&format!("{plain}-restore"), &["--version"], "") {
+            Ok(version) if version.contains("nf_tables") == (backend == Backend::NfTables) => {
+                Ok(tools(plain))
+            }
+            _ => Err(missing),
+        }
+    }
+
+    /// Which backend they are for.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// What the family and backend have in force.
+    pub fn save(&self) -> Result<Saved, CommandError> {
+        let text = command::run(&format!("{}-save", self.prefix), &[], "")?;
+        Ok(Saved::parse(&text))
+    }
+
+    /// Puts the text in force, all of a table or nothing.
+    pub fn restore(&self, text: &str) -> Result<(), CommandError> {
+        let arguments: &[&str] = match self.backend {
+            Backend::NfTables => &["--noflush"],
+            // Another iptables may hold the lock for a moment. nf_tables has none.
+            Backend::Legacy => &["--noflush", "--wait=30"],
+        };
+        command::run(&format!("{}-restore", self.prefix), arguments, text)?;
+        Ok(())
+    }
+
+    /// Whether asking can find anything. The legacy commands load the kernel's module when asked,
+    /// so they are not asked where this namespace has no table.
+    #[must_use]
+    pub fn may_have_rules(&self) -> bool {
+        let names = match (self.backend, self.family) {
+            (Backend::NfTables, _) => return true,
+            (Backend::Legacy, Family::V4) => "ip_tables_names",
+            (Backend::Legacy, Family::V6) => "ip6_tables_names",
+        };
+        let names = fs::read_to_string(format!("/proc/thread-self/net/{names}"));
+        names.is_ok_and(|names| !names.trim().is_empty())
+    }
+}
