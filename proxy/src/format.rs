@@ -3,6 +3,10 @@
 //!
 //! <https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage>
 
+mod parse;
+
+pub use parse::FormatError;
+
 /// A substitution format string, read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Format {
@@ -53,10 +57,6 @@ pub enum Command {
     UpstreamCluster,
     /// `UPSTREAM_LOCAL_ADDRESS`
     UpstreamLocalAddress,
-    /// `UPSTREAM_TRANSPORT_FAILURE_REASON`
-    UpstreamTransportFailureReason,
-    /// `CONNECTION_TERMINATION_DETAILS`
-    ConnectionTerminationDetails,
     /// `DOWNSTREAM_LOCAL_ADDRESS`
     DownstreamLocalAddress,
     /// `DOWNSTREAM_LOCAL_PORT`
@@ -73,6 +73,115 @@ pub enum Command {
     RouteName,
     /// `FILTER_CHAIN_NAME`
     FilterChainName,
-    /// `HOSTNAME`
-    Hostname,
+}
+
+/// Gives the values that a [`Format`] asks for. `None` prints as `-` in access logs.
+pub trait Values {
+    /// Appends the value of `command` to `out`; false if there is none.
+    fn append(&self, command: &Command, out: &mut String) -> bool;
+}
+
+// === impl Format ===
+
+impl Format {
+    /// A format without commands.
+    #[must_use]
+    pub fn literal(text: &str) -> Self {
+        match text {
+            "" => Self::default(),
+            text => Self {
+                parts: vec![Part::Literal(text.to_owned())],
+            },
+        }
+    }
+
+    /// Reads a format string. Commands that are not supported are an error that names them.
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        parse::parse(text)
+    }
+
+    /// The text, if there is no command in it.
+    #[must_use]
+    pub fn as_literal(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Appends the text with the values filled in; `missing` stands for one that is not there.
+    pub fn render(&self, values: &dyn Values, missing: &str, out: &mut String) {
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.push_str(text),
+                Part::Command {
+                    command,
+                    max_length,
+                } => {
+                    let start = out.len();
+                    if !values.append(command, out) {
+                        out.truncate(start);
+                        out.push_str(missing);
+                    }
+                    if let Some(length) = max_length {
+                        out.truncate(out.floor_char_boundary(start.saturating_add(*length)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Only(&'static str);
+
+    impl Values for Only {
+        fn append(&self, command: &Command, out: &mut String) -> bool {
+            if matches!(command, Command::Protocol) {
+                out.push_str(self.0);
+            }
+            matches!(command, Command::Protocol)
+        }
+    }
+
+    fn render(text: &str) -> String {
+        let mut out = String::new();
+        Format::parse(text)
+            .expect(text)
+            .render(&Only("HTTP/1.1"), "-", &mut out);
+        out
+    }
+
+    #[test]
+    fn commands_are_filled_in_and_cut() {
+        assert_eq!(render("a %PROTOCOL% %DURATION%\n"), "a HTTP/1.1 -\n");
+        assert_eq!(render("100%% %PROTOCOL:4%"), "100% HTTP");
+        assert_eq!(render("%REQ(X-A?:PATH):3%"), "-");
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        for (text, names) in [
+            ("%NO_SUCH%", "NO_SUCH"),
+            ("50% off", "50% off"),
+            ("%REQ()%", "REQ"),
+            ("%REQ(a", "%"),
+        ] {
+            let error = Format::parse(text).expect_err(text).to_string();
+            assert!(error.contains(names), "{error}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[%A-Z():?0-9a-z é]{0,40}") {
+            if let Ok(format) = Format::parse(&text) {
+                format.render(&Only("é"), "-", &mut String::new());
+            }
+        }
+    }
 }

@@ -1,0 +1,111 @@
+//! Reading of format strings.
+
+use super::{Command, Format, Part};
+
+/// A format string that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// A `%` without its partner; a lone `%` is written `%%`.
+    #[error("format {0:?} has a '%' that begins no command; write '%%' for a percent sign")]
+    LonePercent(String),
+    /// A command that does not exist or is not supported.
+    #[error("format command %{0}% is not supported")]
+    Unsupported(String),
+}
+
+pub(super) fn parse(text: &str) -> Result<Format, FormatError> {
+    let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
+    while let Some(percent) = rest.find('%') {
+        literal.push_str(&rest[..percent]);
+        rest = &rest[percent + 1..];
+        if let Some(after) = rest.strip_prefix('%') {
+            literal.push('%');
+            rest = after;
+            continue;
+        }
+        let lone = || FormatError::LonePercent(text.to_owned());
+        let end = rest.find('%').ok_or_else(lone)?;
+        let (command, max_length) = command(&rest[..end]).map_err(|error| match error {
+            Unreadable::Command => FormatError::Unsupported(rest[..end].to_owned()),
+            Unreadable::Syntax => lone(),
+        })?;
+        if !literal.is_empty() {
+            parts.push(Part::Literal(std::mem::take(&mut literal)));
+        }
+        parts.push(Part::Command {
+            command,
+            max_length,
+        });
+        rest = &rest[end + 1..];
+    }
+    literal.push_str(rest);
+    if !literal.is_empty() {
+        parts.push(Part::Literal(literal));
+    }
+    Ok(Format { parts })
+}
+
+enum Unreadable {
+    Syntax,
+    Command,
+}
+
+/// `NAME`, `NAME(argument)`, either with `:length`.
+fn command(text: &str) -> Result<(Command, Option<usize>), Unreadable> {
+    let name_end = text
+        .find(|c: char| !c.is_ascii_uppercase() && c != '_')
+        .unwrap_or(text.len());
+    let (name, rest) = text.split_at(name_end);
+    if name.is_empty() {
+        return Err(Unreadable::Syntax);
+    }
+    let (argument, rest) = match rest.strip_prefix('(') {
+        Some(inner) => inner.rsplit_once(')').ok_or(Unreadable::Syntax)?,
+        None => ("", rest),
+    };
+    let max_length = match rest.strip_prefix(':') {
+        Some(length) => Some(length.parse().map_err(|_| Unreadable::Syntax)?),
+        None if rest.is_empty() => None,
+        None => return Err(Unreadable::Syntax),
+    };
+    let command = match (name, argument) {
+        ("REQ", argument) if !argument.is_empty() => header(Command::RequestHeader, argument),
+        ("RESP", argument) if !argument.is_empty() => header(Command::ResponseHeader, argument),
+        (name, "") => plain(name).ok_or(Unreadable::Command)?,
+        _ => return Err(Unreadable::Command),
+    };
+    Ok((command, max_length))
+}
+
+fn header(make: fn(String, Option<String>) -> Command, argument: &str) -> Command {
+    let (first, second) = match argument.split_once('?') {
+        Some((first, second)) => (first, Some(second.to_ascii_lowercase())),
+        None => (argument, None),
+    };
+    make(first.to_ascii_lowercase(), second)
+}
+
+fn plain(name: &str) -> Option<Command> {
+    Some(match name {
+        "START_TIME" => Command::StartTime,
+        "PROTOCOL" => Command::Protocol,
+        "RESPONSE_CODE" => Command::ResponseCode,
+        "RESPONSE_CODE_DETAILS" => Command::ResponseCodeDetails,
+        "RESPONSE_FLAGS" => Command::ResponseFlags,
+        "BYTES_RECEIVED" => Command::BytesReceived,
+        "BYTES_SENT" => Command::BytesSent,
+        "DURATION" => Command::Duration,
+        "UPSTREAM_HOST" => Command::UpstreamHost,
+        "UPSTREAM_CLUSTER" => Command::UpstreamCluster,
+        "UPSTREAM_LOCAL_ADDRESS" => Command::UpstreamLocalAddress,
+        "DOWNSTREAM_LOCAL_ADDRESS" => Command::DownstreamLocalAddress,
+        "DOWNSTREAM_LOCAL_PORT" => Command::DownstreamLocalPort,
+        "DOWNSTREAM_REMOTE_ADDRESS" => Command::DownstreamRemoteAddress,
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Command::DownstreamRemoteAddressWithoutPort,
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Command::DownstreamDirectRemoteAddress,
+        "REQUESTED_SERVER_NAME" => Command::RequestedServerName,
+        "ROUTE_NAME" => Command::RouteName,
+        "FILTER_CHAIN_NAME" => Command::FilterChainName,
+        _ => return None,
+    })
+}
