@@ -1,1 +1,30 @@
-//! Admission webhooks: decide, inject, validate.
+//! Admission of pods: decides whether a pod gets a sidecar, and says as a JSON Patch how the pod
+//! looks with one.
+//!
+//! [`decide`] and [`inject`] are plain functions over raw JSON: no clock, socket or environment,
+//! and no typed pod that would drop fields this crate does not know. [`review`] wraps them in an
+//! AdmissionReview and [`webhook`] serves that over HTTP; TLS and certificates are the control
+//! plane's. Nothing in here remembers a pod, so memory does not grow with the cluster.
+
+mod editor;
+mod inject;
+mod merge;
+mod pod;
+mod quantity;
+mod selector;
+mod settings;
+mod template;
+
+pub mod config;
+pub mod decision;
+pub mod document;
+pub mod metrics;
+pub mod review;
+pub mod webhook;
+
+pub use config::Config;
+pub use decision::{Decision, decide};
+pub use inject::{InjectError, Injection, inject};
+pub use pod::WrongType;
+pub use review::{ReviewError, review};
+pub use settings::BadAnnotation;

@@ -1,0 +1,179 @@
+//! [`Config`]: what an administrator sets for all pods.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_api::sidecar;
+
+use crate::{
+    selector::LabelSelector,
+    settings::{self, BadAnnotation},
+};
+
+/// Namespaces whose pods are never injected: the cluster's own, and Weir's.
+pub const SYSTEM_NAMESPACES: [&str; 5] = [
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+    "local-path-storage",
+    "weir-system",
+];
+
+/// Configuration of the injector, the same for all pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// What happens to a pod that nothing else decides about.
+    pub policy: Policy,
+    /// Namespaces whose pods are never injected, whatever they say.
+    pub system_namespaces: Vec<String>,
+    /// Pods that match one of these are not injected, unless their own label or annotation says so.
+    pub never_inject: Vec<LabelSelector>,
+    /// Pods that match one of these are injected, unless `never_inject` matches as well.
+    pub always_inject: Vec<LabelSelector>,
+    /// Image of the sidecar and of its init container.
+    pub image: String,
+    /// When the kubelet pulls the image; the kubelet's own default if absent.
+    pub image_pull_policy: Option<PullPolicy>,
+    /// How the sidecar is placed in a pod that does not say so itself.
+    pub sidecar: SidecarKind,
+    /// `host:port` of the control plane's xDS over TLS.
+    pub control_plane: String,
+    /// Domain of the cluster.
+    pub cluster_domain: String,
+    /// Annotations a pod is taken to carry unless it carries them itself, such as
+    /// `weir.dev/exclude-outbound-ports: "3306"`.
+    pub default_annotations: BTreeMap<String, String>,
+}
+
+/// What happens to a pod that neither its label, its annotation nor a selector decides about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// It is injected.
+    Enabled,
+    /// It is left alone.
+    Disabled,
+}
+
+/// How a sidecar is placed in a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SidecarKind {
+    /// An init container with `restartPolicy: Always`: starts before the application's init
+    /// containers, ends after its containers. Kubelets from 1.29 know it (1.33 made it stable).
+    Native,
+    /// The first of the containers, for kubelets older than that.
+    Classic,
+}
+
+/// `imagePullPolicy` of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PullPolicy {
+    /// At every start of a container.
+    Always,
+    /// Where the node does not have it.
+    IfNotPresent,
+    /// Never.
+    Never,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It does not parse; the message names the field.
+    #[error("injector configuration: {path}: {reason}")]
+    Syntax {
+        /// Where in the configuration.
+        path: String,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A default annotation would be refused on a pod.
+    #[error("injector configuration: defaultAnnotations: {}", settings::join(.0))]
+    DefaultAnnotations(Vec<BadAnnotation>),
+}
+
+// === impl Config ===
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            policy: Policy::Enabled,
+            system_namespaces: SYSTEM_NAMESPACES.map(str::to_owned).to_vec(),
+            never_inject: Vec::new(),
+            always_inject: Vec::new(),
+            image: sidecar::DEFAULT_IMAGE.to_owned(),
+            image_pull_policy: None,
+            sidecar: SidecarKind::Native,
+            control_plane: sidecar::DEFAULT_CONTROL_PLANE.to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+            default_annotations: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration from a deserializer such as `serde_json`'s or `yaml_serde`'s. Unknown
+    /// fields and default annotations that would be refused on a pod are errors.
+    pub fn read<'de, D>(deserializer: D) -> Result<Self, ConfigError>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        let config: Self = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            ConfigError::Syntax {
+                path: error.path().to_string(),
+                reason: error.inner().to_string(),
+            }
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether the default annotations are ones a pod may carry.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let bad = settings::check_defaults(&self.default_annotations);
+        if bad.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::DefaultAnnotations(bad))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        Config::read(&mut serde_json::Deserializer::from_str(text))
+    }
+
+    #[test]
+    fn an_empty_configuration_is_the_default() {
+        assert_eq!(read("{}").expect("config"), Config::default());
+    }
+
+    #[test]
+    fn a_misspelt_field_is_refused_by_name() {
+        let error = read(r#"{"polciy":"enabled"}"#).expect_err("refused");
+        assert!(error.to_string().contains("polciy"), "{error}");
+        let error = read(r#"{"neverInject":[{"matchLabel":{}}]}"#).expect_err("refused");
+        assert!(error.to_string().contains("neverInject[0]"), "{error}");
+    }
+
+    #[test]
+    fn a_default_annotation_that_no_pod_may_carry_is_refused() {
+        for (annotation, value) in [
+            ("weir.dev/exclude-outbound-ports", "web"),
+            ("weir.dev/capture-mode", "tproxy"),
+            ("weir.dev/concurrency", "0"),
+            ("weir.dev/exclude-outbound-port", "80"),
+            ("weir.dev/inject", "true"),
+        ] {
+            let text = serde_json::json!({ "defaultAnnotations": { annotation: value } });
+            let error = read(&text.to_string()).expect_err(annotation).to_string();
+            assert!(error.contains(annotation), "{error}");
+        }
+    }
+}

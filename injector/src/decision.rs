@@ -1,0 +1,199 @@
+//! Whether a pod gets a sidecar, and why.
+
+use std::{borrow::Cow, fmt};
+
+use serde_json::Value;
+use weir_api::{annotations, sidecar};
+
+use crate::{
+    Config, WrongType,
+    config::{Policy, SidecarKind},
+    pod::Pod,
+    settings,
+};
+
+/// What is decided about a pod, and why. The order of the variants is the order in which they are
+/// asked; the first that applies decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// No: the pod uses the node's network, and capturing that would capture the node's traffic.
+    HostNetwork,
+    /// No: the pod runs Windows, which has no iptables.
+    Windows,
+    /// No: the pod mirrors a static pod of a kubelet, which would see a change and remake it.
+    MirrorPod,
+    /// No: the namespace is the cluster's own, or Weir's.
+    SystemNamespace,
+    /// Yes: the pod's label says `"true"`.
+    LabelTrue,
+    /// No: the pod's label says `"false"`.
+    LabelFalse,
+    /// Yes: the pod's annotation says `"true"`.
+    AnnotationTrue,
+    /// No: the pod's annotation says `"false"`.
+    AnnotationFalse,
+    /// No: a selector of `neverInject` matches.
+    NeverSelector,
+    /// No: a Job's pod would never end beside a classic sidecar.
+    JobWithClassicSidecar,
+    /// Yes: a selector of `alwaysInject` matches.
+    AlwaysSelector,
+    /// Yes: the policy is `enabled`.
+    PolicyEnabled,
+    /// No: the policy is `disabled`.
+    PolicyDisabled,
+}
+
+/// Decides about a pod. `namespace` is the one of the request: a pod made by a controller often
+/// does not name its own.
+pub fn decide(pod: &Value, namespace: &str, config: &Config) -> Result<Decision, WrongType> {
+    Ok(decide_pod(&Pod::read(pod)?, namespace, config))
+}
+
+/// [`decide`], for a pod that was read already.
+pub(crate) fn decide_pod(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
+    if pod.host_network {
+        return Decision::HostNetwork;
+    }
+    if pod.os == Some("windows") {
+        return Decision::Windows;
+    }
+    if pod.annotations.contains_key("kubernetes.io/config.mirror") {
+        return Decision::MirrorPod;
+    }
+    if config
+        .system_namespaces
+        .iter()
+        .any(|system| system == namespace)
+    {
+        return Decision::SystemNamespace;
+    }
+    asked(pod).unwrap_or_else(|| configured(pod, config))
+}
+
+/// What the pod says itself. A label replaces the annotation of the same name; a value that is
+/// neither `true` nor `false` counts as absent.
+fn asked(pod: &Pod<'_>) -> Option<Decision> {
+    if let Some(label) = pod.labels.get(annotations::INJECT) {
+        return match *label {
+            "true" => Some(Decision::LabelTrue),
+            "false" => Some(Decision::LabelFalse),
+            _ => None,
+        };
+    }
+    match *pod.annotations.get(annotations::INJECT)? {
+        "true" => Some(Decision::AnnotationTrue),
+        "false" => Some(Decision::AnnotationFalse),
+        _ => None,
+    }
+}
+
+/// What the administrator says of pods that do not say it themselves.
+fn configured(pod: &Pod<'_>, config: &Config) -> Decision {
+    if config
+        .never_inject
+        .iter()
+        .any(|selector| selector.matches(&pod.labels))
+    {
+        return Decision::NeverSelector;
+    }
+    let is_job = pod
+        .owner
+        .as_ref()
+        .is_some_and(|owner| ["Job", "CronJob"].contains(&owner.kind));
+    if is_job && settings::sidecar_kind(&pod.annotations, config) == SidecarKind::Classic {
+        return Decision::JobWithClassicSidecar;
+    }
+    if config
+        .always_inject
+        .iter()
+        .any(|selector| selector.matches(&pod.labels))
+    {
+        return Decision::AlwaysSelector;
+    }
+    match config.policy {
+        Policy::Enabled => Decision::PolicyEnabled,
+        Policy::Disabled => Decision::PolicyDisabled,
+    }
+}
+
+// === impl Decision ===
+
+impl Decision {
+    /// Every decision there is, in the order in which they are asked.
+    pub const ALL: [Self; 13] = [
+        Self::HostNetwork,
+        Self::Windows,
+        Self::MirrorPod,
+        Self::SystemNamespace,
+        Self::LabelTrue,
+        Self::LabelFalse,
+        Self::AnnotationTrue,
+        Self::AnnotationFalse,
+        Self::NeverSelector,
+        Self::JobWithClassicSidecar,
+        Self::AlwaysSelector,
+        Self::PolicyEnabled,
+        Self::PolicyDisabled,
+    ];
+
+    /// Whether the pod gets a sidecar.
+    #[must_use]
+    pub fn injects(self) -> bool {
+        matches!(
+            self,
+            Self::LabelTrue | Self::AnnotationTrue | Self::AlwaysSelector | Self::PolicyEnabled
+        )
+    }
+
+    /// One word for metric labels and events.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::HostNetwork => "host_network",
+            Self::Windows => "windows",
+            Self::MirrorPod => "mirror_pod",
+            Self::SystemNamespace => "system_namespace",
+            Self::LabelTrue => "label_true",
+            Self::LabelFalse => "label_false",
+            Self::AnnotationTrue => "annotation_true",
+            Self::AnnotationFalse => "annotation_false",
+            Self::NeverSelector => "never_selector",
+            Self::JobWithClassicSidecar => "job_with_classic_sidecar",
+            Self::AlwaysSelector => "always_selector",
+            Self::PolicyEnabled => "policy_enabled",
+            Self::PolicyDisabled => "policy_disabled",
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    /// The reason, to be read after "injected: " or "not injected: ".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inject = annotations::INJECT;
+        let reason: Cow<'_, str> = match self {
+            Self::HostNetwork => "the pod uses the node's network (hostNetwork: true)".into(),
+            Self::Windows => "the pod runs Windows (spec.os.name)".into(),
+            Self::MirrorPod => "the pod mirrors a static pod of a kubelet".into(),
+            Self::SystemNamespace => "pods of this system namespace never are".into(),
+            Self::LabelTrue => format!("its label {inject} is \"true\"").into(),
+            Self::LabelFalse => format!("its label {inject} is \"false\"").into(),
+            Self::AnnotationTrue => format!("its annotation {inject} is \"true\"").into(),
+            Self::AnnotationFalse => format!("its annotation {inject} is \"false\"").into(),
+            Self::NeverSelector => "a neverInject selector matches its labels".into(),
+            Self::JobWithClassicSidecar => format!(
+                "the pod of a Job would never end beside a classic {}; label it {inject}: \
+                 \"true\" to have it all the same",
+                sidecar::PROXY_CONTAINER
+            )
+            .into(),
+            Self::AlwaysSelector => "an alwaysInject selector matches its labels".into(),
+            Self::PolicyEnabled => "the policy is enabled".into(),
+            Self::PolicyDisabled => "the policy is disabled".into(),
+        };
+        f.write_str(&reason)
+    }
+}
+
+#[cfg(test)]
+mod tests;

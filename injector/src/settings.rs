@@ -1,0 +1,302 @@
+//! What a pod's annotations ask for, read over the administrator's defaults.
+//!
+//! A bad value of an annotation that says what is captured, or what the sidecar may use, is
+//! refused: the pod would run, but not as asked. A bad value of any other is a warning and counts
+//! as absent.
+
+use std::{collections::BTreeMap, fmt};
+
+use weir_api::{
+    CaptureSpec,
+    annotations::{self as names, KNOWN},
+    capture::{self, CaptureMode},
+};
+
+use crate::{
+    Config,
+    config::SidecarKind,
+    pod::{Pod, Quantities},
+};
+
+mod resources;
+mod unknown;
+
+pub(crate) use unknown::unknown;
+
+/// An annotation whose value cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadAnnotation {
+    /// Name of the annotation.
+    pub annotation: String,
+    /// What is wrong with its value.
+    pub reason: String,
+}
+
+/// What one pod's sidecar is like.
+pub(crate) struct Settings {
+    pub(crate) capture: CaptureSpec,
+    pub(crate) image: String,
+    pub(crate) sidecar: SidecarKind,
+    pub(crate) requests: Quantities,
+    pub(crate) limits: Quantities,
+    pub(crate) log_level: Option<String>,
+    pub(crate) concurrency: Option<u32>,
+}
+
+/// Most worker threads a pod may ask for; more than any node has cores is a slip of the finger.
+const MAX_CONCURRENCY: u32 = 1024;
+
+/// Annotations and the configured defaults behind them, and what was found wrong so far.
+struct Reader<'a> {
+    annotations: &'a BTreeMap<&'a str, &'a str>,
+    defaults: &'a BTreeMap<String, String>,
+    /// The pod must not run with these.
+    refused: Vec<BadAnnotation>,
+    /// The pod runs, and these count as absent.
+    ignored: Vec<BadAnnotation>,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Reads what `pod` asks for. Warnings go to `warnings`; everything that is refused is in the
+    /// error, not just the first of it.
+    pub(crate) fn read(
+        pod: &Pod<'_>,
+        config: &Config,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, Vec<BadAnnotation>> {
+        let mut reader = Reader::new(&pod.annotations, &config.default_annotations);
+        let settings = reader.settings(Some(pod), config);
+        let ignored = reader
+            .ignored
+            .iter()
+            .map(|bad| format!("{bad}; it is ignored"));
+        warnings.extend(ignored);
+        if reader.refused.is_empty() {
+            Ok(settings)
+        } else {
+            Err(reader.refused)
+        }
+    }
+}
+
+/// Whether a pod with these annotations gets a native or a classic sidecar.
+pub(crate) fn sidecar_kind(annotations: &BTreeMap<&str, &str>, config: &Config) -> SidecarKind {
+    Reader::new(annotations, &config.default_annotations).sidecar(config)
+}
+
+/// What is wrong with annotations that an administrator sets as defaults.
+pub(crate) fn check_defaults(defaults: &BTreeMap<String, String>) -> Vec<BadAnnotation> {
+    let annotations = defaults
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    let none = BTreeMap::new();
+    let mut reader = Reader::new(&annotations, &none);
+    reader.settings(None, &Config::default());
+    let Reader {
+        refused, ignored, ..
+    } = reader;
+    let per_pod = |key: &&str| [names::INJECT, names::STATUS].contains(key);
+    let misplaced = annotations
+        .keys()
+        .copied()
+        .filter(|key| !KNOWN.contains(key) || per_pod(key));
+    let misplaced = misplaced.map(|key| BadAnnotation {
+        annotation: key.to_owned(),
+        reason: "not an annotation that can have a default".to_owned(),
+    });
+    refused
+        .into_iter()
+        .chain(ignored)
+        .chain(misplaced)
+        .collect()
+}
+
+/// All of them in one line.
+pub(crate) fn join(bad: &[BadAnnotation]) -> String {
+    bad.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+// === impl Reader ===
+
+impl<'a> Reader<'a> {
+    fn new(
+        annotations: &'a BTreeMap<&'a str, &'a str>,
+        defaults: &'a BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            annotations,
+            defaults,
+            refused: Vec::new(),
+            ignored: Vec::new(),
+        }
+    }
+
+    fn settings(&mut self, pod: Option<&Pod<'_>>, config: &Config) -> Settings {
+        let (requests, limits) = self.resources(pod);
+        Settings {
+            capture: self.capture(),
+            image: self
+                .tolerate(names::PROXY_IMAGE, image)
+                .unwrap_or_else(|| config.image.clone()),
+            sidecar: self.sidecar(config),
+            requests,
+            limits,
+            log_level: self.tolerate(names::LOG_LEVEL, log_level),
+            concurrency: self.tolerate(names::CONCURRENCY, concurrency),
+        }
+    }
+
+    fn value(&self, annotation: &str) -> Option<&'a str> {
+        let default = || self.defaults.get(annotation).map(String::as_str);
+        self.annotations.get(annotation).copied().or_else(default)
+    }
+
+    fn parse<T, E: fmt::Display>(
+        &self,
+        annotation: &str,
+        parse: impl FnOnce(&'a str) -> Result<T, E>,
+    ) -> Result<Option<T>, BadAnnotation> {
+        let parsed = self.value(annotation).map(parse).transpose();
+        parsed.map_err(|reason| BadAnnotation {
+            annotation: annotation.to_owned(),
+            reason: reason.to_string(),
+        })
+    }
+
+    /// Reads an annotation the pod must not run without, if it is there.
+    fn insist<T, E: fmt::Display>(
+        &mut self,
+        annotation: &str,
+        parse: impl FnOnce(&'a str) -> Result<T, E>,
+    ) -> Option<T> {
+        let parsed = self.parse(annotation, parse);
+        parsed.unwrap_or_else(|bad| {
+            self.refused.push(bad);
+            None
+        })
+    }
+
+    /// Reads an annotation the pod can run without.
+    fn tolerate<T, E: fmt::Display>(
+        &mut self,
+        annotation: &str,
+        parse: impl FnOnce(&'a str) -> Result<T, E>,
+    ) -> Option<T> {
+        let parsed = self.parse(annotation, parse);
+        parsed.unwrap_or_else(|bad| {
+            self.ignored.push(bad);
+            None
+        })
+    }
+
+    fn sidecar(&mut self, config: &Config) -> SidecarKind {
+        self.tolerate(names::NATIVE_SIDECAR, boolean).map_or(
+            config.sidecar,
+            |native| match native {
+                true => SidecarKind::Native,
+                false => SidecarKind::Classic,
+            },
+        )
+    }
+
+    fn capture(&mut self) -> CaptureSpec {
+        let mut spec = CaptureSpec::default();
+        if let Some(mode) = self.insist(names::CAPTURE_MODE, mode) {
+            spec.mode = mode;
+        }
+        if let Some(cidrs) = self.insist(names::INCLUDE_OUTBOUND_CIDRS, |text| {
+            capture::parse_selection(text, capture::parse_cidrs)
+        }) {
+            spec.include_outbound_cidrs = cidrs;
+        }
+        if let Some(ports) = self.insist(names::INCLUDE_INBOUND_PORTS, |text| {
+            capture::parse_selection(text, capture::parse_ports)
+        }) {
+            spec.include_inbound_ports = ports;
+        }
+        let mut ports = |name| self.insist(name, capture::parse_ports).unwrap_or_default();
+        spec.include_outbound_ports = ports(names::INCLUDE_OUTBOUND_PORTS);
+        spec.exclude_outbound_ports = ports(names::EXCLUDE_OUTBOUND_PORTS);
+        for port in ports(names::EXCLUDE_INBOUND_PORTS) {
+            if !spec.exclude_inbound_ports.contains(&port) {
+                spec.exclude_inbound_ports.push(port);
+            }
+        }
+        spec.exclude_outbound_cidrs = self
+            .insist(names::EXCLUDE_OUTBOUND_CIDRS, capture::parse_cidrs)
+            .unwrap_or_default();
+        spec.exclude_interfaces = self
+            .insist(names::EXCLUDE_INTERFACES, capture::parse_interfaces)
+            .unwrap_or_default();
+        spec
+    }
+}
+
+fn mode(text: &str) -> Result<CaptureMode, String> {
+    match text
+        .parse()
+        .map_err(|error: capture::CaptureValueError| error.to_string())?
+    {
+        CaptureMode::Tproxy => {
+            Err("\"tproxy\" is not supported yet; use redirect or none".to_owned())
+        }
+        mode => Ok(mode),
+    }
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is neither \"true\" nor \"false\""))
+}
+
+fn concurrency(text: &str) -> Result<u32, String> {
+    let threads = text
+        .parse()
+        .ok()
+        .filter(|threads| (1..=MAX_CONCURRENCY).contains(threads));
+    threads.ok_or_else(|| format!("{text:?} is not a number from 1 to {MAX_CONCURRENCY}"))
+}
+
+fn image(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not the name of an image"))
+    }
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    let is_level = |word: &str| {
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        levels.iter().any(|level| word.eq_ignore_ascii_case(level))
+    };
+    let is_target = |c: char| c.is_ascii_alphanumeric() || "_:-".contains(c);
+    let is_directive = |directive: &str| match directive.split_once('=') {
+        Some((target, level)) => target.chars().all(is_target) && is_level(level),
+        None => is_level(directive),
+    };
+    if text.split(',').all(is_directive) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is not a log level such as info or weir_proxy=debug,info"
+        ))
+    }
+}
+
+// === impl BadAnnotation ===
+
+impl fmt::Display for BadAnnotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "annotation {}: {}", self.annotation, self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests;

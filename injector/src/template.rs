@@ -1,0 +1,177 @@
+//! What is added to a pod: the init container, the sidecar, their volumes.
+
+use serde_json::{Map, Value, json};
+use weir_api::{
+    capture::CaptureMode,
+    identity, ports,
+    sidecar::{self, INIT_CONTAINER, PROXY_CONTAINER},
+};
+
+use crate::{
+    Config,
+    config::SidecarKind,
+    pod::{Pod, Quantities},
+    settings::Settings,
+};
+
+mod env;
+mod workload;
+
+/// Volume with the control plane's root certificate.
+const CA_VOLUME: &str = "weir-ca";
+/// Volume with the token that proves the pod's identity to the control plane.
+const TOKEN_VOLUME: &str = "weir-token";
+/// Volume for the lock file that iptables takes, since the root file system is read-only.
+const RUN_VOLUME: &str = "weir-run";
+/// Where iptables puts that lock file (`/run/xtables.lock`).
+const RUN_DIR: &str = "/run";
+/// Lifetime of the token, renewed by the kubelet at four fifths of it. Twelve hours bridge a long
+/// outage of the API server.
+const TOKEN_SECONDS: u32 = 43_200;
+/// Name of the port that serves the sidecar's statistics; at most 15 bytes.
+const PROMETHEUS_PORT: &str = "weir-prom";
+
+/// Everything that goes into one pod.
+pub(crate) struct Template {
+    /// The init container that programs iptables, unless nothing is captured.
+    pub(crate) init: Option<Value>,
+    pub(crate) proxy: Value,
+    pub(crate) volumes: Vec<Value>,
+}
+
+// === impl Template ===
+
+impl Template {
+    pub(crate) fn new(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Self {
+        let captures = settings.capture.mode != CaptureMode::None;
+        let mut volumes = vec![
+            json!({
+                "name": CA_VOLUME,
+                // The control plane writes this ConfigMap into a namespace when it first sees it.
+                // A pod that is quicker starts without and connects as soon as the file appears.
+                "configMap": {"name": sidecar::CA_CONFIG_MAP, "optional": true},
+            }),
+            json!({
+                "name": TOKEN_VOLUME,
+                "projected": {"sources": [{"serviceAccountToken": {
+                    "audience": sidecar::TOKEN_AUDIENCE,
+                    "expirationSeconds": TOKEN_SECONDS,
+                    "path": sidecar::TOKEN_FILE,
+                }}]},
+            }),
+        ];
+        if captures {
+            // In memory, because an emptyDir on disk keeps the cluster autoscaler from removing
+            // the pod's node.
+            volumes.push(json!({
+                "name": RUN_VOLUME,
+                "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"},
+            }));
+        }
+        Self {
+            init: captures.then(|| init_container(settings, config)),
+            proxy: proxy_container(pod, settings, config),
+            volumes,
+        }
+    }
+}
+
+fn init_container(settings: &Settings, config: &Config) -> Value {
+    let args = [vec!["capture".to_owned()], settings.capture.to_args()].concat();
+    let mut container = common(INIT_CONTAINER, settings, config);
+    container.extend(object(json!({
+        "args": args,
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
+            "privileged": false,
+            "readOnlyRootFilesystem": true,
+            "runAsGroup": 0,
+            // Said, because the pod's own security context may forbid root.
+            "runAsNonRoot": false,
+            "runAsUser": 0,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [{"name": RUN_VOLUME, "mountPath": RUN_DIR}],
+    })));
+    container.into()
+}
+
+fn proxy_container(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Value {
+    let ready = json!({"path": sidecar::READY_PATH, "port": ports::READINESS});
+    let mut container = common(PROXY_CONTAINER, settings, config);
+    container.extend(object(json!({
+        "args": ["run"],
+        "env": env::variables(pod, settings, config),
+        "ports": [{"name": PROMETHEUS_PORT, "containerPort": ports::PROMETHEUS, "protocol": "TCP"}],
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": false,
+            "readOnlyRootFilesystem": true,
+            "runAsGroup": identity::PROXY_GID,
+            "runAsNonRoot": true,
+            "runAsUser": identity::PROXY_UID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        // Asked every second, since the application waits for it; ten minutes for a slow node.
+        "startupProbe": {
+            "httpGet": ready, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 600,
+        },
+        "readinessProbe": {
+            "httpGet": ready, "periodSeconds": 15, "timeoutSeconds": 3, "failureThreshold": 4,
+        },
+        "volumeMounts": [
+            {"name": CA_VOLUME, "mountPath": sidecar::CA_DIR, "readOnly": true},
+            {"name": TOKEN_VOLUME, "mountPath": sidecar::TOKEN_DIR, "readOnly": true},
+        ],
+    })));
+    match settings.sidecar {
+        SidecarKind::Native => {
+            container.insert("restartPolicy".to_owned(), "Always".into());
+        }
+        // The kubelet starts the next container only when this has returned.
+        SidecarKind::Classic => {
+            let wait = json!({"postStart": {"exec": {"command": ["weir-agent", "wait"]}}});
+            container.insert("lifecycle".to_owned(), wait);
+        }
+    }
+    container.into()
+}
+
+/// What both containers have alike.
+fn common(name: &str, settings: &Settings, config: &Config) -> Map<String, Value> {
+    let mut container = object(json!({"name": name, "image": settings.image}));
+    if let Some(policy) = config.image_pull_policy {
+        container.insert("imagePullPolicy".to_owned(), json!(policy));
+    }
+    let resources = [
+        ("requests", &settings.requests),
+        ("limits", &settings.limits),
+    ];
+    let resources: Map<_, _> = resources
+        .into_iter()
+        .filter_map(|(key, quantities)| Some((key.to_owned(), quantities_json(quantities)?)))
+        .collect();
+    if !resources.is_empty() {
+        container.insert("resources".to_owned(), resources.into());
+    }
+    container
+}
+
+fn quantities_json(quantities: &Quantities) -> Option<Value> {
+    let pairs = [("cpu", &quantities.cpu), ("memory", &quantities.memory)];
+    let set: Map<_, _> = pairs
+        .into_iter()
+        .filter_map(|(key, quantity)| Some((key.to_owned(), quantity.clone()?.into())))
+        .collect();
+    (!set.is_empty()).then(|| set.into())
+}
+
+/// The members of a literal object.
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,57 @@
+//! Environment of the sidecar.
+
+use serde_json::{Value, json};
+use weir_api::sidecar::{PROXY_CONTAINER, PodPort, env};
+
+use super::workload::Workload;
+use crate::{Config, pod::Pod, settings::Settings};
+
+/// The variables, in the order of the contract.
+pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Vec<Value> {
+    let workload = Workload::of(pod);
+    let mut variables = vec![
+        field(env::POD_NAME, "metadata.name"),
+        field(env::POD_NAMESPACE, "metadata.namespace"),
+        field(env::POD_IP, "status.podIP"),
+        field(env::POD_IPS, "status.podIPs"),
+        field(env::SERVICE_ACCOUNT, "spec.serviceAccountName"),
+        field(env::NODE_NAME, "spec.nodeName"),
+        value(env::CONTROL_PLANE, &config.control_plane),
+        value(env::POD_PORTS, &json!(ports(pod)).to_string()),
+        json!({"name": env::CPU_REQUEST, "valueFrom": {"resourceFieldRef": {
+            "containerName": PROXY_CONTAINER, "resource": "requests.cpu", "divisor": "1m",
+        }}}),
+        value(env::WORKLOAD, &workload.name),
+        value(env::WORKLOAD_KIND, &workload.kind),
+        value(env::CLUSTER_DOMAIN, &config.cluster_domain),
+    ];
+    if let Some(threads) = settings.concurrency {
+        variables.push(value(env::CONCURRENCY, &threads.to_string()));
+    }
+    if let Some(level) = &settings.log_level {
+        variables.push(value(env::LOG, level));
+    }
+    variables
+}
+
+/// Ports of everything in the pod that runs as long as the application does.
+fn ports<'a>(pod: &'a Pod<'_>) -> Vec<&'a PodPort> {
+    let sidecars = pod
+        .init_containers
+        .iter()
+        .filter(|container| container.is_sidecar);
+    pod.containers
+        .iter()
+        .chain(sidecars)
+        .filter(|container| container.name != PROXY_CONTAINER)
+        .flat_map(|container| &container.ports)
+        .collect()
+}
+
+fn value(name: &str, value: &str) -> Value {
+    json!({"name": name, "value": value})
+}
+
+fn field(name: &str, path: &str) -> Value {
+    json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}})
+}

@@ -1,0 +1,165 @@
+//! Golden pairs: `golden/x.yaml` is a pod as it reaches the webhook, `golden/x.injected.yaml` as it
+//! leaves. `REFRESH_GOLDEN=1` writes the second from the first.
+//!
+//! A case may begin with two comments: `# namespace: NAME` (the request's; `shop` if absent) and
+//! `# config: JSON`. What is answered besides the pod (the decision, warnings, a refusal) stands in
+//! the second file as a comment.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::Value;
+use weir_injector::{Config, Injection, inject};
+
+/// A case as read from its file.
+struct Case {
+    pod: Value,
+    namespace: String,
+    config: Config,
+}
+
+fn cases() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let entries = fs::read_dir(directory).expect("golden directory");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("entry").path()).collect();
+    paths.retain(|path| !path.to_string_lossy().ends_with(".injected.yaml"));
+    paths.sort();
+    paths
+}
+
+impl Case {
+    fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).expect("case");
+        let setting = |name: &str| {
+            let prefix = format!("# {name}: ");
+            text.lines()
+                .find_map(|line| line.strip_prefix(prefix.as_str()))
+        };
+        let config = setting("config").unwrap_or("{}");
+        Self {
+            pod: yaml_serde::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+            namespace: setting("namespace").unwrap_or("shop").to_owned(),
+            config: Config::read(&mut serde_json::Deserializer::from_str(config))
+                .unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+        }
+    }
+
+    /// What is expected of the case, as text.
+    fn render(&self) -> String {
+        let injection = match inject(&self.pod, &self.namespace, &self.config) {
+            Ok(injection) => injection,
+            Err(error) => return format!("# refused: {error}\n"),
+        };
+        let mut text = format!("# decision: {}\n", injection.decision);
+        for warning in &injection.warnings {
+            text += &format!("# warning: {warning}\n");
+        }
+        if let Some(pod) = &injection.pod {
+            self.prove(&injection, pod);
+            text += &yaml_serde::to_string(pod).expect("yaml");
+        }
+        text
+    }
+
+    /// What holds of every injection.
+    fn prove(&self, injection: &Injection, injected: &Value) {
+        let mut patched = self.pod.clone();
+        json_patch::patch(&mut patched, &injection.patch).expect("the patch applies");
+        assert_eq!(&patched, injected, "the patch leads to the injected pod");
+        let again = inject(injected, &self.namespace, &self.config).expect("injectable again");
+        assert_eq!(again.patch.0, [], "a second injection changes nothing");
+        let _: Pod = serde_json::from_value(injected.clone()).expect("a Pod");
+        keeps(&self.pod, injected, "");
+        names_are_unique(injected);
+    }
+}
+
+/// Whether everything in `before` is in `after`, in the same order. The image `auto` and containers
+/// named like the sidecar are what the author left to the injector.
+fn keeps(before: &Value, after: &Value, path: &str) {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            for (key, value) in before.iter().filter(|(_, value)| !value.is_null()) {
+                keeps(value, &after[key], &format!("{path}/{key}"));
+            }
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            let ours = |value: &&Value| {
+                let name = value
+                    .get("name")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                !name.starts_with("weir-")
+            };
+            let theirs: Vec<_> = after.iter().filter(ours).collect();
+            for (index, value) in before.iter().filter(ours).enumerate() {
+                keeps(value, theirs[index], &format!("{path}/{index}"));
+            }
+        }
+        (_, status) if path.ends_with("/weir.dev/status") => assert!(status.is_string()),
+        (before, after) => assert_eq!(before, after, "{path}"),
+    }
+}
+
+fn names_are_unique(pod: &Value) {
+    let names = |list: &str| {
+        let list = pod["spec"][list].as_array().cloned().unwrap_or_default();
+        list.into_iter()
+            .map(|element| element["name"].as_str().expect("name").to_owned())
+    };
+    let mut containers: Vec<_> = names("containers").chain(names("initContainers")).collect();
+    let mut volumes: Vec<_> = names("volumes").collect();
+    for names in [&mut containers, &mut volumes] {
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count, "{names:?}");
+    }
+}
+
+/// Comments and pod of a golden file; the order of keys does not matter.
+fn parts(text: &str) -> (Vec<&str>, Value) {
+    let comments = text.lines().filter(|line| line.starts_with("# ")).collect();
+    (comments, yaml_serde::from_str(text).unwrap_or_default())
+}
+
+#[test]
+fn every_pod_is_injected_as_its_golden_file_says() {
+    let refresh = env::var_os("REFRESH_GOLDEN").is_some();
+    let mut differing = Vec::new();
+    for path in cases() {
+        let golden = path.with_extension("injected.yaml");
+        let actual = Case::read(&path).render();
+        if refresh {
+            fs::write(&golden, actual).expect("writable");
+        } else if parts(&fs::read_to_string(&golden).unwrap_or_default()) != parts(&actual) {
+            differing.push(format!("{}, which should be:\n{actual}", golden.display()));
+        }
+    }
+    assert!(
+        differing.is_empty(),
+        "REFRESH_GOLDEN=1 rewrites: {}",
+        differing.join("\n")
+    );
+}
+
+#[test]
+fn every_golden_file_has_its_case() {
+    let cases = cases();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let goldens = cases
+        .iter()
+        .map(|case| case.with_extension("injected.yaml"));
+    let known: Vec<_> = cases.iter().cloned().chain(goldens).collect();
+    for entry in fs::read_dir(directory).expect("golden directory") {
+        let path = entry.expect("entry").path();
+        assert!(
+            known.contains(&path),
+            "{} belongs to no case",
+            path.display()
+        );
+    }
+}
