@@ -184,10 +184,7 @@ fn annotate(editor: &mut Editor, pod: &Pod<'_>, status: &Status) -> Result<(), P
     let written = pod.annotations.get(annotations::STATUS);
     let written = written.and_then(|text| serde_json::from_str::<Status>(text).ok());
     if !written.is_some_and(|written| written.names_the_same(status)) {
-        editor.add(
-            annotation(annotations::STATUS),
-            json!(status).to_string().into(),
-        )?;
+        editor.add(annotation(annotations::STATUS), status.to_json().into())?;
     }
     Ok(())
 }
@@ -319,6 +316,10 @@ impl Status {
             volumes,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("strings and lists of strings serialise")
     }
 
     /// Whether both name the same things. The version is the one that first injected the pod.

@@ -1,0 +1,215 @@
+//! The control plane's certificates: a CA kept in a directory, and a serving certificate that is
+//! issued from it at start, kept in memory only and renewed at half its life.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use std::{path::Path, sync::Arc};
+//! use weir_control::certificates::Certificates;
+//!
+//! let names = ["weir-control.weir-system.svc".to_owned(), "127.0.0.1".to_owned()];
+//! let certificates = Arc::new(Certificates::open(Path::new("/var/lib/weir"), &names)?);
+//! // `/var/lib/weir/root-cert.pem` is what clients trust; its text is also at hand:
+//! let bundle = certificates.root_pem();
+//! // One configuration per kind of server. All serve the renewed certificate by themselves.
+//! let webhook = certificates.server_config(&[b"h2", b"http/1.1"]);
+//! let xds = certificates.server_config(&[b"h2"]);
+//! tokio::spawn(async move { certificates.keep_fresh().await });
+//! # let _ = (bundle, webhook, xds);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+mod authority;
+mod files;
+
+use authority::Authority;
+use weir_api::sidecar::CA_FILE;
+
+/// File with the CA's key and certificate, readable by the owner only.
+const AUTHORITY_FILE: &str = "ca.pem";
+/// Life of a serving certificate. Renewal at half of it leaves two weeks to notice that it fails.
+const SERVING_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How far the start of validity lies in the past, for clients whose clocks run behind.
+const CLOCK_SKEW: Duration = Duration::from_secs(3600);
+/// Longest time between two looks at the clock: a machine may sleep, or its clock may be set.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// Time until a failed renewal is tried again.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// A CA and the certificate that is served now.
+#[derive(Debug)]
+pub struct Certificates {
+    authority: Authority,
+    names: Vec<String>,
+    serving: Arc<Serving>,
+}
+
+/// Hands the certificate of the moment to each handshake.
+#[derive(Debug)]
+struct Serving {
+    current: ArcSwap<Issued>,
+}
+
+/// A serving certificate and its life.
+#[derive(Debug)]
+struct Issued {
+    certified: Arc<CertifiedKey>,
+    renew_at: SystemTime,
+    not_after: SystemTime,
+}
+
+/// Certificates that cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file or directory cannot be read or written.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// The CA's file does not hold a CA. It is not replaced, since clients may trust what it holds.
+    #[error("{path}: {reason}; remove the file to have a new CA made")]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A certificate cannot be issued, most likely because a name is no host name.
+    #[error("cannot issue a certificate for {names:?}: {reason}")]
+    Issue {
+        /// Host names and addresses it should be valid for.
+        names: Vec<String>,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+// === impl Certificates ===
+
+impl Certificates {
+    /// Loads the CA from `directory`, or makes one there, writes its certificate to
+    /// `root-cert.pem` beside it, and issues a serving certificate for `names` (host names and IP
+    /// addresses). Several processes may open one directory at the same time.
+    pub fn open(directory: &Path, names: &[String]) -> Result<Self, CertificateError> {
+        Self::open_at(directory, names, SystemTime::now())
+    }
+
+    fn open_at(
+        directory: &Path,
+        names: &[String],
+        now: SystemTime,
+    ) -> Result<Self, CertificateError> {
+        let authority = Authority::open(&directory.join(AUTHORITY_FILE), now)?;
+        files::write(
+            &directory.join(CA_FILE),
+            authority.pem(),
+            files::Access::Everyone,
+        )?;
+        let current = ArcSwap::from_pointee(issue(&authority, names, now)?);
+        Ok(Self {
+            authority,
+            names: names.to_vec(),
+            serving: Arc::new(Serving { current }),
+        })
+    }
+
+    /// The CA's certificate: what clients trust, and the webhook configuration's `caBundle`.
+    pub fn root_pem(&self) -> &str {
+        self.authority.pem()
+    }
+
+    /// A server configuration that offers these protocols by ALPN, the preferred one first, and
+    /// serves the certificate of the moment.
+    pub fn server_config(&self, protocols: &[&[u8]]) -> Arc<ServerConfig> {
+        let provider = Arc::new(ring::default_provider());
+        let resolver: Arc<dyn ResolvesServerCert> = self.serving.clone();
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has a cipher suite for TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config)
+    }
+
+    /// When the certificate served now ends.
+    pub fn not_after(&self) -> SystemTime {
+        self.serving.current.load().not_after
+    }
+
+    /// Renews the serving certificate whenever half of its life is over. Handshakes under way and
+    /// open connections keep the one they began with. Never returns.
+    pub async fn keep_fresh(&self) {
+        loop {
+            let wait = match self.renew_if_due(SystemTime::now()) {
+                Ok(wait) => wait,
+                Err(error) => {
+                    tracing::error!(%error, "cannot renew the serving certificate");
+                    RETRY
+                }
+            };
+            tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+        }
+    }
+
+    /// Renews the serving certificate if it is time, and says how long it is until it is.
+    fn renew_if_due(&self, now: SystemTime) -> Result<Duration, CertificateError> {
+        let left = |renew_at: SystemTime| renew_at.duration_since(now).unwrap_or_default();
+        let wait = left(self.serving.current.load().renew_at);
+        if !wait.is_zero() {
+            return Ok(wait);
+        }
+        let issued = issue(&self.authority, &self.names, now)?;
+        let wait = left(issued.renew_at);
+        self.serving.current.store(Arc::new(issued));
+        tracing::info!("renewed the serving certificate");
+        Ok(wait)
+    }
+}
+
+fn issue(
+    authority: &Authority,
+    names: &[String],
+    now: SystemTime,
+) -> Result<Issued, CertificateError> {
+    let not_after = now + SERVING_LIFE;
+    let certified = authority
+        .issue(names, now - CLOCK_SKEW, not_after)
+        .map_err(|reason| CertificateError::Issue {
+            names: names.to_vec(),
+            reason,
+        })?;
+    Ok(Issued {
+        certified: Arc::new(certified),
+        renew_at: now + SERVING_LIFE / 2,
+        not_after,
+    })
+}
+
+// === impl Serving ===
+
+impl ResolvesServerCert for Serving {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.load().certified))
+    }
+}
+
+#[cfg(test)]
+mod tests;

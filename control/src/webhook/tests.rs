@@ -1,0 +1,127 @@
+use std::{net::SocketAddr, process::Stdio};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::Command,
+    sync::oneshot,
+    task::JoinHandle,
+};
+use weir_injector::{Config, webhook::Injector};
+
+use super::*;
+
+/// A webhook on loopback.
+struct Server {
+    address: SocketAddr,
+    directory: tempfile::TempDir,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+async fn server() -> Server {
+    let directory = tempfile::tempdir().expect("directory");
+    let certificates =
+        Certificates::open(directory.path(), &["localhost".to_owned()]).expect("certificates");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+    let address = listener.local_addr().expect("address");
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        let router = weir_injector::webhook::router(Arc::new(Injector::new(Config::default())));
+        let shutdown = async { stopped.await.unwrap_or_default() };
+        serve(listener, router, &certificates, shutdown).await;
+    });
+    Server {
+        address,
+        directory,
+        stop,
+        task,
+    }
+}
+
+/// Posts a body with curl, which trusts the root alone; gives curl's exit code, the answer's
+/// version, status and body.
+async fn curl(server: &Server, version: &str, body: &[u8]) -> (i32, String, String) {
+    let root = server.directory.path().join("root-cert.pem");
+    let port = server.address.port();
+    let mut curl = Command::new("curl")
+        .args(["--silent", "--max-time", "20", version, "--cacert"])
+        .arg(root)
+        .args(["--resolve", &format!("localhost:{port}:127.0.0.1")])
+        .args([
+            "--header",
+            "content-type: application/json",
+            "--header",
+            "expect:",
+        ])
+        .args([
+            "--data-binary",
+            "@-",
+            "--write-out",
+            "\n%{http_version} %{http_code}",
+        ])
+        .arg(format!("https://localhost:{port}/inject"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("curl is installed");
+    let mut stdin = curl.stdin.take().expect("stdin");
+    // A refused body need not be read to its end.
+    let _ = stdin.write_all(body).await;
+    drop(stdin);
+    let output = curl.wait_with_output().await.expect("curl");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let (body, status) = text.rsplit_once('\n').expect("status");
+    (
+        output.status.code().unwrap_or(-1),
+        status.to_owned(),
+        body.to_owned(),
+    )
+}
+
+fn review() -> Vec<u8> {
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u-1", "operation": "CREATE", "namespace": "shop", "kind": {"kind": "Pod"},
+        "object": {"spec": {"containers": [{"name": "app"}]}},
+    }});
+    review.to_string().into_bytes()
+}
+
+#[tokio::test]
+async fn curl_with_the_root_certificate_gets_a_review_over_both_versions() {
+    let server = server().await;
+    for (flag, expected) in [("--http1.1", "1.1 200"), ("--http2", "2 200")] {
+        let (code, status, body) = curl(&server, flag, &review()).await;
+        assert_eq!((code, status.as_str()), (0, expected), "{body}");
+        let answer: Value = serde_json::from_str(&body).expect("json");
+        assert_eq!(answer["response"]["allowed"], true);
+        assert!(answer["response"]["patch"].is_string());
+    }
+    let (_, status, body) = curl(&server, "--http1.1", &vec![b' '; 3 * 1024 * 1024 + 1]).await;
+    assert_eq!(status, "1.1 413", "{body}");
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_no_tls_is_cut_off_and_the_next_is_served() {
+    let server = server().await;
+    let mut stream = TcpStream::connect(server.address).await.expect("connected");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\n\r\n")
+        .await
+        .expect("sent");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"));
+    let (code, status, _) = curl(&server, "--http1.1", &review()).await;
+    assert_eq!((code, status.as_str()), (0, "1.1 200"));
+}
+
+#[tokio::test]
+async fn shutdown_ends_idle_connections_and_the_server() {
+    let server = server().await;
+    let (code, ..) = curl(&server, "--http2", &review()).await;
+    assert_eq!(code, 0);
+    server.stop.send(()).expect("running");
+    server.task.await.expect("ended");
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
