@@ -6,7 +6,9 @@ use std::io::{self, Write};
 
 use anyhow::{Context, anyhow};
 use weir_api::{CaptureSpec, capture::CaptureMode};
-use weir_iptables::{ApplyError, Family, HostNetwork, RuleSet, apply, cleanup, rules::SpecError};
+use weir_iptables::{
+    ApplyError, Family, HostNetwork, Options, RuleSet, apply, cleanup, rules::SpecError,
+};
 
 use crate::failure::Failure;
 
@@ -27,12 +29,15 @@ pub(crate) fn main(args: &Args) -> Result<(), Failure> {
     if args.dry_run {
         return print(&dry_run(&spec).map_err(|error| Failure::Usage(error.into()))?);
     }
-    let host_network = if args.allow_host_network {
-        HostNetwork::Allow
-    } else {
-        HostNetwork::Refuse
+    let host_network = match args.allow_host_network {
+        true => HostNetwork::Allow,
+        false => HostNetwork::Refuse,
     };
-    let report = apply(&spec, host_network).map_err(failure)?;
+    let options = Options {
+        host_network,
+        ..Options::default()
+    };
+    let report = apply(&spec, &options).map_err(failure)?;
     let summary = if report.unchanged() {
         "the rules were in force already; no change\n"
     } else {

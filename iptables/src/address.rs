@@ -22,31 +22,36 @@ use crate::family::Family;
 pub enum Presence {
     /// No address: the family does not exist here.
     Absent,
-    /// Loopback or link-local addresses only: nobody else is reached.
-    Local,
+    /// Loopback addresses only.
+    Loopback,
+    /// Link-local addresses, by which hardly anybody is reached; others may come.
+    LinkLocal,
     /// An address others can reach.
     Routable,
 }
 
 /// What this namespace has of `family`.
 pub fn presence(family: Family) -> io::Result<Presence> {
-    let addresses = interface_addresses()?;
-    let reach = addresses
+    let addresses = interface_addresses()?
         .into_iter()
-        .filter(|(_, address)| Family::of(*address) == family)
-        .map(|(_, address)| {
-            let link_local = match address {
-                IpAddr::V4(address) => address.is_link_local(),
-                IpAddr::V6(address) => address.is_unicast_link_local(),
-            };
-            // ::6 on lo is our own doing.
-            let passthrough = address == family.inbound_passthrough();
-            match address.is_loopback() || link_local || passthrough {
-                true => Presence::Local,
-                false => Presence::Routable,
-            }
-        });
-    Ok(reach.max().unwrap_or(Presence::Absent))
+        .map(|(_, address)| address);
+    let own = addresses.filter(|address| Family::of(*address) == family);
+    Ok(own.map(reach).max().unwrap_or(Presence::Absent))
+}
+
+fn reach(address: IpAddr) -> Presence {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    // ::6 on lo is our own doing.
+    if address.is_loopback() || address == Family::of(address).inbound_passthrough() {
+        Presence::Loopback
+    } else if link_local {
+        Presence::LinkLocal
+    } else {
+        Presence::Routable
+    }
 }
 
 /// Name of the interface that has `address`.
@@ -73,14 +78,14 @@ fn interface_addresses() -> io::Result<Vec<(String, IpAddr)>> {
     Ok(addresses.collect())
 }
 
-/// Adds `address` to `lo`, unless it is there.
-pub(crate) fn add_to_lo(address: Ipv6Addr) -> io::Result<()> {
+/// Adds `address` to `lo`, unless it is there; says whether it was not.
+pub(crate) fn add_to_lo(address: Ipv6Addr) -> io::Result<bool> {
     match request(
         RouteNetlinkMessage::NewAddress(on_lo(address)?),
         NLM_F_CREATE | NLM_F_EXCL,
     ) {
-        Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => Ok(()),
-        other => other,
+        Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => Ok(false),
+        other => other.map(|()| true),
     }
 }
 

@@ -3,8 +3,6 @@
 mod error;
 mod report;
 
-use std::io;
-
 use weir_api::{CaptureSpec, identity};
 
 pub use error::ApplyError;
@@ -13,6 +11,7 @@ pub use report::{Change, Cleaned, Outcome, Report};
 use crate::{
     address::{self, Presence},
     backend::{Backend, Tools},
+    command::CommandError,
     diagnose::{Attempt, Missing},
     family::Family,
     host_network,
@@ -20,6 +19,15 @@ use crate::{
     transaction::Plan,
     verify,
 };
+
+/// How the machine may be treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// What to do in the machine's own network namespace.
+    pub host_network: HostNetwork,
+    /// Backends to be tried, in this order.
+    pub backends: Vec<Backend>,
+}
 
 /// What to do in the machine's own network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,37 +42,52 @@ pub enum HostNetwork {
 /// both exist, and proves them. Changes nothing where they are in force already. What failed half
 /// way is undone, unless rules of ours were there before: to take those out would let traffic
 /// past the sidecar.
-pub fn apply(spec: &CaptureSpec, host_network: HostNetwork) -> Result<Report, ApplyError> {
+pub fn apply(spec: &CaptureSpec, options: &Options) -> Result<Report, ApplyError> {
     rules::check(spec)?;
-    if host_network == HostNetwork::Refuse && host_network::is_initial_namespace() {
+    if options.host_network == HostNetwork::Refuse && host_network::is_initial_namespace() {
         return Err(ApplyError::HostNetwork);
     }
-    let mut undo = Undo(Vec::new());
     let mut report = Report {
         families: Vec::new(),
     };
+    let mut made = Vec::new();
     let mut unavailable = None;
     for family in Family::ALL {
         let presence = address::presence(family).map_err(ApplyError::Addresses)?;
-        let outcome = match presence {
-            Presence::Absent => Outcome::Absent,
-            _ => match apply_family(spec, family, &mut undo) {
-                // Nobody is reached in this family, so nothing gets past the sidecar by it.
-                Err(error) if presence == Presence::Local && error.is_unavailable() => {
-                    let outcome = Outcome::Unavailable(error.to_string());
-                    unavailable.get_or_insert(error);
-                    outcome
-                }
-                other => other?,
-            },
+        if !to_be_captured(family, presence) {
+            report.families.push((family, Outcome::Absent));
+            continue;
+        }
+        let mut undo = Undo::default();
+        let outcome = match apply_family(spec, family, &options.backends, &mut undo) {
+            // Nobody is reached in this family, so nothing gets past the sidecar by it.
+            Err(error) if presence < Presence::Routable && error.is_unavailable() => {
+                let outcome = Outcome::Unavailable(error.to_string());
+                unavailable.get_or_insert(error);
+                outcome
+            }
+            other => {
+                let outcome = other?;
+                made.push(undo);
+                outcome
+            }
         };
         report.families.push((family, outcome));
     }
     if !report.in_force() {
         return Err(unavailable.unwrap_or(ApplyError::NoLoopback));
     }
-    undo.0.clear();
+    made.into_iter().for_each(Undo::keep);
     Ok(report)
+}
+
+/// Where IPv6 is on loopback only it is switched off for everything else, and is left so: `::6`
+/// on `lo` would make programs look up IPv6 addresses that they cannot reach.
+fn to_be_captured(family: Family, presence: Presence) -> bool {
+    match family {
+        Family::V4 => presence > Presence::Absent,
+        Family::V6 => presence > Presence::Loopback,
+    }
 }
 
 /// Removes everything of ours from this network namespace, in both backends and both families.
@@ -91,9 +114,9 @@ pub fn cleanup() -> Result<Cleaned, ApplyError> {
     }
     let denied = attempts
         .iter()
-        .any(|attempt| attempt.missing == Missing::Permission);
+        .any(|attempt| matches!(attempt.missing, Missing::Permission | Missing::RawSockets));
     if !asked || denied {
-        return Err(ApplyError::cleanup(attempts));
+        return Err(ApplyError::Cleanup { attempts });
     }
     for attempt in attempts {
         tracing::debug!(%attempt, "a backend that cannot be asked holds no rules");
@@ -108,30 +131,48 @@ pub fn cleanup() -> Result<Cleaned, ApplyError> {
     Ok(cleaned)
 }
 
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            host_network: HostNetwork::Refuse,
+            backends: Backend::ALL.to_vec(),
+        }
+    }
+}
+
 fn apply_family(
     spec: &CaptureSpec,
     family: Family,
+    backends: &[Backend],
     undo: &mut Undo,
 ) -> Result<Outcome, ApplyError> {
     let rules = RuleSet::new(spec, family)?;
-    let (tools, change) =
-        put_in_force(&rules, family).map_err(|attempts| ApplyError::backends(family, attempts))?;
-    if change == Change::Made {
-        undo.0.push((family, tools.clone()));
-    }
     if family == Family::V6 {
-        address::add_to_lo(identity::INBOUND_PASSTHROUGH_V6).map_err(ApplyError::Lo)?;
+        let passthrough = identity::INBOUND_PASSTHROUGH_V6;
+        undo.address = address::add_to_lo(passthrough).map_err(ApplyError::Lo)?;
+    }
+    let (tools, mut change) = put_in_force(&rules, family, backends)
+        .map_err(|attempts| ApplyError::Backends { family, attempts })?;
+    if change == Change::Made {
+        undo.rules = Some(tools.clone());
     }
     let backend = tools.backend();
-    let replaced_other = remove_from_others(&tools, family)?;
-    let unproven = |source| ApplyError::proof(family, backend, change, source);
+    if remove_from_others(backend, family) {
+        // There were rules before after all: undoing would leave nothing.
+        undo.rules = None;
+        change = Change::Replaced;
+    }
+    let unproven = |source| ApplyError::Proof {
+        family,
+        backend,
+        change,
+        source,
+    };
     Ok(Outcome::InForce {
         backend,
-        change: if replaced_other {
-            Change::Replaced
-        } else {
-            change
-        },
+        change,
         rules: rules.count(),
         inbound: verify::prove_inbound(spec, family).map_err(unproven)?,
         outbound: verify::prove_outbound(spec, family).map_err(unproven)?,
@@ -139,56 +180,59 @@ fn apply_family(
 }
 
 /// The first backend that takes the rules has them.
-fn put_in_force(rules: &RuleSet, family: Family) -> Result<(Tools, Change), Vec<Attempt>> {
+fn put_in_force(
+    rules: &RuleSet,
+    family: Family,
+    backends: &[Backend],
+) -> Result<(Tools, Change), Vec<Attempt>> {
     let mut attempts = Vec::new();
-    for backend in Backend::ALL {
-        let tools = match Tools::find(backend, family) {
-            Ok(tools) => tools,
-            Err(error) => {
-                attempts.push(Attempt::without_commands(backend, family, error));
-                continue;
-            }
-        };
-        let changed = tools.save().and_then(|saved| {
-            let change = match Plan::new(&saved, rules) {
-                Plan::Nothing => return Ok(Change::None),
-                Plan::Restore(_) if saved.has_ours() => Change::Replaced,
-                Plan::Restore(_) => Change::Made,
-            };
-            if let Plan::Restore(text) = Plan::new(&saved, rules) {
-                tools.restore(&text)?;
-            }
-            Ok(change)
-        });
-        match changed {
-            Ok(change) => return Ok((tools, change)),
-            Err(error) => attempts.push(Attempt::diagnosed(&tools, family, error)),
+    for backend in backends.iter().copied() {
+        match Tools::find(backend, family) {
+            Err(error) => attempts.push(Attempt::without_commands(backend, family, error)),
+            Ok(tools) => match restore(&tools, rules) {
+                Ok(change) => return Ok((tools, change)),
+                Err(error) => attempts.push(Attempt::diagnosed(&tools, family, error)),
+            },
         }
     }
     Err(attempts)
 }
 
+fn restore(tools: &Tools, rules: &RuleSet) -> Result<Change, CommandError> {
+    let saved = tools.save()?;
+    let Plan::Restore(text) = Plan::new(&saved, rules) else {
+        return Ok(Change::None);
+    };
+    tools.restore(&text)?;
+    Ok(if saved.has_ours() {
+        Change::Replaced
+    } else {
+        Change::Made
+    })
+}
+
 /// Rules an earlier run left in another backend would still act. They go last, so that at no
-/// moment nothing is captured.
-fn remove_from_others(chosen: &Tools, family: Family) -> Result<bool, ApplyError> {
+/// moment nothing is captured. Says whether there were any.
+fn remove_from_others(chosen: Backend, family: Family) -> bool {
     let mut removed = false;
     for backend in Backend::ALL
         .into_iter()
-        .filter(|backend| *backend != chosen.backend())
+        .filter(|backend| *backend != chosen)
     {
         let Ok(tools) = Tools::find(backend, family) else {
             continue;
         };
         match remove_from(&tools) {
             Ok(some) => removed |= some,
-            Err(error) => tracing::debug!(%backend, %error, "the other backend cannot be asked"),
+            // A backend the kernel does not have says no too; the proof tells one from the other.
+            Err(error) => tracing::debug!(%backend, %family, %error, "cannot be cleaned"),
         }
     }
-    Ok(removed)
+    removed
 }
 
 /// Whether there was anything to remove.
-fn remove_from(tools: &Tools) -> Result<bool, crate::command::CommandError> {
+fn remove_from(tools: &Tools) -> Result<bool, CommandError> {
     if !tools.may_have_rules() {
         return Ok(false);
     }
@@ -198,24 +242,33 @@ fn remove_from(tools: &Tools) -> Result<bool, crate::command::CommandError> {
     }
 }
 
-/// Rules made by this run where there were none before; taken out again when dropped.
-struct Undo(Vec<(Family, Tools)>);
+/// What this run made in one family where there was nothing; taken out again when dropped.
+#[derive(Default)]
+struct Undo {
+    rules: Option<Tools>,
+    /// Whether `::6` was given to `lo`.
+    address: bool,
+}
 
 // === impl Undo ===
 
+impl Undo {
+    /// All went well: what was made stays.
+    fn keep(mut self) {
+        self.rules = None;
+        self.address = false;
+    }
+}
+
 impl Drop for Undo {
     fn drop(&mut self) {
-        for (family, tools) in self.0.drain(..) {
-            if let Err(error) = remove_from(&tools) {
-                tracing::warn!(%family, %error, "rules just made could not be removed");
-            }
-            if family == Family::V6 {
-                let removed: io::Result<()> =
-                    address::remove_from_lo(identity::INBOUND_PASSTHROUGH_V6);
-                if let Err(error) = removed {
-                    tracing::warn!(%error, "::6 could not be removed from lo");
-                }
-            }
+        if let Some(Err(error)) = self.rules.take().map(|tools| remove_from(&tools)) {
+            tracing::warn!(%error, "rules just made could not be removed again");
+        }
+        if self.address
+            && let Err(error) = address::remove_from_lo(identity::INBOUND_PASSTHROUGH_V6)
+        {
+            tracing::warn!(%error, "::6 just added could not be taken from lo again");
         }
     }
 }

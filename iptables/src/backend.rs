@@ -3,10 +3,14 @@
 use std::{fmt, fs};
 
 use crate::{
-    command::{self, CommandError},
+    command::{self, Call, CommandError},
     family::Family,
     saved::Saved,
 };
+
+/// Lock of the legacy commands where `/run` cannot be written, as in a container with a read-only
+/// root. Containers have `/dev/shm` of their own, and in a pod nobody else changes rules.
+const LOCK_FILE: &str = "/dev/shm/weir-xtables.lock";
 
 /// Which side of the kernel rules are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,17 +64,26 @@ impl Tools {
             family,
             prefix,
         };
-        let named = format!("{}-{}", family.command(), backend.suffix());
-        let Err(missing) = command::run(&format!("{named}-restore"), &["--version"], "") else {
-            return Ok(tools(named));
+        let named = tools(format!("{}-{}", family.command(), backend.suffix()));
+        let Err(missing) = named.version() else {
+            return Ok(named);
         };
-        let plain = family.command().to_owned();
-        match command::run(&format!("{plain}-restore"), &["--version"], "") {
+        let plain = tools(family.command().to_owned());
+        match plain.version() {
             Ok(version) if version.contains("nf_tables") == (backend == Backend::NfTables) => {
-                Ok(tools(plain))
+                Ok(plain)
             }
             _ => Err(missing),
         }
+    }
+
+    fn version(&self) -> Result<String, CommandError> {
+        let program = format!("{}-restore", self.prefix);
+        command::run(Call {
+            program: &program,
+            arguments: &["--version"],
+            ..Call::default()
+        })
     }
 
     /// Which backend they are for.
@@ -81,18 +94,38 @@ impl Tools {
 
     /// What the family and backend have in force.
     pub fn save(&self) -> Result<Saved, CommandError> {
-        let text = command::run(&format!("{}-save", self.prefix), &[], "")?;
+        let program = format!("{}-save", self.prefix);
+        let text = command::run(Call {
+            program: &program,
+            ..Call::default()
+        })?;
         Ok(Saved::parse(&text))
     }
 
     /// Puts the text in force, all of a table or nothing.
     pub fn restore(&self, text: &str) -> Result<(), CommandError> {
+        let program = format!("{}-restore", self.prefix);
         let arguments: &[&str] = match self.backend {
             Backend::NfTables => &["--noflush"],
             // Another iptables may hold the lock for a moment. nf_tables has none.
             Backend::Legacy => &["--noflush", "--wait=30"],
         };
-        command::run(&format!("{}-restore", self.prefix), arguments, text)?;
+        let call = Call {
+            program: &program,
+            arguments,
+            input: text,
+            ..Call::default()
+        };
+        match command::run(call) {
+            Err(error) if error.stderr().contains("lock file") => {
+                let environment: &[_] = &[("XTABLES_LOCKFILE", LOCK_FILE)];
+                command::run(Call {
+                    environment,
+                    ..call
+                })
+            }
+            other => other,
+        }?;
         Ok(())
     }
 

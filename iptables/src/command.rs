@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, Write},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
     thread,
 };
 
@@ -42,52 +42,60 @@ pub enum CommandError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Argv(Vec<String>);
 
-/// Runs `program`, feeds it `input`, and gives back what it printed.
-pub fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, CommandError> {
-    let argv = || {
-        Argv(
-            [&[program], arguments]
-                .concat()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-        )
+/// A command to be run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Call<'a> {
+    /// Looked for in PATH.
+    pub program: &'a str,
+    /// What follows it.
+    pub arguments: &'a [&'a str],
+    /// Variables set beside those of this process.
+    pub environment: &'a [(&'a str, &'a str)],
+    /// Fed to its standard input.
+    pub input: &'a str,
+}
+
+/// Runs the command and gives back what it printed.
+pub fn run(call: Call<'_>) -> Result<String, CommandError> {
+    let argv = Argv::of(call);
+    tracing::debug!(%argv, input = call.input, "running a command");
+    let output = match execute(call) {
+        Ok(output) => output,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(CommandError::NotFound { argv });
+        }
+        Err(source) => return Err(CommandError::Io { argv, source }),
     };
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => CommandError::NotFound { argv: argv() },
-        _ => CommandError::Io {
-            argv: argv(),
-            source,
-        },
-    };
-    tracing::debug!(argv = %argv(), input, "running a command");
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    let stdin = child.stdin.take();
-    let output = thread::scope(|scope| {
-        scope.spawn(move || {
-            // A command that ends before it has read everything says why in its status.
-            let _ = stdin.map(|mut stdin| stdin.write_all(input.as_bytes()));
-        });
-        child.wait_with_output()
-    });
-    let output = output.map_err(failed)?;
+    let status = output.status;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    tracing::debug!(argv = %argv(), status = %output.status, stdout, stderr, "ran a command");
-    if output.status.success() {
+    tracing::debug!(%argv, %status, stdout, stderr, "ran a command");
+    if status.success() {
         return Ok(stdout);
     }
     Err(CommandError::Failed {
-        argv: argv(),
-        status: output.status,
+        argv,
+        status,
         stdout,
         stderr,
+    })
+}
+
+fn execute(call: Call<'_>) -> io::Result<Output> {
+    let mut child = Command::new(call.program)
+        .args(call.arguments)
+        .envs(call.environment.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stdin = child.stdin.take();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // A command that ends before it has read everything says why in its status.
+            let _ = stdin.map(|mut stdin| stdin.write_all(call.input.as_bytes()));
+        });
+        child.wait_with_output()
     })
 }
 
@@ -112,6 +120,15 @@ impl CommandError {
 }
 
 // === impl Argv ===
+
+impl Argv {
+    fn of(call: Call<'_>) -> Self {
+        let words = [call.program]
+            .into_iter()
+            .chain(call.arguments.iter().copied());
+        Self(words.map(str::to_owned).collect())
+    }
+}
 
 impl fmt::Display for Argv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,8 @@
 //! Finds out what a backend lacks after it refused the rules, and says what to do.
 
-use std::{fmt, fs};
+use std::{fmt, fs, io};
+
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     backend::{Backend, Tools},
@@ -31,6 +33,8 @@ pub enum Missing {
     Commands,
     /// The right to change rules.
     Permission,
+    /// The right to open raw sockets, which the legacy commands need beside it.
+    RawSockets,
     /// Something of the kernel's.
     Piece(Piece),
     /// Nothing that could be found.
@@ -60,6 +64,11 @@ pub fn kernel() -> String {
     )
 }
 
+fn raw_sockets_allowed() -> bool {
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    !Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP)).is_err_and(|error| denied(&error))
+}
+
 // === impl Attempt ===
 
 impl Attempt {
@@ -81,10 +90,12 @@ impl Attempt {
     /// `tools` failed: tries each piece by itself, in a transaction that leaves nothing.
     #[must_use]
     pub fn diagnosed(tools: &Tools, family: Family, error: CommandError) -> Self {
-        let denied = |denial: &&str| error.stderr().contains(*denial);
+        let legacy = tools.backend() == Backend::Legacy;
         let missing = if matches!(error, CommandError::NotFound { .. }) {
             Missing::Commands
-        } else if DENIALS.iter().any(denied) {
+        } else if legacy && !raw_sockets_allowed() {
+            Missing::RawSockets
+        } else if DENIALS.iter().any(|denial| error.stderr().contains(denial)) {
             Missing::Permission
         } else {
             let mut pieces = Piece::ALL.into_iter();
@@ -108,6 +119,9 @@ impl Attempt {
             Missing::Permission => "the right to change rules is missing: run as root with the \
                                     capability NET_ADMIN in this network namespace"
                 .to_owned(),
+            Missing::RawSockets => "the capability NET_RAW is missing, which this backend needs \
+                                    beside NET_ADMIN"
+                .to_owned(),
             Missing::Piece(piece) => {
                 let modules = piece.modules(self.backend, self.family);
                 format!(
@@ -115,9 +129,7 @@ impl Attempt {
                      and name these modules in /etc/modules-load.d/weir.conf"
                 )
             }
-            Missing::Unknown => "every piece by itself is there; the message above is all that \
-                                 is known"
-                .to_owned(),
+            Missing::Unknown => "what is missing cannot be told".to_owned(),
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod saved;
 pub mod transaction;
 pub mod verify;
 
-pub use apply::{ApplyError, HostNetwork, Report, apply, cleanup};
+pub use apply::{ApplyError, HostNetwork, Options, Report, apply, cleanup};
+pub use backend::Backend;
 pub use family::Family;
 pub use rules::RuleSet;

@@ -87,28 +87,6 @@ fn kept(change: Change) -> &'static str {
 // === impl ApplyError ===
 
 impl ApplyError {
-    pub(super) fn backends(family: Family, attempts: Vec<Attempt>) -> Self {
-        Self::Backends { family, attempts }
-    }
-
-    pub(super) fn cleanup(attempts: Vec<Attempt>) -> Self {
-        Self::Cleanup { attempts }
-    }
-
-    pub(super) fn proof(
-        family: Family,
-        backend: Backend,
-        change: Change,
-        source: ProofError,
-    ) -> Self {
-        Self::Proof {
-            family,
-            backend,
-            change,
-            source,
-        }
-    }
-
     /// Whether it means that the family cannot be captured on this machine, by its nature.
     pub(super) fn is_unavailable(&self) -> bool {
         matches!(self, Self::Backends { .. } | Self::Lo(_))

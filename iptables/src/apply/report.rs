@@ -14,9 +14,10 @@ pub struct Report {
 /// What became of a family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Not in this namespace, so there is nothing to capture.
+    /// Nobody is reached by it from this namespace, so there is nothing to capture.
     Absent,
-    /// Present on loopback only, and the machine cannot capture it, for this reason.
+    /// Present without an address others can reach, and the machine cannot capture it, for this
+    /// reason.
     Unavailable(String),
     /// The rules are in force.
     InForce {
@@ -77,9 +78,14 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (family, outcome) in &self.families {
             match outcome {
-                Outcome::Absent => writeln!(f, "{family}: no address, nothing to capture")?,
+                Outcome::Absent => {
+                    writeln!(f, "{family}: no address but loopback, nothing to capture")?;
+                }
                 Outcome::Unavailable(reason) => {
-                    writeln!(f, "{family}: loopback only, not captured: {reason}")?;
+                    writeln!(
+                        f,
+                        "{family}: no address others can reach, and not captured: {reason}"
+                    )?;
                 }
                 Outcome::InForce {
                     backend,
