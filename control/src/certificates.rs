@@ -9,7 +9,7 @@
 //! let names = ["weir-control.weir-system.svc".to_owned(), "127.0.0.1".to_owned()];
 //! let certificates = Arc::new(Certificates::open(Path::new("/var/lib/weir"), &names)?);
 //! // `/var/lib/weir/root-cert.pem` is what clients trust; its text is also at hand:
-//! let bundle = certificates.root_pem();
+//! let bundle = certificates.root_pem().to_owned();
 //! // One configuration per kind of server. All serve the renewed certificate by themselves.
 //! let webhook = certificates.server_config(&[b"h2", b"http/1.1"]);
 //! let xds = certificates.server_config(&[b"h2"]);

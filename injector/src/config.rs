@@ -35,6 +35,9 @@ pub struct Config {
     pub image: String,
     /// When the kubelet pulls the image; the kubelet's own default if absent.
     pub image_pull_policy: Option<PullPolicy>,
+    /// Whether there are nodes whose kernels know iptables-legacy only. The init container then gets
+    /// NET_RAW beside NET_ADMIN, which that one needs.
+    pub legacy_iptables: bool,
     /// How the sidecar is placed in a pod that does not say so itself.
     pub sidecar: SidecarKind,
     /// `host:port` of the control plane's xDS over TLS.
@@ -105,6 +108,7 @@ impl Default for Config {
             always_inject: Vec::new(),
             image: sidecar::DEFAULT_IMAGE.to_owned(),
             image_pull_policy: None,
+            legacy_iptables: false,
             sidecar: SidecarKind::Native,
             control_plane: sidecar::DEFAULT_CONTROL_PLANE.to_owned(),
             cluster_domain: "cluster.local".to_owned(),

@@ -213,6 +213,7 @@ fn adopt_own_container(pod: &Pod<'_>, settings: &mut Settings) -> Result<(), Inj
     }
     let mut all = pod.containers.iter().chain(&pod.init_containers);
     if let Some(own) = all.find(|container| container.name == PROXY_CONTAINER) {
+        settings.own_user = own.run_as.user;
         // Root is what most of a pod runs as; leaving its packets alone would capture nothing.
         if let Some(user) = own.run_as.user.filter(|user| *user != 0) {
             settings.capture.proxy_uids = vec![user];

@@ -175,6 +175,10 @@ impl Quantities {
             memory: quantities.get("memory")?.quantity()?,
         })
     }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cpu.is_none() && self.memory.is_none()
+    }
 }
 
 #[cfg(test)]

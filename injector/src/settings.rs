@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Quantities,
     pub(crate) log_level: Option<String>,
     pub(crate) concurrency: Option<u32>,
+    /// User that a container of the pod's own, named like the sidecar, asks for.
+    pub(crate) own_user: Option<u32>,
 }
 
 /// Most worker threads a pod may ask for; more than any node has cores is a slip of the finger.
@@ -149,6 +151,7 @@ impl<'a> Reader<'a> {
             limits,
             log_level: self.tolerate(names::LOG_LEVEL, log_level),
             concurrency: self.tolerate(names::CONCURRENCY, concurrency),
+            own_user: None,
         }
     }
 

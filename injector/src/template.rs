@@ -21,10 +21,6 @@ mod workload;
 const CA_VOLUME: &str = "weir-ca";
 /// Volume with the token that proves the pod's identity to the control plane.
 const TOKEN_VOLUME: &str = "weir-token";
-/// Volume for the lock file that iptables takes, since the root file system is read-only.
-const RUN_VOLUME: &str = "weir-run";
-/// Where iptables puts that lock file (`/run/xtables.lock`).
-const RUN_DIR: &str = "/run";
 /// Lifetime of the token, renewed by the kubelet at four fifths of it. Twelve hours bridge a long
 /// outage of the API server.
 const TOKEN_SECONDS: u32 = 43_200;
@@ -44,7 +40,7 @@ pub(crate) struct Template {
 impl Template {
     pub(crate) fn new(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Self {
         let captures = settings.capture.mode != CaptureMode::None;
-        let mut volumes = vec![
+        let volumes = vec![
             json!({
                 "name": CA_VOLUME,
                 // The control plane writes this ConfigMap into a namespace when it first sees it.
@@ -60,30 +56,36 @@ impl Template {
                 }}]},
             }),
         ];
-        if captures {
-            // In memory, because an emptyDir on disk keeps the cluster autoscaler from removing
-            // the pod's node.
-            volumes.push(json!({
-                "name": RUN_VOLUME,
-                "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"},
-            }));
-        }
         Self {
-            init: captures.then(|| init_container(settings, config)),
+            init: captures.then(|| init_container(pod, settings, config)),
             proxy: proxy_container(pod, settings, config),
             volumes,
         }
     }
 }
 
-fn init_container(settings: &Settings, config: &Config) -> Value {
+fn init_container(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Value {
     let args = [vec!["capture".to_owned()], settings.capture.to_args()].concat();
+    // iptables-nft needs NET_ADMIN and nothing else; the legacy one opens a raw socket too. Its lock
+    // file goes to /dev/shm, since the root file system is read-only.
+    let capabilities: &[&str] = match config.legacy_iptables {
+        true => &["NET_ADMIN", "NET_RAW"],
+        false => &["NET_ADMIN"],
+    };
     let mut container = common(INIT_CONTAINER, settings, config);
+    // The sidecar's requests need not fit below limits that the pod's author gave this container.
+    let own = pod
+        .init_containers
+        .iter()
+        .find(|container| container.name == INIT_CONTAINER);
+    if own.is_some_and(|own| !own.requests.is_empty() || !own.limits.is_empty()) {
+        container.remove("resources");
+    }
     container.extend(object(json!({
         "args": args,
         "securityContext": {
             "allowPrivilegeEscalation": false,
-            "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
+            "capabilities": {"add": capabilities, "drop": ["ALL"]},
             "privileged": false,
             "readOnlyRootFilesystem": true,
             "runAsGroup": 0,
@@ -92,7 +94,6 @@ fn init_container(settings: &Settings, config: &Config) -> Value {
             "runAsUser": 0,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "volumeMounts": [{"name": RUN_VOLUME, "mountPath": RUN_DIR}],
     })));
     container.into()
 }
@@ -110,7 +111,8 @@ fn proxy_container(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Value
             "privileged": false,
             "readOnlyRootFilesystem": true,
             "runAsGroup": identity::PROXY_GID,
-            "runAsNonRoot": true,
+            // A container of the pod's own may ask for root.
+            "runAsNonRoot": settings.own_user != Some(0),
             "runAsUser": identity::PROXY_UID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },

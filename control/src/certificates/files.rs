@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::CertificateError;
@@ -43,13 +44,17 @@ pub(super) fn write_new(path: &Path, text: &str, access: Access) -> Result<bool,
     }
 }
 
-/// Writes the text to a file beside `path` that no other process writes.
+/// Drafts made so far, so that no two threads of this process share one.
+static DRAFTS: AtomicU64 = AtomicU64::new(0);
+
+/// Writes the text to a file beside `path` that nobody else writes.
 fn draft(path: &Path, text: &str, access: Access) -> Result<PathBuf, CertificateError> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
     }
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
+    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".{}-{number}.tmp", std::process::id()));
     let draft = PathBuf::from(name);
     let mode = match access {
         Access::Owner => 0o600,

@@ -128,3 +128,23 @@ fn a_name_that_is_none_is_refused() {
     let error = Certificates::open(directory.path(), &["wéir".to_owned()]).expect_err("refused");
     assert!(error.to_string().contains("wéir"), "{error}");
 }
+
+#[test]
+fn those_who_start_at_the_same_time_agree_on_one_ca() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path();
+    let open = || {
+        Certificates::open(path, &names())
+            .expect("opened")
+            .root_pem()
+            .to_owned()
+    };
+    let roots: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("joined"))
+            .collect()
+    });
+    assert!(roots.iter().all(|root| *root == roots[0]));
+}
