@@ -214,3 +214,59 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+    use weir_api::capture::{CaptureMode, Selection};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn resolve(arguments: Vec<String>) -> CaptureSpec {
+        let line = [vec!["capture".to_owned()], arguments].concat();
+        Line::try_parse_from(line)
+            .expect("flags")
+            .args
+            .resolve()
+            .expect("values")
+    }
+
+    #[test]
+    fn a_specification_written_as_flags_is_read_back() {
+        let other = CaptureSpec {
+            mode: CaptureMode::None,
+            outbound_port: 1,
+            inbound_port: 2,
+            tunnel_port: 3,
+            proxy_uids: vec![4, 5],
+            proxy_gids: vec![],
+            include_outbound_cidrs: Selection::Only(parse_cidrs("10.0.0.0/8").expect("cidr")),
+            exclude_outbound_cidrs: parse_cidrs("10.1.0.0/16,fd00::/8").expect("cidrs"),
+            include_outbound_ports: vec![6],
+            exclude_outbound_ports: vec![7, 8],
+            include_inbound_ports: Selection::Only(vec![]),
+            exclude_inbound_ports: vec![9],
+            exclude_interfaces: parse_interfaces("eth1").expect("interface"),
+        };
+        for spec in [CaptureSpec::default(), other] {
+            assert_eq!(resolve(spec.to_args()), spec);
+        }
+        assert_eq!(resolve(vec![]), CaptureSpec::default());
+    }
+
+    #[test]
+    fn every_flag_has_its_env_twin() {
+        for argument in Line::command().get_arguments() {
+            let flag = argument.get_long().expect("long");
+            let twin = format!("WEIR_{}", flag.to_uppercase().replace('-', "_"));
+            let found = argument.get_env().and_then(|name| name.to_str());
+            assert_eq!(found, Some(twin.as_str()), "--{flag}");
+        }
+    }
+}
