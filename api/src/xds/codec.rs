@@ -86,6 +86,8 @@ resources! {
     decode_cluster_load_assignment encode_cluster_load_assignment
         config::endpoint::v3::ClusterLoadAssignment,
         "envoy.config.endpoint.v3.ClusterLoadAssignment";
+    decode_filter_chain encode_filter_chain config::listener::v3::FilterChain,
+        "envoy.config.listener.v3.FilterChain";
     decode_secret encode_secret extensions::transport_sockets::tls::v3::Secret,
         "envoy.extensions.transport_sockets.tls.v3.Secret";
 }
@@ -139,6 +141,9 @@ packed! {
     unpack_stdout_access_log pack_stdout_access_log
         extensions::access_loggers::stream::v3::StdoutAccessLog,
         "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
+    unpack_stderr_access_log pack_stderr_access_log
+        extensions::access_loggers::stream::v3::StderrAccessLog,
+        "envoy.extensions.access_loggers.stream.v3.StderrAccessLog";
     unpack_round_robin pack_round_robin
         extensions::load_balancing_policies::round_robin::v3::RoundRobin,
         "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin";

@@ -1,0 +1,403 @@
+//! Clusters.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+
+use weir_api::xds::{
+    codec,
+    envoy::{
+        config::{
+            cluster::v3::{self as pb, cluster as pb_cluster},
+            core::v3 as core,
+        },
+        extensions::upstreams::http::v3 as http_v3,
+    },
+    google::protobuf::Any,
+};
+
+use super::{
+    at::{At, take},
+    endpoint::load_assignment,
+    filter_chain::transport_socket,
+    http_options::{self, CommonOptions},
+    listener::BUFFER_LIMIT,
+    value::{ads, enumeration, non_empty, positive_duration, socket_address, type_name, unpack},
+};
+use crate::config::{
+    cluster::{
+        CircuitBreakers, Cluster, ClusterDiscovery, LbPolicy, TcpKeepalive, UpstreamProtocol,
+    },
+    endpoint::LoadAssignment,
+    http::Http2Options,
+};
+
+/// Envoy's default.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
+    take!(at, message => pb::Cluster {
+        supported: name, alt_stat_name, eds_cluster_config, connect_timeout,
+            per_connection_buffer_limit_bytes, lb_policy, load_assignment, circuit_breakers,
+            common_http_protocol_options, http_protocol_options, http2_protocol_options,
+            max_requests_per_connection, typed_extension_protocol_options, upstream_bind_config,
+            transport_socket, upstream_connection_options, cluster_discovery_type;
+        ignored: dns_lookup_family = "names are not looked up",
+            cleanup_interval = "hosts of an ORIGINAL_DST cluster are not kept",
+            ignore_health_on_host_removal = "endpoints are not actively checked",
+            metadata = "for people and for filters that are not supported";
+        refused: transport_socket_matches, transport_socket_matcher, stats_matcher,
+            per_connection_buffer_high_watermark_timeout, health_checks,
+            upstream_http_protocol_options, dns_refresh_rate, dns_jitter,
+            dns_failure_refresh_rate, respect_dns_ttl, dns_resolvers, use_tcp_for_dns_lookups,
+            dns_resolution_config, typed_dns_resolver_config, wait_for_warm_on_init,
+            outlier_detection, lb_subset_config, common_lb_config, protocol_selection,
+            close_connections_on_host_health_failure, filters, load_balancing_policy, lrs_server,
+            lrs_report_endpoint_metrics, track_timeout_budgets, upstream_config,
+            track_cluster_stats, preconnect_policy, connection_pool_per_downstream_connection,
+            queuing_policies, lb_config;
+    });
+    let name = non_empty(&at.field("name"), name);
+    let discovery = discovery(
+        at,
+        &name,
+        cluster_discovery_type,
+        eds_cluster_config,
+        load_assignment,
+    );
+    let lb_policy = lb_policy_of(&at.field("lb_policy"), lb_policy, discovery.as_ref());
+    // What HttpProtocolOptions replaced is still taken by Envoy.
+    let older = HttpOptions {
+        common: http_options::common(
+            &at.field("common_http_protocol_options"),
+            common_http_protocol_options,
+        ),
+        protocol: if http2_protocol_options.is_some() {
+            UpstreamProtocol::Http2
+        } else {
+            UpstreamProtocol::Http1
+        },
+        http2: http_options::http2(&at.field("http2_protocol_options"), http2_protocol_options),
+    };
+    http_options::http1(&at.field("http_protocol_options"), http_protocol_options);
+    let options = extension_options(
+        &at.field("typed_extension_protocol_options"),
+        typed_extension_protocol_options,
+        older,
+    );
+    let at_timeout = at.field("connect_timeout");
+    let older_max = max_requests_per_connection
+        .map(|max| max.value)
+        .filter(|max| *max > 0);
+    Some(Cluster {
+        stat_name: if alt_stat_name.is_empty() {
+            name.clone()
+        } else {
+            alt_stat_name
+        },
+        name,
+        discovery: discovery?,
+        connect_timeout: positive_duration(&at_timeout, connect_timeout).unwrap_or(CONNECT_TIMEOUT),
+        lb_policy: lb_policy?,
+        protocol: options.protocol,
+        transport_socket: transport_socket_of(at, transport_socket)?,
+        circuit_breakers: circuit_breakers_of(&at.field("circuit_breakers"), circuit_breakers),
+        bind_source: bind_source(&at.field("upstream_bind_config"), upstream_bind_config),
+        idle_timeout: options.common.idle_timeout,
+        max_requests_per_connection: options.common.max_requests_per_connection.or(older_max),
+        tcp_keepalive: tcp_keepalive(
+            &at.field("upstream_connection_options"),
+            upstream_connection_options,
+        ),
+        per_connection_buffer_limit: per_connection_buffer_limit_bytes
+            .map_or(BUFFER_LIMIT, |limit| limit.value),
+        http2: options.http2,
+    })
+}
+
+fn transport_socket_of(
+    at: &At<'_>,
+    message: Option<core::TransportSocket>,
+) -> Option<crate::config::cluster::TransportSocket> {
+    transport_socket(&at.field("transport_socket"), message)
+}
+
+fn discovery(
+    at: &At<'_>,
+    name: &str,
+    discovery_type: Option<pb_cluster::ClusterDiscoveryType>,
+    eds: Option<pb_cluster::EdsClusterConfig>,
+    endpoints: Option<weir_api::xds::envoy::config::endpoint::v3::ClusterLoadAssignment>,
+) -> Option<ClusterDiscovery> {
+    use pb_cluster::{ClusterDiscoveryType, DiscoveryType};
+
+    let at_type = at.field("type");
+    let kind = match discovery_type {
+        None => DiscoveryType::Static,
+        Some(ClusterDiscoveryType::Type(kind)) => enumeration(&at_type, kind)?,
+        Some(ClusterDiscoveryType::ClusterType(custom)) => {
+            at.field("cluster_type")
+                .unsupported(format!("{:?}", custom.name));
+            return None;
+        }
+    };
+    if kind != DiscoveryType::Eds && eds.is_some() {
+        at.field("eds_cluster_config")
+            .error("only a cluster of type EDS may have it");
+    }
+    if kind != DiscoveryType::Static && endpoints.is_some() {
+        at.field("load_assignment")
+            .error(format!("a cluster of type {kind:?} may not have it"));
+    }
+    match kind {
+        DiscoveryType::Static => {
+            let assignment = endpoints.map_or_else(LoadAssignment::default, |message| {
+                load_assignment(&at.field("load_assignment"), message)
+            });
+            Some(ClusterDiscovery::Static(Arc::new(assignment)))
+        }
+        DiscoveryType::Eds => {
+            let at = at.field("eds_cluster_config");
+            let message = at.required(eds)?;
+            take!(at, message => pb_cluster::EdsClusterConfig {
+                supported: eds_config, service_name;
+            });
+            let at_config = at.field("eds_config");
+            if let Some(config) = at_config.required(eds_config) {
+                ads(&at_config, config);
+            }
+            let service = if service_name.is_empty() {
+                name.to_owned()
+            } else {
+                service_name
+            };
+            Some(ClusterDiscovery::Eds(service))
+        }
+        DiscoveryType::OriginalDst => Some(ClusterDiscovery::OriginalDst),
+        DiscoveryType::StrictDns | DiscoveryType::LogicalDns => {
+            at_type.unsupported(format!("{}: names are not looked up", kind.as_str_name()));
+            None
+        }
+    }
+}
+
+fn lb_policy_of(
+    at: &At<'_>,
+    policy: i32,
+    discovery: Option<&ClusterDiscovery>,
+) -> Option<LbPolicy> {
+    use pb_cluster::LbPolicy as Pb;
+
+    let policy: Pb = enumeration(at, policy)?;
+    let original = matches!(discovery, Some(ClusterDiscovery::OriginalDst));
+    if discovery.is_some() && original != (policy == Pb::ClusterProvided) {
+        at.error(format!(
+            "{}: a cluster of type ORIGINAL_DST, and no other, needs CLUSTER_PROVIDED",
+            policy.as_str_name()
+        ));
+    }
+    match policy {
+        Pb::RoundRobin => Some(LbPolicy::RoundRobin),
+        Pb::LeastRequest => Some(LbPolicy::LeastRequest),
+        Pb::Random => Some(LbPolicy::Random),
+        Pb::ClusterProvided => Some(LbPolicy::ClusterProvided),
+        Pb::RingHash | Pb::Maglev | Pb::LoadBalancingPolicyConfig => {
+            at.unsupported(policy.as_str_name());
+            None
+        }
+    }
+}
+
+/// What a cluster says of HTTP.
+struct HttpOptions {
+    common: CommonOptions,
+    protocol: UpstreamProtocol,
+    http2: Http2Options,
+}
+
+fn extension_options(
+    at: &At<'_>,
+    options: HashMap<String, Any>,
+    default: HttpOptions,
+) -> HttpOptions {
+    let mut found = default;
+    for (key, any) in options {
+        let at = at.key(&key);
+        if key != HTTP_OPTIONS || type_name(&any) != HTTP_OPTIONS {
+            at.unsupported(format!("options of type {}", type_name(&any)));
+        } else if let Some(message) = unpack(&at, &any, codec::unpack_http_protocol_options) {
+            found = http_protocol_options(&at, message);
+        }
+    }
+    found
+}
+
+fn http_protocol_options(at: &At<'_>, message: http_v3::HttpProtocolOptions) -> HttpOptions {
+    use http_v3::http_protocol_options as options;
+
+    take!(at, message => http_v3::HttpProtocolOptions {
+        supported: common_http_protocol_options, upstream_protocol_options;
+        refused: upstream_http_protocol_options, http_filters, header_validation_config,
+            outlier_detection, request_mirror_policies, hash_policy, retry_policy;
+    });
+    let common = http_options::common(
+        &at.field("common_http_protocol_options"),
+        common_http_protocol_options,
+    );
+    let (protocol, http2) = match upstream_protocol_options {
+        None => {
+            at.error("explicit_http_config or use_downstream_protocol_config is required");
+            (UpstreamProtocol::Http1, Http2Options::default())
+        }
+        Some(options::UpstreamProtocolOptions::ExplicitHttpConfig(message)) => {
+            explicit(&at.field("explicit_http_config"), message)
+        }
+        Some(options::UpstreamProtocolOptions::UseDownstreamProtocolConfig(message)) => {
+            let at = at.field("use_downstream_protocol_config");
+            take!(at, message => options::UseDownstreamHttpConfig {
+                supported: http_protocol_options, http2_protocol_options;
+                refused: http3_protocol_options;
+            });
+            http_options::http1(&at.field("http_protocol_options"), http_protocol_options);
+            let http2 =
+                http_options::http2(&at.field("http2_protocol_options"), http2_protocol_options);
+            (UpstreamProtocol::UseDownstream, http2)
+        }
+        Some(options::UpstreamProtocolOptions::AutoConfig(_)) => {
+            at.field("auto_config").unsupported("ALPN needs TLS");
+            (UpstreamProtocol::Http1, Http2Options::default())
+        }
+    };
+    HttpOptions {
+        common,
+        protocol,
+        http2,
+    }
+}
+
+fn explicit(
+    at: &At<'_>,
+    message: http_v3::http_protocol_options::ExplicitHttpConfig,
+) -> (UpstreamProtocol, Http2Options) {
+    use http_v3::http_protocol_options::explicit_http_config::ProtocolConfig;
+
+    let mut http2 = Http2Options::default();
+    let protocol = match message.protocol_config {
+        Some(ProtocolConfig::HttpProtocolOptions(message)) => {
+            http_options::http1(&at.field("http_protocol_options"), Some(message));
+            UpstreamProtocol::Http1
+        }
+        Some(ProtocolConfig::Http2ProtocolOptions(message)) => {
+            http2 = http_options::http2(&at.field("http2_protocol_options"), Some(message));
+            UpstreamProtocol::Http2
+        }
+        Some(ProtocolConfig::Http3ProtocolOptions(_)) => {
+            at.field("http3_protocol_options").unsupported("HTTP/3");
+            UpstreamProtocol::Http1
+        }
+        None => {
+            at.error("http_protocol_options or http2_protocol_options is required");
+            UpstreamProtocol::Http1
+        }
+    };
+    (protocol, http2)
+}
+
+fn circuit_breakers_of(at: &At<'_>, message: Option<pb::CircuitBreakers>) -> CircuitBreakers {
+    let mut found = None;
+    let Some(message) = message else {
+        return CircuitBreakers::default();
+    };
+    take!(at, message => pb::CircuitBreakers {
+        supported: thresholds;
+        refused: per_host_thresholds;
+    });
+    let at = at.field("thresholds");
+    for (index, message) in thresholds.into_iter().enumerate() {
+        let at = at.index(index);
+        take!(at, message => pb::circuit_breakers::Thresholds {
+            supported: priority, max_connections, max_pending_requests, max_requests, max_retries;
+            ignored: track_remaining = "what remains follows from what is in use";
+            refused: retry_budget, max_connection_pools;
+        });
+        // No route has a priority other than the default one.
+        if enumeration(&at.field("priority"), priority) != Some(core::RoutingPriority::Default) {
+            continue;
+        }
+        let default = CircuitBreakers::default();
+        found.get_or_insert(CircuitBreakers {
+            max_connections: max_connections.map_or(default.max_connections, |max| max.value),
+            max_pending_requests: max_pending_requests
+                .map_or(default.max_pending_requests, |max| max.value),
+            max_requests: max_requests.map_or(default.max_requests, |max| max.value),
+            max_retries: max_retries.map_or(default.max_retries, |max| max.value),
+        });
+    }
+    found.unwrap_or_default()
+}
+
+fn bind_source(at: &At<'_>, message: Option<core::BindConfig>) -> Vec<IpAddr> {
+    let Some(message) = message else {
+        return Vec::new();
+    };
+    take!(at, message => core::BindConfig {
+        supported: source_address, extra_source_addresses;
+        fixed: freebind = false;
+        refused: socket_options, additional_source_addresses, local_address_selector,
+            validate_network_namespaces;
+    });
+    let mut sources = Vec::new();
+    let mut push = |at: &At<'_>, message: Option<core::SocketAddress>| {
+        let address = at
+            .required(message)
+            .and_then(|message| socket_address(at, message));
+        let Some(address) = address else {
+            return;
+        };
+        if address.port() != 0 {
+            at.field("port_value")
+                .unsupported(format!("{} (only 0 is)", address.port()));
+        }
+        if sources
+            .iter()
+            .any(|known: &IpAddr| known.is_ipv4() == address.is_ipv4())
+        {
+            at.unsupported(format!("{}: a second address of its family", address.ip()));
+        }
+        sources.push(address.ip());
+    };
+    let at_extra = at.field("extra_source_addresses");
+    if source_address.is_some() || extra_source_addresses.is_empty() {
+        push(&at.field("source_address"), source_address);
+    }
+    for (index, message) in extra_source_addresses.into_iter().enumerate() {
+        let at = at_extra.index(index);
+        take!(at, message => core::ExtraSourceAddress {
+            supported: address;
+            refused: socket_options;
+        });
+        push(&at.field("address"), address);
+    }
+    sources
+}
+
+fn tcp_keepalive(
+    at: &At<'_>,
+    message: Option<pb::UpstreamConnectionOptions>,
+) -> Option<TcpKeepalive> {
+    let message = message?;
+    take!(at, message => pb::UpstreamConnectionOptions {
+        supported: tcp_keepalive;
+        refused: set_local_interface_name_on_upstream_connections, happy_eyeballs_config;
+    });
+    let message = tcp_keepalive?;
+    let at = at.field("tcp_keepalive");
+    take!(at, message => core::TcpKeepalive {
+        supported: keepalive_probes, keepalive_time, keepalive_interval;
+    });
+    let seconds = |value: u32| Duration::from_secs(value.into());
+    Some(TcpKeepalive {
+        probes: keepalive_probes.map(|probes| probes.value),
+        time: keepalive_time.map(|time| seconds(time.value)),
+        interval: keepalive_interval.map(|interval| seconds(interval.value)),
+    })
+}

@@ -1,0 +1,121 @@
+//! Endpoints of a cluster.
+
+use weir_api::xds::envoy::config::{
+    core::v3::{HealthStatus as PbHealthStatus, Locality},
+    endpoint::v3 as pb,
+};
+
+use super::{
+    at::{At, take},
+    value::{address, enumeration, non_empty, number},
+};
+use crate::config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints};
+
+/// Envoy's bound.
+const MAX_PRIORITY: u32 = 128;
+/// Envoy's default of `overprovisioning_factor`, which is what the proxy does.
+const OVERPROVISIONING: u32 = 140;
+
+pub(super) fn load_assignment(at: &At<'_>, message: pb::ClusterLoadAssignment) -> LoadAssignment {
+    take!(at, message => pb::ClusterLoadAssignment {
+        supported: cluster_name, endpoints, policy;
+        refused: named_endpoints;
+    });
+    if let Some(message) = policy {
+        let at = at.field("policy");
+        take!(at, message => pb::cluster_load_assignment::Policy {
+            fixed: overprovisioning_factor = OVERPROVISIONING;
+            refused: drop_overloads, endpoint_stale_after, weighted_priority_health;
+        });
+    }
+    let at_endpoints = at.field("endpoints");
+    let localities = endpoints.into_iter().enumerate();
+    LoadAssignment {
+        cluster_name: non_empty(&at.field("cluster_name"), cluster_name),
+        localities: localities
+            .map(|(index, message)| locality_endpoints(&at_endpoints.index(index), message))
+            .collect(),
+    }
+}
+
+fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> LocalityEndpoints {
+    take!(at, message => pb::LocalityLbEndpoints {
+        supported: locality, lb_endpoints, load_balancing_weight, priority;
+        ignored: metadata = "for people and for filters that are not supported";
+        refused: proximity, lb_config;
+    });
+    if priority > MAX_PRIORITY {
+        at.field("priority")
+            .error(format!("{priority}: must be at most {MAX_PRIORITY}"));
+    }
+    let Locality {
+        region,
+        zone,
+        sub_zone,
+    } = locality.unwrap_or_default();
+    let at_endpoints = at.field("lb_endpoints");
+    let endpoints: Vec<_> = lb_endpoints
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, message)| endpoint(&at_endpoints.index(index), message))
+        .collect();
+    let sum: u64 = endpoints
+        .iter()
+        .map(|endpoint| u64::from(endpoint.weight))
+        .sum();
+    if sum > u64::from(u32::MAX) {
+        at_endpoints.error(format!(
+            "sum of weights {sum}: must be at most {}",
+            u32::MAX
+        ));
+    }
+    LocalityEndpoints {
+        region,
+        zone,
+        sub_zone,
+        priority,
+        weight: weight(at, load_balancing_weight),
+        endpoints,
+    }
+}
+
+fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
+    use pb::lb_endpoint::HostIdentifier;
+
+    take!(at, message => pb::LbEndpoint {
+        supported: health_status, load_balancing_weight, host_identifier;
+        ignored: metadata = "for people and for filters that are not supported";
+    });
+    let weight = weight(at, load_balancing_weight);
+    let health = enumeration(&at.field("health_status"), health_status);
+    let message = match at.field("endpoint").required(host_identifier)? {
+        HostIdentifier::Endpoint(message) => message,
+        HostIdentifier::EndpointName(name) => {
+            at.field("endpoint_name").unsupported(format!("{name:?}"));
+            return None;
+        }
+    };
+    let at = at.field("endpoint");
+    take!(at, message => pb::Endpoint {
+        supported: address, hostname;
+        ignored: health_check_config = "endpoints are not actively checked",
+            observability_name = "for people";
+        refused: additional_addresses;
+    });
+    let at_address = at.field("address");
+    Some(Endpoint {
+        address: self::address(&at_address, at_address.required(address)?)?,
+        hostname,
+        health: match health? {
+            PbHealthStatus::Unknown | PbHealthStatus::Healthy => HealthStatus::Healthy,
+            PbHealthStatus::Degraded => HealthStatus::Degraded,
+            PbHealthStatus::Unhealthy | PbHealthStatus::Timeout => HealthStatus::Unhealthy,
+            PbHealthStatus::Draining => HealthStatus::Draining,
+        },
+        weight,
+    })
+}
+
+fn weight(at: &At<'_>, value: Option<weir_api::xds::google::protobuf::UInt32Value>) -> u32 {
+    number(&at.field("load_balancing_weight"), value, 1..=u32::MAX).unwrap_or(1)
+}
