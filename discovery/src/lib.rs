@@ -1,1 +1,13 @@
-//! Registries, the service model, and the xDS server that speaks of it.
+//! Service discovery: registries fill a [`model`] of services and endpoints, and an [`xds`] server
+//! tells sidecars about it, to each only what it asked for.
+//!
+//! Dependencies inside the crate point one way. `model` knows neither Kubernetes nor protobuf;
+//! `kubernetes` turns Kubernetes objects into the model's; `manifests` reads such objects from a
+//! directory; `xds` reads the model and knows nothing of where it came from; `publish` stands
+//! between the two and debounces.
+
+pub mod kubernetes;
+pub mod manifests;
+pub mod model;
+pub mod publish;
+pub mod xds;

@@ -1,0 +1,119 @@
+//! Flags and their environment twins.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::Parser;
+use weir_api::ports;
+
+use crate::ControlError;
+
+/// The control plane of Weir: tells sidecars about services, and adds sidecars to pods.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "weir-control", version, about, max_term_width = 100)]
+pub struct Config {
+    /// Directory of Kubernetes manifests to take services and endpoints from. It is watched.
+    #[arg(long, env = "WEIR_MANIFESTS", value_name = "DIR")]
+    pub manifests: PathBuf,
+
+    /// Where xDS is served without TLS. Loopback only.
+    #[arg(long, env = "WEIR_XDS_PLAINTEXT_ADDR", value_name = "ADDR", value_parser = address,
+          default_value_t = local(ports::XDS_PLAINTEXT))]
+    pub xds_plaintext_addr: SocketAddr,
+
+    /// Where xDS is served over TLS.
+    #[arg(long, env = "WEIR_XDS_ADDR", value_name = "ADDR", value_parser = address,
+          default_value_t = any(ports::XDS_TLS))]
+    pub xds_addr: SocketAddr,
+
+    /// Where metrics and debug endpoints are served.
+    #[arg(long, env = "WEIR_DEBUG_ADDR", value_name = "ADDR", value_parser = address,
+          default_value_t = any(ports::CONTROL_DEBUG))]
+    pub debug_addr: SocketAddr,
+
+    /// Where admission webhooks are served over HTTPS.
+    #[arg(long, env = "WEIR_WEBHOOK_ADDR", value_name = "ADDR", value_parser = address,
+          default_value_t = any(ports::WEBHOOK))]
+    pub webhook_addr: SocketAddr,
+
+    /// Directory of the certificate authority; it is made there if there is none, and
+    /// root-cert.pem beside it is what clients trust.
+    #[arg(
+        long,
+        env = "WEIR_CERTS_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/weir/certs"
+    )]
+    pub certs_dir: PathBuf,
+
+    /// Host names and addresses clients use: what the serving certificate is valid for.
+    #[arg(long, env = "WEIR_SERVING_NAMES", value_name = "NAME,..", value_delimiter = ',',
+          default_values = SERVING_NAMES)]
+    pub serving_names: Vec<String>,
+
+    /// Configuration of the injector, YAML or JSON. Without it all settings have their defaults.
+    #[arg(long, env = "WEIR_INJECTOR_CONFIG", value_name = "FILE")]
+    pub injector_config: Option<PathBuf>,
+
+    /// Domain of the cluster, with which the names of services end.
+    #[arg(
+        long,
+        env = "WEIR_CLUSTER_DOMAIN",
+        value_name = "DOMAIN",
+        default_value = "cluster.local"
+    )]
+    pub cluster_domain: String,
+
+    /// What is logged, as a filter such as `info` or `weir_discovery=debug`.
+    #[arg(long, env = "WEIR_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}
+
+/// How the control plane is reached in a cluster that was set up by the chart, and on this machine.
+const SERVING_NAMES: [&str; 5] = [
+    "weir-control.weir-system.svc",
+    "weir-control.weir-system.svc.cluster.local",
+    "localhost",
+    "127.0.0.1",
+    "::1",
+];
+
+// === impl Config ===
+
+impl Config {
+    /// Checks what no single flag can check.
+    ///
+    /// # Errors
+    /// What is wrong, with the flag to change.
+    pub fn check(&self) -> Result<(), ControlError> {
+        if !self.xds_plaintext_addr.ip().is_loopback() {
+            let reason = format!(
+                "--xds-plaintext-addr {}: is served on loopback only, because anybody could read \
+                 it; use --xds-addr for other machines",
+                self.xds_plaintext_addr
+            );
+            return Err(ControlError::Config(reason));
+        }
+        Ok(())
+    }
+}
+
+/// `IP:PORT`, or `:PORT` for every IPv4 address of this machine.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let full = match text.strip_prefix(':') {
+        Some(port) => format!("{}:{port}", Ipv4Addr::UNSPECIFIED),
+        None => text.to_owned(),
+    };
+    full.parse()
+        .map_err(|_| "expected IP:PORT or :PORT".to_owned())
+}
+
+fn any(port: u16) -> SocketAddr {
+    (Ipv4Addr::UNSPECIFIED, port).into()
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}

@@ -1,0 +1,118 @@
+//! Metrics and debug endpoints. Read-only.
+
+mod metrics;
+mod registry;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+use weir_discovery::{model::Snapshot, xds::Hub};
+use weir_injector::webhook::Injector;
+
+use crate::certificates::Certificates;
+
+/// What the endpoints look at.
+#[derive(Debug)]
+struct Views {
+    hub: Arc<Hub>,
+    injector: Arc<Injector>,
+    certificates: Arc<Certificates>,
+}
+
+type Shared = State<Arc<Views>>;
+
+/// Restricts what is shown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Filter {
+    /// Only services of this namespace.
+    namespace: Option<String>,
+    /// Only the service, or the client, of this name.
+    name: Option<String>,
+}
+
+const INDEX: &str = "<h1>weir-control</h1><ul>\
+    <li><a href=/ready>/ready</a> whether the registry was read\
+    <li><a href=/metrics>/metrics</a> Prometheus metrics\
+    <li><a href=/debug/registryz>/debug/registryz</a> services (?namespace=, ?name=)\
+    <li><a href=/debug/endpointz>/debug/endpointz</a> endpoints of services (?namespace=, ?name=)\
+    <li><a href=/debug/configz>/debug/configz</a> names and versions of all resources\
+    <li><a href=/debug/syncz>/debug/syncz</a> clients, what they were sent and what they said \
+    (?name= part of a node id)</ul>";
+
+/// All endpoints.
+pub(crate) fn router(
+    hub: Arc<Hub>,
+    injector: Arc<Injector>,
+    certificates: Arc<Certificates>,
+) -> Router {
+    let views = Views {
+        hub,
+        injector,
+        certificates,
+    };
+    Router::new()
+        .route("/", get(|| async { Html(INDEX) }))
+        .route("/debug", get(|| async { Html(INDEX) }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/debug/registryz", get(registryz))
+        .route("/debug/endpointz", get(endpointz))
+        .route("/debug/configz", get(configz))
+        .route("/debug/syncz", get(syncz))
+        .with_state(Arc::new(views))
+}
+
+async fn ready(State(views): Shared) -> (StatusCode, &'static str) {
+    if views.hub.is_synced() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        let reason = "not ready: the registry was not read yet\n";
+        (StatusCode::SERVICE_UNAVAILABLE, reason)
+    }
+}
+
+async fn metrics(State(views): Shared) -> Response {
+    let mut text = String::new();
+    metrics::write(&mut text, &views.hub, &views.certificates);
+    views.injector.metrics().write_prometheus(&mut text);
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
+}
+
+async fn registryz(State(views): Shared, Query(filter): Query<Filter>) -> Response {
+    Json(registry::services(&snapshot(&views), &filter)).into_response()
+}
+
+async fn endpointz(State(views): Shared, Query(filter): Query<Filter>) -> Response {
+    Json(registry::endpoints(&snapshot(&views), &filter)).into_response()
+}
+
+async fn configz(State(views): Shared) -> Response {
+    Json(registry::resources(
+        &snapshot(&views),
+        views.hub.generator(),
+    ))
+    .into_response()
+}
+
+async fn syncz(State(views): Shared, Query(filter): Query<Filter>) -> Response {
+    let mut status = views.hub.status();
+    if let Some(name) = &filter.name {
+        status
+            .clients
+            .retain(|client| client.node.contains(name.as_str()));
+    }
+    Json(status).into_response()
+}
+
+fn snapshot(views: &Views) -> Arc<Snapshot> {
+    views.hub.snapshot().unwrap_or_default()
+}

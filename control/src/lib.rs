@@ -1,0 +1,16 @@
+//! The control plane: injector, discovery, certificates and debug endpoints in one process. This
+//! crate composes the libraries and owns sockets, certificates, signals and exit codes.
+
+pub mod certificates;
+pub mod config;
+mod debug;
+pub mod error;
+pub mod exit;
+mod run;
+mod serve;
+pub mod webhook;
+
+pub use config::Config;
+pub use error::ControlError;
+pub use run::{run, run_until_signal};
+pub use serve::Bound;

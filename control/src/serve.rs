@@ -1,0 +1,152 @@
+//! Sockets and accept loops.
+
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use axum::Router;
+use serde::Serialize;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use weir_api::sidecar::CA_FILE;
+use weir_discovery::xds::{AdsServer, serve_connection};
+
+use crate::{Config, ControlError};
+
+/// Pause after an accept that failed for want of file descriptors, so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Every socket, bound before anything is served.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) xds_plaintext: TcpListener,
+    pub(crate) xds: TcpListener,
+    pub(crate) debug: TcpListener,
+    pub(crate) webhook: TcpListener,
+}
+
+/// What is served where, as scripts read it from standard output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Bound {
+    /// xDS without TLS.
+    pub xds_plaintext: SocketAddr,
+    /// xDS over TLS.
+    pub xds: SocketAddr,
+    /// Metrics and debug endpoints.
+    pub debug: SocketAddr,
+    /// Admission webhooks.
+    pub webhook: SocketAddr,
+    /// What clients of `xds` and `webhook` trust.
+    pub root_cert: PathBuf,
+}
+
+// === impl Sockets ===
+
+impl Sockets {
+    pub(crate) async fn bind(config: &Config) -> Result<Self, ControlError> {
+        Ok(Self {
+            xds_plaintext: bind("--xds-plaintext-addr", config.xds_plaintext_addr).await?,
+            xds: bind("--xds-addr", config.xds_addr).await?,
+            debug: bind("--debug-addr", config.debug_addr).await?,
+            webhook: bind("--webhook-addr", config.webhook_addr).await?,
+        })
+    }
+
+    pub(crate) fn bound(&self, config: &Config) -> Result<Bound, ControlError> {
+        let what = "cannot read a socket's address";
+        let address = |listener: &TcpListener| {
+            let address = listener.local_addr();
+            address.map_err(|source| ControlError::System { what, source })
+        };
+        Ok(Bound {
+            xds_plaintext: address(&self.xds_plaintext)?,
+            xds: address(&self.xds)?,
+            debug: address(&self.debug)?,
+            webhook: address(&self.webhook)?,
+            root_cert: config.certs_dir.join(CA_FILE),
+        })
+    }
+}
+
+async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, ControlError> {
+    let failed = |source| ControlError::Bind {
+        flag,
+        address,
+        source,
+    };
+    TcpListener::bind(address).await.map_err(failed)
+}
+
+/// Completes when `stopped` turns true.
+pub(crate) async fn stop(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Serves xDS until `stopped` turns true.
+pub(crate) async fn xds(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    server: AdsServer,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    let mut stop = std::pin::pin!(stop(stopped.clone()));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (tls, server, stopped) = (tls.clone(), server.clone(), stopped.clone());
+                connections.spawn(async move {
+                    if let Err(error) = xds_connection(stream, tls, server, stopped).await {
+                        tracing::debug!(%peer, error, "xDS connection");
+                    }
+                });
+            }
+            Err(error) => pause(&error).await,
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn xds_connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    server: AdsServer,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), String> {
+    let text = |error: io::Error| error.to_string();
+    // Messages are small and waited for.
+    stream.set_nodelay(true).map_err(text)?;
+    let served = match tls {
+        None => serve_connection(stream, server, stopped).await,
+        Some(tls) => {
+            let handshake = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
+            let handshake = handshake.map_err(|_| "no TLS handshake in time".to_owned())?;
+            serve_connection(handshake.map_err(text)?, server, stopped).await
+        }
+    };
+    served.map_err(|error| error.to_string())
+}
+
+/// Serves a router over plain HTTP until `stopped` turns true.
+pub(crate) async fn http(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop(stopped));
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the debug server ended");
+    }
+}
+
+async fn pause(error: &io::Error) {
+    tracing::warn!(%error, "cannot accept a connection");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}

@@ -1,0 +1,140 @@
+//! `v1.Pod` to [`Pod`].
+
+use std::{net::IpAddr, sync::Arc};
+
+use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+
+use super::{Problem, Problems};
+use crate::model::{Pod, Workload};
+
+/// Reads a Pod. `None` if it has no name, or has ended and with it the right to its addresses.
+pub fn pod(pod: &core::Pod, problems: &mut Vec<Problem>) -> Option<Pod> {
+    let mut problems = Problems::of("Pod", &pod.metadata, problems);
+    let name = problems.name(&pod.metadata)?;
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref());
+    if matches!(phase, Some("Succeeded" | "Failed")) {
+        return None;
+    }
+    let spec = pod.spec.as_ref();
+    Some(Pod {
+        workload: workload(&pod.metadata),
+        addresses: addresses(status, &mut problems),
+        host_network: spec.and_then(|spec| spec.host_network) == Some(true),
+        node: spec
+            .and_then(|spec| spec.node_name.as_deref())
+            .map(Arc::from),
+        name,
+    })
+}
+
+/// Whether a pod says it takes traffic.
+#[must_use]
+pub fn pod_is_ready(pod: &core::Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn addresses(status: Option<&core::PodStatus>, problems: &mut Problems) -> Vec<IpAddr> {
+    let Some(status) = status else {
+        return Vec::new();
+    };
+    let first = status
+        .pod_ip
+        .iter()
+        .map(|text| ("status.podIP".to_owned(), text));
+    let all = status.pod_ips.iter().flatten().enumerate();
+    let all = all.map(|(at, text)| (format!("status.podIPs[{at}].ip"), &text.ip));
+    let mut addresses = Vec::new();
+    for (field, text) in first.chain(all).filter(|(_, text)| !text.is_empty()) {
+        match text.parse() {
+            Ok(address) if addresses.contains(&address) => {}
+            Ok(address) => addresses.push(address),
+            Err(_) => problems.push(field, format!("{text:?} is not an IP address")),
+        }
+    }
+    addresses
+}
+
+/// What owns a pod, as people name it. The names of a ReplicaSet of a Deployment and of a Job of a
+/// CronJob end in what their owner appended, so the owner's name needs no second look-up.
+#[must_use]
+pub fn workload(meta: &ObjectMeta) -> Workload {
+    let owners = meta.owner_references.as_deref().unwrap_or_default();
+    let controls = |owner: &&_| controller(owner);
+    let Some(owner) = owners.iter().find(controls).or_else(|| owners.first()) else {
+        return named("Pod", meta.name.as_deref().unwrap_or_default());
+    };
+    let hash = meta
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get("pod-template-hash"));
+    let deployment =
+        hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
+    match (owner.kind.as_str(), deployment) {
+        ("ReplicaSet", Some(name)) => named("Deployment", name),
+        ("Job", _) => match cron_job(&owner.name) {
+            Some(name) => named("CronJob", name),
+            None => named("Job", &owner.name),
+        },
+        (kind, _) => named(kind, &owner.name),
+    }
+}
+
+fn controller(owner: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference) -> bool {
+    owner.controller == Some(true)
+}
+
+/// The CronJob controller appends the minute a Job was due, counted since 1970: eight digits or
+/// more for every minute since 1989.
+fn cron_job(job: &str) -> Option<&str> {
+    let (name, minute) = job.rsplit_once('-')?;
+    (minute.len() >= 8 && minute.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
+}
+
+fn named(kind: &str, name: &str) -> Workload {
+    Workload {
+        kind: kind.into(),
+        name: name.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_belongs_to_what_people_created() {
+        for (kind, owner, hash, expected) in [
+            ("ReplicaSet", "cart-7d9f", Some("7d9f"), "Deployment/cart"),
+            ("ReplicaSet", "cart-7d9f", None, "ReplicaSet/cart-7d9f"),
+            ("StatefulSet", "db", None, "StatefulSet/db"),
+            ("Job", "report-28373160", None, "CronJob/report"),
+            ("Job", "migrate-3", None, "Job/migrate-3"),
+        ] {
+            let meta = ObjectMeta {
+                labels: hash.map(|hash| [("pod-template-hash".into(), hash.into())].into()),
+                owner_references: Some(vec![OwnerReference {
+                    kind: kind.into(),
+                    name: owner.into(),
+                    ..OwnerReference::default()
+                }]),
+                ..ObjectMeta::default()
+            };
+            assert_eq!(workload(&meta).to_string(), expected);
+        }
+        let alone = ObjectMeta {
+            name: Some("once".into()),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(workload(&alone).to_string(), "Pod/once");
+    }
+}

@@ -1,0 +1,114 @@
+//! `v1.Service` to [`Service`].
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{self as core, ServiceSpec};
+
+use super::{Problem, Problems, is_tcp};
+use crate::model::{Hint, InternalTrafficPolicy, Service, ServiceKind, ServicePort};
+
+/// Reads a Service. `None` if it has no name; ports and addresses that make no sense are left out.
+pub fn service(service: &core::Service, problems: &mut Vec<Problem>) -> Option<Service> {
+    let mut problems = Problems::of("Service", &service.metadata, problems);
+    let name = problems.name(&service.metadata)?;
+    let empty = ServiceSpec::default();
+    let spec = service.spec.as_ref().unwrap_or(&empty);
+    let created = service.metadata.creation_timestamp.as_ref();
+    let kind = kind(spec);
+    let captures = kind != ServiceKind::ExternalName;
+    let local = spec.internal_traffic_policy.as_deref() == Some("Local");
+    Some(Service {
+        name,
+        created: created.map(|time| time.0.as_second()),
+        kind,
+        addresses: if captures {
+            addresses(service, spec, &mut problems)
+        } else {
+            Vec::new()
+        },
+        ports: if captures {
+            ports(spec, &mut problems)
+        } else {
+            Vec::new()
+        },
+        internal_traffic_policy: if local {
+            InternalTrafficPolicy::Local
+        } else {
+            InternalTrafficPolicy::Cluster
+        },
+    })
+}
+
+fn kind(spec: &ServiceSpec) -> ServiceKind {
+    if spec.type_.as_deref() == Some("ExternalName") {
+        ServiceKind::ExternalName
+    } else if spec.cluster_ip.as_deref() == Some("None") {
+        ServiceKind::Headless
+    } else {
+        ServiceKind::ClusterIp
+    }
+}
+
+/// Every address that stands for the service, each once.
+fn addresses(service: &core::Service, spec: &ServiceSpec, problems: &mut Problems) -> Vec<IpAddr> {
+    let mut texts = Vec::new();
+    let mut add = |field: String, text: &str| {
+        if !text.is_empty() && text != "None" {
+            texts.push((field, text.to_owned()));
+        }
+    };
+    if let Some(text) = &spec.cluster_ip {
+        add("spec.clusterIP".to_owned(), text);
+    }
+    for (at, text) in spec.cluster_ips.iter().flatten().enumerate() {
+        add(format!("spec.clusterIPs[{at}]"), text);
+    }
+    for (at, text) in spec.external_ips.iter().flatten().enumerate() {
+        add(format!("spec.externalIPs[{at}]"), text);
+    }
+    let status = service.status.as_ref();
+    let ingress = status.and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+    for (at, ingress) in ingress.into_iter().flatten().enumerate() {
+        // A load balancer in mode Proxy wants to see the traffic itself.
+        if let Some(text) = &ingress.ip
+            && ingress.ip_mode.as_deref() != Some("Proxy")
+        {
+            add(format!("status.loadBalancer.ingress[{at}].ip"), text);
+        }
+    }
+    let mut addresses = Vec::new();
+    for (field, text) in texts {
+        match text.parse::<IpAddr>() {
+            Ok(address) if address.is_unspecified() || address.is_loopback() => {
+                problems.push(field, format!("{text} cannot stand for a service"));
+            }
+            Ok(address) if addresses.contains(&address) => {}
+            Ok(address) => addresses.push(address),
+            Err(_) => problems.push(field, format!("{text:?} is not an IP address")),
+        }
+    }
+    addresses
+}
+
+fn ports(spec: &ServiceSpec, problems: &mut Problems) -> Vec<ServicePort> {
+    let mut ports: Vec<ServicePort> = Vec::new();
+    for (at, port) in spec.ports.iter().flatten().enumerate() {
+        if !is_tcp(port.protocol.as_deref()) {
+            continue;
+        }
+        let field = format!("spec.ports[{at}].port");
+        let Some(number) = problems.port(field.as_str(), port.port) else {
+            continue;
+        };
+        if ports.iter().any(|other| other.port == number) {
+            problems.push(field, format!("{number} is there twice"));
+            continue;
+        }
+        ports.push(ServicePort {
+            name: port.name.clone().unwrap_or_default(),
+            port: number,
+            hint: Hint::of(port.app_protocol.as_deref(), port.name.as_deref(), number),
+        });
+    }
+    ports
+}

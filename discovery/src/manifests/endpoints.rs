@@ -1,0 +1,156 @@
+//! Endpoints of services that come with a selector and pods but without EndpointSlices: what the
+//! EndpointSlice controller does in a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::{
+    api::core::v1::{Pod, Service, ServicePort},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::document::Manifest;
+use crate::{
+    kubernetes::{self, SERVICE_NAME_LABEL},
+    model::{EndpointPort, EndpointSlice, Locality, NamespacedName, Readiness, SliceEndpoint},
+};
+
+/// Slices for every service with a selector that no manifest has a slice for. A named target port
+/// may differ from pod to pod, so there is one slice for each set of port numbers.
+pub(super) fn derive<'a>(
+    manifests: impl Iterator<Item = &'a Manifest> + Clone,
+) -> impl Iterator<Item = EndpointSlice> {
+    let with_slices: BTreeSet<_> = manifests.clone().filter_map(sliced_service).collect();
+    let mut pods: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
+    for manifest in manifests.clone() {
+        if let Manifest::Pod(pod) = manifest {
+            pods.entry(kubernetes::namespace(&pod.metadata))
+                .or_default()
+                .push(pod);
+        }
+    }
+    manifests
+        .filter_map(|manifest| match manifest {
+            Manifest::Service(service) => Some(service),
+            _ => None,
+        })
+        .filter(move |service| !name(service).is_some_and(|name| with_slices.contains(&name)))
+        .flat_map(move |service| {
+            let namespace = kubernetes::namespace(&service.metadata);
+            let pods = pods.get(namespace).map(Vec::as_slice);
+            slices(service, pods.unwrap_or_default())
+        })
+}
+
+fn sliced_service(manifest: &Manifest) -> Option<NamespacedName> {
+    let Manifest::EndpointSlice(slice) = manifest else {
+        return None;
+    };
+    let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
+    Some(NamespacedName::new(
+        kubernetes::namespace(&slice.metadata),
+        service,
+    ))
+}
+
+fn name(service: &Service) -> Option<NamespacedName> {
+    let name = service.metadata.name.as_deref()?;
+    Some(NamespacedName::new(
+        kubernetes::namespace(&service.metadata),
+        name,
+    ))
+}
+
+fn slices(service: &Service, pods: &[&Pod]) -> Vec<EndpointSlice> {
+    let (Some(service_name), Some(spec)) = (name(service), &service.spec) else {
+        return Vec::new();
+    };
+    let Some(selector) = spec
+        .selector
+        .as_ref()
+        .filter(|selector| !selector.is_empty())
+    else {
+        return Vec::new();
+    };
+    let unready_too = spec.publish_not_ready_addresses == Some(true);
+    let mut by_ports: BTreeMap<Vec<(String, u16)>, Vec<SliceEndpoint>> = BTreeMap::new();
+    for pod in pods {
+        let labels = pod.metadata.labels.as_ref();
+        let has = |(key, value): (&String, &String)| {
+            labels.and_then(|labels| labels.get(key)) == Some(value)
+        };
+        if !selector.iter().all(has) {
+            continue;
+        }
+        let ports = spec.ports.iter().flatten();
+        let ports = ports
+            .filter_map(|port| Some((port.name.clone().unwrap_or_default(), target(port, pod)?)));
+        by_ports
+            .entry(ports.collect())
+            .or_default()
+            .extend(endpoints(pod, unready_too));
+    }
+    by_ports
+        .into_iter()
+        .enumerate()
+        .map(|(at, (ports, endpoints))| EndpointSlice {
+            // No name an object can have: it never meets a slice out of a file.
+            name: NamespacedName::new(
+                &service_name.namespace,
+                &format!("{}/{at}", service_name.name),
+            ),
+            service: service_name.clone(),
+            ports: ports
+                .into_iter()
+                .map(|(name, port)| EndpointPort { name, port })
+                .collect(),
+            endpoints,
+        })
+        .collect()
+}
+
+fn endpoints(pod: &Pod, unready_too: bool) -> Vec<SliceEndpoint> {
+    // What is wrong with the pod is reported where it is read for itself.
+    let Some(read) = kubernetes::pod(pod, &mut Vec::new()) else {
+        return Vec::new();
+    };
+    let ready = kubernetes::pod_is_ready(pod);
+    let terminating = pod.metadata.deletion_timestamp.is_some();
+    let readiness = match (ready, terminating) {
+        _ if unready_too => Readiness::Ready,
+        (true, false) => Readiness::Ready,
+        (true, true) => Readiness::Draining,
+        (false, _) => Readiness::NotReady,
+    };
+    let endpoint = |address| SliceEndpoint {
+        address,
+        readiness,
+        node: read.node.clone(),
+        locality: Locality::default(),
+        pod: Some(read.name.clone()),
+    };
+    read.addresses.iter().copied().map(endpoint).collect()
+}
+
+/// The port a pod listens on for a port of the service.
+fn target(port: &ServicePort, pod: &Pod) -> Option<u16> {
+    if port
+        .protocol
+        .as_deref()
+        .is_some_and(|protocol| protocol != "TCP")
+    {
+        return None;
+    }
+    let number = match &port.target_port {
+        None => port.port,
+        Some(IntOrString::Int(number)) => *number,
+        Some(IntOrString::String(name)) => {
+            let containers = &pod.spec.as_ref()?.containers;
+            let ports = containers
+                .iter()
+                .flat_map(|container| container.ports.iter().flatten());
+            let mut named = ports.filter(|port| port.name.as_deref() == Some(name));
+            named.next()?.container_port
+        }
+    };
+    u16::try_from(number).ok().filter(|number| *number != 0)
+}

@@ -1,0 +1,92 @@
+//! The objects of all files together to objects of the model.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{
+    ManifestError,
+    document::{Located, Manifest},
+    endpoints,
+};
+use crate::{
+    kubernetes::{self, Problem},
+    model::{Object, ObjectKey},
+};
+
+/// Objects of the model, and what is wrong in the files, each with the file it is in.
+pub(super) fn collect<'a>(
+    contents: impl Iterator<Item = (&'a Path, &'a Located)> + Clone,
+) -> (BTreeMap<ObjectKey, Object>, BTreeSet<String>) {
+    let mut objects = BTreeMap::new();
+    let mut problems = BTreeSet::new();
+    for (path, located) in contents.clone() {
+        let mut found = Vec::new();
+        if let Some(object) = read(&located.manifest, &mut found) {
+            // The first has it; `duplicates` names the others.
+            objects.entry(object.key()).or_insert(object);
+        }
+        let document = located.document;
+        let place =
+            |problem: &Problem| format!("{}: document {document}: {problem}", path.display());
+        problems.extend(found.iter().map(place));
+    }
+    let manifests = contents.clone().map(|(_, located)| &located.manifest);
+    for slice in endpoints::derive(manifests) {
+        let slice = Object::EndpointSlice(slice);
+        objects.entry(slice.key()).or_insert(slice);
+    }
+    problems.extend(duplicates(contents).map(|error| error.to_string()));
+    (objects, problems)
+}
+
+/// Objects that are there twice.
+pub(super) fn duplicates<'a>(
+    contents: impl Iterator<Item = (&'a Path, &'a Located)>,
+) -> impl Iterator<Item = ManifestError> {
+    let mut first = BTreeMap::new();
+    contents.filter_map(move |(path, located)| {
+        let (kind, meta) = identity(&located.manifest);
+        let name = meta.name.as_deref().unwrap_or_default();
+        let key = (
+            kind.to_owned(),
+            kubernetes::namespace(meta).to_owned(),
+            name.to_owned(),
+        );
+        let (at, document) = *first.entry(key).or_insert((path, located));
+        (!std::ptr::eq(document, located)).then(|| ManifestError::Document {
+            path: path.to_owned(),
+            document: located.document,
+            field: "metadata.name".to_owned(),
+            reason: format!(
+                "{kind} {}/{name} is also in {}, document {}",
+                kubernetes::namespace(meta),
+                at.display(),
+                document.document
+            ),
+        })
+    })
+}
+
+fn read(manifest: &Manifest, problems: &mut Vec<Problem>) -> Option<Object> {
+    match manifest {
+        Manifest::Service(service) => kubernetes::service(service, problems).map(Object::Service),
+        Manifest::EndpointSlice(slice) => {
+            kubernetes::endpoint_slice(slice, problems).map(Object::EndpointSlice)
+        }
+        Manifest::Pod(pod) => kubernetes::pod(pod, problems).map(Object::Pod),
+        Manifest::Other { .. } => None,
+    }
+}
+
+fn identity(manifest: &Manifest) -> (&str, &ObjectMeta) {
+    match manifest {
+        Manifest::Service(service) => ("Service", &service.metadata),
+        Manifest::EndpointSlice(slice) => ("EndpointSlice", &slice.metadata),
+        Manifest::Pod(pod) => ("Pod", &pod.metadata),
+        Manifest::Other { kind, meta } => (kind, meta),
+    }
+}

@@ -1,0 +1,30 @@
+//! Services, their endpoints and every address that stands for them.
+//!
+//! Registries describe what they see as [`Event`]s. [`Index`] keeps the objects, resolves each
+//! service that an event touched, and hands out an immutable [`Snapshot`] with the [`Changes`] since
+//! the one before. A destination is always an address and a port, never a name: one table answers
+//! which service it is, so two services on one port, headless services and addresses of pods cannot
+//! collide.
+
+mod changes;
+mod endpoint;
+mod index;
+mod name;
+mod object;
+mod pod;
+mod protocol;
+mod resolve;
+mod service;
+mod shards;
+mod snapshot;
+
+pub use changes::{AddressChange, Changes, ServiceChange};
+pub use endpoint::{Endpoint, EndpointPort, EndpointSlice, Locality, Readiness, SliceEndpoint};
+pub use index::Index;
+pub use name::NamespacedName;
+pub use object::{Event, Object, ObjectKey};
+pub use pod::{Pod, Workload};
+pub use protocol::{Hint, HintSource, Protocol};
+pub use resolve::ResolvedService;
+pub use service::{InternalTrafficPolicy, Service, ServiceKind, ServicePort};
+pub use snapshot::{Claim, ClaimKind, Destination, Snapshot};

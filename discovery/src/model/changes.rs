@@ -1,0 +1,61 @@
+//! What differs between two snapshots.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use super::{Claim, NamespacedName, ResolvedService};
+
+/// What differs between a snapshot and an earlier one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Services that came, went, or changed in themselves or in their endpoints.
+    pub services: BTreeMap<NamespacedName, ServiceChange>,
+    /// Destinations of which anything changed.
+    pub addresses: BTreeMap<SocketAddr, AddressChange>,
+}
+
+/// One changed service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceChange {
+    /// As it was.
+    pub old: Option<Arc<ResolvedService>>,
+    /// As it is.
+    pub new: Option<Arc<ResolvedService>>,
+}
+
+/// One changed destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressChange {
+    /// Who had it.
+    pub old: Option<Claim>,
+    /// Who has it.
+    pub new: Option<Claim>,
+}
+
+// === impl ServiceChange ===
+
+impl ServiceChange {
+    /// Whether the service itself changed, rather than its endpoints only.
+    #[must_use]
+    pub fn declaration_changed(&self) -> bool {
+        match (&self.old, &self.new) {
+            (Some(old), Some(new)) => old.service != new.service,
+            _ => true,
+        }
+    }
+
+    /// Whether an endpoint that took traffic no longer does: such news travel first.
+    #[must_use]
+    pub fn removes_endpoints(&self) -> bool {
+        let Some(old) = &self.old else { return false };
+        let Some(new) = &self.new else { return true };
+        old.ports().any(|(port, endpoints)| {
+            let left = new
+                .port(port.port)
+                .map_or(&[][..], |(_, endpoints)| endpoints);
+            // Both are in the order of their addresses, so one pass over the other is enough.
+            let mut left = ResolvedService::usable(left).map(|endpoint| endpoint.address);
+            !ResolvedService::usable(endpoints)
+                .all(|endpoint| left.by_ref().any(|address| address == endpoint.address))
+        })
+    }
+}

@@ -1,0 +1,48 @@
+//! What registries say.
+
+use super::{EndpointSlice, NamespacedName, Pod, Service};
+
+/// A change a registry saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The object is there, new or changed.
+    Applied(Object),
+    /// The object is gone.
+    Deleted(ObjectKey),
+}
+
+/// An object of the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Object {
+    /// A service.
+    Service(Service),
+    /// A part of its endpoints.
+    EndpointSlice(EndpointSlice),
+    /// A pod.
+    Pod(Pod),
+}
+
+/// What tells objects apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectKey {
+    /// A service.
+    Service(NamespacedName),
+    /// A part of its endpoints.
+    EndpointSlice(NamespacedName),
+    /// A pod.
+    Pod(NamespacedName),
+}
+
+// === impl Object ===
+
+impl Object {
+    /// What tells this object apart.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        match self {
+            Self::Service(service) => ObjectKey::Service(service.name.clone()),
+            Self::EndpointSlice(slice) => ObjectKey::EndpointSlice(slice.name.clone()),
+            Self::Pod(pod) => ObjectKey::Pod(pod.name.clone()),
+        }
+    }
+}

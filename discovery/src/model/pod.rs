@@ -1,0 +1,35 @@
+//! Pods: who is behind an address.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use super::NamespacedName;
+
+/// A pod, as far as discovery cares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: NamespacedName,
+    /// Its addresses; those of its node where it uses the host's network.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it uses the host's network, so that its addresses are not its own.
+    pub host_network: bool,
+    /// The node it is on.
+    pub node: Option<Arc<str>>,
+    /// What owns it.
+    pub workload: Workload,
+}
+
+/// What owns a pod, as people name it: a Deployment rather than its ReplicaSet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    /// Such as `Deployment`.
+    pub kind: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}

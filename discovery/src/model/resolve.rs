@@ -1,0 +1,104 @@
+//! A service together with the endpoints of each of its ports.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{
+    Claim, ClaimKind, Endpoint, EndpointSlice, NamespacedName, Pod, Readiness, Service,
+    ServiceKind, ServicePort,
+};
+
+/// A service and the endpoints of each of its ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedService {
+    /// The service as declared.
+    pub service: Arc<Service>,
+    /// For each port of the service, in the same order: its endpoints by address.
+    endpoints: Vec<Vec<Endpoint>>,
+}
+
+// === impl ResolvedService ===
+
+impl ResolvedService {
+    /// Joins a service with its slices. Where two slices hold one address, as they do while a
+    /// controller moves endpoints between slices, the better state of the two counts.
+    pub(super) fn new<'a>(
+        service: Arc<Service>,
+        slices: &(impl Iterator<Item = &'a EndpointSlice> + Clone),
+        pod: impl Fn(&NamespacedName) -> Option<Arc<Pod>>,
+    ) -> Self {
+        let endpoints = service.ports.iter().map(|port| {
+            let mut endpoints = Vec::new();
+            for slice in slices.clone() {
+                for target in slice.ports.iter().filter(|target| target.name == port.name) {
+                    endpoints.extend(slice.endpoints.iter().map(|endpoint| Endpoint {
+                        address: SocketAddr::new(endpoint.address, target.port),
+                        readiness: endpoint.readiness,
+                        node: endpoint.node.clone(),
+                        locality: endpoint.locality.clone(),
+                        pod: endpoint.pod.as_ref().and_then(&pod),
+                    }));
+                }
+            }
+            endpoints.sort_by_key(|endpoint| (endpoint.address, endpoint.readiness));
+            endpoints.dedup_by_key(|endpoint| endpoint.address);
+            endpoints
+        });
+        Self {
+            endpoints: endpoints.collect(),
+            service,
+        }
+    }
+
+    /// Each port with all its endpoints, ready or not.
+    pub fn ports(&self) -> impl Iterator<Item = (&ServicePort, &[Endpoint])> {
+        let endpoints = self.endpoints.iter().map(Vec::as_slice);
+        self.service.ports.iter().zip(endpoints)
+    }
+
+    /// The port of that number.
+    #[must_use]
+    pub fn port(&self, number: u16) -> Option<(&ServicePort, &[Endpoint])> {
+        self.ports().find(|(port, _)| port.port == number)
+    }
+
+    /// The endpoints of a port that take traffic: those that are ready; while there is none, those
+    /// that drain.
+    pub fn usable(endpoints: &[Endpoint]) -> impl Iterator<Item = &Endpoint> {
+        let is_ready = |endpoint: &&Endpoint| endpoint.readiness == Readiness::Ready;
+        let best = match endpoints.iter().find(is_ready) {
+            Some(_) => Readiness::Ready,
+            None => Readiness::Draining,
+        };
+        endpoints
+            .iter()
+            .filter(move |endpoint| endpoint.readiness == best)
+    }
+
+    /// Every destination this service has a claim on: its own addresses on its ports, and the
+    /// addresses of its endpoints on the ports they listen on.
+    pub(super) fn claims(&self) -> Vec<(SocketAddr, Claim)> {
+        let mut claims = Vec::new();
+        for (port, endpoints) in self.ports() {
+            for address in &self.service.addresses {
+                let address = SocketAddr::new(*address, port.port);
+                claims.push((address, self.claim(ClaimKind::Service, port, address)));
+            }
+            for endpoint in endpoints {
+                let address = endpoint.address;
+                claims.push((address, self.claim(ClaimKind::Endpoint, port, address)));
+            }
+        }
+        claims
+    }
+
+    fn claim(&self, kind: ClaimKind, port: &ServicePort, destination: SocketAddr) -> Claim {
+        Claim {
+            kind,
+            through_service: self.service.kind != ServiceKind::Headless,
+            created: self.service.created.unwrap_or(i64::MAX),
+            service: self.service.name.clone(),
+            translated: port.port != destination.port(),
+            port: port.port,
+        }
+    }
+}

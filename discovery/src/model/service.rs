@@ -1,0 +1,56 @@
+//! Services as a registry declares them.
+
+use std::net::IpAddr;
+
+use super::{Hint, NamespacedName};
+
+/// A service, without its endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: NamespacedName,
+    /// When it was created, seconds since 1970: of two services that claim one address, the older
+    /// has it. `None` where the registry does not know.
+    pub created: Option<i64>,
+    /// How clients reach it.
+    pub kind: ServiceKind,
+    /// Every address that stands for the service: cluster addresses of both families, external
+    /// addresses, load balancer addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its TCP ports.
+    pub ports: Vec<ServicePort>,
+    /// Which endpoints a client may use.
+    pub internal_traffic_policy: InternalTrafficPolicy,
+}
+
+/// How clients reach a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ServiceKind {
+    /// Through an address of the service.
+    ClusterIp,
+    /// Through the addresses of its endpoints; it has none of its own.
+    Headless,
+    /// Through a name somewhere else. That is a matter of DNS: such a service captures nothing.
+    ExternalName,
+}
+
+/// A TCP port of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Name of the port, empty where a service has only one. Endpoint slices refer to it.
+    pub name: String,
+    /// Its number at the service's addresses.
+    pub port: u16,
+    /// What it speaks.
+    pub hint: Hint,
+}
+
+/// Which endpoints of a service a client may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum InternalTrafficPolicy {
+    /// All of them.
+    #[default]
+    Cluster,
+    /// Those on the client's own node.
+    Local,
+}

@@ -1,0 +1,130 @@
+//! An immutable view of the whole model.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use super::{Endpoint, NamespacedName, Pod, ResolvedService, ServicePort, shards::Shards};
+
+/// Everything known at one moment. A clone costs next to nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub(super) services: Shards<NamespacedName, Arc<ResolvedService>>,
+    pub(super) addresses: Shards<SocketAddr, Arc<[Claim]>>,
+    pub(super) pods: Shards<IpAddr, Arc<Pod>>,
+}
+
+/// A service's claim to a destination. The least of several claims has it, so the order of the
+/// fields is the order of precedence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Claim {
+    /// An address of a service comes before an address of an endpoint.
+    pub kind: ClaimKind,
+    /// Headless services come first: their clients use the addresses of endpoints on purpose.
+    pub(super) through_service: bool,
+    /// Then the oldest.
+    pub(super) created: i64,
+    /// Then by name.
+    pub service: NamespacedName,
+    /// Then the service port that has the number of the endpoint's port.
+    pub(super) translated: bool,
+    /// The service port.
+    pub port: u16,
+}
+
+/// What a claimed address is to its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClaimKind {
+    /// An address of the service itself.
+    Service,
+    /// The address of one of its endpoints.
+    Endpoint,
+}
+
+/// What a destination turned out to be.
+#[derive(Debug, Clone, Copy)]
+pub enum Destination<'a> {
+    /// A port of a service, whose endpoints share the traffic.
+    Service {
+        /// The service.
+        service: &'a ResolvedService,
+        /// The port.
+        port: &'a ServicePort,
+    },
+    /// One endpoint of a service: traffic goes there and nowhere else, ready or not.
+    Endpoint {
+        /// The service.
+        service: &'a ResolvedService,
+        /// The port of the service.
+        port: &'a ServicePort,
+        /// The endpoint.
+        endpoint: &'a Endpoint,
+    },
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The service of that name.
+    #[must_use]
+    pub fn service(&self, name: &NamespacedName) -> Option<&Arc<ResolvedService>> {
+        self.services.get(name)
+    }
+
+    /// All services, in no particular order.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<ResolvedService>> {
+        self.services.iter().map(|(_, service)| service)
+    }
+
+    /// How many services there are.
+    #[must_use]
+    pub fn service_count(&self) -> usize {
+        self.services.len()
+    }
+
+    /// Every destination somebody claims, with the claim that has it, in no particular order.
+    pub fn addresses(&self) -> impl Iterator<Item = (SocketAddr, &Claim)> {
+        self.addresses
+            .iter()
+            .filter_map(|(address, claims)| Some((*address, claims.first()?)))
+    }
+
+    /// The claim that has a destination.
+    #[must_use]
+    pub fn claim(&self, destination: SocketAddr) -> Option<&Claim> {
+        self.addresses.get(&destination)?.first()
+    }
+
+    /// What a destination is. `None` is what the mesh does not know.
+    #[must_use]
+    pub fn destination(&self, destination: SocketAddr) -> Option<Destination<'_>> {
+        let claim = self.claim(destination)?;
+        let service = self.service(&claim.service)?;
+        let (port, endpoints) = service.port(claim.port)?;
+        match claim.kind {
+            ClaimKind::Service => Some(Destination::Service { service, port }),
+            ClaimKind::Endpoint => {
+                let by_address = |endpoint: &Endpoint| endpoint.address.cmp(&destination);
+                let endpoint = &endpoints[endpoints.binary_search_by(by_address).ok()?];
+                Some(Destination::Endpoint {
+                    service,
+                    port,
+                    endpoint,
+                })
+            }
+        }
+    }
+
+    /// The pod that has an address of its own.
+    #[must_use]
+    pub fn pod(&self, address: IpAddr) -> Option<&Arc<Pod>> {
+        self.pods.get(&address)
+    }
+
+    /// How many addresses belong to a pod.
+    #[must_use]
+    pub fn pod_address_count(&self) -> usize {
+        self.pods.len()
+    }
+}

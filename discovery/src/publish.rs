@@ -1,0 +1,59 @@
+//! From events of a registry to snapshots in the hub, debounced.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    model::{Event, Index},
+    xds::Hub,
+};
+
+/// Quiet time after which changes are published.
+pub const DEBOUNCE_QUIET: Duration = Duration::from_millis(100);
+/// Time after which changes are published however busy it is.
+pub const DEBOUNCE_MAX: Duration = Duration::from_secs(10);
+
+/// Publishes what the registry says at first at once, then follows it until it ends.
+pub async fn publish(initial: Vec<Event>, mut events: mpsc::Receiver<Vec<Event>>, hub: Arc<Hub>) {
+    let mut index = Index::default();
+    initial.into_iter().for_each(|event| index.apply(event));
+    commit(&mut index, &hub, Instant::now());
+    while let Some(batch) = events.recv().await {
+        let since = Instant::now();
+        batch.into_iter().for_each(|event| index.apply(event));
+        settle(&mut events, since, &mut index).await;
+        commit(&mut index, &hub, since);
+    }
+}
+
+/// Takes in more events until it is quiet, or has been busy for long enough.
+async fn settle(events: &mut mpsc::Receiver<Vec<Event>>, since: Instant, index: &mut Index) {
+    let latest = since + DEBOUNCE_MAX;
+    loop {
+        let deadline = latest.min(Instant::now() + DEBOUNCE_QUIET);
+        match timeout_at(deadline, events.recv()).await {
+            Ok(Some(batch)) => batch.into_iter().for_each(|event| index.apply(event)),
+            Ok(None) | Err(_) => return,
+        }
+        if Instant::now() >= latest {
+            return;
+        }
+    }
+}
+
+fn commit(index: &mut Index, hub: &Hub, since: Instant) {
+    let first = !hub.is_synced();
+    let (snapshot, changes) = match index.commit() {
+        Some(news) => news,
+        None if first => (index.snapshot(), crate::model::Changes::default()),
+        None => return,
+    };
+    let (services, addresses) = (changes.services.len(), changes.addresses.len());
+    tracing::debug!(services, addresses, "publishing");
+    hub.publish(&snapshot, &changes, since.into_std());
+    hub.metrics().published();
+}

@@ -1,0 +1,115 @@
+//! Outbound clusters.
+
+use std::time::Duration;
+
+use weir_api::xds::{
+    codec,
+    envoy::{
+        config::{
+            cluster::v3::{
+                CircuitBreakers, Cluster,
+                circuit_breakers::Thresholds,
+                cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy},
+            },
+            core::v3::{Http1ProtocolOptions, Http2ProtocolOptions},
+            endpoint::v3::ClusterLoadAssignment,
+        },
+        extensions::upstreams::http::v3::{
+            HttpProtocolOptions,
+            http_protocol_options::{
+                ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig,
+                explicit_http_config::ProtocolConfig,
+            },
+        },
+    },
+};
+
+use super::{ads, duration, wrapped};
+use crate::model::Protocol;
+
+/// How an endpoint is picked.
+const LB_POLICY: LbPolicy = LbPolicy::RoundRobin;
+/// Bound of one dial.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Key of the HTTP options among the extension protocol options.
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// The cluster of a service port. Its endpoints come apart from it, because they change more often.
+pub(in crate::xds) fn of_service(name: &str, protocol: Protocol) -> Cluster {
+    Cluster {
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+        eds_cluster_config: Some(EdsClusterConfig {
+            eds_config: Some(ads()),
+            service_name: String::new(),
+        }),
+        ..outbound(name, protocol)
+    }
+}
+
+/// The cluster of a single endpoint, which is in it.
+pub(in crate::xds) fn of_endpoint(
+    name: &str,
+    protocol: Protocol,
+    assignment: ClusterLoadAssignment,
+) -> Cluster {
+    Cluster {
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Static.into())),
+        load_assignment: Some(assignment),
+        ..outbound(name, protocol)
+    }
+}
+
+fn outbound(name: &str, protocol: Protocol) -> Cluster {
+    Cluster {
+        name: name.to_owned(),
+        connect_timeout: Some(duration(CONNECT_TIMEOUT)),
+        lb_policy: LB_POLICY.into(),
+        circuit_breakers: Some(unlimited()),
+        typed_extension_protocol_options: http_options(protocol)
+            .map(|options| {
+                let options = codec::pack_http_protocol_options(&options);
+                (HTTP_OPTIONS.to_owned(), options)
+            })
+            .into_iter()
+            .collect(),
+        ..Cluster::default()
+    }
+}
+
+/// Envoy's defaults of 1024 are a limit that nobody set.
+fn unlimited() -> CircuitBreakers {
+    let most = || Some(wrapped(u32::MAX));
+    CircuitBreakers {
+        thresholds: vec![Thresholds {
+            max_connections: most(),
+            max_pending_requests: most(),
+            max_requests: most(),
+            max_retries: most(),
+            ..Thresholds::default()
+        }],
+        ..CircuitBreakers::default()
+    }
+}
+
+/// What the client speaks is spoken with the endpoint, unless the port says that it is HTTP/2.
+fn http_options(protocol: Protocol) -> Option<HttpProtocolOptions> {
+    let options = match protocol {
+        Protocol::Tcp | Protocol::Tls => return None,
+        Protocol::Http2 => UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(
+                Http2ProtocolOptions::default(),
+            )),
+        }),
+        Protocol::Http | Protocol::Auto => {
+            UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
+                http_protocol_options: Some(Http1ProtocolOptions::default()),
+                http2_protocol_options: Some(Http2ProtocolOptions::default()),
+                ..UseDownstreamHttpConfig::default()
+            })
+        }
+    };
+    Some(HttpProtocolOptions {
+        upstream_protocol_options: Some(options),
+        ..HttpProtocolOptions::default()
+    })
+}

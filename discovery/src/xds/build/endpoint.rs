@@ -1,0 +1,83 @@
+//! Load assignments.
+
+use weir_api::xds::envoy::config::{
+    core::v3::{self as core, HealthStatus},
+    endpoint::v3::{
+        self as endpoint, ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint,
+    },
+};
+
+use super::{address, wrapped};
+use crate::{
+    model::{Endpoint, Locality},
+    xds::resource::Metadata,
+};
+
+/// Endpoints under the name of their cluster: by locality, then by address. The metadata of each
+/// endpoint comes beside the message, in the same order, because it is digested apart from it.
+pub(in crate::xds) fn assignment<'a>(
+    cluster: &str,
+    endpoints: impl Iterator<Item = &'a Endpoint>,
+) -> (ClusterLoadAssignment, Vec<Metadata>) {
+    let mut endpoints: Vec<_> = endpoints.collect();
+    endpoints.sort_by(|a, b| (&a.locality, a.address).cmp(&(&b.locality, b.address)));
+    let localities = endpoints.chunk_by(|a, b| a.locality == b.locality);
+    let localities = localities.map(|endpoints| LocalityLbEndpoints {
+        locality: locality(&endpoints[0].locality),
+        lb_endpoints: endpoints
+            .iter()
+            .map(|endpoint| lb_endpoint(endpoint))
+            .collect(),
+        load_balancing_weight: u32::try_from(endpoints.len()).ok().map(wrapped),
+        ..LocalityLbEndpoints::default()
+    });
+    let assignment = ClusterLoadAssignment {
+        cluster_name: cluster.to_owned(),
+        endpoints: localities.collect(),
+        ..ClusterLoadAssignment::default()
+    };
+    let metadata = endpoints.iter().map(|endpoint| metadata(endpoint));
+    (assignment, metadata.collect())
+}
+
+/// Gives each endpoint of a message its metadata.
+pub(in crate::xds) fn attach(assignment: &mut ClusterLoadAssignment, metadata: &[Metadata]) {
+    let endpoints = assignment.endpoints.iter_mut();
+    let endpoints = endpoints.flat_map(|locality| &mut locality.lb_endpoints);
+    for (endpoint, metadata) in endpoints.zip(metadata) {
+        endpoint.metadata = metadata.to_message();
+    }
+}
+
+fn lb_endpoint(endpoint: &Endpoint) -> LbEndpoint {
+    LbEndpoint {
+        health_status: HealthStatus::Healthy.into(),
+        host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(endpoint::Endpoint {
+            address: Some(address(endpoint.address)),
+            ..endpoint::Endpoint::default()
+        })),
+        load_balancing_weight: Some(wrapped(1)),
+        ..LbEndpoint::default()
+    }
+}
+
+fn locality(locality: &Locality) -> Option<core::Locality> {
+    (*locality != Locality::default()).then(|| core::Locality {
+        region: locality.region.to_string(),
+        zone: locality.zone.to_string(),
+        sub_zone: locality.sub_zone.to_string(),
+    })
+}
+
+/// Who is behind an endpoint, for the labels of metrics.
+fn metadata(endpoint: &Endpoint) -> Metadata {
+    let pod = endpoint.pod.iter().flat_map(|pod| {
+        [
+            ("namespace", pod.name.namespace.to_string()),
+            ("pod", pod.name.name.to_string()),
+            ("workload", pod.workload.name.to_string()),
+            ("workload_kind", pod.workload.kind.to_string()),
+        ]
+    });
+    Metadata::new(pod)
+}

@@ -1,0 +1,93 @@
+//! The HTTP connection manager of an outbound listener: as transparent as its settings allow.
+
+use std::time::Duration;
+
+use weir_api::xds::{
+    codec,
+    envoy::{
+        config::{
+            core::v3::{Http1ProtocolOptions, HttpProtocolOptions},
+            listener::v3::Filter,
+        },
+        extensions::filters::{
+            http::router::v3::Router,
+            network::http_connection_manager::v3::{
+                HttpConnectionManager, HttpFilter, Rds,
+                http_connection_manager::{
+                    CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
+                },
+                http_filter,
+            },
+        },
+    },
+};
+
+use super::{
+    ads, boolean, duration,
+    listener::{Outbound, network_filter},
+    route, wrapped,
+};
+
+/// Largest head of a request, KiB. Envoy's 60 is less than applications send each other.
+const MAX_REQUEST_HEADERS_KB: u32 = 1024;
+/// Most headers of a message. Envoy's 100 is less than applications send each other.
+const MAX_HEADERS: u32 = 1000;
+
+/// Where the routes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::xds) enum Routes {
+    /// A RouteConfiguration of the cluster's name: routes of a service change apart from it.
+    Named,
+    /// Within the listener: a single endpoint is never routed elsewhere.
+    Inline,
+}
+
+pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
+    let routes = match outbound.routes {
+        Routes::Named => RouteSpecifier::Rds(Rds {
+            config_source: Some(ads()),
+            route_config_name: outbound.cluster.to_owned(),
+        }),
+        Routes::Inline => RouteSpecifier::RouteConfig(route::to_cluster(outbound.cluster)),
+    };
+    let manager = HttpConnectionManager {
+        codec_type: CodecType::Auto.into(),
+        stat_prefix: outbound.cluster.to_owned(),
+        route_specifier: Some(routes),
+        http_filters: vec![router()],
+        common_http_protocol_options: Some(HttpProtocolOptions {
+            max_headers_count: Some(wrapped(MAX_HEADERS)),
+            ..HttpProtocolOptions::default()
+        }),
+        http_protocol_options: Some(Http1ProtocolOptions {
+            accept_http_10: true,
+            default_host_for_http_10: outbound.host.to_owned(),
+            ..Http1ProtocolOptions::default()
+        }),
+        max_request_headers_kb: Some(wrapped(MAX_REQUEST_HEADERS_KB)),
+        server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
+        stream_idle_timeout: Some(duration(Duration::ZERO)),
+        generate_request_id: Some(boolean(false)),
+        upgrade_configs: vec![UpgradeConfig {
+            upgrade_type: "websocket".to_owned(),
+            ..UpgradeConfig::default()
+        }],
+        ..HttpConnectionManager::default()
+    };
+    network_filter(
+        "envoy.filters.network.http_connection_manager",
+        codec::pack_http_connection_manager(&manager),
+    )
+}
+
+fn router() -> HttpFilter {
+    let config = codec::pack_router(&Router {
+        suppress_envoy_headers: true,
+        ..Router::default()
+    });
+    HttpFilter {
+        name: "envoy.filters.http.router".to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        ..HttpFilter::default()
+    }
+}

@@ -1,0 +1,134 @@
+//! Outbound listeners: one for each destination somebody claims.
+
+use std::{net::SocketAddr, time::Duration};
+
+use weir_api::{
+    names,
+    xds::{
+        codec,
+        envoy::{
+            config::{
+                core::v3::TrafficDirection,
+                listener::v3::{
+                    Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter, filter,
+                    listener_filter,
+                },
+            },
+            extensions::filters::{
+                listener::{http_inspector::v3::HttpInspector, tls_inspector::v3::TlsInspector},
+                network::tcp_proxy::v3::{TcpProxy, tcp_proxy},
+            },
+        },
+        google::protobuf::Any,
+    },
+};
+
+use super::{address, boolean, duration, http};
+use crate::model::Protocol;
+
+/// ALPN names the HTTP inspector gives to what it recognised.
+const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
+
+/// What an outbound listener needs to know.
+#[derive(Debug)]
+pub(in crate::xds) struct Outbound<'a> {
+    /// The destination it serves.
+    pub(in crate::xds) destination: SocketAddr,
+    /// What is spoken there.
+    pub(in crate::xds) protocol: Protocol,
+    /// The cluster behind it.
+    pub(in crate::xds) cluster: &'a str,
+    /// The name people call it by.
+    pub(in crate::xds) host: &'a str,
+    /// Where its HTTP routes come from.
+    pub(in crate::xds) routes: http::Routes,
+}
+
+/// The listener, without its metadata.
+///
+/// With a hint for HTTP the proxy waits for the client's first bytes, because in HTTP the client
+/// speaks first; what turns out not to be HTTP is carried as TCP. Without a hint it must not wait:
+/// `continue_on_listener_filters_timeout` lets it dial and see which side speaks first. The timeout
+/// of 0 means that no timer ends the wait. With a hint for TCP or TLS nothing is looked at.
+pub(in crate::xds) fn outbound(outbound: &Outbound<'_>) -> Listener {
+    let tcp = |name: &str| FilterChain {
+        name: name.to_owned(),
+        filters: vec![tcp_proxy(outbound.cluster)],
+        ..FilterChain::default()
+    };
+    let http = || FilterChain {
+        name: "http".to_owned(),
+        filter_chain_match: Some(FilterChainMatch {
+            transport_protocol: "raw_buffer".to_owned(),
+            application_protocols: HTTP.map(str::to_owned).to_vec(),
+            ..FilterChainMatch::default()
+        }),
+        filters: vec![http::connection_manager(outbound)],
+        ..FilterChain::default()
+    };
+    let (listener_filters, filter_chains, default_filter_chain) = match outbound.protocol {
+        Protocol::Tcp => (vec![], vec![tcp("tcp")], None),
+        Protocol::Tls => (vec![], vec![tcp("tls")], None),
+        Protocol::Http | Protocol::Http2 => {
+            (vec![http_inspector()], vec![http()], Some(tcp("tcp")))
+        }
+        Protocol::Auto => {
+            let mut tls = tcp("tls");
+            tls.filter_chain_match = Some(FilterChainMatch {
+                transport_protocol: "tls".to_owned(),
+                ..FilterChainMatch::default()
+            });
+            let inspectors = vec![tls_inspector(), http_inspector()];
+            (inspectors, vec![http(), tls], Some(tcp("tcp")))
+        }
+    };
+    Listener {
+        name: names::outbound_listener(outbound.destination),
+        address: Some(address(outbound.destination)),
+        bind_to_port: Some(boolean(false)),
+        traffic_direction: TrafficDirection::Outbound.into(),
+        listener_filters_timeout: (!listener_filters.is_empty()).then(|| duration(Duration::ZERO)),
+        continue_on_listener_filters_timeout: outbound.protocol == Protocol::Auto,
+        listener_filters,
+        filter_chains,
+        default_filter_chain,
+        ..Listener::default()
+    }
+}
+
+/// Carries bytes to a cluster, for as long as both ends like: a connection that is silent for long
+/// is the business of the ends, and keepalive finds the dead.
+pub(in crate::xds) fn tcp_proxy(cluster: &str) -> Filter {
+    let config = codec::pack_tcp_proxy(&TcpProxy {
+        stat_prefix: cluster.to_owned(),
+        cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+        idle_timeout: Some(duration(Duration::ZERO)),
+        ..TcpProxy::default()
+    });
+    network_filter("envoy.filters.network.tcp_proxy", config)
+}
+
+pub(super) fn network_filter(name: &str, config: Any) -> Filter {
+    Filter {
+        name: name.to_owned(),
+        config_type: Some(filter::ConfigType::TypedConfig(config)),
+    }
+}
+
+fn tls_inspector() -> ListenerFilter {
+    let config = codec::pack_tls_inspector(&TlsInspector::default());
+    listener_filter("envoy.filters.listener.tls_inspector", config)
+}
+
+fn http_inspector() -> ListenerFilter {
+    let config = codec::pack_http_inspector(&HttpInspector::default());
+    listener_filter("envoy.filters.listener.http_inspector", config)
+}
+
+pub(in crate::xds) fn listener_filter(name: &str, config: Any) -> ListenerFilter {
+    ListenerFilter {
+        name: name.to_owned(),
+        config_type: Some(listener_filter::ConfigType::TypedConfig(config)),
+        ..ListenerFilter::default()
+    }
+}

@@ -1,0 +1,49 @@
+//! Route configurations.
+
+use std::time::Duration;
+
+use weir_api::xds::envoy::config::route::v3::{
+    RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route,
+    route_action, route_match,
+};
+
+use super::{duration, wrapped};
+
+/// Retried are only requests that no application can have seen: the dial failed, or the peer said
+/// that it did not look at the stream.
+const RETRY_ON: &str = "connect-failure,refused-stream";
+/// Attempts after the first.
+const RETRIES: u32 = 2;
+
+/// Everything to one cluster. The destination address chose the service already, so the virtual
+/// host takes every Host; what the client asks for is bounded by the client alone.
+pub(in crate::xds) fn to_cluster(cluster: &str) -> RouteConfiguration {
+    let action = RouteAction {
+        cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(cluster.to_owned())),
+        timeout: Some(duration(Duration::ZERO)),
+        retry_policy: Some(RetryPolicy {
+            retry_on: RETRY_ON.to_owned(),
+            num_retries: Some(wrapped(RETRIES)),
+            ..RetryPolicy::default()
+        }),
+        ..RouteAction::default()
+    };
+    RouteConfiguration {
+        name: cluster.to_owned(),
+        virtual_hosts: vec![VirtualHost {
+            name: cluster.to_owned(),
+            domains: vec!["*".to_owned()],
+            routes: vec![Route {
+                name: "default".to_owned(),
+                r#match: Some(RouteMatch {
+                    path_specifier: Some(route_match::PathSpecifier::Prefix("/".to_owned())),
+                    ..RouteMatch::default()
+                }),
+                action: Some(route::Action::Route(action)),
+                ..Route::default()
+            }],
+            ..VirtualHost::default()
+        }],
+        ..RouteConfiguration::default()
+    }
+}

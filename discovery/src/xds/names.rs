@@ -1,0 +1,195 @@
+//! Kinds and names of resources, and what a name refers to.
+
+use std::net::{IpAddr, SocketAddr};
+
+use weir_api::{names, xds::type_url};
+
+use crate::model::NamespacedName;
+
+/// The types that are served, in the order in which news of them must reach a client so that
+/// nothing ever refers to what is not there yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `envoy.config.cluster.v3.Cluster`
+    Cluster,
+    /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
+    Endpoint,
+    /// `envoy.config.listener.v3.Listener`
+    Listener,
+    /// `envoy.config.route.v3.RouteConfiguration`
+    Route,
+    /// `envoy.extensions.transport_sockets.tls.v3.Secret`, of which there is none yet.
+    Secret,
+}
+
+/// What the name of a resource refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A port of a service: `outbound|8000||dest-app.ns.svc.cluster.local`.
+    Service { service: NamespacedName, port: u16 },
+    /// One endpoint of a service: `outbound|8080||10-4-0-7.dest-app.ns.svc.cluster.local`, which is
+    /// also the endpoint's name in the cluster's DNS. The port is the endpoint's own.
+    Endpoint {
+        service: NamespacedName,
+        address: SocketAddr,
+    },
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// Every kind, in order.
+    pub const ALL: [Self; 5] = [
+        Self::Cluster,
+        Self::Endpoint,
+        Self::Listener,
+        Self::Route,
+        Self::Secret,
+    ];
+
+    /// The type URL on the wire.
+    #[must_use]
+    pub fn type_url(self) -> &'static str {
+        match self {
+            Self::Cluster => type_url::CLUSTER,
+            Self::Endpoint => type_url::ENDPOINT,
+            Self::Listener => type_url::LISTENER,
+            Self::Route => type_url::ROUTE,
+            Self::Secret => type_url::SECRET,
+        }
+    }
+
+    /// The kind of a type URL.
+    #[must_use]
+    pub fn of(type_url: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.type_url() == type_url)
+    }
+
+    /// Whether a first request that names nothing means "everything", as it always did for the
+    /// roots of a configuration.
+    #[must_use]
+    pub fn has_implicit_wildcard(self) -> bool {
+        matches!(self, Self::Cluster | Self::Listener)
+    }
+
+    /// A word for logs, metrics and people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Endpoint => "endpoint",
+            Self::Listener => "listener",
+            Self::Route => "route",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// Reads the name of a cluster, route configuration or load assignment.
+    pub(super) fn parse(name: &str, cluster_domain: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix("outbound|")?.splitn(3, '|');
+        let (port, subset, host) = (parts.next()?, parts.next()?, parts.next()?);
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let host = host.strip_suffix(cluster_domain)?.strip_suffix(".svc.")?;
+        let (rest, namespace) = host.rsplit_once('.')?;
+        if !subset.is_empty() {
+            return None;
+        }
+        Some(match rest.rsplit_once('.') {
+            None => Self::Service {
+                service: NamespacedName::new(namespace, rest),
+                port,
+            },
+            Some((label, service)) => Self::Endpoint {
+                service: NamespacedName::new(namespace, service),
+                address: SocketAddr::new(undashed(label)?, port),
+            },
+        })
+    }
+
+    /// The name of its cluster, route configuration and load assignment alike.
+    pub(super) fn name(&self, cluster_domain: &str) -> String {
+        names::outbound_cluster(self.port(), &self.host(cluster_domain))
+    }
+
+    /// Its name in the cluster's DNS.
+    pub(super) fn host(&self, cluster_domain: &str) -> String {
+        let host = |service: &NamespacedName| {
+            names::service_host(&service.name, &service.namespace, cluster_domain)
+        };
+        match self {
+            Self::Service { service, .. } => host(service),
+            Self::Endpoint { service, address } => {
+                format!("{}.{}", dashed(address.ip()), host(service))
+            }
+        }
+    }
+
+    fn port(&self) -> u16 {
+        match self {
+            Self::Service { port, .. } => *port,
+            Self::Endpoint { address, .. } => address.port(),
+        }
+    }
+}
+
+fn dashed(address: IpAddr) -> String {
+    address.to_string().replace(['.', ':'], "-")
+}
+
+fn undashed(label: &str) -> Option<IpAddr> {
+    let v4 = label.replace('-', ".").parse().ok().map(IpAddr::V4);
+    v4.or_else(|| label.replace('-', ":").parse().ok().map(IpAddr::V6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_for_services_and_endpoints_of_both_families() {
+        let service = NamespacedName::new("shop", "cart");
+        for (name, subject) in [
+            (
+                "outbound|8000||cart.shop.svc.cluster.local",
+                Subject::Service {
+                    service: service.clone(),
+                    port: 8000,
+                },
+            ),
+            (
+                "outbound|8080||10-4-0-7.cart.shop.svc.cluster.local",
+                Subject::Endpoint {
+                    service: service.clone(),
+                    address: "10.4.0.7:8080".parse().expect("address"),
+                },
+            ),
+            (
+                "outbound|8080||2001-db8--7.cart.shop.svc.cluster.local",
+                Subject::Endpoint {
+                    service,
+                    address: "[2001:db8::7]:8080".parse().expect("address"),
+                },
+            ),
+        ] {
+            assert_eq!(Subject::parse(name, "cluster.local"), Some(subject.clone()));
+            assert_eq!(subject.name("cluster.local"), name);
+        }
+        for name in [
+            "outbound|0||cart.shop.svc.cluster.local",
+            "outbound|80|v1|cart.shop.svc.cluster.local",
+            "outbound|80||cart.shop.svc.other",
+            "outbound|80||web.cart.shop.svc.cluster.local",
+            "outbound|10.4.0.3:8000",
+            "inbound|80||",
+            "",
+        ] {
+            assert_eq!(Subject::parse(name, "cluster.local"), None, "{name}");
+        }
+    }
+}

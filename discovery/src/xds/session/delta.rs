@@ -1,0 +1,323 @@
+//! The delta variant: the client says what it adds and drops, the server what changed and went.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use weir_api::xds::envoy::service::discovery::v3 as discovery;
+
+use super::{
+    Shared, Told, TypeState,
+    subscription::{Answer, Flight, News, What},
+};
+use crate::xds::{
+    Kind, Version,
+    hub::{ClientId, Hub},
+    mailbox,
+};
+
+/// The name that stands for all names.
+const WILDCARD: &str = "*";
+/// Responses of one type a client may leave without an answer before it gets no more of them: what
+/// it then misses is said once, in its latest version.
+const WINDOW: usize = 16;
+/// Size from which on a response is full, far below the 4 MiB that gRPC clients take by default.
+const FULL: usize = 1 << 20;
+
+/// A stream of the delta variant.
+#[derive(Debug)]
+pub(in crate::xds) struct DeltaSession {
+    shared: Arc<Shared>,
+    client: ClientId,
+    last_nonce: u64,
+}
+
+/// A step towards an up to date client. In this order nothing refers to what is not there yet, and
+/// what goes is no longer referred to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Load assignments that lost endpoints.
+    Urgent,
+    /// What is new or changed.
+    Change(Kind),
+    /// What is gone.
+    Remove(Kind),
+}
+
+const STEPS: [Step; 11] = [
+    Step::Urgent,
+    Step::Remove(Kind::Listener),
+    Step::Change(Kind::Cluster),
+    Step::Change(Kind::Endpoint),
+    Step::Change(Kind::Listener),
+    Step::Change(Kind::Route),
+    Step::Change(Kind::Secret),
+    Step::Remove(Kind::Route),
+    Step::Remove(Kind::Endpoint),
+    Step::Remove(Kind::Cluster),
+    Step::Remove(Kind::Secret),
+];
+
+// === impl DeltaSession ===
+
+impl DeltaSession {
+    pub(in crate::xds) fn new(shared: Arc<Shared>, client: ClientId) -> Self {
+        Self {
+            shared,
+            client,
+            last_nonce: 0,
+        }
+    }
+
+    /// Takes in a request.
+    pub(in crate::xds) fn request(&mut self, request: discovery::DeltaDiscoveryRequest, hub: &Hub) {
+        let mut progress = self.shared.lock();
+        if let Some(node) = request.node {
+            progress.node = node.id;
+        }
+        let node = progress.node.clone();
+        let Some(kind) = Kind::of(&request.type_url) else {
+            tracing::warn!(
+                node,
+                type_url = request.type_url,
+                "unknown type; it is not served"
+            );
+            return;
+        };
+        let first = !progress.types.contains_key(&kind);
+        let state = progress.types.entry(kind).or_default();
+        if !request.response_nonce.is_empty() {
+            let error = request.error_detail.as_ref();
+            let error = error.map(|status| status.message.as_str());
+            answer(state, kind, &node, &request.response_nonce, error, hub);
+        }
+        let mut subscribe = request.resource_names_subscribe;
+        if first && subscribe.is_empty() && kind.has_implicit_wildcard() {
+            subscribe.push(WILDCARD.to_owned());
+        }
+        for (name, version) in &request.initial_resource_versions {
+            let known = Told {
+                what: Version::parse(version).map_or(What::Foreign, What::Version),
+                nonce: 0,
+                answer: Answer::Acked,
+            };
+            state.told.insert(name.as_str().into(), known);
+        }
+        for name in subscribe {
+            if name == WILDCARD {
+                state.wildcard = true;
+                let all = hub.subscribe_all(self.client, kind);
+                state.due.extend(all.into_iter().map(Arc::from));
+                // What the client brought along may be gone.
+                state.due.extend(state.told.keys().cloned());
+                continue;
+            }
+            let name: Arc<str> = name.into();
+            hub.subscribe(self.client, kind, &name);
+            // Whoever asks again wants an answer again.
+            if !request.initial_resource_versions.contains_key(&*name) {
+                state.told.remove(&name);
+            }
+            state.due.insert(name.clone());
+            state.subscribed.insert(name);
+        }
+        for name in request.resource_names_unsubscribe {
+            self.unsubscribe(state, kind, &name, hub);
+        }
+    }
+
+    /// Takes in what the hub has put into the mailbox.
+    pub(in crate::xds) fn news(&mut self, news: mailbox::News) {
+        let mut progress = self.shared.lock();
+        for (kind, names) in news.names {
+            let state = progress.types.entry(kind).or_default();
+            state.since = state.since.or(news.since);
+            if kind == Kind::Endpoint {
+                state.urgent.extend(news.urgent.iter().cloned());
+            }
+            state.due.extend(names);
+        }
+    }
+
+    /// The next thing to say, if there is any and the client still listens.
+    pub(in crate::xds) fn next(&mut self, hub: &Hub) -> Option<discovery::DeltaDiscoveryResponse> {
+        let shared = self.shared.clone();
+        let mut progress = shared.lock();
+        STEPS.iter().find_map(|step| {
+            let state = progress.types.get_mut(&step.kind())?;
+            if state.in_flight.len() >= WINDOW {
+                return None;
+            }
+            self.step(*step, state, hub)
+        })
+    }
+
+    /// Ends the session.
+    pub(in crate::xds) fn close(&self, hub: &Hub) {
+        let progress = self.shared.lock();
+        let types = progress.types.iter();
+        let names =
+            types.flat_map(|(kind, state)| state.subscribed.iter().map(|name| (*kind, name)));
+        hub.deregister(self.client, names);
+    }
+
+    fn unsubscribe(&self, state: &mut TypeState, kind: Kind, name: &str, hub: &Hub) {
+        if name == WILDCARD {
+            state.wildcard = false;
+            hub.unsubscribe_all(self.client, kind);
+            let TypeState {
+                told,
+                due,
+                subscribed,
+                ..
+            } = state;
+            told.retain(|name, _| subscribed.contains(name));
+            due.retain(|name| subscribed.contains(name));
+            return;
+        }
+        let Some(name) = state.subscribed.take(name) else {
+            return;
+        };
+        hub.unsubscribe(self.client, kind, &name);
+        if !state.wildcard {
+            state.told.remove(&name);
+            state.due.remove(&name);
+            state.urgent.remove(&name);
+        }
+    }
+
+    fn step(
+        &mut self,
+        step: Step,
+        state: &mut TypeState,
+        hub: &Hub,
+    ) -> Option<discovery::DeltaDiscoveryResponse> {
+        let kind = step.kind();
+        let candidates = match step {
+            Step::Urgent => &state.urgent,
+            Step::Change(_) | Step::Remove(_) => &state.due,
+        };
+        let mut done = BTreeSet::new();
+        let (mut changed, mut removed, mut size) = (Vec::new(), Vec::new(), 0);
+        for name in candidates {
+            // Of names nobody asked for and nobody was told of there is nothing to remove, and they
+            // need not be built to know it.
+            let known = state.told.contains_key(name) || state.subscribed.contains(name);
+            if matches!(step, Step::Remove(_)) && !known {
+                continue;
+            }
+            match (step, state.news(name, hub.current(kind, name))) {
+                (_, News::Nothing) => {
+                    done.insert(name.clone());
+                }
+                (Step::Remove(_), News::Removed) => {
+                    done.insert(name.clone());
+                    size += name.len();
+                    removed.push(name.clone());
+                }
+                (Step::Urgent | Step::Change(_), News::Changed(resource)) => {
+                    done.insert(name.clone());
+                    size += resource.body.value.len();
+                    changed.push(resource);
+                }
+                (_, News::Later | News::Removed | News::Changed(_)) => {}
+            }
+            if size >= FULL {
+                break;
+            }
+        }
+        for name in &done {
+            state.due.remove(name);
+            state.urgent.remove(name);
+        }
+        if step == Step::Urgent && size < FULL {
+            // What is gone altogether is said in its own step.
+            state.urgent.clear();
+        }
+        let since = state.since;
+        if state.due.is_empty() {
+            state.since = None;
+        }
+        if changed.is_empty() && removed.is_empty() {
+            return None;
+        }
+        self.last_nonce += 1;
+        let nonce = self.last_nonce;
+        for resource in &changed {
+            state.tell(&resource.name, What::Version(resource.version), nonce);
+        }
+        for name in &removed {
+            state.tell(name, What::Absent, nonce);
+        }
+        let names = changed.iter().map(|resource| resource.name.clone());
+        let names = names.chain(removed.iter().cloned()).collect();
+        state.in_flight.insert(nonce, Flight { names, since });
+        hub.metrics().kind(kind, |counts| {
+            counts.responses += 1;
+            counts.resources += changed.len() as u64;
+            counts.removed += removed.len() as u64;
+        });
+        Some(discovery::DeltaDiscoveryResponse {
+            type_url: kind.type_url().to_owned(),
+            nonce: nonce.to_string(),
+            resources: changed
+                .iter()
+                .map(|resource| discovery::Resource {
+                    name: resource.name.to_string(),
+                    version: resource.version.to_string(),
+                    resource: Some(resource.body.clone()),
+                    ..discovery::Resource::default()
+                })
+                .collect(),
+            removed_resources: removed.iter().map(ToString::to_string).collect(),
+            ..discovery::DeltaDiscoveryResponse::default()
+        })
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Urgent => Kind::Endpoint,
+            Self::Change(kind) | Self::Remove(kind) => kind,
+        }
+    }
+}
+
+/// Notes an ACK or a NACK where logs and metrics see it.
+pub(super) fn answer(
+    state: &mut TypeState,
+    kind: Kind,
+    node: &str,
+    nonce: &str,
+    error: Option<&str>,
+    hub: &Hub,
+) {
+    let nonce = nonce.parse().ok();
+    let Some((rejected, since)) = nonce.and_then(|nonce| state.answer(nonce, error)) else {
+        tracing::debug!(
+            node,
+            kind = kind.word(),
+            "an answer to nothing that was sent"
+        );
+        return;
+    };
+    match error {
+        Some(error) => {
+            tracing::warn!(
+                node,
+                kind = kind.word(),
+                ?rejected,
+                error,
+                "client rejected resources"
+            );
+            hub.metrics().kind(kind, |counts| counts.nacks += 1);
+        }
+        None => {
+            hub.metrics().kind(kind, |counts| counts.acks += 1);
+            if let Some(since) = since {
+                hub.metrics().converged(since.elapsed());
+            }
+        }
+    }
+}
