@@ -3,14 +3,23 @@
 //! It takes its configuration as Envoy v3 resources, from a bootstrap file and from ADS, and
 //! forwards TCP and HTTP as Envoy would. It knows nothing of Kubernetes, injection or iptables.
 
+pub mod admin;
+mod access_log;
 mod buffer;
+pub mod cluster;
 pub mod config;
 pub mod connection_log;
 pub mod demand;
+mod filter;
 pub mod format;
 pub mod http;
 pub mod listener;
+mod random;
+pub mod reason;
+mod relay;
+pub mod server;
 pub mod snapshot;
 pub mod stats;
 mod transport_socket;
 pub mod worker;
+pub mod xds;

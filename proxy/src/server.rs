@@ -20,7 +20,7 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    admin::{Admin, Face},
+    admin::{self, Admin, Face},
     config::Bootstrap,
     connection_log::ConnectionLog,
     demand::{self, DemandReceiver},
@@ -33,7 +33,7 @@ use crate::{
 
 pub use handle::Handle;
 pub use options::{LogFilter, Options, ReadOnlyListeners};
-pub(crate) use stats::ServerStats;
+pub(crate) use stats::{Memory, ServerStats};
 
 /// How long workers may take to end once they are told to.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -116,7 +116,15 @@ impl Server {
             .iter()
             .find(|(face, _)| *face == Face::Admin)
             .and_then(|(_, socket)| socket.local_addr().ok());
-        let admin = Admin::new(handle.clone(), bootstrap, options, logs, admin_address);
+        let inventory = client.as_ref().map(xds::Client::inventory);
+        let admin = Admin::new(
+            handle.clone(),
+            bootstrap,
+            options,
+            logs,
+            admin_address,
+            inventory,
+        );
         admin.stats().started(started.elapsed());
         Ok(Self {
             handle,
@@ -148,13 +156,12 @@ impl Server {
         let mut tasks = JoinSet::new();
         for (face, socket) in self.faces {
             let socket = tokio::net::TcpListener::from_std(socket)?;
-            tasks.spawn(crate::admin::serve(Arc::clone(&self.admin), face, socket));
+            tasks.spawn(admin::serve(Arc::clone(&self.admin), face, socket));
         }
         match self.client {
             Some(client) => {
                 let context = xds::Context {
                     publisher: self.handle.publisher().clone(),
-                    inventory: Arc::clone(self.admin.inventory()),
                     stats: self.admin.discovery_stats(),
                     workers: self.admin.concurrency(),
                 };
@@ -207,8 +214,13 @@ fn static_snapshot(bootstrap: &Bootstrap, options: &Options) -> Result<Snapshot,
             }
         }
     }
-    let cluster = |cluster: &Arc<crate::config::Cluster>| (cluster.name.clone(), Arc::clone(cluster));
-    snapshot.clusters = bootstrap.clusters.iter().map(cluster).collect::<HashMap<_, _>>();
+    let cluster =
+        |cluster: &Arc<crate::config::Cluster>| (cluster.name.clone(), Arc::clone(cluster));
+    snapshot.clusters = bootstrap
+        .clusters
+        .iter()
+        .map(cluster)
+        .collect::<HashMap<_, _>>();
     Ok(snapshot)
 }
 
@@ -226,7 +238,7 @@ fn bind_faces(
         .chain(extra.status.iter().map(|a| (Face::Status, *a)));
     wanted
         .map(|(face, address)| {
-            let bound = listener::listen(address).map_err(|source| StartError::BindAdmin {
+            let bound = admin::bind(address).map_err(|source| StartError::BindAdmin {
                 purpose: face,
                 address,
                 source,

@@ -47,18 +47,23 @@ macro_rules! stat_set {
     (
         $(#[$meta:meta])*
         $vis:vis struct $name:ident {
-            $(#[doc = $help:literal] $field:ident: $kind:ident,)*
+            $($(#[doc = $help:literal])+ $field:ident: $kind:ident,)*
         }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
         $vis struct $name {
-            $(#[doc = $help] pub $field: $crate::stats::$kind,)*
+            $($(#[doc = $help])+ pub $field: $crate::stats::$kind,)*
         }
 
         impl $crate::stats::StatSet for $name {
             fn visit(&self, visit: &mut dyn FnMut($crate::stats::Value)) {
-                $($crate::stats::Stat::visit(&self.$field, stringify!($field), $help, visit);)*
+                $($crate::stats::Stat::visit(
+                    &self.$field,
+                    stringify!($field),
+                    concat!($($help),+),
+                    visit,
+                );)*
             }
         }
     };

@@ -14,6 +14,7 @@ use crate::{
     connection_log::ConnectionLog, demand::DemandSender, snapshot::Snapshot, stats::Registry,
 };
 
+mod destinations;
 mod listeners;
 mod state;
 

@@ -14,7 +14,7 @@ pub struct AccessLog {
 }
 
 /// Where access log lines go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AccessLogSink {
     /// `StdoutAccessLog`, or a file named `/dev/stdout`.
     Stdout,

@@ -13,7 +13,7 @@ use crate::{
 
 stat_set! {
     /// `server.*`
-    pub struct Server {
+    pub(crate) struct Process {
         /// Worker threads.
         concurrency: Gauge,
         /// Time from start to serving.
@@ -37,7 +37,7 @@ stat_set! {
 
 stat_set! {
     /// `listener_manager.*`
-    pub struct ListenerManager {
+    pub(crate) struct ListenerManager {
         /// Listeners added, static ones included.
         listener_added: Counter,
         /// Listeners that could not be bound.
@@ -59,7 +59,7 @@ stat_set! {
 
 stat_set! {
     /// `cluster_manager.*`
-    pub struct ClusterManager {
+    pub(crate) struct ClusterManager {
         /// Clusters in force.
         active_clusters: Gauge,
         /// Clusters added, static ones included.
@@ -77,7 +77,7 @@ stat_set! {
 #[derive(Debug)]
 pub(crate) struct ServerStats {
     started: Instant,
-    pub(crate) server: Arc<Server>,
+    pub(crate) server: Arc<Process>,
     pub(crate) listeners: Arc<ListenerManager>,
     pub(crate) clusters: Arc<ClusterManager>,
 }

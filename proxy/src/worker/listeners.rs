@@ -1,17 +1,132 @@
 //! The listeners a worker accepts on.
 
-use std::rc::Rc;
+use std::{cell::RefCell, collections::HashMap, io, net, rc::Rc, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, task::AbortHandle};
 
 use super::Worker;
-use crate::snapshot::Snapshot;
+use crate::{
+    config::listener::TrafficDirection,
+    listener::{ActiveListener, serve},
+    snapshot::Snapshot,
+};
+
+/// Pause after an accept that failed for want of descriptors or memory; the connection waits in
+/// the backlog meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The listeners a worker accepts on.
-#[derive(Debug, Default)]
-pub(super) struct Listeners {}
+#[derive(Default)]
+pub(super) struct Listeners(RefCell<HashMap<String, Accepting>>);
+
+/// A listener being accepted on. Dropping it stops that; its connections go on.
+struct Accepting {
+    /// Replaced as a whole when the configuration changes.
+    listener: Rc<RefCell<Rc<ActiveListener>>>,
+    sockets: Arc<Vec<net::TcpListener>>,
+    task: AbortHandle,
+}
 
 // === impl Listeners ===
 
 impl Listeners {
     /// Starts what is new in `snapshot`, and stops accepting on what is gone.
-    pub(super) fn apply(&self, _worker: &Rc<Worker>, _snapshot: &Snapshot) {}
+    pub(super) fn apply(&self, worker: &Rc<Worker>, snapshot: &Snapshot) {
+        let mut accepting = self.0.borrow_mut();
+        accepting.retain(|name, old| {
+            let stays = snapshot.listeners.get(name);
+            let stays = stays.is_some_and(|bound| Arc::ptr_eq(&bound.sockets, &old.sockets));
+            if !stays {
+                old.listener.borrow().drain();
+            }
+            stays
+        });
+        for (name, bound) in &snapshot.listeners {
+            if let Some(known) = accepting.get(name) {
+                let mut listener = known.listener.borrow_mut();
+                if !Arc::ptr_eq(&listener.config, &bound.listener) {
+                    let registry = &worker.shared.registry;
+                    *listener = Rc::new(ActiveListener::new(
+                        &bound.listener,
+                        registry,
+                        Some(&listener),
+                    ));
+                }
+                continue;
+            }
+            let listener = ActiveListener::new(&bound.listener, &worker.shared.registry, None);
+            let listener = Rc::new(RefCell::new(Rc::new(listener)));
+            match socket(&bound.sockets, worker.index) {
+                Ok(socket) => {
+                    let task = accept(Rc::clone(worker), Rc::clone(&listener), socket);
+                    let task = tokio::task::spawn_local(task).abort_handle();
+                    let sockets = Arc::clone(&bound.sockets);
+                    accepting.insert(
+                        name.clone(),
+                        Accepting {
+                            listener,
+                            sockets,
+                            task,
+                        },
+                    );
+                }
+                Err(error) => tracing::error!(
+                    listener = name, %error, worker = worker.index,
+                    "cannot accept on this worker; raise the limit of open files",
+                ),
+            }
+        }
+    }
+
+    /// Tells clients of all listeners, or of inbound ones, to go elsewhere.
+    pub(super) fn drain(&self, inbound_only: bool) {
+        for accepting in self.0.borrow().values() {
+            let listener = accepting.listener.borrow();
+            if !inbound_only || listener.config.direction == TrafficDirection::Inbound {
+                listener.drain();
+            }
+        }
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn socket(sockets: &[net::TcpListener], worker: usize) -> io::Result<TcpListener> {
+    let socket = sockets
+        .get(worker)
+        .ok_or_else(|| io::Error::other("no socket for this worker"))?;
+    TcpListener::from_std(socket.try_clone()?)
+}
+
+async fn accept(
+    worker: Rc<Worker>,
+    listener: Rc<RefCell<Rc<ActiveListener>>>,
+    socket: TcpListener,
+) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, remote)) => {
+                let listener = Rc::clone(&listener.borrow());
+                tokio::task::spawn_local(serve(Rc::clone(&worker), listener, stream, remote));
+            }
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "accept failed; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Errors of a connection that was gone before it was accepted; see accept(2).
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
 }

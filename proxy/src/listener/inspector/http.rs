@@ -48,7 +48,10 @@ pub fn inspect(bytes: &[u8]) -> Inspection<HttpVersion> {
     // Servers skip an empty line before the request line (RFC 9112 section 2.2).
     let line = match bytes {
         b"\r" => b"",
-        _ => bytes.strip_prefix(b"\r\n").or(bytes.strip_prefix(b"\n")).unwrap_or(bytes),
+        _ => bytes
+            .strip_prefix(b"\r\n")
+            .or(bytes.strip_prefix(b"\n"))
+            .unwrap_or(bytes),
     };
     match line.iter().position(|byte| *byte == b'\n') {
         Some(end) => whole_line(line[..end].strip_suffix(b"\r").unwrap_or(&line[..end])),

@@ -1,0 +1,144 @@
+//! How an access log line reads.
+
+use std::{
+    fmt::Write,
+    net::SocketAddr,
+    sync::OnceLock,
+    time::SystemTime,
+};
+
+use crate::{
+    config::access_log::AccessLogFormat,
+    format::{Command, Format, Values},
+    listener::ConnectionContext,
+};
+
+/// Envoy's default text format.
+/// <https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage#default-format-string>
+const DEFAULT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% \
+                       %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% \
+                       %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \
+                       \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \
+                       \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
+
+/// Finds headers of a request and its response by lower-case name.
+pub(crate) trait HeaderLookup {
+    /// Of the request, pseudo headers included.
+    fn request(&self, name: &str) -> Option<String>;
+    /// Of the response.
+    fn response(&self, name: &str) -> Option<String>;
+    /// `HTTP/1.1`
+    fn protocol(&self) -> &'static str;
+}
+
+/// What a line is about.
+pub(crate) struct Facts<'a> {
+    pub(crate) context: &'a ConnectionContext,
+    /// None for a connection that carried no HTTP.
+    pub(crate) request: Option<&'a dyn HeaderLookup>,
+    pub(crate) upstream_local: Option<SocketAddr>,
+    pub(crate) duration_us: u64,
+    pub(crate) start: SystemTime,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) route_name: &'a str,
+}
+
+/// The line, with its end.
+pub(super) fn render(format: &AccessLogFormat, facts: &Facts<'_>) -> String {
+    static DEFAULT_FORMAT: OnceLock<Format> = OnceLock::new();
+    let mut line = String::with_capacity(256);
+    match format {
+        AccessLogFormat::Default => {
+            let format =
+                DEFAULT_FORMAT.get_or_init(|| Format::parse(DEFAULT).unwrap_or_default());
+            format.render(facts, "-", &mut line);
+        }
+        AccessLogFormat::Text(format) => format.render(facts, "-", &mut line),
+        AccessLogFormat::Json(fields) => {
+            let mut object = serde_json::Map::new();
+            for (name, format) in fields {
+                let mut value = String::new();
+                format.render(facts, "-", &mut value);
+                let value = match value.as_str() {
+                    "-" => serde_json::Value::Null,
+                    _ => value.into(),
+                };
+                object.insert(name.clone(), value);
+            }
+            line = serde_json::Value::Object(object).to_string();
+            line.push('\n');
+        }
+    }
+    line
+}
+
+// === impl Facts ===
+
+impl Values for Facts<'_> {
+    fn append(&self, command: &Command, out: &mut String) -> bool {
+        self.value(command, out).is_some()
+    }
+}
+
+impl Facts<'_> {
+    fn value(&self, command: &Command, out: &mut String) -> Option<()> {
+        let (context, outcome) = (self.context, &self.context.outcome);
+        match command {
+            Command::RequestHeader(name, other) => {
+                let find = |name: &String| self.request.and_then(|r| r.request(name));
+                out.push_str(&find(name).or_else(|| other.as_ref().and_then(find))?);
+            }
+            Command::ResponseHeader(name, other) => {
+                let find = |name: &String| self.request.and_then(|r| r.response(name));
+                out.push_str(&find(name).or_else(|| other.as_ref().and_then(find))?);
+            }
+            Command::StartTime => print(out, humantime::format_rfc3339_millis(self.start)),
+            Command::Protocol => out.push_str(self.request?.protocol()),
+            Command::ResponseCode => print(out, outcome.response_code),
+            Command::ResponseCodeDetails => match outcome.reason {
+                Some(reason) => out.push_str(reason.code()),
+                None if self.request.is_some() => out.push_str("via_upstream"),
+                None => return None,
+            },
+            Command::ResponseFlags => {
+                out.push_str(outcome.reason.map(|r| r.flag()).filter(|flag| !flag.is_empty())?);
+            }
+            Command::BytesReceived => print(out, self.bytes_received),
+            Command::BytesSent => print(out, self.bytes_sent),
+            Command::Duration => print(out, self.duration_us / 1000),
+            Command::UpstreamHost => print(out, outcome.upstream_host?),
+            Command::UpstreamCluster => out.push_str(&outcome.cluster.as_ref()?.name),
+            Command::UpstreamLocalAddress => print(out, self.upstream_local?),
+            Command::DownstreamLocalAddress => print(out, context.original_destination),
+            Command::DownstreamLocalPort => print(out, context.original_destination.port()),
+            Command::DownstreamRemoteAddress | Command::DownstreamDirectRemoteAddress => {
+                print(out, context.remote);
+            }
+            Command::DownstreamRemoteAddressWithoutPort => print(out, context.remote.ip()),
+            Command::RequestedServerName => out.push_str(context.server_name.as_deref()?),
+            Command::RouteName if self.route_name.is_empty() => return None,
+            Command::RouteName => out.push_str(self.route_name),
+            Command::FilterChainName => {
+                let name = context.chain.as_ref().map(|chain| &chain.config.name);
+                out.push_str(name.filter(|name| !name.is_empty())?);
+            }
+        }
+        Some(())
+    }
+}
+
+fn print(out: &mut String, value: impl std::fmt::Display) {
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_format_can_be_read() {
+        assert!(Format::parse(DEFAULT).is_ok());
+    }
+}

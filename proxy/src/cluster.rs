@@ -1,0 +1,155 @@
+//! Clusters as a worker uses them: endpoints, load balancing, connection pools.
+
+mod balancer;
+mod connect;
+mod host;
+mod manager;
+mod original_dst;
+mod pool;
+mod stats;
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+};
+
+use crate::config::{self, LoadAssignment, cluster::ClusterDiscovery};
+
+pub(crate) use connect::{DialError, Upstream, micros};
+pub(crate) use host::{Host, HostSet};
+pub(crate) use manager::Clusters;
+pub use stats::ClusterStats;
+
+/// A cluster in one worker.
+pub(crate) struct Cluster {
+    pub(crate) config: Arc<config::Cluster>,
+    pub(crate) stats: Arc<ClusterStats>,
+    hosts: RefCell<Rc<HostSet>>,
+    balancer: balancer::Balancer,
+    original_dst: original_dst::Hosts,
+    /// Upstream connections, of all hosts.
+    connections: Cell<u32>,
+    /// Requests in flight, of all hosts.
+    requests: Cell<u32>,
+    /// Whether an endpoint has answered in HTTP. What speaks HTTP does not speak first, so
+    /// connections that say nothing yet are not dialled for ahead of time.
+    spoke_http: Cell<bool>,
+}
+
+/// A request in flight, for circuit breakers and least-request.
+pub(crate) struct ActiveRequest {
+    cluster: Rc<Cluster>,
+    host: Rc<Host>,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    pub(crate) fn new(
+        config: &Arc<config::Cluster>,
+        stats: Arc<ClusterStats>,
+        endpoints: Option<&LoadAssignment>,
+    ) -> Self {
+        let cluster = Self {
+            config: Arc::clone(config),
+            stats,
+            hosts: RefCell::default(),
+            balancer: balancer::Balancer::new(config.lb_policy),
+            original_dst: original_dst::Hosts::default(),
+            connections: Cell::new(0),
+            requests: Cell::new(0),
+            spoke_http: Cell::new(false),
+        };
+        match &config.discovery {
+            ClusterDiscovery::Static(endpoints) => cluster.set_endpoints(endpoints),
+            ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => {
+                endpoints
+                    .into_iter()
+                    .for_each(|endpoints| cluster.set_endpoints(endpoints));
+            }
+        }
+        cluster
+    }
+
+    /// Takes over a new set of endpoints. Hosts whose address stays keep their connections.
+    pub(crate) fn set_endpoints(&self, endpoints: &LoadAssignment) {
+        let hosts = Rc::new(self.hosts.borrow().update(endpoints));
+        self.stats.membership_total.set(hosts.total());
+        self.stats.membership_healthy.set(hosts.healthy());
+        self.stats.membership_change.inc();
+        self.hosts.replace(hosts);
+    }
+
+    /// The host for a connection or a request. `avoid` is one that has just failed; it is picked
+    /// again only if there is no other.
+    pub(crate) fn pick(
+        &self,
+        original_destination: SocketAddr,
+        avoid: Option<&Rc<Host>>,
+    ) -> Option<Rc<Host>> {
+        if let ClusterDiscovery::OriginalDst = self.config.discovery {
+            return Some(self.original_dst.host(original_destination));
+        }
+        let hosts = Rc::clone(&self.hosts.borrow());
+        let host = self.balancer.pick(&hosts, avoid);
+        if host.is_none() {
+            self.stats.upstream_cx_none_healthy.inc();
+        }
+        host
+    }
+
+    /// Counts a request in; none if the circuit breaker is open.
+    pub(crate) fn begin_request(self: &Rc<Self>, host: &Rc<Host>) -> Option<ActiveRequest> {
+        if self.requests.get() >= self.config.circuit_breakers.max_requests {
+            self.stats.upstream_rq_pending_overflow.inc();
+            return None;
+        }
+        self.requests.set(self.requests.get() + 1);
+        host.add_active(1);
+        self.stats.upstream_rq_total.inc();
+        self.stats.upstream_rq_active.inc();
+        Some(ActiveRequest {
+            cluster: Rc::clone(self),
+            host: Rc::clone(host),
+        })
+    }
+
+    /// All hosts there are now.
+    pub(crate) fn hosts(&self) -> Rc<HostSet> {
+        Rc::clone(&self.hosts.borrow())
+    }
+
+    pub(crate) fn spoke_http(&self) -> bool {
+        self.spoke_http.get()
+    }
+
+    pub(crate) fn note_http(&self) {
+        self.spoke_http.set(true);
+    }
+
+    /// Closes pooled connections, now and as they come back: the cluster is gone or replaced.
+    fn retire(&self) {
+        self.hosts().all().for_each(|host| host.retire());
+        self.original_dst.retire();
+    }
+
+    /// Closes pooled connections that are spent or idle for too long. Returns how many are left.
+    fn reap(&self, now: tokio::time::Instant) -> usize {
+        let idle_timeout = self.config.idle_timeout;
+        let hosts = self.hosts();
+        let left: usize = hosts.all().map(|host| host.reap(now, idle_timeout)).sum();
+        left + self.original_dst.reap(now, idle_timeout)
+    }
+}
+
+// === impl ActiveRequest ===
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.cluster.requests.set(self.cluster.requests.get() - 1);
+        self.host.add_active(-1);
+        self.cluster.stats.upstream_rq_active.dec();
+    }
+}

@@ -1,0 +1,67 @@
+//! Load balancing: which host serves next.
+
+use std::{cell::Cell, rc::Rc};
+
+use super::{Host, HostSet};
+use crate::config::cluster::LbPolicy;
+
+/// Picks hosts by a policy.
+pub(super) struct Balancer {
+    policy: LbPolicy,
+    next: Cell<usize>,
+    random: Cell<u64>,
+}
+
+// === impl Balancer ===
+
+impl Balancer {
+    pub(super) fn new(policy: LbPolicy) -> Self {
+        let seed = crate::random::seed();
+        // Begin anywhere, or every sidecar would send its first request to the same endpoint.
+        Self {
+            policy,
+            next: Cell::new(seed as usize),
+            random: Cell::new(seed),
+        }
+    }
+
+    pub(super) fn pick(&self, hosts: &HostSet, avoid: Option<&Rc<Host>>) -> Option<Rc<Host>> {
+        let schedule = hosts.schedule.as_slice();
+        let picked = self.pick_one(schedule)?;
+        let failed = |host: &Rc<Host>| avoid.is_some_and(|avoid| avoid.address == host.address);
+        if !failed(picked) {
+            return Some(Rc::clone(picked));
+        }
+        let other = schedule.iter().filter(|host| !failed(host)).nth(0);
+        Some(Rc::clone(other.unwrap_or(picked)))
+    }
+
+    fn pick_one<'a>(&self, schedule: &'a [Rc<Host>]) -> Option<&'a Rc<Host>> {
+        match (self.policy, schedule) {
+            (_, []) => None,
+            (_, [only]) => Some(only),
+            (LbPolicy::RoundRobin | LbPolicy::ClusterProvided, schedule) => {
+                let index = self.next.get() % schedule.len();
+                self.next.set(index + 1);
+                Some(&schedule[index])
+            }
+            (LbPolicy::Random, schedule) => Some(&schedule[self.below(schedule.len())]),
+            (LbPolicy::LeastRequest, schedule) => {
+                let (one, two) = (self.below(schedule.len()), self.below(schedule.len()));
+                let (one, two) = (&schedule[one], &schedule[two]);
+                Some(if two.active() < one.active() {
+                    two
+                } else {
+                    one
+                })
+            }
+        }
+    }
+
+    fn below(&self, bound: usize) -> usize {
+        let mut state = self.random.get();
+        let drawn = crate::random::next(&mut state);
+        self.random.set(state);
+        (drawn % bound as u64) as usize
+    }
+}

@@ -1,0 +1,156 @@
+//! Dialling endpoints.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
+
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::{Instant, timeout},
+};
+
+use super::{Cluster, Host};
+use crate::{config, reason::Reason, transport_socket::Connection};
+
+/// A connection to an endpoint. Dropping it closes it.
+pub(crate) struct Upstream {
+    pub(crate) connection: Connection,
+    pub(crate) host: Rc<Host>,
+    pub(crate) cluster: Rc<Cluster>,
+    /// Our address.
+    pub(crate) local: Option<SocketAddr>,
+    /// Requests it has carried.
+    pub(crate) requests: u32,
+    since: Instant,
+}
+
+/// A dial that failed.
+#[derive(Debug)]
+pub(crate) enum DialError {
+    /// Refused, unreachable, or out of local resources.
+    Failed(io::Error),
+    /// No answer within the connect timeout.
+    Timeout,
+    /// The cluster has as many connections as its circuit breaker allows.
+    Overflow,
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// Dials `host`.
+    pub(crate) async fn dial(cluster: &Rc<Cluster>, host: &Rc<Host>) -> Result<Self, DialError> {
+        let stats = &cluster.stats;
+        if cluster.connections.get() >= cluster.config.circuit_breakers.max_connections {
+            stats.upstream_cx_overflow.inc();
+            return Err(DialError::Overflow);
+        }
+        stats.upstream_cx_total.inc();
+        let since = Instant::now();
+        let dialled = timeout(
+            cluster.config.connect_timeout,
+            open(&cluster.config, host.address),
+        )
+        .await;
+        let stream = match dialled {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                stats.upstream_cx_connect_fail.inc();
+                return Err(DialError::Failed(error));
+            }
+            Err(_) => {
+                stats.upstream_cx_connect_fail.inc();
+                stats.upstream_cx_connect_timeout.inc();
+                return Err(DialError::Timeout);
+            }
+        };
+        stats
+            .upstream_cx_connect_ms
+            .record_us(micros(since.elapsed()));
+        stats.upstream_cx_active.inc();
+        cluster.connections.set(cluster.connections.get() + 1);
+        Ok(Self {
+            connection: Connection::Raw(stream),
+            host: Rc::clone(host),
+            cluster: Rc::clone(cluster),
+            local: None,
+            requests: 0,
+            since,
+        })
+    }
+
+    /// Our address, looked up on first use: only access logs ask.
+    pub(crate) fn local_addr(&mut self) -> Option<SocketAddr> {
+        self.local = self.local.or_else(|| self.connection.local_addr().ok());
+        self.local
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.cluster
+            .connections
+            .set(self.cluster.connections.get() - 1);
+        let stats = &self.cluster.stats;
+        stats.upstream_cx_active.dec();
+        stats.upstream_cx_destroy.inc();
+        stats
+            .upstream_cx_length_ms
+            .record_us(micros(self.since.elapsed()));
+    }
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+async fn open(config: &config::Cluster, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_nodelay(true)?;
+    let same_family = |source: &&IpAddr| source.is_ipv4() == address.is_ipv4();
+    if let Some(source) = config.bind_source.iter().find(same_family) {
+        // The port is chosen at connect, when the peer is known: many more connections can leave
+        // from one address (ip(7), IP_BIND_ADDRESS_NO_PORT).
+        setsockopt(&socket, IpBindAddressNoPort, &true)?;
+        socket.bind(SocketAddr::new(*source, 0))?;
+    }
+    if let Some(keepalive) = &config.tcp_keepalive {
+        SockRef::from(&socket).set_tcp_keepalive(&kernel_keepalive(keepalive))?;
+    }
+    socket.connect(address).await
+}
+
+fn kernel_keepalive(config: &config::cluster::TcpKeepalive) -> TcpKeepalive {
+    let mut keepalive = TcpKeepalive::new();
+    if let Some(time) = config.time {
+        keepalive = keepalive.with_time(time);
+    }
+    if let Some(interval) = config.interval {
+        keepalive = keepalive.with_interval(interval);
+    }
+    if let Some(probes) = config.probes {
+        keepalive = keepalive.with_retries(probes);
+    }
+    keepalive
+}
+
+// === impl DialError ===
+
+impl DialError {
+    /// What to tell the client.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Failed(_) => Reason::ConnectFailed,
+            Self::Timeout => Reason::ConnectTimeout,
+            Self::Overflow => Reason::Overflow,
+        }
+    }
+}

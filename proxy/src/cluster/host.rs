@@ -1,0 +1,312 @@
+//! Endpoints of a cluster in one worker.
+
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    collections::HashMap,
+    net::SocketAddr,
+    rc::Rc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::pool::Idle;
+use crate::config::{
+    LoadAssignment,
+    endpoint::{Endpoint, HealthStatus},
+};
+
+/// An endpoint.
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    /// For `auto_host_rewrite`; may be empty.
+    pub(crate) hostname: Box<str>,
+    pub(crate) weight: u32,
+    pub(crate) health: HealthStatus,
+    /// Shared with the host's next version, so that an update of its weight loses nothing.
+    shared: Rc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Requests and raw connections in flight.
+    active: Cell<u32>,
+    /// Connections without a request.
+    idle: RefCell<Vec<Idle>>,
+    /// Nothing is to be pooled any more. Pooled connections hold their host and their cluster, so
+    /// these live until they are retired.
+    retired: Cell<bool>,
+}
+
+/// The endpoints of a cluster, grouped for picking.
+#[derive(Default)]
+pub(crate) struct HostSet {
+    all: Vec<Rc<Host>>,
+    /// Those that get traffic, each repeated by its share of the weight.
+    pub(super) schedule: Vec<Rc<Host>>,
+    healthy: usize,
+}
+
+/// Envoy's `healthy_panic_threshold`: with fewer healthy hosts than this share, percent, all get
+/// traffic, since what health says is then less likely than not.
+const PANIC_THRESHOLD: usize = 50;
+/// Entries of the schedule at most; weights are rounded to fit.
+const MAX_SCHEDULE: u64 = 1024;
+
+// === impl Host ===
+
+impl Host {
+    pub(crate) fn new(endpoint: &Endpoint) -> Self {
+        Self {
+            address: endpoint.address,
+            hostname: endpoint.hostname.as_str().into(),
+            weight: endpoint.weight.max(1),
+            health: endpoint.health,
+            shared: Rc::default(),
+        }
+    }
+
+    /// Requests and raw connections in flight.
+    pub(crate) fn active(&self) -> u32 {
+        self.shared.active.get()
+    }
+
+    pub(super) fn add_active(&self, change: i32) {
+        self.shared
+            .active
+            .set(self.shared.active.get().saturating_add_signed(change));
+    }
+
+    /// Connections without a request, the one used last at the end.
+    pub(super) fn idle(&self) -> RefMut<'_, Vec<Idle>> {
+        self.shared.idle.borrow_mut()
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.shared.retired.get()
+    }
+
+    /// Closes pooled connections, now and as they come back.
+    pub(super) fn retire(&self) {
+        self.shared.retired.set(true);
+        let idle = self.shared.idle.take();
+        drop(idle);
+    }
+
+    /// Closes pooled connections that are spent or idle for too long. Returns how many are left.
+    pub(super) fn reap(&self, now: Instant, idle_timeout: Option<Duration>) -> usize {
+        let mut idle = self.idle();
+        idle.retain(|connection| connection.is_usable(now, idle_timeout));
+        if idle.is_empty() {
+            idle.shrink_to_fit();
+        }
+        idle.len()
+    }
+}
+
+// === impl HostSet ===
+
+impl HostSet {
+    /// The set after an update. Hosts whose address stays keep their connections and counts.
+    pub(super) fn update(&self, endpoints: &LoadAssignment) -> Self {
+        let known: HashMap<SocketAddr, &Rc<Host>> =
+            self.all.iter().map(|host| (host.address, host)).collect();
+        let all: Vec<Rc<Host>> = endpoints
+            .endpoints()
+            .map(|endpoint| {
+                let mut host = Host::new(endpoint);
+                if let Some(known) = known.get(&endpoint.address) {
+                    host.shared = Rc::clone(&known.shared);
+                }
+                Rc::new(host)
+            })
+            .collect();
+        let stays = |host: &&Rc<Host>| all.iter().any(|new| Rc::ptr_eq(&new.shared, &host.shared));
+        self.all
+            .iter()
+            .filter(|host| !stays(host))
+            .for_each(|host| host.retire());
+        let priorities = endpoints.localities.iter().flat_map(|locality| {
+            locality
+                .endpoints
+                .iter()
+                .map(|_| locality.priority)
+                .collect::<Vec<_>>()
+        });
+        let usable = usable(all.iter().zip(priorities).collect());
+        let healthy = all
+            .iter()
+            .filter(|host| host.health == HealthStatus::Healthy)
+            .count();
+        Self {
+            schedule: schedule(&usable),
+            all,
+            healthy,
+        }
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Host>> {
+        self.all.iter()
+    }
+
+    pub(super) fn total(&self) -> i64 {
+        i64::try_from(self.all.len()).unwrap_or(i64::MAX)
+    }
+
+    pub(super) fn healthy(&self) -> i64 {
+        i64::try_from(self.healthy).unwrap_or(i64::MAX)
+    }
+}
+
+/// The hosts of the first priority that has any to use.
+fn usable(hosts: Vec<(&Rc<Host>, u32)>) -> Vec<Rc<Host>> {
+    let mut priorities: Vec<u32> = hosts.iter().map(|(_, priority)| *priority).collect();
+    priorities.sort_unstable();
+    priorities.dedup();
+    let of = |priority: u32, statuses: &[HealthStatus]| -> Vec<Rc<Host>> {
+        let fits =
+            |(host, p): &&(&Rc<Host>, u32)| *p == priority && statuses.contains(&host.health);
+        hosts
+            .iter()
+            .filter(fits)
+            .map(|(host, _)| Rc::clone(host))
+            .collect()
+    };
+    let degraded = [HealthStatus::Healthy, HealthStatus::Degraded];
+    for priority in &priorities {
+        let total = hosts.iter().filter(|(_, p)| p == priority).count();
+        let healthy = of(*priority, &[HealthStatus::Healthy]);
+        if !healthy.is_empty() && healthy.len() * 100 >= total * PANIC_THRESHOLD {
+            return healthy;
+        }
+        let degraded = of(*priority, &degraded);
+        if healthy.is_empty() && !degraded.is_empty() {
+            return degraded;
+        }
+    }
+    let all = [
+        HealthStatus::Healthy,
+        HealthStatus::Degraded,
+        HealthStatus::Unhealthy,
+    ];
+    for statuses in [&all[..2], &all[..]] {
+        for priority in &priorities {
+            let found = of(*priority, statuses);
+            if !found.is_empty() {
+                return found;
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// Repeats each host by its share of the weight, spread out rather than in runs.
+fn schedule(hosts: &[Rc<Host>]) -> Vec<Rc<Host>> {
+    let divisor = hosts
+        .iter()
+        .fold(0, |divisor, host| gcd(divisor, u64::from(host.weight)));
+    let total: u64 = hosts
+        .iter()
+        .map(|host| u64::from(host.weight) / divisor.max(1))
+        .sum();
+    if total == hosts.len() as u64 {
+        return hosts.to_vec();
+    }
+    let scale = (total.div_ceil(MAX_SCHEDULE)).max(1) * divisor.max(1);
+    let mut entries: Vec<(u64, usize)> = Vec::new();
+    for (index, host) in hosts.iter().enumerate() {
+        let count = (u64::from(host.weight) / scale).max(1);
+        // The k-th of n entries stands at (k + 1/2) / n of the round.
+        entries.extend((0..count).map(|k| ((2 * k + 1) * (1 << 32) / (2 * count), index)));
+    }
+    entries.sort_unstable();
+    entries
+        .into_iter()
+        .map(|(_, index)| Rc::clone(&hosts[index]))
+        .collect()
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::endpoint::LocalityEndpoints;
+
+    fn assignment(endpoints: &[(u16, u32, HealthStatus, u32)]) -> LoadAssignment {
+        let locality = |&(port, weight, health, priority): &(u16, u32, HealthStatus, u32)| {
+            let address = SocketAddr::from(([10, 0, 0, 1], port));
+            let endpoint = Endpoint {
+                address,
+                hostname: String::new(),
+                health,
+                weight,
+            };
+            LocalityEndpoints {
+                priority,
+                endpoints: vec![endpoint],
+                ..Default::default()
+            }
+        };
+        let localities = endpoints.iter().map(locality).collect();
+        LoadAssignment {
+            cluster_name: "c".to_owned(),
+            localities,
+        }
+    }
+
+    fn ports(endpoints: &[(u16, u32, HealthStatus, u32)]) -> Vec<u16> {
+        let set = HostSet::default().update(&assignment(endpoints));
+        set.schedule
+            .iter()
+            .map(|host| host.address.port())
+            .collect()
+    }
+
+    #[test]
+    fn weights_become_shares_that_are_spread_out() {
+        use HealthStatus::Healthy;
+        assert_eq!(ports(&[(1, 1, Healthy, 0), (2, 1, Healthy, 0)]), [1, 2]);
+        assert_eq!(
+            ports(&[(1, 300, Healthy, 0), (2, 100, Healthy, 0)]),
+            [1, 1, 2, 1]
+        );
+        let huge = ports(&[(1, u32::MAX, Healthy, 0), (2, 1, Healthy, 0)]);
+        assert!(huge.len() <= 1026 && huge.contains(&2));
+    }
+
+    #[test]
+    fn unhealthy_hosts_get_traffic_only_when_most_are() {
+        use HealthStatus::{Draining, Healthy, Unhealthy};
+        assert_eq!(ports(&[(1, 1, Healthy, 0), (2, 1, Unhealthy, 0)]), [1]);
+        let most = [
+            (1, 1, Healthy, 0),
+            (2, 1, Unhealthy, 0),
+            (3, 1, Unhealthy, 0),
+        ];
+        assert_eq!(ports(&most), [1]);
+        assert_eq!(ports(&most[1..]), [2, 3]);
+        assert_eq!(ports(&[(1, 1, Draining, 0)]), [0_u16; 0]);
+    }
+
+    #[test]
+    fn the_next_priority_serves_when_the_first_cannot() {
+        use HealthStatus::{Healthy, Unhealthy};
+        assert_eq!(ports(&[(1, 1, Healthy, 0), (2, 1, Healthy, 1)]), [1]);
+        assert_eq!(ports(&[(1, 1, Unhealthy, 0), (2, 1, Healthy, 1)]), [2]);
+    }
+
+    #[test]
+    fn a_host_that_stays_keeps_its_counts() {
+        let set = HostSet::default().update(&assignment(&[(1, 1, HealthStatus::Healthy, 0)]));
+        set.all[0].add_active(3);
+        let set = set.update(&assignment(&[
+            (2, 1, HealthStatus::Healthy, 0),
+            (1, 5, HealthStatus::Healthy, 0),
+        ]));
+        let active: Vec<u32> = set.all().map(|host| host.active()).collect();
+        assert_eq!(active, [0, 3]);
+    }
+}

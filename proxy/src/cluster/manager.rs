@@ -1,0 +1,111 @@
+//! The cluster manager of a worker: clusters by name, made when they are first used.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::{Cluster, Upstream};
+use crate::{
+    config::cluster::ClusterDiscovery,
+    snapshot::Snapshot,
+    stats::{Registry, Scope},
+};
+
+/// How often pools are looked through, while there is anything in them.
+const REAP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The clusters of a worker.
+pub(crate) struct Clusters {
+    clusters: RefCell<HashMap<Box<str>, Rc<Cluster>>>,
+    snapshot: RefCell<Arc<Snapshot>>,
+    registry: Arc<Registry>,
+    reaping: Cell<bool>,
+}
+
+// === impl Clusters ===
+
+impl Clusters {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, registry: Arc<Registry>) -> Self {
+        Self {
+            clusters: RefCell::default(),
+            snapshot: RefCell::new(snapshot),
+            registry,
+            reaping: Cell::new(false),
+        }
+    }
+
+    /// The cluster named `name`, if there is one.
+    pub(crate) fn get(&self, name: &str) -> Option<Rc<Cluster>> {
+        if let Some(cluster) = self.clusters.borrow().get(name) {
+            return Some(Rc::clone(cluster));
+        }
+        let snapshot = Arc::clone(&self.snapshot.borrow());
+        let config = snapshot.clusters.get(name)?;
+        let stats = self.registry.register(Scope::cluster(&config.stat_name));
+        let endpoints = eds_name(&config.discovery).and_then(|name| snapshot.endpoints.get(name));
+        let cluster = Rc::new(Cluster::new(config, stats, endpoints.map(|e| &**e)));
+        self.clusters
+            .borrow_mut()
+            .insert(name.into(), Rc::clone(&cluster));
+        Some(cluster)
+    }
+
+    /// Brings the clusters in line with a new snapshot.
+    pub(crate) fn apply(&self, snapshot: &Arc<Snapshot>) {
+        let old = self.snapshot.replace(Arc::clone(snapshot));
+        self.clusters.borrow_mut().retain(|name, cluster| {
+            let Some(config) = snapshot.clusters.get(&**name) else {
+                return false;
+            };
+            let key = eds_name(&config.discovery);
+            let endpoints = key.and_then(|key| snapshot.endpoints.get(key));
+            if !Arc::ptr_eq(config, &cluster.config) {
+                let stats = Arc::clone(&cluster.stats);
+                cluster.retire();
+                *cluster = Rc::new(Cluster::new(config, stats, endpoints.map(|e| &**e)));
+                return true;
+            }
+            let before = key.and_then(|key| old.endpoints.get(key));
+            if before.map(Arc::as_ptr) != endpoints.map(Arc::as_ptr) {
+                cluster.set_endpoints(endpoints.map(|e| &**e).unwrap_or(&Default::default()));
+            }
+            true
+        });
+    }
+
+    /// Puts a connection back into its pool, and sees to it that it is closed in time.
+    pub(crate) fn put_back(self: &Rc<Self>, upstream: Upstream) {
+        upstream.put_back();
+        if !self.reaping.replace(true) {
+            let clusters = Rc::clone(self);
+            tokio::task::spawn_local(async move { clusters.reap().await });
+        }
+    }
+
+    /// Runs while pools hold connections, so that an idle worker has no timer.
+    async fn reap(self: Rc<Self>) {
+        loop {
+            sleep(REAP_INTERVAL).await;
+            let now = Instant::now();
+            let clusters: Vec<_> = self.clusters.borrow().values().cloned().collect();
+            let left: usize = clusters.iter().map(|cluster| cluster.reap(now)).sum();
+            if left == 0 {
+                self.reaping.set(false);
+                return;
+            }
+        }
+    }
+}
+
+fn eds_name(discovery: &ClusterDiscovery) -> Option<&str> {
+    match discovery {
+        ClusterDiscovery::Eds(name) => Some(name),
+        ClusterDiscovery::Static(_) | ClusterDiscovery::OriginalDst => None,
+    }
+}

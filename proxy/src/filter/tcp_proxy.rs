@@ -1,0 +1,138 @@
+//! `envoy.filters.network.tcp_proxy`: bytes to one endpoint and back.
+
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use crate::{
+    access_log,
+    buffer::Buffer,
+    cluster::{Cluster, Clusters, Upstream},
+    config, random,
+    listener::ConnectionContext,
+    reason::Reason,
+    relay::{self, End},
+    stat_set,
+    stats::{Registry, Scope},
+    transport_socket::Connection,
+};
+
+stat_set! {
+    /// `tcp.<stat_prefix>.*`, with Envoy's names.
+    /// <https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/network_filters/tcp_proxy_filter#statistics>
+    pub struct TcpStats {
+        /// Connections served.
+        downstream_cx_total: Counter,
+        /// Connections for which there was no cluster.
+        downstream_cx_no_route: Counter,
+        /// Bytes sent to clients.
+        downstream_cx_tx_bytes_total: Counter,
+        /// Bytes received from clients.
+        downstream_cx_rx_bytes_total: Counter,
+        /// Connections closed for being idle too long.
+        idle_timeout: Counter,
+    }
+}
+
+/// A TCP proxy in one worker.
+pub(crate) struct TcpProxy {
+    config: Arc<config::listener::TcpProxy>,
+    stats: Arc<TcpStats>,
+    random: Cell<u64>,
+}
+
+// === impl TcpProxy ===
+
+impl TcpProxy {
+    pub(crate) fn new(config: &Arc<config::listener::TcpProxy>, registry: &Registry) -> Self {
+        Self {
+            config: Arc::clone(config),
+            stats: registry.register(Scope::tcp(&config.stat_prefix)),
+            random: Cell::new(random::seed()),
+        }
+    }
+
+    /// The cluster for a new connection.
+    pub(crate) fn cluster(&self, clusters: &Clusters) -> Option<Rc<Cluster>> {
+        let name = match self.config.clusters.as_slice() {
+            [only] => &only.name,
+            several => {
+                let total: u64 = several.iter().map(|cluster| u64::from(cluster.weight)).sum();
+                let mut state = self.random.get();
+                let mut drawn = random::next(&mut state) % total.max(1);
+                self.random.set(state);
+                let chosen = several.iter().find(|cluster| {
+                    let hit = drawn < u64::from(cluster.weight);
+                    drawn = drawn.saturating_sub(u64::from(cluster.weight));
+                    hit
+                });
+                &chosen?.name
+            }
+        };
+        clusters.get(name)
+    }
+
+    /// Serves a connection until it ends. `upstream` was dialled during detection.
+    pub(crate) async fn serve(
+        self: Rc<Self>,
+        context: &mut ConnectionContext,
+        mut downstream: Connection,
+        mut buffer: Buffer,
+        upstream: Option<Upstream>,
+    ) {
+        self.stats.downstream_cx_total.inc();
+        let dialled = match upstream {
+            Some(upstream) => Ok(upstream),
+            None => self.dial(context).await,
+        };
+        match dialled {
+            Ok(mut upstream) => {
+                let cluster = Rc::clone(&upstream.cluster);
+                context.outcome.cluster = Some(Arc::clone(&cluster.config));
+                context.outcome.upstream_host = Some(upstream.host.address);
+                let ends = (&mut downstream, &mut upstream.connection);
+                let relayed = relay::relay(ends, &mut buffer, self.config.idle_timeout).await;
+                context.outcome.bytes_received += relayed.to_upstream;
+                context.outcome.bytes_sent += relayed.to_downstream;
+                self.stats.downstream_cx_rx_bytes_total.add(relayed.to_upstream);
+                self.stats.downstream_cx_tx_bytes_total.add(relayed.to_downstream);
+                cluster.stats.upstream_cx_tx_bytes_total.add(relayed.to_upstream);
+                cluster.stats.upstream_cx_rx_bytes_total.add(relayed.to_downstream);
+                match relayed.end {
+                    End::Both => {}
+                    End::Idle => self.stats.idle_timeout.inc(),
+                    End::Reset => {
+                        downstream.reset_on_drop();
+                        upstream.connection.reset_on_drop();
+                    }
+                }
+                let local = upstream.local_addr();
+                access_log::write_connection(&self.config.access_logs, context, local);
+            }
+            Err(reason) => {
+                context.outcome.reason = Some(reason);
+                // A refused dial must look like one.
+                downstream.reset_on_drop();
+                access_log::write_connection(&self.config.access_logs, context, None);
+            }
+        }
+    }
+
+    async fn dial(&self, context: &mut ConnectionContext) -> Result<Upstream, Reason> {
+        let Some(cluster) = self.cluster(&context.worker.clusters) else {
+            self.stats.downstream_cx_no_route.inc();
+            return Err(Reason::NoCluster);
+        };
+        context.outcome.cluster = Some(Arc::clone(&cluster.config));
+        let (mut failed, mut reason) = (None, Reason::NoHealthyUpstream);
+        for _ in 0..self.config.max_connect_attempts.max(1) {
+            let host = cluster.pick(context.original_destination, failed.as_ref());
+            let host = host.ok_or(reason)?;
+            context.outcome.upstream_host = Some(host.address);
+            match Upstream::dial(&cluster, &host).await {
+                Ok(upstream) => return Ok(upstream),
+                Err(error) => reason = error.reason(),
+            }
+            failed = Some(host);
+        }
+        Err(reason)
+    }
+}

@@ -1,0 +1,285 @@
+//! Request heads.
+
+use std::ops::Range;
+
+use httparse::{EMPTY_HEADER, Status};
+
+use super::{
+    body::Framing,
+    head::{Field, FieldKind, HeadError, Semantics, collect, range},
+};
+use crate::http::head::RequestHead;
+
+/// Headers that are parsed without allocating.
+const USUAL_HEADERS: usize = 64;
+
+/// A request head: a copy of its bytes and where its parts lie. Its memory is used again for the
+/// next request of the connection.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) method: Range<usize>,
+    /// As it came: a path, a URL, an authority or `*`.
+    pub(crate) target: Range<usize>,
+    /// Within the target: path and query.
+    pub(crate) path: Range<usize>,
+    /// `Host`, or the authority of the target, which wins (RFC 9112 section 3.2.2).
+    pub(crate) authority: Range<usize>,
+    pub(crate) minor_version: u8,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) semantics: Semantics,
+}
+
+/// Whether there is a whole head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    /// Yes, of this many bytes.
+    Complete(usize),
+    /// Not yet.
+    Partial,
+}
+
+// === impl Request ===
+
+impl Request {
+    /// Reads a head from the front of `bytes`.
+    pub(crate) fn parse(&mut self, bytes: &[u8], max_headers: usize) -> Result<Parsed, HeadError> {
+        let mut usual = [EMPTY_HEADER; USUAL_HEADERS];
+        match self.parse_into(bytes, &mut usual[..max_headers.min(USUAL_HEADERS)]) {
+            Err(HeadError::TooManyHeaders) if max_headers > USUAL_HEADERS => {
+                self.parse_into(bytes, &mut vec![EMPTY_HEADER; max_headers])
+            }
+            parsed => parsed,
+        }
+    }
+
+    fn parse_into<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        headers: &mut [httparse::Header<'b>],
+    ) -> Result<Parsed, HeadError> {
+        let mut request = httparse::Request::new(headers);
+        let length = match request.parse(bytes) {
+            Ok(Status::Complete(length)) => length,
+            Ok(Status::Partial) => return Ok(Parsed::Partial),
+            Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
+            Err(_) => return Err(HeadError::Malformed),
+        };
+        let (Some(method), Some(target), Some(version)) =
+            (request.method, request.path, request.version)
+        else {
+            return Err(HeadError::Malformed);
+        };
+        self.semantics = collect(bytes, request.headers, &mut self.fields)?;
+        self.method = range(bytes, method.as_bytes());
+        self.target = range(bytes, target.as_bytes());
+        self.minor_version = version;
+        if version == 0 && self.semantics.framing == Some(Framing::Chunked) {
+            return Err(HeadError::Malformed);
+        }
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&bytes[..length]);
+        self.read_target()?;
+        Ok(Parsed::Complete(length))
+    }
+
+    /// RFC 9112 section 3.2: the four forms of the target.
+    fn read_target(&mut self) -> Result<(), HeadError> {
+        let mut hosts = self
+            .fields
+            .iter()
+            .filter(|field| field.kind == FieldKind::Host);
+        let host = hosts.next().map(|field| field.value.clone());
+        if hosts.next().is_some() {
+            return Err(HeadError::Malformed);
+        }
+        let target = &self.bytes[self.target.clone()];
+        let (start, end) = (self.target.start, self.target.end);
+        self.path = self.target.clone();
+        self.authority = host.unwrap_or(end..end);
+        if &self.bytes[self.method.clone()] == b"CONNECT" {
+            self.authority = self.target.clone();
+            self.path = end..end;
+        } else if !target.starts_with(b"/") && target != b"*" {
+            let scheme = target.windows(3).position(|three| three == b"://");
+            let scheme = scheme.ok_or(HeadError::Malformed)?;
+            let authority = start + scheme + 3;
+            let rest = &self.bytes[authority..end];
+            let length = rest
+                .iter()
+                .position(|b| matches!(b, b'/' | b'?'))
+                .unwrap_or(rest.len());
+            self.authority = authority..authority + length;
+            self.path = authority + length..end;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn text(&self, range: &Range<usize>) -> &[u8] {
+        &self.bytes[range.clone()]
+    }
+
+    /// The value of the first header of this kind.
+    pub(crate) fn field(&self, kind: FieldKind) -> Option<&[u8]> {
+        let field = self.fields.iter().find(|field| field.kind == kind)?;
+        Some(self.text(&field.value))
+    }
+
+    /// The protocol the client wants to switch to, lower case.
+    pub(crate) fn upgrade(&self) -> Option<String> {
+        let upgrade = self
+            .field(FieldKind::Upgrade)
+            .filter(|_| self.semantics.upgrade)?;
+        Some(String::from_utf8_lossy(upgrade).trim().to_ascii_lowercase())
+    }
+
+    /// Whether the client may send another request on this connection.
+    pub(crate) fn keeps_alive(&self) -> bool {
+        match self.minor_version {
+            0 => self.semantics.keep_alive && !self.semantics.close,
+            _ => !self.semantics.close,
+        }
+    }
+
+    pub(crate) fn is_head(&self) -> bool {
+        self.text(&self.method) == b"HEAD"
+    }
+
+    /// Forgets the head. Its memory stays unless it was unusually large.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.fields.clear();
+        if self.bytes.capacity() > 4096 {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+impl RequestHead for Request {
+    fn method(&self) -> &str {
+        text(self.text(&self.method))
+    }
+
+    fn path(&self) -> &str {
+        match text(self.text(&self.path)) {
+            "" if !self.path.is_empty() => "",
+            "" => "/",
+            path => path,
+        }
+    }
+
+    fn authority(&self) -> &str {
+        text(self.text(&self.authority))
+    }
+
+    fn header(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
+        let named = |field: &&Field| self.text(&field.name).eq_ignore_ascii_case(name.as_bytes());
+        let mut fields = self
+            .fields
+            .iter()
+            .filter(named)
+            .map(|f| text(self.text(&f.value)));
+        let first = fields.next()?;
+        match fields.next() {
+            None => Some(first.into()),
+            Some(second) => {
+                let mut joined = format!("{first},{second}");
+                for more in fields {
+                    joined.push(',');
+                    joined.push_str(more);
+                }
+                Some(joined.into())
+            }
+        }
+    }
+
+    fn protocol(&self) -> &'static str {
+        if self.minor_version == 0 {
+            "HTTP/1.0"
+        } else {
+            "HTTP/1.1"
+        }
+    }
+}
+
+/// Bytes as text. What is not UTF-8 matches nothing, and is forwarded as it is.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Request, HeadError> {
+        let mut request = Request::default();
+        match request.parse(text.as_bytes(), 100)? {
+            Parsed::Complete(length) => assert_eq!(length, text.len()),
+            Parsed::Partial => panic!("partial: {text:?}"),
+        }
+        Ok(request)
+    }
+
+    #[test]
+    fn targets_give_authority_and_path() {
+        for (line, authority, path) in [
+            ("GET /a?b HTTP/1.1\r\nHost: h:80", "h:80", "/a?b"),
+            (
+                "GET http://other:81/a?b HTTP/1.1\r\nHost: h",
+                "other:81",
+                "/a?b",
+            ),
+            ("GET http://other HTTP/1.1\r\nHost: h", "other", "/"),
+            ("OPTIONS * HTTP/1.1\r\nHost: h", "h", "*"),
+            ("CONNECT h:443 HTTP/1.1\r\nHost: x", "h:443", "/"),
+            ("GET / HTTP/1.0", "", "/"),
+        ] {
+            let request = parse(&format!("{line}\r\n\r\n")).expect(line);
+            assert_eq!(
+                (request.authority(), request.path()),
+                (authority, path),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn ambiguous_messages_are_refused() {
+        for headers in [
+            "Content-Length: 1\r\nContent-Length: 2",
+            "Content-Length: 1, 2",
+            "Content-Length: +1",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "Host: a\r\nHost: b",
+            "Bad Name: x",
+        ] {
+            let error = parse(&format!("POST / HTTP/1.1\r\n{headers}\r\n\r\n")).err();
+            assert_eq!(error, Some(HeadError::Malformed), "{headers}");
+        }
+        let error = parse("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n").err();
+        assert_eq!(error, Some(HeadError::UnsupportedTransferCoding));
+        assert!(parse("POST / HTTP/1.1\r\nContent-Length: 2, 2\r\n\r\n").is_ok());
+    }
+
+    #[test]
+    fn more_headers_than_allowed_are_refused() {
+        let headers = |n: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(n));
+        assert!(
+            Request::default()
+                .parse(headers(100).as_bytes(), 100)
+                .is_ok()
+        );
+        let error = Request::default().parse(headers(101).as_bytes(), 100).err();
+        assert_eq!(error, Some(HeadError::TooManyHeaders));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(tail in proptest::collection::vec(0_u8..=255, 0..80)) {
+            let bytes = [&b"GET "[..], &tail, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+            let _ = Request::default().parse(&bytes, 100);
+            let _ = Request::default().parse(&tail, 100);
+        }
+    }
+}

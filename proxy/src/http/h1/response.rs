@@ -1,0 +1,135 @@
+//! Response heads.
+
+use std::ops::Range;
+
+use httparse::{EMPTY_HEADER, Status};
+
+use super::{
+    body::{Body, Framing},
+    head::{Field, HeadError, Semantics, collect, range},
+    request::Parsed,
+};
+
+/// Headers that are parsed without allocating.
+const USUAL_HEADERS: usize = 64;
+/// Headers a response may have. Envoy's default, too, is 100 unless configured.
+const MAX_HEADERS: usize = 256;
+
+/// A response head: where its parts lie in the buffer it was read into.
+#[derive(Debug, Default)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) reason: Range<usize>,
+    pub(crate) minor_version: u8,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) semantics: Semantics,
+}
+
+// === impl Response ===
+
+impl Response {
+    /// Reads a head from the front of `bytes`.
+    pub(crate) fn parse(&mut self, bytes: &[u8]) -> Result<Parsed, HeadError> {
+        let mut usual = [EMPTY_HEADER; USUAL_HEADERS];
+        match self.parse_into(bytes, &mut usual) {
+            Err(HeadError::TooManyHeaders) => {
+                self.parse_into(bytes, &mut vec![EMPTY_HEADER; MAX_HEADERS])
+            }
+            parsed => parsed,
+        }
+    }
+
+    fn parse_into<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        headers: &mut [httparse::Header<'b>],
+    ) -> Result<Parsed, HeadError> {
+        let mut response = httparse::Response::new(headers);
+        let length = match response.parse(bytes) {
+            Ok(Status::Complete(length)) => length,
+            Ok(Status::Partial) => return Ok(Parsed::Partial),
+            Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
+            Err(_) => return Err(HeadError::Malformed),
+        };
+        let (Some(status), Some(version)) = (response.code, response.version) else {
+            return Err(HeadError::Malformed);
+        };
+        self.semantics = collect(bytes, response.headers, &mut self.fields)?;
+        self.status = status;
+        self.minor_version = version;
+        self.reason = response
+            .reason
+            .map_or(0..0, |reason| range(bytes, reason.as_bytes()));
+        Ok(Parsed::Complete(length))
+    }
+
+    /// Whether another response follows: 1xx, but not 101.
+    pub(crate) fn is_informational(&self) -> bool {
+        (100..200).contains(&self.status) && self.status != 101
+    }
+
+    /// The body that follows (RFC 9112 section 6.3).
+    pub(crate) fn body(&self, to_head_request: bool) -> Body {
+        let bodiless = (100..200).contains(&self.status) || matches!(self.status, 204 | 304);
+        match self.semantics.framing {
+            _ if to_head_request || bodiless => Body::none(),
+            Some(framing) => Body::new(framing),
+            None => Body::new(Framing::UntilClose),
+        }
+    }
+
+    /// Whether the endpoint will take another request on this connection.
+    pub(crate) fn keeps_alive(&self) -> bool {
+        match self.minor_version {
+            0 => self.semantics.keep_alive && !self.semantics.close,
+            _ => !self.semantics.close,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(head: &str) -> Response {
+        let mut response = Response::default();
+        let parsed = response
+            .parse(format!("{head}\r\n\r\n").as_bytes())
+            .expect(head);
+        assert!(matches!(parsed, Parsed::Complete(_)));
+        response
+    }
+
+    #[test]
+    fn the_body_follows_from_status_method_and_framing() {
+        let framing = |head: &str| parse(head).body(false).framing();
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\nContent-Length: 3"),
+            Framing::Length(3)
+        );
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"),
+            Framing::Chunked
+        );
+        assert_eq!(framing("HTTP/1.1 200 OK"), Framing::UntilClose);
+        for head in [
+            "HTTP/1.1 204 No Content",
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 3",
+        ] {
+            assert!(parse(head).body(false).has_ended(), "{head}");
+        }
+        assert!(
+            parse("HTTP/1.1 200 OK\r\nContent-Length: 3")
+                .body(true)
+                .has_ended()
+        );
+    }
+
+    #[test]
+    fn versions_have_different_defaults_for_keeping_alive() {
+        assert!(parse("HTTP/1.1 200 OK").keeps_alive());
+        assert!(!parse("HTTP/1.1 200 OK\r\nConnection: Close").keeps_alive());
+        assert!(!parse("HTTP/1.0 200 OK").keeps_alive());
+        assert!(parse("HTTP/1.0 200 OK\r\nConnection: keep-alive").keeps_alive());
+    }
+}

@@ -1,0 +1,252 @@
+//! The life of one downstream connection: original destination, detection, filter chain, filter.
+
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use tokio::net::TcpStream;
+
+use super::{
+    ActiveFilter, ActiveListener,
+    active::ActiveChain,
+    detect::{self, Detection},
+    filter_chain::ConnectionFacts,
+    original_dst::original_destination,
+};
+use crate::{
+    buffer::Buffer,
+    cluster::Upstream,
+    config::{
+        self,
+        listener::{ListenerFilter, TransportProtocol},
+    },
+    connection_log::ConnectionRecord,
+    reason::Reason,
+    snapshot::DestinationListener,
+    transport_socket::Connection,
+    worker::Worker,
+};
+
+/// What is known of a downstream connection, and what becomes of it.
+pub(crate) struct ConnectionContext {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) listener: Rc<ActiveListener>,
+    pub(crate) chain: Option<Rc<ActiveChain>>,
+    /// The peer.
+    pub(crate) remote: SocketAddr,
+    /// The address the peer's packets arrived at, after redirection.
+    pub(crate) local: SocketAddr,
+    /// Where the peer wanted to go; `local` if it was not redirected.
+    pub(crate) original_destination: SocketAddr,
+    pub(crate) server_name: Option<Box<str>>,
+    pub(crate) protocol: &'static str,
+    pub(crate) start: Instant,
+    pub(crate) start_time: SystemTime,
+    pub(crate) outcome: Outcome,
+    /// Held so that the destination is not forgotten while it is in use.
+    _destination: Option<Arc<DestinationListener>>,
+}
+
+/// What became of a connection; of an HTTP connection, of its last request.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) cluster: Option<Arc<config::Cluster>>,
+    pub(crate) upstream_host: Option<SocketAddr>,
+    pub(crate) requests: u64,
+    pub(crate) response_code: u16,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+}
+
+/// Serves one accepted connection until it ends.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    listener: Rc<ActiveListener>,
+    stream: TcpStream,
+    remote: SocketAddr,
+) {
+    // A socket that is gone already has nothing to be served.
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    // Bytes are forwarded as they come; waiting to fill segments only adds latency.
+    let _ = stream.set_nodelay(true);
+    let mut context = ConnectionContext::new(worker, listener, remote, local);
+    context.find_destination(&stream).await;
+    let stats = Arc::clone(&context.listener.stats);
+    stats.downstream_cx_total.inc();
+    stats.downstream_cx_active.inc();
+    context.run(Connection::Raw(stream)).await;
+    stats.downstream_cx_active.dec();
+    stats.downstream_cx_destroy.inc();
+    stats
+        .downstream_cx_length_ms
+        .record_us(context.elapsed_us());
+    context.record();
+}
+
+// === impl ConnectionContext ===
+
+impl ConnectionContext {
+    fn new(
+        worker: Rc<Worker>,
+        listener: Rc<ActiveListener>,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> Self {
+        Self {
+            worker,
+            listener,
+            chain: None,
+            remote,
+            local,
+            original_destination: local,
+            server_name: None,
+            protocol: "",
+            start: Instant::now(),
+            start_time: SystemTime::now(),
+            outcome: Outcome::default(),
+            _destination: None,
+        }
+    }
+
+    pub(crate) fn elapsed_us(&self) -> u64 {
+        crate::cluster::micros(self.start.elapsed())
+    }
+
+    /// Whether clients of this connection are to go elsewhere after their current request.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.chain.as_ref().is_some_and(|chain| chain.is_draining())
+    }
+
+    /// Reads the original destination, and hands the connection to the listener that serves it.
+    async fn find_destination(&mut self, stream: &TcpStream) {
+        if self.listener.has(&ListenerFilter::OriginalDst) {
+            match original_destination(stream, self.local) {
+                Some(destination) => self.original_destination = destination,
+                None => self.listener.stats.original_dst_missing.inc(),
+            }
+        }
+        if !self.listener.config.use_original_dst {
+            return;
+        }
+        let destination = self.original_destination;
+        if let Some((destination, listener)) =
+            self.worker.destination(destination, &self.listener).await
+        {
+            destination.touch();
+            self._destination = Some(destination);
+            self.listener = listener;
+        }
+    }
+
+    async fn run(&mut self, mut stream: Connection) {
+        let mut buffer = Buffer::default();
+        let detection = match detect::detect(self, &mut stream, &mut buffer).await {
+            Some(detection) => detection,
+            None => return,
+        };
+        let (facts, upstream) = self.take_facts(detection);
+        let Some(chain) = self.choose(&facts) else {
+            self.listener.stats.no_filter_chain_match.inc();
+            self.outcome.reason = Some(Reason::NoFilterChain);
+            return;
+        };
+        self.chain = Some(Rc::clone(&chain));
+        match &chain.filter {
+            ActiveFilter::Tcp(filter) => {
+                Rc::clone(filter)
+                    .serve(self, stream, buffer, upstream)
+                    .await;
+            }
+            ActiveFilter::Http(filter) => {
+                if let Some(upstream) = upstream {
+                    // Dialled before the client spoke: the first connection of the pool.
+                    self.worker.clusters.put_back(upstream);
+                }
+                Box::pin(Rc::clone(filter).serve(self, stream, buffer)).await;
+            }
+        }
+    }
+
+    fn take_facts(&mut self, detection: Detection) -> (DetectedFacts, Option<Upstream>) {
+        let mut facts = DetectedFacts::default();
+        if let Some(hello) = detection.tls {
+            self.server_name.clone_from(&hello.server_name);
+            self.protocol = "tls";
+            facts.tls = true;
+            facts.application_protocols = hello.application_protocols;
+        } else if let Some(version) = detection.http {
+            self.protocol = version.application_protocol();
+            facts.http = Some(version.application_protocol());
+        } else if !detection.silent {
+            self.protocol = "tcp";
+        }
+        (facts, detection.upstream)
+    }
+
+    fn choose(&self, facts: &DetectedFacts) -> Option<Rc<ActiveChain>> {
+        let alpn = facts
+            .application_protocols
+            .iter()
+            .map(|protocol| &**protocol);
+        let protocols: Vec<&str> = alpn.chain(facts.http).collect();
+        let transport_protocol = match facts.tls {
+            true => TransportProtocol::Tls,
+            false => TransportProtocol::RawBuffer,
+        };
+        self.choose_by(transport_protocol, &protocols)
+    }
+
+    /// The chain for a connection whose client has said nothing.
+    pub(super) fn choose_silent(&self) -> Option<Rc<ActiveChain>> {
+        self.choose_by(TransportProtocol::RawBuffer, &[])
+    }
+
+    fn choose_by(
+        &self,
+        transport_protocol: TransportProtocol,
+        application_protocols: &[&str],
+    ) -> Option<Rc<ActiveChain>> {
+        let chosen = self.listener.choose(&ConnectionFacts {
+            destination: self.original_destination,
+            source: self.remote,
+            server_name: self.server_name.as_deref().unwrap_or_default(),
+            transport_protocol,
+            application_protocols,
+        });
+        chosen.cloned()
+    }
+
+    fn record(self) {
+        let duration_us = self.elapsed_us();
+        self.worker.log.push(ConnectionRecord {
+            start: self.start_time,
+            duration_us,
+            listener: Arc::clone(&self.listener.config),
+            filter_chain: self.chain.map(|chain| Arc::clone(&chain.config)),
+            protocol: self.protocol,
+            cluster: self.outcome.cluster,
+            upstream_host: self.outcome.upstream_host,
+            downstream_remote: self.remote,
+            original_destination: self.original_destination,
+            server_name: self.server_name,
+            requests: self.outcome.requests,
+            response_code: self.outcome.response_code,
+            response_flags: self.outcome.reason.map_or("", Reason::flag),
+            bytes_received: self.outcome.bytes_received,
+            bytes_sent: self.outcome.bytes_sent,
+        });
+    }
+}
+
+#[derive(Default)]
+struct DetectedFacts {
+    tls: bool,
+    application_protocols: Vec<Box<str>>,
+    http: Option<&'static str>,
+}

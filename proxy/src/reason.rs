@@ -1,0 +1,164 @@
+//! Why the proxy itself ended a request or a connection. One reason has one code, the same in the
+//! access log (`%RESPONSE_CODE_DETAILS%`), in metrics and in the response's `x-weir-reason`
+//! header, beside Envoy's response flag.
+//!
+//! <https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage#response-flags>
+
+/// Why the proxy itself ended a request or a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No route matches the request.
+    NoRoute,
+    /// The route's cluster does not exist.
+    NoCluster,
+    /// The cluster has no endpoint to use.
+    NoHealthyUpstream,
+    /// The endpoint refused the connection or could not be reached.
+    ConnectFailed,
+    /// The endpoint did not answer the dial in time.
+    ConnectTimeout,
+    /// The endpoint closed the connection before it sent a response.
+    UpstreamClosed,
+    /// The endpoint reset the connection or the stream before it sent a response.
+    UpstreamReset,
+    /// The endpoint sent what is not HTTP.
+    UpstreamProtocolError,
+    /// A circuit breaker is open.
+    Overflow,
+    /// The route's timeout passed.
+    UpstreamTimeout,
+    /// Nothing moved for the stream's idle timeout.
+    StreamIdleTimeout,
+    /// The request did not arrive in time.
+    RequestTimeout,
+    /// The request is not HTTP.
+    BadRequest,
+    /// The request's transfer coding is not supported.
+    UnsupportedTransferCoding,
+    /// HTTP/1.0, and the listener does not take it.
+    UpgradeRequired,
+    /// The upgrade is not allowed.
+    UpgradeRefused,
+    /// The request's head is too large.
+    HeadTooLarge,
+    /// The client went away.
+    ClientClosed,
+    /// The route redirects.
+    Redirect,
+    /// The route answers itself.
+    DirectResponse,
+    /// The connection went to the proxy's own listener: it would loop.
+    Loop,
+    /// No filter chain matches the connection.
+    NoFilterChain,
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// The documented code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoRoute => "route_not_found",
+            Self::NoCluster => "cluster_not_found",
+            Self::NoHealthyUpstream => "no_healthy_upstream",
+            Self::ConnectFailed => "upstream_connect_failed",
+            Self::ConnectTimeout => "upstream_connect_timeout",
+            Self::UpstreamClosed => "upstream_closed_before_response",
+            Self::UpstreamReset => "upstream_reset_before_response",
+            Self::UpstreamProtocolError => "upstream_protocol_error",
+            Self::Overflow => "circuit_breaker_open",
+            Self::UpstreamTimeout => "upstream_response_timeout",
+            Self::StreamIdleTimeout => "stream_idle_timeout",
+            Self::RequestTimeout => "request_timeout",
+            Self::BadRequest => "bad_request",
+            Self::UnsupportedTransferCoding => "unsupported_transfer_coding",
+            Self::UpgradeRequired => "http10_not_accepted",
+            Self::UpgradeRefused => "upgrade_refused",
+            Self::HeadTooLarge => "request_head_too_large",
+            Self::ClientClosed => "client_closed",
+            Self::Redirect => "redirect",
+            Self::DirectResponse => "direct_response",
+            Self::Loop => "loop_refused",
+            Self::NoFilterChain => "filter_chain_not_found",
+        }
+    }
+
+    /// Envoy's response flag; empty if Envoy has none for it.
+    #[must_use]
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::NoRoute | Self::NoFilterChain => "NR",
+            Self::NoCluster => "NC",
+            Self::NoHealthyUpstream => "UH",
+            Self::ConnectFailed | Self::ConnectTimeout => "UF",
+            Self::UpstreamClosed => "UC",
+            Self::UpstreamReset => "UR",
+            Self::UpstreamProtocolError => "UPE",
+            Self::Overflow => "UO",
+            Self::UpstreamTimeout => "UT",
+            Self::StreamIdleTimeout => "SI",
+            Self::BadRequest | Self::UnsupportedTransferCoding | Self::HeadTooLarge => "DPE",
+            Self::ClientClosed => "DC",
+            Self::RequestTimeout
+            | Self::UpgradeRequired
+            | Self::UpgradeRefused
+            | Self::Redirect
+            | Self::DirectResponse
+            | Self::Loop => "",
+        }
+    }
+
+    /// Status of the local reply.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::NoRoute => 404,
+            Self::UpstreamProtocolError => 502,
+            Self::UpstreamTimeout => 504,
+            Self::StreamIdleTimeout | Self::RequestTimeout => 408,
+            Self::BadRequest => 400,
+            Self::UnsupportedTransferCoding => 501,
+            Self::UpgradeRequired => 426,
+            Self::UpgradeRefused => 403,
+            Self::HeadTooLarge => 431,
+            _ => 503,
+        }
+    }
+
+    /// Body of the local reply, in Envoy's words.
+    #[must_use]
+    pub fn body(self) -> &'static str {
+        match self {
+            Self::NoHealthyUpstream => "no healthy upstream",
+            Self::ConnectFailed => {
+                "upstream connect error or disconnect/reset before headers. reset reason: remote \
+                 connection failure"
+            }
+            Self::ConnectTimeout => {
+                "upstream connect error or disconnect/reset before headers. reset reason: \
+                 connection timeout"
+            }
+            Self::UpstreamClosed => {
+                "upstream connect error or disconnect/reset before headers. reset reason: \
+                 connection termination"
+            }
+            Self::UpstreamReset => {
+                "upstream connect error or disconnect/reset before headers. reset reason: remote \
+                 reset"
+            }
+            Self::UpstreamProtocolError => {
+                "upstream connect error or disconnect/reset before headers. reset reason: \
+                 protocol error"
+            }
+            Self::Overflow => {
+                "upstream connect error or disconnect/reset before headers. reset reason: overflow"
+            }
+            Self::UpstreamTimeout => "upstream request timeout",
+            Self::StreamIdleTimeout => "stream timeout",
+            Self::RequestTimeout => "request timeout",
+            _ => "",
+        }
+    }
+}

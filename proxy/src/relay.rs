@@ -1,0 +1,172 @@
+//! Moves bytes between two connections, each way on its own, until both ways have ended.
+//!
+//! Plain sockets are joined by a pipe and `splice(2)` once enough has moved to be worth the pipe:
+//! the bytes then never come up to this process.
+
+mod splice;
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::{buffer::Buffer, transport_socket::Connection};
+use splice::Pipe;
+
+/// Bytes of one direction after which it is spliced. Below it, a pipe costs more than it saves.
+const SPLICE_AFTER: u64 = 32 * 1024;
+/// The idle timer looks this often within its period, so that reads need not touch it.
+const IDLE_CHECKS: u32 = 4;
+
+/// What moved, and how it ended.
+pub(crate) struct Relayed {
+    pub(crate) to_upstream: u64,
+    pub(crate) to_downstream: u64,
+    pub(crate) end: End,
+}
+
+/// How a relay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both sides said that they are done.
+    Both,
+    /// Nothing moved for too long.
+    Idle,
+    /// One side is gone; the other is to be told by a reset.
+    Reset,
+}
+
+/// Moves bytes between `downstream` and `upstream`. `buffer` holds what was read from downstream.
+/// The end of one direction is passed on; the other goes on.
+pub(crate) async fn relay(
+    (downstream, upstream): (&mut Connection, &mut Connection),
+    buffer: &mut Buffer,
+    idle_timeout: Option<Duration>,
+) -> Relayed {
+    let mut to_upstream = Direction::new(std::mem::take(buffer));
+    let mut to_downstream = Direction::new(Buffer::default());
+    let mut idle = idle_timeout.map(Idle::new);
+    let end = poll_fn(|cx| {
+        let sent = to_upstream.poll(cx, downstream, upstream);
+        let received = to_downstream.poll(cx, upstream, downstream);
+        match (sent, received) {
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(End::Both),
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(End::Reset),
+            _ => {}
+        }
+        let moved = to_upstream.moved + to_downstream.moved;
+        match &mut idle {
+            Some(idle) => idle.poll(cx, moved).map(|()| End::Idle),
+            None => Poll::Pending,
+        }
+    });
+    let end = end.await;
+    Relayed { to_upstream: to_upstream.moved, to_downstream: to_downstream.moved, end }
+}
+
+/// One way of a relay.
+struct Direction {
+    buffer: Buffer,
+    pipe: Option<Pipe>,
+    moved: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The source has ended, what is buffered has not gone out yet.
+    Ending,
+    Ended,
+}
+
+impl Direction {
+    fn new(buffer: Buffer) -> Self {
+        Self { buffer, pipe: None, moved: 0, state: State::Open }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Connection,
+        to: &mut Connection,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            while !self.buffer.is_empty() {
+                let written = ready!(to.poll_write(cx, self.buffer.filled()))?;
+                self.buffer.consume(written);
+                self.moved += written as u64;
+            }
+            match self.state {
+                State::Ended => return Poll::Ready(Ok(())),
+                State::Ending => {
+                    // A peer that is gone already cannot be told, and need not be.
+                    let _ = ready!(to.poll_shutdown(cx));
+                    self.state = State::Ended;
+                }
+                State::Open => {
+                    if ready!(self.poll_fill(cx, from, to))? == 0 {
+                        self.state = State::Ending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes from the source. What is spliced is also written. 0 is the end.
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Connection,
+        to: &mut Connection,
+    ) -> Poll<io::Result<usize>> {
+        if self.moved >= SPLICE_AFTER
+            && let (Some(from), Some(to)) = (from.as_raw(), to.as_raw())
+        {
+            if self.pipe.is_none() {
+                self.pipe = Pipe::new();
+            }
+            if let Some(pipe) = &mut self.pipe {
+                return pipe.poll_move(cx, from, to, &mut self.moved);
+            }
+        }
+        let read = from.poll_read(cx, &mut self.buffer);
+        if read.is_pending() {
+            // An idle connection holds no buffer.
+            self.buffer.release();
+        }
+        read
+    }
+}
+
+/// Fires when nothing has moved for a while.
+struct Idle {
+    timer: Pin<Box<Sleep>>,
+    step: Duration,
+    moved: u64,
+    quiet: u32,
+}
+
+impl Idle {
+    fn new(timeout: Duration) -> Self {
+        let step = timeout / IDLE_CHECKS;
+        Self { timer: Box::pin(sleep(step)), step, moved: 0, quiet: 0 }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, moved: u64) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            self.quiet = if moved == self.moved { self.quiet + 1 } else { 0 };
+            self.moved = moved;
+            if self.quiet >= IDLE_CHECKS {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(Instant::now() + self.step);
+        }
+    }
+}
