@@ -1,10 +1,9 @@
 //! How a pod looks with a sidecar, as a JSON Patch.
 
 use json_patch::{Patch, PatchError};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use weir_api::{
-    annotations, identity, ports,
+    annotations,
     sidecar::{INIT_CONTAINER, PROXY_CONTAINER},
 };
 
@@ -12,15 +11,16 @@ use crate::{
     Config, Decision, WrongType,
     config::SidecarKind,
     decision,
-    editor::{Editor, at},
-    merge,
     pod::{Container, Owner, Pod},
     settings::{self, BadAnnotation, Settings},
     template::Template,
 };
 
-/// Annotation that tells `kubectl logs` and `kubectl exec` which container is meant.
-const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+mod conflicts;
+mod edit;
+
+use conflicts::conflicts;
+use edit::edit;
 
 /// What came of looking at a pod.
 #[derive(Debug, Clone)]
@@ -55,16 +55,6 @@ pub enum InjectError {
     /// The patch does not apply to the pod it was made from: a bug.
     #[error("the patch does not apply to the pod it was made for: {0}")]
     Patch(String),
-}
-
-/// The value of [`annotations::STATUS`]: names of what the injector takes care of in the pod.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    init_containers: Vec<String>,
-    containers: Vec<String>,
-    volumes: Vec<String>,
-    version: String,
 }
 
 /// Injects a pod. `namespace` is the one of the request: a pod made by a controller often does not
@@ -111,82 +101,6 @@ pub(crate) fn inject_as(
         pod: Some(injected),
         warnings,
     })
-}
-
-/// Makes all changes to `value`, which `pod` is the view of.
-fn edit(
-    value: Value,
-    pod: &Pod<'_>,
-    kind: SidecarKind,
-    template: Template,
-) -> Result<(Value, Patch), PatchError> {
-    let mut editor = Editor::new(value);
-    let (init_list, list) = (at(["spec", "initContainers"]), at(["spec", "containers"]));
-    let has_init = template.init.is_some();
-    let volumes: Vec<String> = template.volumes.iter().filter_map(name_of).collect();
-    match kind {
-        SidecarKind::Native => {
-            if let Some(own) = editor.position(&list, "name", &PROXY_CONTAINER.into()) {
-                // Written there to change the sidecar; it runs where sidecars run.
-                let own = list.with_trailing_token(own);
-                let container = editor.get(&own).cloned().unwrap_or_default();
-                editor.remove(own)?;
-                editor.insert(&init_list, 0, container)?;
-            }
-            if let Some(init) = template.init {
-                merge::place(&mut editor, &init_list, 0, INIT_CONTAINER, init)?;
-            }
-            let index = usize::from(has_init);
-            merge::place(
-                &mut editor,
-                &init_list,
-                index,
-                PROXY_CONTAINER,
-                template.proxy,
-            )?;
-        }
-        SidecarKind::Classic => {
-            // Capture comes last: the application's init containers run before the sidecar does,
-            // and captured they would have no network.
-            if let Some(init) = template.init {
-                let present = editor
-                    .position(&init_list, "name", &INIT_CONTAINER.into())
-                    .is_some();
-                let last = editor.length(&init_list) - usize::from(present);
-                merge::place(&mut editor, &init_list, last, INIT_CONTAINER, init)?;
-            }
-            merge::place(&mut editor, &list, 0, PROXY_CONTAINER, template.proxy)?;
-        }
-    }
-    let volume_list = at(["spec", "volumes"]);
-    for volume in template.volumes {
-        let name = volume.get("name").cloned().unwrap_or_default();
-        if editor.position(&volume_list, "name", &name).is_none() {
-            editor.append(&volume_list, volume)?;
-        }
-    }
-    annotate(&mut editor, pod, &Status::new(has_init, kind, volumes))?;
-    Ok(editor.finish())
-}
-
-fn annotate(editor: &mut Editor, pod: &Pod<'_>, status: &Status) -> Result<(), PatchError> {
-    for parent in [at(["metadata"]), at(["metadata", "annotations"])] {
-        if editor.get(&parent).is_none() {
-            editor.add(parent, json!({}))?;
-        }
-    }
-    let annotation = |name| at(["metadata", "annotations", name]);
-    let default = annotation(DEFAULT_CONTAINER);
-    let application = pod.containers.iter().find(|container| !is_ours(container));
-    if let Some(application) = application.filter(|_| editor.get(&default).is_none()) {
-        editor.add(default, application.name.into())?;
-    }
-    let written = pod.annotations.get(annotations::STATUS);
-    let written = written.and_then(|text| serde_json::from_str::<Status>(text).ok());
-    if !written.is_some_and(|written| written.names_the_same(status)) {
-        editor.add(annotation(annotations::STATUS), status.to_json().into())?;
-    }
-    Ok(())
 }
 
 /// Lets a container of the pod that is named like the sidecar decide what only it can: where the
@@ -236,97 +150,10 @@ fn unclear_wish(pod: &Pod<'_>) -> Option<String> {
     })
 }
 
-/// Warnings about containers that get in the sidecar's way.
-fn conflicts(pod: &Pod<'_>, settings: &Settings) -> Vec<String> {
-    let sidecars = pod
-        .init_containers
-        .iter()
-        .filter(|container| container.is_sidecar);
-    let mut warnings = Vec::new();
-    for container in pod
-        .containers
-        .iter()
-        .chain(sidecars)
-        .filter(|container| !is_ours(container))
-    {
-        let name = container.name;
-        let run_as = container.run_as.or(pod.run_as);
-        let user = run_as
-            .user
-            .filter(|user| settings.capture.proxy_uids.contains(user));
-        let group = run_as
-            .group
-            .filter(|group| settings.capture.proxy_gids.contains(group));
-        if user.is_some() || group.is_some() {
-            let id = user.or(group).unwrap_or(identity::PROXY_UID);
-            warnings.push(format!(
-                "container {name:?} runs as {id}, the sidecar's own user or group, so its outbound \
-                 connections are not captured"
-            ));
-        }
-        for port in container.ports.iter().map(|port| port.container_port) {
-            if SIDECAR_PORTS.contains(&port) {
-                warnings.push(format!(
-                    "container {name:?} declares port {port}, which the sidecar uses"
-                ));
-            }
-        }
-    }
-    warnings
-}
-
-/// Ports the sidecar listens on in the pod.
-const SIDECAR_PORTS: [u16; 6] = [
-    ports::ADMIN,
-    ports::OUTBOUND,
-    ports::INBOUND,
-    ports::STATUS,
-    ports::READINESS,
-    ports::PROMETHEUS,
-];
-
-fn is_ours(container: &Container<'_>) -> bool {
-    [INIT_CONTAINER, PROXY_CONTAINER].contains(&container.name)
-}
-
-fn name_of(value: &Value) -> Option<String> {
-    Some(value.get("name")?.as_str()?.to_owned())
-}
-
 // === impl InjectError ===
 
 impl From<PatchError> for InjectError {
     fn from(error: PatchError) -> Self {
         Self::Patch(error.to_string())
-    }
-}
-
-// === impl Status ===
-
-impl Status {
-    fn new(has_init: bool, kind: SidecarKind, volumes: Vec<String>) -> Self {
-        let init = has_init.then(|| INIT_CONTAINER.to_owned());
-        let proxy = vec![PROXY_CONTAINER.to_owned()];
-        let (more, containers) = match kind {
-            SidecarKind::Native => (proxy, Vec::new()),
-            SidecarKind::Classic => (Vec::new(), proxy),
-        };
-        Self {
-            init_containers: init.into_iter().chain(more).collect(),
-            containers,
-            volumes,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-
-    fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("strings and lists of strings serialise")
-    }
-
-    /// Whether both name the same things. The version is the one that first injected the pod.
-    fn names_the_same(&self, other: &Self) -> bool {
-        self.init_containers == other.init_containers
-            && self.containers == other.containers
-            && self.volumes == other.volumes
     }
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use weir_api::{annotations::PREFIX, sidecar::PodPort};
+use weir_api::{
+    annotations::PREFIX,
+    sidecar::{INIT_CONTAINER, PROXY_CONTAINER, PodPort},
+};
 
 mod field;
 
@@ -125,6 +128,11 @@ fn containers<'a>(list: &Field<'a>) -> Result<Vec<Container<'a>>, WrongType> {
 }
 
 impl<'a> Container<'a> {
+    /// Whether it is the sidecar or its init container.
+    pub(crate) fn is_ours(&self) -> bool {
+        [INIT_CONTAINER, PROXY_CONTAINER].contains(&self.name)
+    }
+
     fn read(container: &Field<'a>) -> Result<Self, WrongType> {
         let resources = container.get("resources")?;
         Ok(Self {

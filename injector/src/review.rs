@@ -10,6 +10,8 @@ use crate::{Config, Decision, InjectError, inject};
 const API_VERSION: &str = "admission.k8s.io/v1";
 /// Kind of the review.
 const KIND: &str = "AdmissionReview";
+/// Bytes of the message with a refusal; enough for a reason for each annotation.
+const MESSAGE_BYTES: usize = 4096;
 /// Bytes of one warning; the API server may cut longer ones off.
 const WARNING_BYTES: usize = 256;
 /// Bytes of all warnings, below the 4096 after which the API server drops them.
@@ -161,10 +163,11 @@ fn denial(error: &InjectError) -> Value {
         InjectError::Patch(_) => (500, "InternalError"),
         _ => (400, "BadRequest"),
     };
+    let message = format!("weir cannot inject this pod: {error}");
     json!({"allowed": false, "status": {
         "code": code,
         "reason": reason,
-        "message": format!("weir cannot inject this pod: {error}"),
+        "message": cut(&message, MESSAGE_BYTES),
     }})
 }
 

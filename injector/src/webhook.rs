@@ -83,7 +83,7 @@ impl Injector {
 
 async fn admit(State(injector): State<Arc<Injector>>, headers: HeaderMap, body: Bytes) -> Response {
     let refuse = |status: StatusCode, message: String| {
-        tracing::warn!(%status, message, "refused a request that is no AdmissionReview");
+        tracing::debug!(%status, message, "refused a request that is no AdmissionReview");
         (status, message).into_response()
     };
     if body.is_empty() {
