@@ -1,0 +1,184 @@
+//! The connection to the control plane: dials, opens the stream, and starts over when it breaks.
+
+use std::{io, path::Path, time::Duration};
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request,
+    metadata::{AsciiMetadataKey, AsciiMetadataValue},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+use weir_api::xds::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
+    aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+};
+
+use super::{ControlPlaneTls, backoff::Backoff};
+
+/// Requests that may wait to be sent. There is at most one answer for each response, and
+/// subscriptions are merged; a stream that takes none of so many is dead.
+const REQUESTS: usize = 1024;
+/// A response may be as large as the configuration of a large mesh, if it comes by wildcard.
+const MAX_RESPONSE: usize = 256 << 20;
+/// As Istio's agent: finds a dead control plane within 40 s.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the control plane is, and how it is spoken to.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// `host:port`
+    pub(super) address: String,
+    pub(super) tls: Option<ControlPlaneTls>,
+    pub(super) connect_timeout: Duration,
+    /// Metadata of the stream.
+    pub(super) metadata: Vec<(String, String)>,
+}
+
+/// What happened to the connection.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Requests can be sent.
+    Up(mpsc::Sender<DeltaDiscoveryRequest>),
+    /// The control plane accepted the stream.
+    Open,
+    /// It said something.
+    Response(Box<DeltaDiscoveryResponse>),
+    /// The stream is gone, or could not be had.
+    Down(String),
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("cannot read {0}")]
+    File(String, #[source] io::Error),
+    #[error("cannot connect")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("{}: {}", .0.code(), .0.message())]
+    Status(Box<tonic::Status>),
+    #[error("metadata {0:?} is not valid in a gRPC header")]
+    Metadata(String),
+    #[error("the control plane ended the stream")]
+    Ended,
+}
+
+/// Keeps a stream to `target` until nobody listens to `events` any more.
+pub(super) async fn run(target: Target, events: mpsc::Sender<Event>) {
+    let mut backoff = Backoff::default();
+    while !events.is_closed() {
+        let Err(error) = stream(&target, &events, &mut backoff).await else {
+            return;
+        };
+        if events.send(Event::Down(chain(&error))).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+/// One stream, to its end. `Ok` if nobody listens any more.
+async fn stream(
+    target: &Target,
+    events: &mpsc::Sender<Event>,
+    backoff: &mut Backoff,
+) -> Result<(), LinkError> {
+    let channel = target.connect().await?;
+    let mut client =
+        AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE);
+    let (sender, requests) = mpsc::channel(REQUESTS);
+    let request = target.request(ReceiverStream::new(requests))?;
+    // Some servers answer with headers only once they have read a request.
+    if events.send(Event::Up(sender)).await.is_err() {
+        return Ok(());
+    }
+    let mut responses = client
+        .delta_aggregated_resources(request)
+        .await?
+        .into_inner();
+    backoff.reset();
+    if events.send(Event::Open).await.is_err() {
+        return Ok(());
+    }
+    while let Some(response) = responses.message().await? {
+        if events
+            .send(Event::Response(Box::new(response)))
+            .await
+            .is_err()
+        {
+            return Ok(());
+        }
+    }
+    Err(LinkError::Ended)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+// === impl Target ===
+
+impl Target {
+    async fn connect(&self) -> Result<Channel, LinkError> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", self.address))?
+            .connect_timeout(self.connect_timeout)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        if let Some(tls) = &self.tls {
+            let roots = Certificate::from_pem(read(&tls.ca_file)?);
+            let mut config = ClientTlsConfig::new().ca_certificate(roots);
+            if let Some(name) = &tls.server_name {
+                config = config.domain_name(name);
+            }
+            endpoint = endpoint.tls_config(config)?;
+        }
+        Ok(endpoint.connect().await?)
+    }
+
+    fn request(
+        &self,
+        requests: ReceiverStream<DeltaDiscoveryRequest>,
+    ) -> Result<Request<ReceiverStream<DeltaDiscoveryRequest>>, LinkError> {
+        let mut request = Request::new(requests);
+        let token_file = self.tls.as_ref().and_then(|tls| tls.token_file.as_ref());
+        let mut metadata = self.metadata.clone();
+        if let Some(file) = token_file.filter(|file| file.exists()) {
+            let token = read(file)?;
+            let value = format!("Bearer {}", String::from_utf8_lossy(&token).trim());
+            metadata.push(("authorization".to_owned(), value));
+        }
+        for (name, value) in metadata {
+            let (Ok(key), Ok(value)) = (
+                AsciiMetadataKey::from_bytes(name.as_bytes()),
+                AsciiMetadataValue::try_from(value),
+            ) else {
+                return Err(LinkError::Metadata(name));
+            };
+            request.metadata_mut().insert(key, value);
+        }
+        Ok(request)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LinkError> {
+    let read = std::fs::read(path);
+    read.map_err(|source| LinkError::File(path.display().to_string(), source))
+}
+
+// === impl LinkError ===
+
+impl From<tonic::Status> for LinkError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}

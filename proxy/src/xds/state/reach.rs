@@ -1,0 +1,122 @@
+//! What is wanted: everything the roots refer to, directly or through each other.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use super::{Kind, State, entry::Entry};
+use crate::xds::resource::{Reference, Resource};
+
+impl State {
+    /// Starts to want what is newly referred to, and forgets what nothing refers to any more.
+    pub(super) fn collect(&mut self) {
+        let wanted = self.wanted();
+        for (kind, name) in &wanted {
+            if !self.is_wildcard(*kind) {
+                self.entries[*kind as usize]
+                    .entry(name.clone())
+                    .or_default();
+            }
+        }
+        for kind in Kind::ALL {
+            if !self.is_wildcard(kind) {
+                // A set of pairs has no lookup by borrowed parts; the kind's names have.
+                let names: BTreeSet<&str> = wanted
+                    .iter()
+                    .filter(|(wanted, _)| *wanted == kind)
+                    .map(|(_, name)| name.as_str())
+                    .collect();
+                self.entries[kind as usize].retain(|name, _| names.contains(name.as_str()));
+            }
+        }
+    }
+
+    fn wanted(&self) -> BTreeSet<Reference> {
+        let mut open: Vec<Reference> = self.settings.references.clone();
+        if !self.settings.all_listeners {
+            let name = |address| weir_api::names::outbound_listener(address);
+            let listeners = self
+                .demands
+                .keys()
+                .map(|address| (Kind::Listener, name(*address)));
+            open.extend(listeners);
+        }
+        for kind in Kind::ALL.into_iter().filter(|kind| self.is_wildcard(*kind)) {
+            let versions = self.entries[kind as usize]
+                .values()
+                .flat_map(Entry::versions);
+            open.extend(versions.flat_map(Resource::references));
+        }
+        let mut wanted = BTreeSet::new();
+        while let Some(reference) = open.pop() {
+            if self.settings.known.contains(&reference) || wanted.contains(&reference) {
+                continue;
+            }
+            let (kind, name) = &reference;
+            let entry = self.entries[*kind as usize].get(name);
+            let versions = entry.into_iter().flat_map(Entry::versions);
+            open.extend(versions.flat_map(Resource::references));
+            wanted.insert(reference);
+        }
+        wanted
+    }
+
+    /// Makes active what has all it refers to. Kinds that are referred to come first, so one pass
+    /// is enough.
+    pub(super) fn promote(&mut self, now: Instant) {
+        for kind in [Kind::Endpoint, Kind::Cluster, Kind::Route, Kind::Listener] {
+            let entries = self.entries[kind as usize].iter();
+            let warming = entries.filter(|(_, entry)| entry.is_warming());
+            let mut ready = Vec::new();
+            for (name, entry) in warming {
+                let Some((latest, _)) = &entry.latest else {
+                    continue;
+                };
+                let references = latest.references();
+                if references
+                    .iter()
+                    .all(|reference| self.is_settled(reference, now))
+                {
+                    ready.push((name.clone(), latest.clone()));
+                }
+            }
+            for (name, latest) in ready {
+                if let Some(entry) = self.entries[kind as usize].get_mut(&name) {
+                    entry.active = Some(latest);
+                }
+            }
+        }
+    }
+
+    fn is_settled(&self, reference: &Reference, now: Instant) -> bool {
+        if self.settings.known.contains(reference) {
+            return true;
+        }
+        let (kind, name) = reference;
+        match self.entries[*kind as usize].get(name) {
+            Some(entry) => entry.is_settled(now),
+            // With a wildcard, what is not there after the first answer is not coming.
+            None => self.is_wildcard(*kind) && self.is_initialized(*kind, now),
+        }
+    }
+
+    /// With a wildcard: whether the first answer came, or is overdue.
+    pub(super) fn is_initialized(&self, kind: Kind, now: Instant) -> bool {
+        let overdue = || {
+            self.stream
+                .as_ref()
+                .is_some_and(|stream| stream.is_overdue(kind, now))
+        };
+        self.answered[kind as usize] || overdue()
+    }
+
+    /// When something that is waited for becomes overdue.
+    pub(super) fn next_overdue(&self) -> Option<Instant> {
+        let entries = self.entries.iter().flatten();
+        let waiting = entries.filter(|(_, entry)| {
+            entry.latest.is_none() && !entry.absent && entry.rejected.is_none()
+        });
+        let deadline = |asked: Instant| asked + super::FETCH_TIMEOUT;
+        waiting
+            .filter_map(|(_, entry)| entry.asked.map(deadline))
+            .min()
+    }
+}
