@@ -1,13 +1,16 @@
 //! The only program in a pod: capture, run, proxy, wait.
 
 mod capture;
+mod concurrency;
 mod failure;
+mod logging;
+mod proxy;
+mod shutdown;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use failure::Failure;
-use tracing_subscriber::EnvFilter;
+use logging::Logging;
 use weir_api::sidecar;
 
 /// Weir in a pod: captures its traffic and carries it.
@@ -25,6 +28,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Capture(capture::Args),
+    Proxy(proxy::Args),
 }
 
 fn main() -> ExitCode {
@@ -32,17 +36,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
-    let result = log_to_stderr(&cli.log).and_then(|()| match cli.command {
+    let result = Logging::start(&cli.log).and_then(|logging| match cli.command {
         Command::Capture(args) => capture::main(&args),
+        Command::Proxy(args) => proxy::main(&args, logging),
     });
     failure::exit_code(result)
-}
-
-fn log_to_stderr(filter: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| Failure::Usage(error.into()))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    Ok(())
 }
