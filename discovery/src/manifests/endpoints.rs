@@ -1,10 +1,13 @@
 //! Endpoints of services that come with a selector and pods but without EndpointSlices: what the
 //! EndpointSlice controller does in a cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use k8s_openapi::{
-    api::core::v1::{Pod, Service, ServicePort},
+    api::core::v1::{Pod, Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
@@ -73,21 +76,17 @@ fn slices(service: &Service, pods: &[&Pod]) -> Vec<EndpointSlice> {
     };
     let unready_too = spec.publish_not_ready_addresses == Some(true);
     let mut by_ports: BTreeMap<Vec<(String, u16)>, Vec<SliceEndpoint>> = BTreeMap::new();
-    for pod in pods {
-        let labels = pod.metadata.labels.as_ref();
-        let has = |(key, value): (&String, &String)| {
-            labels.and_then(|labels| labels.get(key)) == Some(value)
-        };
-        if !selector.iter().all(has) {
-            continue;
-        }
-        let ports = spec.ports.iter().flatten();
-        let ports = ports
-            .filter_map(|port| Some((port.name.clone().unwrap_or_default(), target(port, pod)?)));
+    for pod in pods.iter().filter(|pod| selects(selector, pod)) {
+        let ports = spec.ports.iter().flatten().filter_map(|port| {
+            let name = port.name.clone().unwrap_or_default();
+            Some((name, target(port, pod)?))
+        });
+        let endpoints = endpoints(pod, unready_too).into_iter();
+        let endpoints = endpoints.filter(|endpoint| has_family(spec, endpoint.address));
         by_ports
             .entry(ports.collect())
             .or_default()
-            .extend(endpoints(pod, unready_too));
+            .extend(endpoints);
     }
     by_ports
         .into_iter()
@@ -106,6 +105,29 @@ fn slices(service: &Service, pods: &[&Pod]) -> Vec<EndpointSlice> {
             endpoints,
         })
         .collect()
+}
+
+fn selects(selector: &BTreeMap<String, String>, pod: &Pod) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    let has = |key| labels.and_then(|labels| labels.get(key));
+    selector.iter().all(|(key, value)| has(key) == Some(value))
+}
+
+/// Whether a service has endpoints of that family: as it says, else those of its own addresses;
+/// one without addresses has both.
+fn has_family(spec: &ServiceSpec, address: IpAddr) -> bool {
+    if let Some(families) = &spec.ip_families {
+        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        return families.iter().any(|named| named == family);
+    }
+    let own = spec
+        .cluster_ip
+        .iter()
+        .chain(spec.cluster_ips.iter().flatten());
+    let mut own = own
+        .filter_map(|text| text.parse::<IpAddr>().ok())
+        .peekable();
+    own.peek().is_none() || own.any(|own| own.is_ipv4() == address.is_ipv4())
 }
 
 fn endpoints(pod: &Pod, unready_too: bool) -> Vec<SliceEndpoint> {

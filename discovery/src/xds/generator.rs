@@ -158,14 +158,14 @@ impl Generator {
             return None;
         }
         let found = snapshot.destination(destination)?;
-        let (service, port, subject, routes) = match found {
+        let (port, subject, routes) = match found {
             Destination::Service { service, port } => {
                 let name = service.service.name.clone();
                 let subject = Subject::Service {
                     service: name,
                     port: port.port,
                 };
-                (service, port, subject, http::Routes::Named)
+                (port, subject, http::Routes::Named)
             }
             Destination::Endpoint {
                 service,
@@ -177,20 +177,18 @@ impl Generator {
                     service: name,
                     address: endpoint.address,
                 };
-                (service, port, subject, http::Routes::Inline)
+                (port, subject, http::Routes::Inline)
             }
         };
-        let mut message = listener::outbound(&listener::Outbound {
+        let message = listener::outbound(&listener::Outbound {
             destination,
             protocol: port.hint.protocol,
             cluster: &self.name(&subject),
             host: &subject.host(&self.settings.cluster_domain),
             routes,
         });
-        let metadata = self.metadata(service, port);
-        let digest = Digest::of(&codec::encode_listener(&message)).metadata(&metadata);
-        message.metadata = metadata.to_message();
-        Some(resource(name, digest, codec::pack_listener(&message)))
+        let body = codec::pack_listener(&message);
+        Some(resource(name, Digest::of(&body.value), body))
     }
 
     fn route(&self, snapshot: &Snapshot, name: &str) -> Option<Resource> {
@@ -245,7 +243,7 @@ impl Generator {
         Some(resource(name, digest, body))
     }
 
-    /// Whose a listener or a cluster is, for people, metrics and `/explain`.
+    /// Whose a cluster is, for people, metrics and `/explain`.
     fn metadata(&self, service: &ResolvedService, port: &ServicePort) -> Metadata {
         let name = &service.service.name;
         let domain = &self.settings.cluster_domain;

@@ -90,6 +90,8 @@ async fn drive_delta(
         tokio::select! {
             permit = responses.reserve(), if !up_to_date => {
                 let Ok(permit) = permit else { break };
+                // What was published by now is part of what is said now.
+                session.news(mailbox.take());
                 match session.next(&hub) {
                     Some(response) => permit.send(Ok(response)),
                     None => up_to_date = true,
@@ -109,10 +111,7 @@ async fn drive_delta(
                 }
                 None => break,
             },
-            () = mailbox.arrived() => {
-                session.news(mailbox.take());
-                up_to_date = false;
-            }
+            () = mailbox.arrived() => up_to_date = false,
             () = responses.closed() => break,
         }
     }

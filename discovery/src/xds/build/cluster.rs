@@ -11,7 +11,7 @@ use weir_api::xds::{
                 circuit_breakers::Thresholds,
                 cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy},
             },
-            core::v3::{Http1ProtocolOptions, Http2ProtocolOptions},
+            core::v3::Http2ProtocolOptions,
             endpoint::v3::ClusterLoadAssignment,
         },
         extensions::upstreams::http::v3::{
@@ -24,7 +24,7 @@ use weir_api::xds::{
     },
 };
 
-use super::{ads, duration, wrapped};
+use super::{ads, duration, http, wrapped};
 use crate::model::Protocol;
 
 /// How an endpoint is picked.
@@ -102,7 +102,7 @@ fn http_options(protocol: Protocol) -> Option<HttpProtocolOptions> {
         }),
         Protocol::Http | Protocol::Auto => {
             UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
-                http_protocol_options: Some(Http1ProtocolOptions::default()),
+                http_protocol_options: Some(http::http1()),
                 http2_protocol_options: Some(Http2ProtocolOptions::default()),
                 ..UseDownstreamHttpConfig::default()
             })

@@ -6,18 +6,24 @@ use weir_api::xds::{
     codec,
     envoy::{
         config::{
-            core::v3::{Http1ProtocolOptions, HttpProtocolOptions},
+            core::v3::{
+                Http1ProtocolOptions, HttpProtocolOptions, TypedExtensionConfig,
+                http1_protocol_options::{HeaderKeyFormat, header_key_format::HeaderFormat},
+            },
             listener::v3::Filter,
         },
-        extensions::filters::{
-            http::router::v3::Router,
-            network::http_connection_manager::v3::{
-                HttpConnectionManager, HttpFilter, Rds,
-                http_connection_manager::{
-                    CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
+        extensions::{
+            filters::{
+                http::router::v3::Router,
+                network::http_connection_manager::v3::{
+                    HttpConnectionManager, HttpFilter, Rds,
+                    http_connection_manager::{
+                        CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
+                    },
+                    http_filter,
                 },
-                http_filter,
             },
+            http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig,
         },
     },
 };
@@ -62,7 +68,7 @@ pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
         http_protocol_options: Some(Http1ProtocolOptions {
             accept_http_10: true,
             default_host_for_http_10: outbound.host.to_owned(),
-            ..Http1ProtocolOptions::default()
+            ..http1()
         }),
         max_request_headers_kb: Some(wrapped(MAX_REQUEST_HEADERS_KB)),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
@@ -78,6 +84,23 @@ pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
         "envoy.filters.network.http_connection_manager",
         codec::pack_http_connection_manager(&manager),
     )
+}
+
+/// HTTP/1 as it came: the case of header names is kept, and so are trailers.
+pub(super) fn http1() -> Http1ProtocolOptions {
+    let preserve_case =
+        codec::pack_preserve_case_formatter_config(&PreserveCaseFormatterConfig::default());
+    let formatter = TypedExtensionConfig {
+        name: "envoy.http.stateful_header_formatters.preserve_case".to_owned(),
+        typed_config: Some(preserve_case),
+    };
+    Http1ProtocolOptions {
+        header_key_format: Some(HeaderKeyFormat {
+            header_format: Some(HeaderFormat::StatefulFormatter(formatter)),
+        }),
+        enable_trailers: true,
+        ..Http1ProtocolOptions::default()
+    }
 }
 
 fn router() -> HttpFilter {

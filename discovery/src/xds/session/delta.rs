@@ -90,7 +90,8 @@ impl DeltaSession {
             answer(state, kind, &node, &request.response_nonce, error, hub);
         }
         let mut subscribe = request.resource_names_subscribe;
-        if first && subscribe.is_empty() && kind.has_implicit_wildcard() {
+        let asks = first && request.response_nonce.is_empty();
+        if asks && subscribe.is_empty() && kind.has_implicit_wildcard() {
             subscribe.push(WILDCARD.to_owned());
         }
         for (name, version) in &request.initial_resource_versions {
