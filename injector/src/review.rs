@@ -123,7 +123,7 @@ pub fn review(body: &[u8], config: &Config) -> Result<Reviewed, ReviewError> {
 
 fn parse(body: &[u8]) -> Result<Request, ReviewError> {
     let wrong = |path: &str, reason: String| ReviewError {
-        path: path.to_owned(),
+        path: if path == "." { "top level" } else { path }.to_owned(),
         reason,
     };
     let json = &mut serde_json::Deserializer::from_slice(body);

@@ -31,7 +31,7 @@ fn what_is_no_review_is_refused_by_field() {
         ("".to_owned(), "EOF"),
         ("hello".to_owned(), "expected value"),
         ("[]".to_owned(), "invalid length 0"),
-        ("{}".to_owned(), "missing field `apiVersion`"),
+        ("{}".to_owned(), "top level: missing field `apiVersion`"),
         (format!("{good} x"), "trailing characters"),
         (without("", "request"), "missing field `request`"),
         (without("/request", "uid"), "request: missing field `uid`"),
