@@ -6,7 +6,7 @@ mod sink;
 
 use std::net::SocketAddr;
 
-pub(crate) use line::{Facts, HeaderLookup};
+pub(crate) use line::{Facts, ResponseLookup};
 pub(crate) use sink::AccessLogFiles;
 
 use crate::{config::AccessLog, listener::ConnectionContext};
@@ -23,6 +23,7 @@ pub(crate) fn write_connection(
     let facts = Facts {
         context,
         request: None,
+        response: None,
         upstream_local,
         duration_us: context.elapsed_us(),
         start: context.start_time,
@@ -36,6 +37,10 @@ pub(crate) fn write_connection(
 /// Writes the lines of a request or a connection.
 pub(crate) fn write(logs: &[AccessLog], facts: &Facts<'_>) {
     for log in logs {
-        facts.context.worker.access_logs.write(&log.sink, line::render(&log.format, facts));
+        facts
+            .context
+            .worker
+            .access_logs
+            .write(&log.sink, line::render(&log.format, facts));
     }
 }

@@ -2,4 +2,8 @@
 
 pub mod h1;
 pub mod head;
+pub(crate) mod header_edits;
+pub(crate) mod local_reply;
+pub(crate) mod request_id;
 pub mod route;
+pub(crate) mod timer;

@@ -3,8 +3,8 @@
 //! It takes its configuration as Envoy v3 resources, from a bootstrap file and from ADS, and
 //! forwards TCP and HTTP as Envoy would. It knows nothing of Kubernetes, injection or iptables.
 
-pub mod admin;
 mod access_log;
+pub mod admin;
 mod buffer;
 pub mod cluster;
 pub mod config;

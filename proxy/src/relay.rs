@@ -66,7 +66,11 @@ pub(crate) async fn relay(
         }
     });
     let end = end.await;
-    Relayed { to_upstream: to_upstream.moved, to_downstream: to_downstream.moved, end }
+    Relayed {
+        to_upstream: to_upstream.moved,
+        to_downstream: to_downstream.moved,
+        end,
+    }
 }
 
 /// One way of a relay.
@@ -87,7 +91,12 @@ enum State {
 
 impl Direction {
     fn new(buffer: Buffer) -> Self {
-        Self { buffer, pipe: None, moved: 0, state: State::Open }
+        Self {
+            buffer,
+            pipe: None,
+            moved: 0,
+            state: State::Open,
+        }
     }
 
     fn poll(
@@ -155,13 +164,22 @@ struct Idle {
 impl Idle {
     fn new(timeout: Duration) -> Self {
         let step = timeout / IDLE_CHECKS;
-        Self { timer: Box::pin(sleep(step)), step, moved: 0, quiet: 0 }
+        Self {
+            timer: Box::pin(sleep(step)),
+            step,
+            moved: 0,
+            quiet: 0,
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, moved: u64) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
-            self.quiet = if moved == self.moved { self.quiet + 1 } else { 0 };
+            self.quiet = if moved == self.moved {
+                self.quiet + 1
+            } else {
+                0
+            };
             self.moved = moved;
             if self.quiet >= IDLE_CHECKS {
                 return Poll::Ready(());

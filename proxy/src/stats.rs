@@ -24,9 +24,13 @@ pub struct Gauge(AtomicU64);
 /// Responses by status code and class: `<name>_2xx` and `<name>_200`.
 #[derive(Debug, Default)]
 pub struct StatusCounters {
-    classes: [Counter; 5],
+    classes: ClassCounters,
     codes: std::sync::OnceLock<Box<[Counter]>>,
 }
+
+/// Responses by status class: `<name>_2xx`.
+#[derive(Debug, Default)]
+pub struct ClassCounters([Counter; 5]);
 
 /// Something a stat set holds.
 pub trait Stat {
@@ -158,7 +162,7 @@ impl StatusCounters {
         if !CODES.contains(&status) {
             return;
         }
-        self.classes[usize::from(status / 100 - 1)].inc();
+        self.classes.inc(status);
         let codes = self
             .codes
             .get_or_init(|| CODES.map(|_| Counter::default()).collect());
@@ -168,14 +172,7 @@ impl StatusCounters {
 
 impl Stat for StatusCounters {
     fn visit(&self, name: &'static str, help: &'static str, visit: &mut dyn FnMut(Value)) {
-        for (class, counter) in (1_u16..).zip(&self.classes) {
-            visit(Value {
-                name: format!("{name}_{class}xx").into(),
-                help,
-                label: Some(("xx", "envoy_response_code_class", class)),
-                reading: Reading::Counter(counter.get()),
-            });
-        }
+        self.classes.visit(name, help, visit);
         for (code, counter) in CODES.zip(self.codes.get().into_iter().flat_map(|codes| &**codes)) {
             if counter.get() > 0 {
                 visit(Value {
@@ -185,6 +182,30 @@ impl Stat for StatusCounters {
                     reading: Reading::Counter(counter.get()),
                 });
             }
+        }
+    }
+}
+
+// === impl ClassCounters ===
+
+impl ClassCounters {
+    /// Counts one response.
+    pub fn inc(&self, status: u16) {
+        if CODES.contains(&status) {
+            self.0[usize::from(status / 100 - 1)].inc();
+        }
+    }
+}
+
+impl Stat for ClassCounters {
+    fn visit(&self, name: &'static str, help: &'static str, visit: &mut dyn FnMut(Value)) {
+        for (class, counter) in (1_u16..).zip(&self.0) {
+            visit(Value {
+                name: format!("{name}_{class}xx").into(),
+                help,
+                label: Some(("xx", "envoy_response_code_class", class)),
+                reading: Reading::Counter(counter.get()),
+            });
         }
     }
 }

@@ -1,15 +1,11 @@
 //! How an access log line reads.
 
-use std::{
-    fmt::Write,
-    net::SocketAddr,
-    sync::OnceLock,
-    time::SystemTime,
-};
+use std::{fmt::Write, net::SocketAddr, sync::OnceLock, time::SystemTime};
 
 use crate::{
     config::access_log::AccessLogFormat,
     format::{Command, Format, Values},
+    http::head::RequestHead,
     listener::ConnectionContext,
 };
 
@@ -21,21 +17,16 @@ const DEFAULT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PAT
                        \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \
                        \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
 
-/// Finds headers of a request and its response by lower-case name.
-pub(crate) trait HeaderLookup {
-    /// Of the request, pseudo headers included.
-    fn request(&self, name: &str) -> Option<String>;
-    /// Of the response.
-    fn response(&self, name: &str) -> Option<String>;
-    /// `HTTP/1.1`
-    fn protocol(&self) -> &'static str;
-}
+/// Finds a response header by lower-case name.
+pub(crate) type ResponseLookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// What a line is about.
 pub(crate) struct Facts<'a> {
     pub(crate) context: &'a ConnectionContext,
     /// None for a connection that carried no HTTP.
-    pub(crate) request: Option<&'a dyn HeaderLookup>,
+    pub(crate) request: Option<&'a dyn RequestHead>,
+    /// None before there is a response.
+    pub(crate) response: Option<ResponseLookup<'a>>,
     pub(crate) upstream_local: Option<SocketAddr>,
     pub(crate) duration_us: u64,
     pub(crate) start: SystemTime,
@@ -50,8 +41,7 @@ pub(super) fn render(format: &AccessLogFormat, facts: &Facts<'_>) -> String {
     let mut line = String::with_capacity(256);
     match format {
         AccessLogFormat::Default => {
-            let format =
-                DEFAULT_FORMAT.get_or_init(|| Format::parse(DEFAULT).unwrap_or_default());
+            let format = DEFAULT_FORMAT.get_or_init(|| Format::parse(DEFAULT).unwrap_or_default());
             format.render(facts, "-", &mut line);
         }
         AccessLogFormat::Text(format) => format.render(facts, "-", &mut line),
@@ -86,11 +76,11 @@ impl Facts<'_> {
         let (context, outcome) = (self.context, &self.context.outcome);
         match command {
             Command::RequestHeader(name, other) => {
-                let find = |name: &String| self.request.and_then(|r| r.request(name));
+                let find = |name: &String| self.request.and_then(|r| r.field(name));
                 out.push_str(&find(name).or_else(|| other.as_ref().and_then(find))?);
             }
             Command::ResponseHeader(name, other) => {
-                let find = |name: &String| self.request.and_then(|r| r.response(name));
+                let find = |name: &String| self.response.and_then(|find| find(name));
                 out.push_str(&find(name).or_else(|| other.as_ref().and_then(find))?);
             }
             Command::StartTime => print(out, humantime::format_rfc3339_millis(self.start)),
@@ -102,7 +92,12 @@ impl Facts<'_> {
                 None => return None,
             },
             Command::ResponseFlags => {
-                out.push_str(outcome.reason.map(|r| r.flag()).filter(|flag| !flag.is_empty())?);
+                out.push_str(
+                    outcome
+                        .reason
+                        .map(|r| r.flag())
+                        .filter(|flag| !flag.is_empty())?,
+                );
             }
             Command::BytesReceived => print(out, self.bytes_received),
             Command::BytesSent => print(out, self.bytes_sent),

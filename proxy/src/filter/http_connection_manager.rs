@@ -1,27 +1,132 @@
-//! `envoy.filters.network.http_connection_manager`
+//! `envoy.filters.network.http_connection_manager`: one codec a connection, then HTTP filters and
+//! routes a request.
 
-use std::{rc::Rc, sync::Arc};
+mod exchange;
+mod http1;
+mod plan;
+mod pump;
+mod stats;
+mod upstream_head;
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use crate::{
-    buffer::Buffer, config::HttpConnectionManager, listener::ConnectionContext, stats::Registry,
+    buffer::Buffer,
+    config::{
+        self, RouteConfiguration,
+        http::{CodecType, HttpFilter, RouteSource, Router},
+    },
+    listener::ConnectionContext,
+    random,
+    stats::{Registry, Scope},
     transport_socket::Connection,
+    worker::Worker,
 };
+
+pub use stats::HttpStats;
 
 /// An HTTP connection manager in one worker.
 pub(crate) struct ConnectionManager {
-    _config: Arc<HttpConnectionManager>,
+    pub(crate) config: Arc<config::HttpConnectionManager>,
+    pub(crate) stats: Arc<HttpStats>,
+    /// The router, the last of the HTTP filters.
+    router: Router,
+    routes: RefCell<Routes>,
+    random: Cell<u64>,
 }
 
+/// The routes in force, and the snapshot they were taken from.
+struct Routes {
+    generation: u64,
+    config: Option<Arc<RouteConfiguration>>,
+}
+
+// === impl ConnectionManager ===
+
 impl ConnectionManager {
-    pub(crate) fn new(config: &Arc<HttpConnectionManager>, _registry: &Registry) -> Self {
-        Self { _config: Arc::clone(config) }
+    pub(crate) fn new(config: &Arc<config::HttpConnectionManager>, registry: &Registry) -> Self {
+        let routes = match &config.routes {
+            RouteSource::Inline(routes) => Some(Arc::clone(routes)),
+            RouteSource::Rds(_) => None,
+        };
+        let router = config
+            .filters
+            .iter()
+            .map(|HttpFilter::Router(router)| router.clone())
+            .next();
+        Self {
+            config: Arc::clone(config),
+            stats: registry.register(Scope::http(&config.stat_prefix)),
+            router: router.unwrap_or(Router {
+                suppress_envoy_headers: false,
+            }),
+            routes: RefCell::new(Routes {
+                generation: 0,
+                config: routes,
+            }),
+            random: Cell::new(random::seed()),
+        }
     }
 
+    /// Serves a connection until it ends.
     pub(crate) async fn serve(
         self: Rc<Self>,
-        _context: &mut ConnectionContext,
-        _downstream: Connection,
-        _buffer: Buffer,
+        context: &mut ConnectionContext,
+        downstream: Connection,
+        buffer: Buffer,
     ) {
+        let stats = Arc::clone(&self.stats);
+        stats.downstream_cx_total.inc();
+        stats.downstream_cx_active.inc();
+        match self.codec(context) {
+            CodecType::Http2 => {}
+            CodecType::Auto | CodecType::Http1 => {
+                stats.downstream_cx_http1_total.inc();
+                stats.downstream_cx_http1_active.inc();
+                http1::serve(self, context, downstream, buffer).await;
+                stats.downstream_cx_http1_active.dec();
+            }
+        }
+        stats.downstream_cx_active.dec();
+        stats.downstream_cx_destroy.inc();
+        stats
+            .downstream_cx_length_ms
+            .record_us(context.elapsed_us());
+    }
+
+    fn codec(&self, context: &ConnectionContext) -> CodecType {
+        match self.config.codec {
+            CodecType::Auto if context.protocol == "h2c" => CodecType::Http2,
+            codec => codec,
+        }
+    }
+
+    /// The routes in force.
+    pub(crate) fn routes(&self, worker: &Worker) -> Option<Arc<RouteConfiguration>> {
+        let mut routes = self.routes.borrow_mut();
+        if let RouteSource::Rds(name) = &self.config.routes
+            && routes.generation != worker.generation()
+        {
+            *routes = Routes {
+                generation: worker.generation(),
+                config: worker.routes(name),
+            };
+        }
+        routes.config.clone()
+    }
+
+    pub(crate) fn router(&self) -> &Router {
+        &self.router
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        let mut state = self.random.get();
+        let drawn = random::next(&mut state);
+        self.random.set(state);
+        drawn
     }
 }

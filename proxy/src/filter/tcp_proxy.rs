@@ -6,8 +6,9 @@ use crate::{
     access_log,
     buffer::Buffer,
     cluster::{Cluster, Clusters, Upstream},
-    config, random,
+    config,
     listener::ConnectionContext,
+    random,
     reason::Reason,
     relay::{self, End},
     stat_set,
@@ -55,7 +56,10 @@ impl TcpProxy {
         let name = match self.config.clusters.as_slice() {
             [only] => &only.name,
             several => {
-                let total: u64 = several.iter().map(|cluster| u64::from(cluster.weight)).sum();
+                let total: u64 = several
+                    .iter()
+                    .map(|cluster| u64::from(cluster.weight))
+                    .sum();
                 let mut state = self.random.get();
                 let mut drawn = random::next(&mut state) % total.max(1);
                 self.random.set(state);
@@ -92,10 +96,20 @@ impl TcpProxy {
                 let relayed = relay::relay(ends, &mut buffer, self.config.idle_timeout).await;
                 context.outcome.bytes_received += relayed.to_upstream;
                 context.outcome.bytes_sent += relayed.to_downstream;
-                self.stats.downstream_cx_rx_bytes_total.add(relayed.to_upstream);
-                self.stats.downstream_cx_tx_bytes_total.add(relayed.to_downstream);
-                cluster.stats.upstream_cx_tx_bytes_total.add(relayed.to_upstream);
-                cluster.stats.upstream_cx_rx_bytes_total.add(relayed.to_downstream);
+                self.stats
+                    .downstream_cx_rx_bytes_total
+                    .add(relayed.to_upstream);
+                self.stats
+                    .downstream_cx_tx_bytes_total
+                    .add(relayed.to_downstream);
+                cluster
+                    .stats
+                    .upstream_cx_tx_bytes_total
+                    .add(relayed.to_upstream);
+                cluster
+                    .stats
+                    .upstream_cx_rx_bytes_total
+                    .add(relayed.to_downstream);
                 match relayed.end {
                     End::Both => {}
                     End::Idle => self.stats.idle_timeout.inc(),

@@ -1,6 +1,12 @@
 //! Which virtual host and which route serve a request.
 
+mod matching;
+mod rewrite;
+
 use std::collections::HashMap;
+
+pub use matching::{cluster, find};
+pub use rewrite::{redirect_location, rewrite_path};
 
 /// Which virtual host serves which `Host`, by Envoy's order: exact, then the longest suffix
 /// wildcard (`*.example.com`), then the longest prefix wildcard (`example.*`), then `*`.

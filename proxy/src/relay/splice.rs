@@ -42,7 +42,10 @@ impl Pipe {
     pub(super) fn new() -> Option<Self> {
         let stocked = STOCK.with_borrow_mut(Vec::pop);
         let ends = stocked.or_else(Ends::open)?;
-        Some(Self { ends: Some(ends), filled: 0 })
+        Some(Self {
+            ends: Some(ends),
+            filled: 0,
+        })
     }
 
     /// Moves once: fills the pipe if it is empty, then empties it. 0 is the end of the source.
@@ -53,7 +56,9 @@ impl Pipe {
         to: &TcpStream,
         moved: &mut u64,
     ) -> Poll<io::Result<usize>> {
-        let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
+        let Some(ends) = &self.ends else {
+            return Poll::Ready(Ok(0));
+        };
         if self.filled == 0 {
             self.filled = loop {
                 ready!(from.poll_read_ready(cx))?;
@@ -104,8 +109,15 @@ impl Ends {
         let granted = fcntl(&write, FcntlArg::F_SETPIPE_SZ(CAPACITY)).or_else(|_| {
             fcntl(&write, FcntlArg::F_GETPIPE_SZ) // what it has
         });
-        let capacity = granted.ok().and_then(|size| usize::try_from(size).ok()).unwrap_or(65_536);
-        Some(Self { read, write, capacity })
+        let capacity = granted
+            .ok()
+            .and_then(|size| usize::try_from(size).ok())
+            .unwrap_or(65_536);
+        Some(Self {
+            read,
+            write,
+            capacity,
+        })
     }
 }
 

@@ -7,20 +7,29 @@ use weir_api::xds::google::protobuf::{BoolValue, UInt32Value};
 
 use super::{ConfigError, Problem};
 
-/// Problems found so far, and names that must exist.
+/// Problems found so far, and what must exist beside the resource.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     problems: RefCell<Vec<Problem>>,
-    clusters: RefCell<Vec<ClusterReference>>,
+    needs: RefCell<Vec<Need>>,
 }
 
-/// A route that names a cluster and asks that the name be checked.
+/// Something that a resource refers to.
 #[derive(Debug)]
-pub(super) struct ClusterReference {
-    /// The problem, if there is no such cluster.
+pub(super) struct Need {
+    /// The problem, if it is missing.
     pub(super) problem: Problem,
-    /// Name of the cluster.
-    pub(super) cluster: String,
+    /// What it is.
+    pub(super) what: Needed,
+}
+
+/// What a resource refers to.
+#[derive(Debug)]
+pub(super) enum Needed {
+    /// The cluster of this name, of a route that asks for the check.
+    Cluster(String),
+    /// The aggregated stream.
+    Ads,
 }
 
 /// A place in a resource: the resource itself, or a field or an entry of the place before.
@@ -93,9 +102,9 @@ impl Report {
         }
     }
 
-    /// Clusters that routes refer to.
-    pub(super) fn cluster_references(&self) -> Vec<ClusterReference> {
-        self.clusters.take()
+    /// What resources refer to.
+    pub(super) fn needs(&self) -> Vec<Need> {
+        self.needs.take()
     }
 
     /// Adds a problem found elsewhere.
@@ -178,11 +187,17 @@ impl<'a> At<'a> {
     /// Notes that the cluster named here must exist.
     pub(super) fn refers_to_cluster(&self, cluster: &str) {
         let problem = self.problem(format!("unknown cluster {cluster:?}"));
-        let reference = ClusterReference {
-            problem,
-            cluster: cluster.to_owned(),
-        };
-        self.report.clusters.borrow_mut().push(reference);
+        self.need(problem, Needed::Cluster(cluster.to_owned()));
+    }
+
+    /// Notes that what is here comes over the aggregated stream.
+    pub(super) fn needs_ads(&self) {
+        let reason = "not supported: ads without dynamic_resources.ads_config";
+        self.need(self.problem(reason.to_owned()), Needed::Ads);
+    }
+
+    fn need(&self, problem: Problem, what: Needed) {
+        self.report.needs.borrow_mut().push(Need { problem, what });
     }
 
     fn problem(&self, reason: String) -> Problem {

@@ -11,7 +11,7 @@ use weir_api::xds::envoy::config::{
 };
 
 use super::{
-    at::{At, Report, take},
+    at::{At, Needed, Report, take},
     cluster::cluster,
     listener::listener,
     value::{ads, enumeration, header_name, header_value, non_empty, v3},
@@ -44,33 +44,27 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
         supported: listeners, clusters;
         refused: secrets;
     });
+    let names: HashSet<String> = clusters
+        .iter()
+        .map(|message| message.name.clone())
+        .collect();
     let clusters = static_clusters(report, clusters);
     let listeners = static_listeners(report, listeners);
-    let names: HashSet<_> = clusters
-        .iter()
-        .map(|cluster| cluster.name.as_str())
-        .collect();
-    for reference in report.cluster_references() {
-        if !names.contains(reference.cluster.as_str()) {
-            report.push(reference.problem);
-        }
-    }
+    let message = dynamic_resources.unwrap_or_default();
+    let has_ads = message.ads_config.is_some();
     let node = node.unwrap_or_default();
-    let dynamic = dynamic_resources
-        .map(|message| dynamic_resources_of(&at.field("dynamic_resources"), message, &clusters))
-        .unwrap_or_default();
-    if dynamic.ads.is_some() && (node.id.is_empty() || node.cluster.is_empty()) {
+    if has_ads && (node.id.is_empty() || node.cluster.is_empty()) {
         at.field("node")
             .error("id and cluster are required with ads_config");
     }
-    if dynamic.ads.is_none() {
-        for cluster in &clusters {
-            if matches!(cluster.discovery, ClusterDiscovery::Eds(_)) {
-                let resource = format!("Cluster {:?}", cluster.name);
-                let at = report.resource(&resource);
-                at.field("eds_cluster_config")
-                    .error("needs dynamic_resources.ads_config");
-            }
+    let dynamic = dynamic_resources_of(&at.field("dynamic_resources"), message, &clusters);
+    for need in report.needs() {
+        let met = match need.what {
+            Needed::Cluster(name) => names.contains(&name),
+            Needed::Ads => has_ads,
+        };
+        if !met {
+            report.push(need.problem);
         }
     }
     Some(Bootstrap {
@@ -115,7 +109,9 @@ fn static_listeners(
         };
         let at = report.resource(&resource);
         if !message.name.is_empty() && !names.insert(message.name.clone()) {
-            at.field("name").error("appears more than once");
+            // Envoy lets the last one replace the others.
+            at.field("name")
+                .unsupported(format!("{:?} more than once", message.name));
         }
         let Some(listener) = listener(&at, message) else {
             continue;
@@ -160,9 +156,6 @@ fn dynamic_resources_of(
     let wanted = |name: &str, config: Option<core::ConfigSource>| {
         let at = at.field(name);
         let present = config.is_some();
-        if present && ads_config.is_none() {
-            at.error("needs ads_config");
-        }
         if let Some(config) = config {
             ads(&at, config);
         }
@@ -246,12 +239,12 @@ fn grpc_service(
             });
             let at = at.field("cluster_name");
             let name = non_empty(&at, cluster_name);
-            match clusters.iter().find(|cluster| cluster.name == name) {
-                None => at.error(format!("unknown cluster {name:?}")),
-                Some(cluster) if matches!(cluster.discovery, ClusterDiscovery::Eds(_)) => {
-                    at.error(format!("cluster {name:?} must not itself come from ADS"));
-                }
-                Some(_) => {}
+            at.refers_to_cluster(&name);
+            let comes_from_ads = |cluster: &Arc<Cluster>| {
+                cluster.name == name && matches!(cluster.discovery, ClusterDiscovery::Eds(_))
+            };
+            if clusters.iter().any(comes_from_ads) {
+                at.error(format!("cluster {name:?} must not itself come from ADS"));
             }
             Some((name, metadata))
         }

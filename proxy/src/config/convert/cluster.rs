@@ -144,9 +144,13 @@ fn discovery(
         at.field("eds_cluster_config")
             .error("only a cluster of type EDS may have it");
     }
-    if kind != DiscoveryType::Static && endpoints.is_some() {
-        at.field("load_assignment")
-            .error(format!("a cluster of type {kind:?} may not have it"));
+    match kind {
+        DiscoveryType::OriginalDst if endpoints.is_some() => {
+            let at = at.field("load_assignment");
+            at.error("a cluster of type ORIGINAL_DST may not have it");
+        }
+        DiscoveryType::Eds => at.field("load_assignment").refuse(&endpoints),
+        _ => {}
     }
     match kind {
         DiscoveryType::Static => {

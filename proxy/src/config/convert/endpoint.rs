@@ -64,10 +64,7 @@ fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> Locality
         .map(|endpoint| u64::from(endpoint.weight))
         .sum();
     if sum > u64::from(u32::MAX) {
-        at_endpoints.error(format!(
-            "sum of weights {sum}: must be at most {}",
-            u32::MAX
-        ));
+        at_endpoints.unsupported(format!("{sum} as the sum of weights"));
     }
     LocalityEndpoints {
         region,

@@ -227,8 +227,7 @@ fn port(at: &At<'_>, value: Option<UInt32Value>) -> Option<u16> {
 
 /// Lower case.
 fn server_name(at: &At<'_>, name: &str) -> String {
-    let literal = name.strip_prefix("*.").unwrap_or(name);
-    if literal.contains('*') {
+    if name.contains('*') && !name.starts_with("*.") {
         at.error(format!(
             "{name:?}: a wildcard is a whole label, and the first"
         ));

@@ -211,7 +211,7 @@ pub(super) fn upgrade_type_of(at: &At<'_>, upgrade_type: &str) -> String {
 fn http_filters_of(at: &At<'_>, messages: Vec<pb::HttpFilter>) -> Vec<HttpFilter> {
     let at = at.field("http_filters");
     if messages.is_empty() {
-        at.error("must end in envoy.filters.http.router");
+        at.unsupported("a list that does not end in the router");
     }
     let last = messages.len().saturating_sub(1);
     let converted = messages.into_iter().enumerate();

@@ -19,7 +19,7 @@ use super::{
     access_log::access_logs,
     at::{At, take},
     filter_chain::filter_chains,
-    value::{address, enumeration, non_empty, timeout, type_name, unpack},
+    value::{address, enumeration, non_empty, number, timeout, type_name, unpack},
 };
 use crate::config::listener::{
     FilterChain, Listener, ListenerFilter, OnDemand, TrafficDirection, TransportProtocol,
@@ -134,10 +134,13 @@ fn listener_filter(at: &At<'_>, message: pb::ListenerFilter) -> Option<ListenerF
         "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" => {
             let message = unpack(&at, &any, codec::unpack_tls_inspector)?;
             take!(at, message => tls_inspector_v3::TlsInspector {
+                supported: initial_read_buffer_size;
                 fixed: enable_ja3_fingerprinting = false, enable_ja4_fingerprinting = false;
-                ignored: initial_read_buffer_size = "the first read takes what is there";
                 refused: close_connection_on_client_hello_parsing_errors, max_client_hello_size;
             });
+            // Checked and not used: the first read takes what is there.
+            let at_size = at.field("initial_read_buffer_size");
+            number(&at_size, initial_read_buffer_size, 256..=65_536);
             Some(ListenerFilter::TlsInspector)
         }
         other => {

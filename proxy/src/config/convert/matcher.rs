@@ -82,8 +82,9 @@ pub(super) fn substitution(
     let at = at.field("substitution");
     let template = template(&substitution, pattern.captures_len());
     if template.is_none() {
-        at.error(format!(
-            "{substitution:?}: \\ must come before \\ or the number of a group"
+        // Envoy takes it and then leaves every path as it is.
+        at.unsupported(format!(
+            "{substitution:?}, which refers to a group that is not there"
         ));
     }
     Some((pattern, template?))

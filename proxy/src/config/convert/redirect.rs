@@ -50,8 +50,7 @@ pub(super) fn redirect(at: &At<'_>, message: pb::RedirectAction) -> Option<Redir
     };
     let port = u16::try_from(port_redirect).ok();
     if port.is_none() {
-        at.field("port_redirect")
-            .error(format!("{port_redirect}: must be at most 65535"));
+        at.field("port_redirect").unsupported(port_redirect);
     }
     let host = text("host_redirect", host_redirect);
     Some(Redirect {

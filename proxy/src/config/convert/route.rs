@@ -1,7 +1,5 @@
 //! Route configurations, virtual hosts and routes.
 
-use std::collections::HashSet;
-
 use weir_api::xds::envoy::config::route::v3 as pb;
 
 use super::{
@@ -58,16 +56,10 @@ fn convert(
     let validate = validate_clusters.map_or(validate_by_default, |validate| validate.value);
     let checked = if validate { Checked::Yes } else { Checked::No };
     let at_hosts = at.field("virtual_hosts");
-    let mut names = HashSet::new();
-    let mut hosts = Vec::with_capacity(virtual_hosts.len());
-    for (index, message) in virtual_hosts.into_iter().enumerate() {
-        let at = at_hosts.index(index);
-        if !names.insert(message.name.clone()) {
-            at.field("name")
-                .error(format!("{:?} appears more than once", message.name));
-        }
-        hosts.push(virtual_host(&at, message, checked));
-    }
+    let hosts = virtual_hosts.into_iter().enumerate();
+    let hosts: Vec<_> = hosts
+        .map(|(index, message)| virtual_host(&at_hosts.index(index), message, checked))
+        .collect();
     let domains = DomainIndex::new(hosts.iter().map(|host| host.domains.as_slice()))
         .map_err(|error| at_hosts.error(error.to_string()))
         .unwrap_or_default();

@@ -179,19 +179,25 @@ fn weighted_cluster(
     message: pb::weighted_cluster::ClusterWeight,
     checked: Checked,
 ) -> RouteWeightedCluster {
+    let by_name = message.cluster_header.is_empty();
     take!(at, message => pb::weighted_cluster::ClusterWeight {
         supported: name, weight, request_headers_to_add, request_headers_to_remove,
             response_headers_to_add, response_headers_to_remove;
         refused: cluster_header, metadata_match, typed_per_filter_config, host_rewrite_specifier;
     });
     let at_name = at.field("name");
-    let name = non_empty(&at_name, name);
-    if checked == Checked::Yes {
-        at_name.refers_to_cluster(&name);
+    if by_name {
+        non_empty(&at_name, name.clone());
+        if checked == Checked::Yes {
+            at_name.refers_to_cluster(&name);
+        }
     }
     RouteWeightedCluster {
         name,
-        weight: weight.map_or(1, |weight| weight.value),
+        weight: at
+            .field("weight")
+            .required(weight)
+            .map_or(1, |weight| weight.value),
         headers: header_mutations(
             at,
             HeaderLists {

@@ -205,7 +205,7 @@ pub(super) fn ads(at: &At<'_>, message: ConfigSource) {
     });
     v3(&at.field("resource_api_version"), resource_api_version);
     match config_source_specifier {
-        Some(ConfigSourceSpecifier::Ads(_)) => {}
+        Some(ConfigSourceSpecifier::Ads(_)) => at.needs_ads(),
         None => at.error("config_source_specifier: required"),
         Some(other) => {
             #[allow(deprecated)]
@@ -224,8 +224,9 @@ pub(super) fn ads(at: &At<'_>, message: ConfigSource) {
 
 /// A version of the API, which must be V3.
 pub(super) fn v3(at: &At<'_>, version: i32) {
-    const V3: i32 = 2;
-    if version != V3 {
+    // AUTO has come to mean V3, too.
+    const AUTO_AND_V3: [i32; 2] = [0, 2];
+    if !AUTO_AND_V3.contains(&version) {
         at.error("must be V3");
     }
 }

@@ -216,7 +216,7 @@ mod tests {
             (
                 Framing::Chunked,
                 "3;x=\"y\"\r\nabc\r\n0\r\nA: b\r\nC: d\r\n\r\nGET",
-                Ok((33, true)),
+                Ok((31, true)),
             ),
             (
                 Framing::Chunked,

@@ -1,0 +1,359 @@
+//! An HTTP/1 connection: one request after the other, until either side has had enough.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::Poll,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use super::{ConnectionManager, upstream_head::ConnectionHeader};
+use crate::{
+    access_log::{self, Facts},
+    buffer::Buffer,
+    cluster::{Upstream, micros},
+    config::http::ServerHeader,
+    http::{
+        h1::{
+            head::HeadError,
+            request::{Parsed, Request},
+            response::Response,
+        },
+        local_reply::{LocalReply, phrase, with_date},
+        timer::Timer,
+    },
+    listener::ConnectionContext,
+    reason::Reason,
+    relay,
+    transport_socket::Connection,
+};
+
+/// An HTTP/1 connection and what is used again from request to request.
+pub(super) struct Http1<'c> {
+    pub(super) manager: Rc<ConnectionManager>,
+    pub(super) context: &'c mut ConnectionContext,
+    pub(super) downstream: Connection,
+    pub(super) buffer: Buffer,
+    pub(super) request: Request,
+    pub(super) response: Response,
+    pub(super) out: Vec<u8>,
+    pub(super) timer: Timer,
+    /// When the current request's head was complete.
+    pub(super) began: Instant,
+}
+
+/// What follows a request.
+pub(super) enum Next {
+    /// Another one.
+    Request,
+    /// The connection is closed.
+    Close,
+    /// Bytes, both ways: the upgrade was accepted.
+    Tunnel(Box<Upstream>, Buffer),
+}
+
+/// What there is to read.
+enum Incoming {
+    Request,
+    /// The client has closed, or nothing came for too long.
+    End,
+    Refused(Reason),
+}
+
+/// How long the rest of a refused request is read and dropped, so that closing does not reset the
+/// connection before the client has read the answer (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(1);
+/// Bytes that are dropped at most.
+const LINGER_BYTES: usize = 1 << 20;
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(
+    manager: Rc<ConnectionManager>,
+    context: &mut ConnectionContext,
+    downstream: Connection,
+    buffer: Buffer,
+) {
+    let chain = context.chain.clone();
+    let mut drained = pin!(async {
+        match &chain {
+            Some(chain) => chain.drained().await,
+            None => std::future::pending().await,
+        }
+    });
+    let mut http1 = Http1 {
+        manager,
+        context,
+        downstream,
+        buffer,
+        request: Request::default(),
+        response: Response::default(),
+        out: Vec::new(),
+        timer: Timer::default(),
+        began: Instant::now(),
+    };
+    loop {
+        let next = match http1.read_head(drained.as_mut()).await {
+            Incoming::Request => http1.exchange().await,
+            Incoming::Refused(reason) => http1.refuse(reason).await,
+            Incoming::End => return,
+        };
+        match next {
+            Next::Request if http1.limit_reached() => return,
+            Next::Request => {}
+            Next::Close => return,
+            Next::Tunnel(upstream, buffer) => return http1.tunnel(*upstream, buffer).await,
+        }
+    }
+}
+
+// === impl Http1 ===
+
+impl Http1<'_> {
+    /// Reads until there is a whole head.
+    async fn read_head(&mut self, mut drained: Pin<&mut impl Future<Output = ()>>) -> Incoming {
+        let manager = Rc::clone(&self.manager);
+        let (config, stats) = (&manager.config, &manager.stats);
+        let idle_since = Instant::now();
+        let mut first_byte = None;
+        self.request.clear();
+        loop {
+            if !self.buffer.is_empty() {
+                first_byte = first_byte.or_else(|| Some(Instant::now()));
+                match self.parse() {
+                    Ok(Parsed::Complete(length)) => {
+                        self.buffer.consume(length);
+                        self.began = Instant::now();
+                        return Incoming::Request;
+                    }
+                    Ok(Parsed::Partial)
+                        if self.buffer.len() > config.max_request_headers_bytes as usize =>
+                    {
+                        return Incoming::Refused(Reason::HeadTooLarge);
+                    }
+                    Ok(Parsed::Partial) => {}
+                    Err(HeadError::TooManyHeaders) => {
+                        return Incoming::Refused(Reason::HeadTooLarge);
+                    }
+                    Err(HeadError::UnsupportedTransferCoding) => {
+                        return Incoming::Refused(Reason::UnsupportedTransferCoding);
+                    }
+                    Err(HeadError::Malformed) => return Incoming::Refused(Reason::BadRequest),
+                }
+            }
+            let deadline = match first_byte {
+                None => config.idle_timeout.map(|timeout| idle_since + timeout),
+                Some(first) => {
+                    let timeout = config.request_headers_timeout.or(config.request_timeout);
+                    timeout.map(|timeout| first + timeout)
+                }
+            };
+            let read = poll_fn(|cx| {
+                if let Poll::Ready(read) = self.downstream.poll_read(cx, &mut self.buffer) {
+                    return Poll::Ready(Some(read));
+                }
+                // An idle connection holds no buffer.
+                self.buffer.release();
+                // Once drained the future is never polled again: this function returns.
+                let draining = first_byte.is_none() && drained.as_mut().poll(cx).is_ready();
+                let late = self.timer.poll(cx, deadline).is_ready();
+                if draining || late {
+                    Poll::Ready(None)
+                } else {
+                    Poll::Pending
+                }
+            });
+            match (read.await, first_byte) {
+                (Some(Ok(n)), _) if n > 0 => {
+                    stats.downstream_cx_rx_bytes_total.add(n as u64);
+                    self.context.outcome.bytes_received += n as u64;
+                }
+                (Some(_), _) => return Incoming::End,
+                (None, Some(_)) => {
+                    stats.downstream_rq_timeout.inc();
+                    return Incoming::Refused(Reason::RequestTimeout);
+                }
+                (None, None) if self.context.is_draining() => {
+                    stats.downstream_cx_drain_close.inc();
+                    return Incoming::End;
+                }
+                (None, None) => {
+                    stats.downstream_cx_idle_timeout.inc();
+                    return Incoming::End;
+                }
+            }
+        }
+    }
+
+    fn parse(&mut self) -> Result<Parsed, HeadError> {
+        let max_headers = self.manager.config.max_headers_count as usize;
+        self.request.parse(self.buffer.filled(), max_headers)
+    }
+
+    fn limit_reached(&self) -> bool {
+        let limit = self.manager.config.max_requests_per_connection;
+        limit.is_some_and(|limit| self.context.outcome.requests >= u64::from(limit))
+    }
+
+    /// Answers what could not be read as a request, and closes.
+    async fn refuse(&mut self, reason: Reason) -> Next {
+        let stats = Rc::clone(&self.manager);
+        match reason {
+            Reason::HeadTooLarge => stats.stats.downstream_rq_too_large.inc(),
+            Reason::RequestTimeout => {}
+            _ => stats.stats.downstream_cx_protocol_error.inc(),
+        }
+        self.began = Instant::now();
+        self.context.outcome.requests += 1;
+        stats.stats.downstream_rq_total.inc();
+        stats.stats.downstream_rq_http1_total.inc();
+        stats.stats.downstream_rq_active.inc();
+        self.reply(&reason.into(), false).await
+    }
+
+    /// Sends a response of our own. `body_is_read`: the request has been read to its end, so that
+    /// another may follow.
+    pub(super) async fn reply(&mut self, reply: &LocalReply, body_is_read: bool) -> Next {
+        let keep = body_is_read && self.request.keeps_alive() && !self.context.is_draining();
+        let manager = Rc::clone(&self.manager);
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        super::upstream_head::status_line(
+            &mut out,
+            false,
+            reply.status,
+            phrase(reply.status).as_bytes(),
+        );
+        for (name, value) in reply.headers() {
+            super::upstream_head::line(&mut out, name, value.as_bytes());
+        }
+        if reply.body.is_empty() && reply.status != 204 && reply.status != 304 {
+            super::upstream_head::line(&mut out, "content-length", b"0");
+        }
+        with_date(|date| super::upstream_head::line(&mut out, "date", date.as_bytes()));
+        if manager.config.server_header != ServerHeader::PassThrough {
+            super::upstream_head::line(&mut out, "server", manager.config.server_name.as_bytes());
+        }
+        let connection = match (keep, self.request.minor_version) {
+            (false, _) => ConnectionHeader::Close,
+            (true, 0) => ConnectionHeader::KeepAlive,
+            (true, _) => ConnectionHeader::None,
+        };
+        connection.write(&mut out);
+        out.extend_from_slice(b"\r\n");
+        let head_length = out.len();
+        if !self.request.is_head() {
+            out.extend_from_slice(&reply.body);
+        }
+        self.context.outcome.reason = match reply.reason {
+            Reason::Redirect | Reason::DirectResponse => None,
+            reason => Some(reason),
+        };
+        let written = self.write_all(&out).await;
+        self.finish(
+            reply.status,
+            &out[..head_length],
+            (out.len() - head_length) as u64,
+            "",
+        );
+        self.out = out;
+        if written && keep {
+            return Next::Request;
+        }
+        if written && !body_is_read {
+            self.linger().await;
+        }
+        Next::Close
+    }
+
+    /// Counts a response and writes the access log.
+    pub(super) fn finish(&mut self, status: u16, head: &[u8], body_bytes: u64, route_name: &str) {
+        let manager = Rc::clone(&self.manager);
+        let (stats, duration) = (&manager.stats, micros(self.began.elapsed()));
+        stats.downstream_rq.inc(status);
+        stats.downstream_rq_completed.inc();
+        stats.downstream_rq_active.dec();
+        stats.downstream_rq_time.record_us(duration);
+        stats
+            .downstream_cx_tx_bytes_total
+            .add(head.len() as u64 + body_bytes);
+        self.context.outcome.bytes_sent += head.len() as u64 + body_bytes;
+        self.context.outcome.response_code = status;
+        if manager.config.access_logs.is_empty() {
+            return;
+        }
+        let response = |name: &str| find_header(head, name);
+        let facts = Facts {
+            context: self.context,
+            request: Some(&self.request),
+            response: Some(&response),
+            upstream_local: None,
+            duration_us: duration,
+            start: SystemTime::now() - Duration::from_micros(duration),
+            bytes_received: 0,
+            bytes_sent: body_bytes,
+            route_name,
+        };
+        access_log::write(&manager.config.access_logs, &facts);
+    }
+
+    async fn write_all(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            match poll_fn(|cx| self.downstream.poll_write(cx, bytes)).await {
+                Ok(written) if written > 0 => bytes = &bytes[written..],
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    async fn linger(&mut self) {
+        let _ = poll_fn(|cx| self.downstream.poll_shutdown(cx)).await;
+        let (deadline, mut dropped) = (Instant::now() + LINGER, 0);
+        while dropped < LINGER_BYTES {
+            self.buffer.consume(self.buffer.len());
+            let read = poll_fn(|cx| {
+                if let Poll::Ready(read) = self.downstream.poll_read(cx, &mut self.buffer) {
+                    return Poll::Ready(read.unwrap_or(0));
+                }
+                self.timer.poll(cx, Some(deadline)).map(|()| 0)
+            });
+            match read.await {
+                0 => return,
+                n => dropped += n,
+            }
+        }
+    }
+
+    /// After an upgrade: bytes, both ways. `received` came behind the response's head.
+    async fn tunnel(mut self, mut upstream: Upstream, received: Buffer) {
+        let manager = Rc::clone(&self.manager);
+        manager.stats.downstream_cx_upgrades_total.inc();
+        manager.stats.downstream_cx_upgrades_active.inc();
+        if self.write_all(received.filled()).await {
+            let ends = (&mut self.downstream, &mut upstream.connection);
+            let idle = manager.config.stream_idle_timeout;
+            let relayed = relay::relay(ends, &mut self.buffer, idle).await;
+            self.context.outcome.bytes_received += relayed.to_upstream;
+            self.context.outcome.bytes_sent += relayed.to_downstream;
+            if relayed.end == relay::End::Reset {
+                self.downstream.reset_on_drop();
+                upstream.connection.reset_on_drop();
+            }
+        }
+        manager.stats.downstream_cx_upgrades_active.dec();
+    }
+}
+
+/// A header of a head as it was written.
+fn find_header(head: &[u8], name: &str) -> Option<String> {
+    let head = String::from_utf8_lossy(head);
+    let mut lines = head
+        .split("\r\n")
+        .skip(1)
+        .filter_map(|line| line.split_once(':'));
+    let found = lines.find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.trim().to_owned())
+}

@@ -1,0 +1,131 @@
+//! What is to be done with a request: worked out before the first byte leaves. The same for every
+//! version of HTTP.
+
+use std::{borrow::Cow, rc::Rc, time::Duration};
+
+use super::ConnectionManager;
+use crate::{
+    cluster::{Cluster, Clusters},
+    config::{
+        RouteConfiguration,
+        route::{Forward, RetryPolicy, Route, RouteAction, RouteWeightedCluster, VirtualHost},
+    },
+    http::{
+        head::RequestHead,
+        local_reply::LocalReply,
+        route::{self, redirect_location},
+    },
+    reason::Reason,
+};
+
+/// What is to be done with a request.
+pub(super) enum Plan<'c> {
+    /// Answer it here.
+    Reply(LocalReply),
+    /// Send it on.
+    Forward(ForwardPlan<'c>),
+}
+
+/// Where a request goes, and how.
+pub(super) struct ForwardPlan<'c> {
+    pub(super) config: &'c RouteConfiguration,
+    pub(super) virtual_host: &'c VirtualHost,
+    pub(super) route: &'c Route,
+    pub(super) forward: &'c Forward,
+    pub(super) weighted: Option<&'c RouteWeightedCluster>,
+    pub(super) cluster: Rc<Cluster>,
+}
+
+// === impl Plan ===
+
+impl<'c> Plan<'c> {
+    /// Routes a request.
+    pub(super) fn new(
+        manager: &ConnectionManager,
+        config: Option<&'c RouteConfiguration>,
+        request: &dyn RequestHead,
+        clusters: &Clusters,
+    ) -> Self {
+        let (stats, random) = (&manager.stats, manager.random());
+        stats.rq_total.inc();
+        let found = config.and_then(|config| {
+            route::find(config, request, random).map(|(host, route)| (config, host, route))
+        });
+        let Some((config, virtual_host, route)) = found else {
+            stats.no_route.inc();
+            return Self::Reply(Reason::NoRoute.into());
+        };
+        match &route.action {
+            RouteAction::DirectResponse { status, body } => {
+                stats.rq_direct_response.inc();
+                let (status, body) = (*status, body.clone());
+                let reason = Reason::DirectResponse;
+                Self::Reply(LocalReply {
+                    status,
+                    reason,
+                    body,
+                    location: None,
+                })
+            }
+            RouteAction::Redirect(redirect) => {
+                stats.rq_redirect.inc();
+                let location = redirect_location(redirect, &route.criteria, request, "http");
+                let mut reply = LocalReply::from(Reason::Redirect);
+                (reply.status, reply.location) = (redirect.status, Some(location));
+                Self::Reply(reply)
+            }
+            RouteAction::Forward(forward) => {
+                let target = route::cluster(&forward.target, request, random);
+                let cluster = |name: Cow<'_, str>| clusters.get(&name);
+                let found = target.and_then(|(name, weighted)| Some((cluster(name)?, weighted)));
+                let Some((cluster, weighted)) = found else {
+                    stats.no_cluster.inc();
+                    let mut reply = LocalReply::from(Reason::NoCluster);
+                    reply.status = forward.cluster_not_found_status;
+                    return Self::Reply(reply);
+                };
+                let plan = ForwardPlan {
+                    config,
+                    virtual_host,
+                    route,
+                    forward,
+                    weighted,
+                    cluster,
+                };
+                Self::Forward(plan)
+            }
+        }
+    }
+}
+
+// === impl ForwardPlan ===
+
+impl ForwardPlan<'_> {
+    pub(super) fn retry_policy(&self) -> Option<&RetryPolicy> {
+        self.forward
+            .retry_policy
+            .as_ref()
+            .or(self.virtual_host.retry_policy.as_ref())
+    }
+
+    /// No byte of the stream either way for this long.
+    pub(super) fn idle_timeout(&self, manager: &ConnectionManager) -> Option<Duration> {
+        match self.forward.idle_timeout_set {
+            true => self.forward.idle_timeout,
+            false => manager.config.stream_idle_timeout,
+        }
+    }
+
+    /// Whether an upgrade to `protocol` is forwarded.
+    pub(super) fn allows_upgrade(&self, manager: &ConnectionManager, protocol: &str) -> bool {
+        let of_route = self
+            .forward
+            .upgrades
+            .iter()
+            .find(|(name, _)| name == protocol);
+        match of_route {
+            Some((_, allowed)) => *allowed,
+            None => manager.config.upgrades.iter().any(|name| name == protocol),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Stats of an HTTP connection manager and its router.
+
+use crate::stat_set;
+
+stat_set! {
+    /// `http.<stat_prefix>.*`, with Envoy's names.
+    /// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/stats>
+    pub struct HttpStats {
+        /// Connections served.
+        downstream_cx_total: Counter,
+        /// Connections open now.
+        downstream_cx_active: Gauge,
+        /// Connections closed.
+        downstream_cx_destroy: Counter,
+        /// How long connections were open, milliseconds.
+        downstream_cx_length_ms: Histogram,
+        /// HTTP/1 connections served.
+        downstream_cx_http1_total: Counter,
+        /// HTTP/1 connections open now.
+        downstream_cx_http1_active: Gauge,
+        /// HTTP/2 connections served.
+        downstream_cx_http2_total: Counter,
+        /// HTTP/2 connections open now.
+        downstream_cx_http2_active: Gauge,
+        /// Bytes received from clients.
+        downstream_cx_rx_bytes_total: Counter,
+        /// Bytes sent to clients.
+        downstream_cx_tx_bytes_total: Counter,
+        /// Connections closed for being idle too long.
+        downstream_cx_idle_timeout: Counter,
+        /// Connections closed because the client did not speak HTTP.
+        downstream_cx_protocol_error: Counter,
+        /// Connections closed because the listener was draining.
+        downstream_cx_drain_close: Counter,
+        /// Connections that became tunnels after an upgrade.
+        downstream_cx_upgrades_total: Counter,
+        /// Tunnels open now.
+        downstream_cx_upgrades_active: Gauge,
+        /// Requests received.
+        downstream_rq_total: Counter,
+        /// HTTP/1 requests received.
+        downstream_rq_http1_total: Counter,
+        /// HTTP/2 requests received.
+        downstream_rq_http2_total: Counter,
+        /// Requests in flight now.
+        downstream_rq_active: Gauge,
+        /// Requests answered.
+        downstream_rq_completed: Counter,
+        /// Responses by status class.
+        downstream_rq: ClassCounters,
+        /// Requests whose head was too large.
+        downstream_rq_too_large: Counter,
+        /// Requests the client gave up or reset.
+        downstream_rq_rx_reset: Counter,
+        /// Requests cut off because nothing moved for too long.
+        downstream_rq_idle_timeout: Counter,
+        /// Requests that did not arrive in time.
+        downstream_rq_timeout: Counter,
+        /// Requests with an upgrade that is not allowed.
+        downstream_rq_ws_on_non_ws_route: Counter,
+        /// Time from the request's head to the response's end, milliseconds.
+        downstream_rq_time: Histogram,
+        /// Requests the router handled.
+        rq_total: Counter,
+        /// Requests no route matches.
+        no_route: Counter,
+        /// Requests whose route names a cluster that does not exist.
+        no_cluster: Counter,
+        /// Requests answered by their route.
+        rq_direct_response: Counter,
+        /// Requests redirected by their route.
+        rq_redirect: Counter,
+    }
+}

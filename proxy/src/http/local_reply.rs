@@ -1,0 +1,83 @@
+//! Responses the proxy makes itself.
+
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::reason::Reason;
+
+/// Header that carries the documented reason of a local reply.
+pub(crate) const REASON_HEADER: &str = "x-weir-reason";
+
+/// A response the proxy makes itself.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalReply {
+    pub(crate) status: u16,
+    pub(crate) reason: Reason,
+    pub(crate) body: Bytes,
+    /// `location` of a redirect.
+    pub(crate) location: Option<String>,
+}
+
+// === impl LocalReply ===
+
+impl From<Reason> for LocalReply {
+    fn from(reason: Reason) -> Self {
+        let body = Bytes::from_static(reason.body().as_bytes());
+        Self {
+            status: reason.status(),
+            reason,
+            body,
+            location: None,
+        }
+    }
+}
+
+impl LocalReply {
+    /// The headers, but for those of the connection: `content-length` where there is a body.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let length = (!self.body.is_empty()).then(|| self.body.len().to_string());
+        let plain = length.is_some().then(|| "text/plain".to_owned());
+        // What a route says is no error of ours.
+        let configured = matches!(self.reason, Reason::Redirect | Reason::DirectResponse);
+        let reason = (!configured).then(|| self.reason.code().to_owned());
+        let headers = [
+            ("location", self.location.clone()),
+            ("content-length", length),
+            ("content-type", plain),
+            (REASON_HEADER, reason),
+        ];
+        headers
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
+/// The reason phrase of a status; empty for one that has none.
+pub(crate) fn phrase(status: u16) -> &'static str {
+    StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or_default()
+}
+
+/// The value of `date`, at most half a second old.
+pub(crate) fn with_date<R>(use_date: impl FnOnce(&str) -> R) -> R {
+    thread_local! {
+        static DATE: RefCell<Option<(Instant, String)>> = const { RefCell::new(None) };
+    }
+    const FRESH: Duration = Duration::from_millis(500);
+    DATE.with_borrow_mut(|cached| {
+        let date = match cached.take() {
+            Some((at, date)) if at.elapsed() < FRESH => (at, date),
+            _ => (Instant::now(), httpdate::fmt_http_date(SystemTime::now())),
+        };
+        let result = use_date(&date.1);
+        *cached = Some(date);
+        result
+    })
+}

@@ -1,0 +1,238 @@
+//! Whether a route's conditions hold for a request.
+
+use std::borrow::Cow;
+
+use crate::{
+    config::{
+        RouteConfiguration,
+        matcher::matches_whole,
+        route::{
+            ForwardTarget, HeaderCondition, HeaderMatcher, PathMatch, QueryParameterMatcher, Route,
+            RouteMatch, RouteWeightedCluster, VirtualHost,
+        },
+    },
+    http::head::RequestHead,
+};
+
+/// The virtual host and the route that serve a request. `random` decides for routes that serve a
+/// share of the requests.
+pub fn find<'c>(
+    config: &'c RouteConfiguration,
+    request: &dyn RequestHead,
+    random: u64,
+) -> Option<(&'c VirtualHost, &'c Route)> {
+    let host = comparable_host(request.authority(), config.ignore_port_in_host_matching);
+    let virtual_host = config.virtual_hosts.get(config.domains.find(&host)?)?;
+    let mut routes = virtual_host.routes.iter();
+    let route = routes.find(|route| matches(&route.criteria, request, random))?;
+    Some((virtual_host, route))
+}
+
+/// The cluster of a route: `None` if a header was to name it and is not there.
+pub fn cluster<'c>(
+    target: &'c ForwardTarget,
+    request: &dyn RequestHead,
+    random: u64,
+) -> Option<(Cow<'c, str>, Option<&'c RouteWeightedCluster>)> {
+    match target {
+        ForwardTarget::Cluster(name) => Some((name.into(), None)),
+        ForwardTarget::ClusterHeader(name) => {
+            let name = request.field(name)?.into_owned();
+            Some((name.into(), None))
+        }
+        ForwardTarget::Weighted { clusters, total } => {
+            let mut drawn = random % (*total).max(1);
+            let chosen = clusters.iter().find(|cluster| {
+                let hit = drawn < u64::from(cluster.weight);
+                drawn = drawn.saturating_sub(u64::from(cluster.weight));
+                hit
+            })?;
+            Some((chosen.name.as_str().into(), Some(chosen)))
+        }
+    }
+}
+
+/// The host as domains are compared with it: lower case, without a port if that does not count.
+fn comparable_host(authority: &str, ignore_port: bool) -> Cow<'_, str> {
+    let host = match authority.rfind(':') {
+        Some(colon)
+            if ignore_port && authority[colon + 1..].bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            &authority[..colon]
+        }
+        _ => authority,
+    };
+    match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => host.to_ascii_lowercase().into(),
+        false => host.into(),
+    }
+}
+
+fn matches(criteria: &RouteMatch, request: &dyn RequestHead, random: u64) -> bool {
+    path_matches(&criteria.path, criteria.case_sensitive, request.path_only())
+        && criteria
+            .fraction_per_million
+            .is_none_or(|share| random % 1_000_000 < u64::from(share))
+        && (!criteria.grpc || is_grpc(request))
+        && criteria
+            .headers
+            .iter()
+            .all(|matcher| header_matches(matcher, request))
+        && criteria
+            .query
+            .iter()
+            .all(|matcher| query_matches(matcher, request.path()))
+}
+
+fn path_matches(matcher: &PathMatch, case_sensitive: bool, path: &str) -> bool {
+    let same = |one: &str, other: &str| match case_sensitive {
+        true => one == other,
+        false => one.eq_ignore_ascii_case(other),
+    };
+    let begins = |prefix: &str| {
+        path.get(..prefix.len())
+            .is_some_and(|head| same(head, prefix))
+    };
+    match matcher {
+        PathMatch::Prefix(prefix) => begins(prefix),
+        PathMatch::Path(whole) => same(path, whole),
+        PathMatch::PathSeparatedPrefix(prefix) => {
+            begins(prefix) && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
+        }
+        PathMatch::Regex(regex) => matches_whole(regex, path),
+    }
+}
+
+/// As Envoy: `application/grpc`, alone or with a `+` suffix.
+fn is_grpc(request: &dyn RequestHead) -> bool {
+    let content_type = request.header("content-type");
+    let rest = content_type
+        .as_deref()
+        .and_then(|value| value.strip_prefix("application/grpc"));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
+}
+
+fn header_matches(matcher: &HeaderMatcher, request: &dyn RequestHead) -> bool {
+    let value = request.field(&matcher.name);
+    let value = match value {
+        None if matcher.treat_missing_as_empty => Some("".into()),
+        value => value,
+    };
+    let holds = match (&matcher.condition, value) {
+        (HeaderCondition::Present(wanted), value) => value.is_some() == *wanted,
+        // A header that is not there does not match, and inverted it still does not, as in Envoy.
+        (_, None) => return false,
+        (HeaderCondition::Value(matcher), Some(value)) => matcher.matches(&value),
+        (HeaderCondition::Range { start, end }, Some(value)) => value
+            .parse::<i64>()
+            .is_ok_and(|number| (*start..*end).contains(&number)),
+    };
+    holds != matcher.invert
+}
+
+fn query_matches(matcher: &QueryParameterMatcher, path: &str) -> bool {
+    let Some((_, query)) = path.split_once('?') else {
+        return false;
+    };
+    let query = query.split('#').next().unwrap_or_default();
+    let mut parameters = query
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let found = parameters.find(|(name, _)| *name == matcher.name);
+    match (&matcher.value, found) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(wanted), Some((_, value))) => wanted.matches(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::matcher::{StringMatcher, StringPattern},
+        http::h1::request::Request,
+    };
+
+    fn request(head: &str) -> Request {
+        let mut request = Request::default();
+        request
+            .parse(format!("{head}\r\n\r\n").as_bytes(), 100)
+            .expect(head);
+        request
+    }
+
+    #[test]
+    fn path_matches_are_envoys() {
+        let path = |text: &str| text.to_owned();
+        for (matcher, case_sensitive, actual, expected) in [
+            (PathMatch::Prefix(path("/a")), true, "/ab?x", true),
+            (PathMatch::Prefix(path("/A")), true, "/ab", false),
+            (PathMatch::Prefix(path("/A")), false, "/ab", true),
+            (PathMatch::Path(path("/a")), true, "/a?x=1", true),
+            (PathMatch::Path(path("/a")), true, "/a/", false),
+            (
+                PathMatch::PathSeparatedPrefix(path("/a")),
+                true,
+                "/a/b",
+                true,
+            ),
+            (
+                PathMatch::PathSeparatedPrefix(path("/a")),
+                true,
+                "/ab",
+                false,
+            ),
+            (PathMatch::PathSeparatedPrefix(path("/a")), true, "/a", true),
+        ] {
+            let request = request(&format!("GET {actual} HTTP/1.1"));
+            let found = path_matches(&matcher, case_sensitive, request.path_only());
+            assert_eq!(found, expected, "{matcher:?} {actual}");
+        }
+    }
+
+    #[test]
+    fn header_matches_are_envoys() {
+        let exact = |value: &str| {
+            let pattern = StringPattern::Exact(value.to_owned());
+            HeaderCondition::Value(StringMatcher {
+                pattern,
+                ignore_case: false,
+            })
+        };
+        let request = request("GET /x HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nx-a: 2\r\nX-N: -5");
+        for (name, condition, invert, expected) in [
+            ("x-a", exact("1,2"), false, true),
+            ("x-a", exact("1"), false, false),
+            ("x-a", exact("1"), true, true),
+            ("x-b", exact("1"), true, false),
+            ("x-b", HeaderCondition::Present(false), false, true),
+            ("x-b", HeaderCondition::Present(true), true, true),
+            (
+                "x-n",
+                HeaderCondition::Range { start: -10, end: 0 },
+                false,
+                true,
+            ),
+            (":method", exact("GET"), false, true),
+            (":authority", exact("h"), false, true),
+        ] {
+            let text = format!("{name} {condition:?} {invert}");
+            let name = name.to_owned();
+            let matcher = HeaderMatcher {
+                name,
+                condition,
+                invert,
+                treat_missing_as_empty: false,
+            };
+            assert_eq!(header_matches(&matcher, &request), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_compared_without_case_and_if_asked_without_port() {
+        assert_eq!(comparable_host("A.Example:80", true), "a.example");
+        assert_eq!(comparable_host("a.example:80", false), "a.example:80");
+        assert_eq!(comparable_host("[::1]:80", true), "[::1]");
+    }
+}
