@@ -41,6 +41,20 @@ pub mod env {
     pub const CLUSTER_DOMAIN: &str = "WEIR_CLUSTER_DOMAIN";
     /// A `tracing` filter.
     pub const LOG: &str = "WEIR_LOG";
+    /// `redirect`, `tproxy` or `none`; with `none` readiness does not wait for the redirect.
+    pub const CAPTURE_MODE: &str = "WEIR_CAPTURE_MODE";
+    /// `true`: speak to the control plane without TLS, for development.
+    pub const CONTROL_PLANE_PLAINTEXT: &str = "WEIR_CONTROL_PLANE_PLAINTEXT";
+    /// Name in the control plane's certificate, where it is not the host it is dialled by.
+    pub const CONTROL_PLANE_NAME: &str = "WEIR_CONTROL_PLANE_NAME";
+    /// Instead of [`super::CA_FILE`] in [`super::CA_DIR`].
+    pub const CA_FILE: &str = "WEIR_CA_FILE";
+    /// Instead of [`super::TOKEN_FILE`] in [`super::TOKEN_DIR`].
+    pub const TOKEN_FILE: &str = "WEIR_TOKEN_FILE";
+    /// After SIGTERM the sidecar ends at the latest after so many seconds.
+    pub const DRAIN_TIMEOUT: &str = "WEIR_DRAIN_TIMEOUT";
+    /// After SIGTERM the sidecar serves at least so many seconds. A native sidecar needs 0.
+    pub const DRAIN_MINIMUM: &str = "WEIR_DRAIN_MINIMUM";
 }
 
 /// Where the ConfigMap with the control plane's root certificate is mounted.
