@@ -2,11 +2,13 @@
 #![allow(clippy::expect_used)]
 
 use std::{
-    fs,
+    env, fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
+use tempfile::TempDir;
 use weir_tests::netns::{self, NetNs};
 
 const AGENT: &str = env!("CARGO_BIN_EXE_weir-agent");
@@ -44,6 +46,18 @@ fn machine(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/machines")
         .join(name)
+}
+
+/// A folder with only these of the machine's own commands.
+fn commands(names: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = env::var("PATH").expect("PATH");
+    for name in names {
+        let mut places = env::split_paths(&path).map(|place| place.join(name));
+        let command = places.find(|command| command.exists()).expect(name);
+        symlink(command, folder.path().join(name)).expect("link");
+    }
+    folder
 }
 
 /// Runs it in the namespace with only these commands in PATH.
@@ -204,8 +218,7 @@ fn without_iptables_it_says_what_to_install() {
         return;
     }
     let namespace = NetNs::new().expect("namespace");
-    let nothing = tempfile::tempdir().expect("folder");
-    let output = capture_with(&namespace, nothing.path());
+    let output = capture_with(&namespace, commands(&[]).path());
     assert_refused(
         &output,
         1,
@@ -240,4 +253,68 @@ fn rules_that_do_not_act_are_reported() {
     let output = capture_with(&namespace, &machine("without-effect"));
     let words = ["do not act", "127.0.0.6:15002", "127.0.0.1:15006"];
     assert_refused(&output, 1, &words);
+}
+
+#[test]
+fn the_legacy_commands_alone_are_enough_even_where_run_is_read_only() {
+    if !netns::available() {
+        return;
+    }
+    let namespace = NetNs::new().expect("namespace");
+    let folder = commands(&["iptables-legacy-restore", "iptables-legacy-save"]);
+    let script = "mount -t tmpfs -o ro none /run && PATH=$1 exec $2 capture";
+    let path = folder.path().to_str().expect("path");
+    let output = namespace
+        .command("unshare")
+        .args(["--mount", "sh", "-c", script, "sh", path, AGENT])
+        .output()
+        .expect("run");
+    let words = "in force by legacy; inbound redirect proven";
+    assert!(stdout(&output).contains(words), "{}", stderr(&output));
+}
+
+#[test]
+fn a_family_by_which_nobody_is_reached_may_lack_its_commands() {
+    if !netns::available() {
+        return;
+    }
+    let (namespace, peer) = (NetNs::new().expect("new"), NetNs::new().expect("new"));
+    namespace
+        .link("eth0", &["10.1.0.2/24", "fe80::2/64"], &peer, &[])
+        .expect("link");
+    let folder = commands(&["iptables-nft-restore", "iptables-nft-save"]);
+    let output = capture_with(&namespace, folder.path());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("IPv4: made"), "{text}");
+    assert!(text.contains("ip6tables-nft-restore"), "{text}");
+}
+
+#[test]
+fn where_one_family_fails_the_other_is_undone() {
+    if !netns::available() {
+        return;
+    }
+    let (namespace, peer) = (NetNs::new().expect("new"), NetNs::new().expect("new"));
+    namespace
+        .link("eth0", &["10.1.0.2/24", "fd01::2/64"], &peer, &[])
+        .expect("link");
+    let folder = commands(&["iptables-nft-restore", "iptables-nft-save"]);
+    let output = capture_with(&namespace, folder.path());
+    assert_refused(
+        &output,
+        1,
+        &["IPv6", "ip6tables-nft-restore", "install the package"],
+    );
+    let saved = namespace
+        .command("iptables-nft-save")
+        .output()
+        .expect("save");
+    assert!(!stdout(&saved).contains("WEIR_"), "{}", stdout(&saved));
+    assert!(
+        !namespace
+            .ip(&["addr", "show", "lo"])
+            .expect("lo")
+            .contains("::6/128")
+    );
 }

@@ -5,7 +5,7 @@ mod outbound;
 use std::{
     fmt,
     io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -151,46 +151,64 @@ fn prove(probe: &Probe) -> Result<Proof, ProofError> {
         }
     };
     let dialled = probe.dial().map_err(not_redirected)?;
-    let accepted = accept_from(&listener, &dialled).map_err(not_redirected)?;
-    let socket = SockRef::from(&accepted);
-    let original = match Family::of(destination.ip()) {
-        Family::V4 => socket.original_dst_v4(),
-        Family::V6 => socket.original_dst_v6(),
-    };
-    match original.map(|address| address.as_socket()) {
-        Ok(Some(original)) if original == destination => Ok(Proof::Redirected),
-        found => Err(ProofError::OriginalDestination {
+    // Ends with a reset: waiting out the connection would hold the port the sidecar is to have.
+    dialled
+        .set_linger(Some(Duration::ZERO))
+        .map_err(not_redirected)?;
+    match accept_for(&listener, destination).map_err(not_redirected)? {
+        Arrival::Expected => Ok(Proof::Redirected),
+        Arrival::Other(found) => Err(ProofError::OriginalDestination {
             destination,
             listener: address,
-            found: match found {
-                Ok(found) => found.map_or("nothing".to_owned(), |found| found.to_string()),
-                Err(error) => error.to_string(),
-            },
+            found,
         }),
     }
 }
 
-/// Takes connections until that of `dialled` comes; others may come in while a pod starts anew.
-fn accept_from(listener: &TcpListener, dialled: &Socket) -> io::Result<std::net::TcpStream> {
+/// What arrived at a port.
+enum Arrival {
+    /// A connection that was going to the destination.
+    Expected,
+    /// Only others; this is what the last one's original destination reads.
+    Other(String),
+}
+
+/// Takes connections until one comes that was going to `destination`; others may come in while a
+/// pod starts anew. The source does not tell, for translation may change its port.
+fn accept_for(listener: &TcpListener, destination: SocketAddr) -> io::Result<Arrival> {
     let deadline = Instant::now() + TIMEOUT;
-    let expected = dialled.local_addr()?.as_socket();
+    let mut other = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(io::Error::new(
-                ErrorKind::TimedOut,
-                "somebody else accepted it",
-            ));
+            let nobody = || io::Error::new(ErrorKind::TimedOut, "accepted by somebody else");
+            return other.map(Arrival::Other).ok_or_else(nobody);
         }
         // A receive timeout bounds accept(2) too: socket(7).
         SockRef::from(listener).set_read_timeout(Some(left))?;
-        match listener.accept() {
-            Ok((accepted, peer)) if Some(peer) == expected => return Ok(accepted),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+        let accepted = match listener.accept() {
+            Ok((accepted, _)) => accepted,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
+        };
+        SockRef::from(&accepted).set_linger(Some(Duration::ZERO))?;
+        match original_destination(&accepted) {
+            Ok(original) if original == Some(destination) => return Ok(Arrival::Expected),
+            Ok(Some(original)) => other = Some(original.to_string()),
+            Ok(None) => other = Some("no address".to_owned()),
+            Err(error) => other = Some(format!("nothing ({error})")),
         }
     }
+}
+
+/// Where a connection was going before it was redirected here: `SO_ORIGINAL_DST`.
+fn original_destination(accepted: &TcpStream) -> io::Result<Option<SocketAddr>> {
+    let socket = SockRef::from(accepted);
+    let original = match Family::of(accepted.local_addr()?.ip()) {
+        Family::V4 => socket.original_dst_v4()?,
+        Family::V6 => socket.original_dst_v6()?,
+    };
+    Ok(original.as_socket())
 }
 
 // === impl Probe ===

@@ -5,7 +5,10 @@ use std::{
     fs::{self, File},
     path::PathBuf,
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
 };
 
@@ -48,6 +51,15 @@ pub fn available() -> bool {
         eprintln!("SKIP: {reason}");
     }
     false
+}
+
+/// Keeps the other tests of this process waiting while it is held. For tests that listen on a fixed
+/// port more than once: a command another test starts at the wrong moment holds a copy of every
+/// socket until it is executed, and so keeps a port that was just closed.
+pub fn exclusively() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    // A test that failed has nothing here to have left broken.
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `ip` with these arguments in the current namespace.

@@ -142,6 +142,7 @@ impl Pod {
 /// Runs the body with each backend, where namespaces can be made.
 fn with_each_backend(body: impl Fn(&Pod)) {
     if netns::available() {
+        let _alone = netns::exclusively();
         for backend in Backend::ALL {
             body(&Pod::new(backend));
         }
@@ -345,6 +346,7 @@ fn ipv6_on_loopback_only_is_left_alone() {
     if !netns::available() {
         return;
     }
+    let _alone = netns::exclusively();
     let namespace = NetNs::new().expect("namespace");
     let spec = CaptureSpec::default();
     let report = namespace
@@ -368,6 +370,7 @@ fn the_machines_own_namespace_is_refused() {
     if !netns::available() {
         return;
     }
+    let _alone = netns::exclusively();
     assert!(
         !NetNs::new()
             .expect("new")

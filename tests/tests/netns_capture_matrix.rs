@@ -98,6 +98,7 @@ fn every_connection_ends_where_the_matrix_says(backend: Backend, family: Family)
     if !netns::available() {
         return;
     }
+    let _alone = netns::exclusively();
     let net = Net::new(backend).expect("a pod and a peer");
     let world = World::new(&net, family).expect("listeners");
     let mut wrong = Vec::new();
@@ -142,6 +143,7 @@ fn udp_is_never_touched() {
     if !netns::available() {
         return;
     }
+    let _alone = netns::exclusively();
     let net = Net::new(Backend::NfTables).expect("a pod and a peer");
     for family in Family::ALL {
         let pod = (net.address(PodIp, family).expect("address"), 5000).into();

@@ -79,7 +79,10 @@ impl fmt::Display for Report {
         for (family, outcome) in &self.families {
             match outcome {
                 Outcome::Absent => {
-                    writeln!(f, "{family}: no address but loopback, nothing to capture")?;
+                    writeln!(
+                        f,
+                        "{family}: not in use in this network namespace, nothing to capture"
+                    )?;
                 }
                 Outcome::Unavailable(reason) => {
                     writeln!(

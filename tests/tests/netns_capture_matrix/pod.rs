@@ -2,8 +2,8 @@
 //! any user.
 
 use std::{
-    io::ErrorKind,
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    io::{ErrorKind, Read, Write},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
     time::{Duration, Instant},
 };
@@ -158,9 +158,12 @@ impl<'a> World<'a> {
             socket.connect_timeout(&destination.into(), PATIENCE)?;
             Ok(socket)
         });
-        let dialled = dialled.context("connect")?;
-        let source = dialled.local_addr()?.as_socket().context("source")?;
-        let accepted = self.accept(source)?;
+        let mut dialled = TcpStream::from(dialled.context("connect")?);
+        // Known by what it says: translation may give it another source port.
+        let token = dialled.local_addr()?.to_string();
+        dialled.write_all(token.as_bytes())?;
+        dialled.shutdown(Shutdown::Write)?;
+        let accepted = self.accept(&token)?;
         let arrived = accepted.local_addr()?;
         let socket = SockRef::from(&accepted);
         let original = match family {
@@ -184,8 +187,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The connection that came from `source`, wherever it arrived.
-    fn accept(&self, source: SocketAddr) -> Result<TcpStream> {
+    /// The connection on which `token` is said, wherever it arrived.
+    fn accept(&self, token: &str) -> Result<TcpStream> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let sockets = self.listeners.iter();
@@ -194,12 +197,16 @@ impl<'a> World<'a> {
                 .collect();
             poll(&mut polled, PollTimeout::try_from(PATIENCE)?)?;
             for listener in &self.listeners {
-                match listener.accept() {
-                    Ok((accepted, peer)) if peer == source => return Ok(accepted),
-                    Ok((_, peer)) => bail!("accepted {peer} instead of {source}"),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                let mut accepted = match listener.accept() {
+                    Ok((accepted, _)) => accepted,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                     Err(error) => return Err(error.into()),
-                }
+                };
+                let mut said = String::new();
+                accepted.set_read_timeout(Some(PATIENCE))?;
+                accepted.read_to_string(&mut said)?;
+                ensure!(said == token, "accepted {said} instead of {token}");
+                return Ok(accepted);
             }
         }
         bail!("accepted by nobody")
