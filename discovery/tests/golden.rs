@@ -80,7 +80,7 @@ fn cases() -> Vec<PathBuf> {
 fn snapshot(case: &Path) -> Snapshot {
     let directory = tempfile::tempdir().expect("temporary directory");
     fs::copy(case, directory.path().join("manifests.yaml")).expect("copy");
-    let (_, events) = Directory::open(directory.path()).expect(&case.to_string_lossy());
+    let (_, events) = Directory::open(directory.path()).unwrap_or_else(|errors| panic!("{}: {errors:?}", case.display()));
     let mut index = Index::default();
     events.into_iter().for_each(|event| index.apply(event));
     index.commit();
