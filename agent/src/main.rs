@@ -5,7 +5,9 @@ mod concurrency;
 mod failure;
 mod logging;
 mod proxy;
+mod run;
 mod shutdown;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,8 @@ struct Cli {
 enum Command {
     Capture(capture::Args),
     Proxy(proxy::Args),
+    Run(run::Args),
+    Wait(wait::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +43,8 @@ fn main() -> ExitCode {
     let result = Logging::start(&cli.log).and_then(|logging| match cli.command {
         Command::Capture(args) => capture::main(&args),
         Command::Proxy(args) => proxy::main(&args, logging),
+        Command::Run(args) => run::main(&args, logging),
+        Command::Wait(args) => wait::main(&args),
     });
     failure::exit_code(result)
 }

@@ -1,0 +1,200 @@
+//! `weir-agent run`: the sidecar. Generates its own bootstrap from what the pod says about
+//! itself, and lives as long as the pod needs it.
+
+mod bootstrap;
+mod drain;
+mod node;
+mod ready;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use tokio::sync::watch;
+use weir_api::{
+    CaptureSpec,
+    capture::CaptureMode,
+    ports,
+    sidecar::{self, PodPort, env},
+};
+use weir_iptables::Family;
+use weir_proxy::{
+    config::convert,
+    server::{Options, ReadOnlyListeners, Server},
+    xds::{ControlPlane, ControlPlaneTls},
+};
+
+use crate::{concurrency, failure::Failure, logging::Logging, shutdown::Signals};
+
+use self::bootstrap::Sidecar;
+
+/// Runs the sidecar of a pod.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pod: node::Pod,
+    /// `host:port` of the control plane; empty: run without one.
+    #[arg(long, value_name = "HOST:PORT", env = env::CONTROL_PLANE, default_value = "")]
+    control_plane: String,
+    /// Speak to the control plane without TLS. For development: anybody on the path can change
+    /// where traffic goes.
+    #[arg(long, env = env::CONTROL_PLANE_PLAINTEXT)]
+    control_plane_plaintext: bool,
+    /// Root certificates of the control plane, PEM.
+    #[arg(long, value_name = "FILE", env = env::CA_FILE)]
+    ca_file: Option<PathBuf>,
+    /// Token that says to the control plane who this is.
+    #[arg(long, value_name = "FILE", env = env::TOKEN_FILE)]
+    token_file: Option<PathBuf>,
+    /// Name in the control plane's certificate, where it is not the host it is dialled by.
+    #[arg(long, value_name = "NAME", env = env::CONTROL_PLANE_NAME)]
+    control_plane_name: Option<String>,
+    /// Ports of the application, a JSON list of `{"name":..,"containerPort":..}`.
+    #[arg(long, value_name = "JSON", env = env::POD_PORTS, default_value = "[]", value_parser = pod_ports)]
+    pod_ports: Ports,
+    /// Worker threads.
+    #[arg(long, value_name = "N", env = env::CONCURRENCY)]
+    concurrency: Option<NonZeroUsize>,
+    /// CPU request in millicores; worker threads where their number is not given.
+    #[arg(long, value_name = "M", env = env::CPU_REQUEST)]
+    cpu_request: Option<u64>,
+    /// How connections get here. With `none`, readiness does not wait for the redirect.
+    #[arg(long, value_name = "MODE", env = env::CAPTURE_MODE, default_value_t = CaptureMode::Redirect)]
+    capture_mode: CaptureMode,
+    /// After SIGTERM: end at the latest after so many seconds.
+    #[arg(long, value_name = "SECONDS", env = env::DRAIN_TIMEOUT, default_value = "30", value_parser = seconds)]
+    drain_timeout: Duration,
+    /// After SIGTERM: serve at least so many seconds, even without connections, because the
+    /// application may still want to connect. A native sidecar, which outlives it, needs none.
+    #[arg(long, value_name = "SECONDS", env = env::DRAIN_MINIMUM, default_value = "5", value_parser = seconds)]
+    drain_minimum: Duration,
+    /// Print the bootstrap as YAML and exit. Envoy takes it too.
+    #[arg(long)]
+    print_bootstrap: bool,
+}
+
+/// Ports of the application.
+#[derive(Debug, Clone)]
+struct Ports(Vec<PodPort>);
+
+pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
+    let sidecar = sidecar(args);
+    let source = sidecar.bootstrap().context("the sidecar's own bootstrap")?;
+    if args.print_bootstrap {
+        return bootstrap::print(&source);
+    }
+    let bootstrap = convert::bootstrap(source.clone())
+        .map_err(|errors| anyhow!("the sidecar's own bootstrap: {errors}"))?;
+    let (sender, receiver) = watch::channel(false);
+    let mut options = Options::new(source);
+    options.concurrency = concurrency(args);
+    options.control_plane = control_plane(args);
+    options.read_only = read_only();
+    options.log_filter = Some(logging.filter());
+    options.ready = Some(receiver);
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.context("control thread")?;
+    let server = Server::start(&bootstrap, options).map_err(anyhow::Error::from)?;
+    let (handle, families) = (server.handle(), families(&sidecar));
+    tracing::info!(
+        workers = concurrency(args),
+        control_plane = args.control_plane,
+        "serving"
+    );
+    let limits = drain::Limits {
+        minimum: args.drain_minimum,
+        timeout: args.drain_timeout.max(args.drain_minimum),
+    };
+    runtime
+        .block_on(async {
+            match args.capture_mode {
+                CaptureMode::None => drop(sender.send_replace(true)),
+                CaptureMode::Redirect | CaptureMode::Tproxy => {
+                    tokio::spawn(ready::prove(CaptureSpec::default(), families, sender));
+                }
+            }
+            let signals = Signals::new()?;
+            server.run(drain::until_done(signals, handle, limits)).await
+        })
+        .context("data plane")?;
+    Ok(())
+}
+
+fn sidecar(args: &Args) -> Sidecar<'_> {
+    Sidecar {
+        node: args.pod.node(),
+        ports: &args.pod_ports.0,
+        control_plane: Some(args.control_plane.as_str()).filter(|address| !address.is_empty()),
+        has_ipv6: args.pod.has_ipv6(),
+    }
+}
+
+fn families(sidecar: &Sidecar<'_>) -> Vec<Family> {
+    let v6 = sidecar.has_ipv6.then_some(Family::V6);
+    std::iter::once(Family::V4).chain(v6).collect()
+}
+
+fn concurrency(args: &Args) -> NonZeroUsize {
+    let request = args.cpu_request.filter(|request| *request > 0);
+    args.concurrency
+        .or_else(|| request.map(concurrency::from_millicores))
+        .unwrap_or_else(concurrency::from_cgroup)
+}
+
+fn control_plane(args: &Args) -> ControlPlane {
+    let mounted = |file: &Option<PathBuf>, directory: &str, name: &str| {
+        file.clone()
+            .unwrap_or_else(|| PathBuf::from(directory).join(name))
+    };
+    let tls = ControlPlaneTls {
+        ca_file: mounted(&args.ca_file, sidecar::CA_DIR, sidecar::CA_FILE),
+        server_name: args.control_plane_name.clone(),
+        token_file: Some(mounted(
+            &args.token_file,
+            sidecar::TOKEN_DIR,
+            sidecar::TOKEN_FILE,
+        )),
+    };
+    ControlPlane {
+        address: Some(args.control_plane.clone()).filter(|address| !address.is_empty()),
+        tls: (!args.control_plane_plaintext).then_some(tls),
+    }
+}
+
+/// On every address of the pod, for the kubelet and scrapers are elsewhere.
+fn read_only() -> ReadOnlyListeners {
+    let any_v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    let has_ipv6 = TcpListener::bind(any_v6).is_ok();
+    let any = |port| {
+        let v6 = has_ipv6.then_some(IpAddr::from(Ipv6Addr::UNSPECIFIED));
+        let addresses = std::iter::once(Ipv4Addr::UNSPECIFIED.into()).chain(v6);
+        addresses
+            .map(|address| SocketAddr::new(address, port))
+            .collect()
+    };
+    ReadOnlyListeners {
+        prometheus: any(ports::PROMETHEUS),
+        readiness: any(ports::READINESS),
+        status: any(ports::STATUS),
+    }
+}
+
+fn pod_ports(text: &str) -> Result<Ports, serde_json::Error> {
+    // An empty variable is what an absent annotation leaves behind.
+    let text = if text.trim().is_empty() { "[]" } else { text };
+    serde_json::from_str(text).map(Ports)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}

@@ -1,0 +1,120 @@
+//! The sidecar's bootstrap, in the words of Envoy's API. Real Envoy takes it too.
+//!
+//! Everything passes as it came: no header added or rewritten, no timeout, no limit that the
+//! application would notice.
+
+use std::io::{self, Write as _};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use weir_api::{
+    ports,
+    sidecar::PodPort,
+    xds::{
+        codec,
+        envoy::config::bootstrap::v3 as proto,
+        json::{self as text, JsonError},
+    },
+};
+
+use crate::failure::Failure;
+
+mod inbound;
+mod outbound;
+mod parts;
+
+use parts::address;
+
+/// Cluster of the control plane.
+const CONTROL_PLANE_CLUSTER: &str = "xds-grpc";
+
+/// What the bootstrap is made from.
+#[derive(Debug)]
+pub(super) struct Sidecar<'a> {
+    /// `envoy.config.core.v3.Node`
+    pub(super) node: Value,
+    /// Ports of the application.
+    pub(super) ports: &'a [PodPort],
+    /// `host:port`
+    pub(super) control_plane: Option<&'a str>,
+    /// The pod has an IPv6 address.
+    pub(super) has_ipv6: bool,
+}
+
+/// Prints the bootstrap as YAML.
+pub(super) fn print(bootstrap: &proto::Bootstrap) -> Result<(), Failure> {
+    let yaml = to_yaml(bootstrap);
+    let written = io::stdout().write_all(yaml.as_bytes());
+    written.context("standard output").map_err(Failure::Runtime)
+}
+
+/// YAML that `envoy --config-path` takes: without the type that goes without saying.
+fn to_yaml(bootstrap: &proto::Bootstrap) -> String {
+    let yaml = text::to_yaml(&codec::pack_bootstrap(bootstrap));
+    let lines = yaml.lines().filter(|line| !line.starts_with("'@type'"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+// === impl Sidecar ===
+
+impl Sidecar<'_> {
+    /// The bootstrap as a message.
+    pub(super) fn bootstrap(&self) -> Result<proto::Bootstrap, JsonError> {
+        text::read_bootstrap(&self.json().to_string())
+    }
+
+    fn json(&self) -> Value {
+        let mut listeners = outbound::listeners(self);
+        listeners.extend(inbound::listeners(self));
+        let mut clusters = outbound::clusters();
+        clusters.extend(inbound::clusters(self));
+        let mut bootstrap = json!({
+            "node": self.node,
+            "admin": { "address": address("127.0.0.1", ports::ADMIN) },
+            "static_resources": { "listeners": listeners, "clusters": clusters },
+        });
+        if let Some(control_plane) = self.control_plane {
+            let clusters = &mut bootstrap["static_resources"]["clusters"];
+            if let Some(clusters) = clusters.as_array_mut() {
+                clusters.push(control_plane_cluster(control_plane));
+            }
+            bootstrap["dynamic_resources"] = json!({ "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE_CLUSTER } }],
+            }});
+        }
+        bootstrap
+    }
+
+    /// The listening addresses, one a family, and the suffix of the listener's name.
+    fn families(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let v6 = self.has_ipv6.then_some(("::", "_v6"));
+        std::iter::once(("0.0.0.0", "")).chain(v6)
+    }
+}
+
+/// The control plane. A name is resolved by the client on each connect, so only an address is an
+/// endpoint here.
+fn control_plane_cluster(control_plane: &str) -> Value {
+    let endpoint = control_plane.parse::<std::net::SocketAddr>().ok();
+    let endpoints: Vec<Value> = endpoint
+        .map(|endpoint| {
+            let address = address(&endpoint.ip().to_string(), endpoint.port());
+            json!({ "lb_endpoints": [{ "endpoint": { "address": address } }] })
+        })
+        .into_iter()
+        .collect();
+    json!({
+        "name": CONTROL_PLANE_CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "typed_extension_protocol_options": parts::http_protocol(json!({
+            "explicit_http_config": { "http2_protocol_options": {} },
+        })),
+        "load_assignment": { "cluster_name": CONTROL_PLANE_CLUSTER, "endpoints": endpoints },
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! The bootstrap is held by golden files, which real Envoy must take as well.
+
+use std::{env, fs, path::PathBuf, process::Command};
+
+use serde_json::json;
+use weir_proxy::config::convert;
+
+use super::*;
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
+fn check(name: &str, sidecar: &Sidecar<'_>) {
+    let bootstrap = sidecar.bootstrap().expect("a bootstrap");
+    let yaml = to_yaml(&bootstrap);
+    let path = golden(name);
+    if env::var_os("REFRESH_GOLDEN").is_some() {
+        fs::write(&path, &yaml).expect("golden file");
+    }
+    let expected = fs::read_to_string(&path).expect("golden file");
+    assert_eq!(
+        yaml, expected,
+        "{name} differs; REFRESH_GOLDEN=1 rewrites it"
+    );
+    convert::bootstrap(bootstrap).expect("our own data plane takes it");
+    let envoy = Command::new("envoy")
+        .args(["--mode", "validate", "-c"])
+        .arg(&path)
+        .output();
+    match envoy {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{name}: envoy refuses it: {said}");
+        }
+        Err(error) => println!("SKIP: envoy: {error}"),
+    }
+}
+
+fn port(number: u16, name: Option<&str>, protocol: Option<&str>) -> PodPort {
+    PodPort {
+        name: name.map(str::to_owned),
+        container_port: number,
+        protocol: protocol.map(str::to_owned),
+    }
+}
+
+#[test]
+fn a_pod_with_ports_and_both_families_gets_chains_for_each_port() {
+    let ports = [
+        port(8080, Some("http"), Some("TCP")),
+        port(3306, Some("mysql-main"), None),
+        port(9000, None, None),
+        port(9000, Some("tcp"), None),
+        port(53, Some("dns"), Some("UDP")),
+    ];
+    let sidecar = Sidecar {
+        node: json!({ "id": "sidecar~10.4.0.7~web-1.shop~shop.svc.cluster.local", "cluster": "web.shop" }),
+        ports: &ports,
+        control_plane: Some("127.0.0.1:15010"),
+        has_ipv6: true,
+    };
+    check("bootstrap-ports.yaml", &sidecar);
+}
+
+#[test]
+fn a_pod_without_ports_or_control_plane_passes_everything_through() {
+    let sidecar = Sidecar {
+        node: json!({ "id": "sidecar~10.4.0.7~job.shop~shop.svc.cluster.local", "cluster": "web.shop" }),
+        ports: &[],
+        control_plane: None,
+        has_ipv6: false,
+    };
+    check("bootstrap-bare.yaml", &sidecar);
+}
+
+#[test]
+fn a_named_control_plane_is_left_to_the_client_to_resolve() {
+    let cluster = control_plane_cluster("weir-control.weir-system.svc:15012");
+    assert_eq!(cluster["load_assignment"]["endpoints"], json!([]));
+}

@@ -1,0 +1,84 @@
+//! Who the pod is, towards the control plane.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde_json::{Value, json};
+use weir_api::{node::NodeId, sidecar::env};
+
+/// Who the pod is.
+#[derive(Debug, clap::Args)]
+pub(super) struct Pod {
+    /// Name of the pod.
+    #[arg(long, value_name = "NAME", env = env::POD_NAME, default_value = "unknown")]
+    pod_name: String,
+    /// Namespace of the pod.
+    #[arg(long, value_name = "NAME", env = env::POD_NAMESPACE, default_value = "default")]
+    pod_namespace: String,
+    /// First address of the pod.
+    #[arg(long, value_name = "ADDRESS", env = env::POD_IP)]
+    pod_ip: Option<IpAddr>,
+    /// All addresses of the pod.
+    #[arg(long, value_name = "ADDRESSES", env = env::POD_IPS, value_delimiter = ',')]
+    pod_ips: Vec<IpAddr>,
+    /// Service account of the pod.
+    #[arg(long, value_name = "NAME", env = env::SERVICE_ACCOUNT, default_value = "default")]
+    service_account: String,
+    /// Name of the node.
+    #[arg(long, value_name = "NAME", env = env::NODE_NAME, default_value = "")]
+    node_name: String,
+    /// Name of the workload that owns the pod.
+    #[arg(long, value_name = "NAME", env = env::WORKLOAD, default_value = "")]
+    workload: String,
+    /// Kind of the workload that owns the pod.
+    #[arg(long, value_name = "KIND", env = env::WORKLOAD_KIND, default_value = "")]
+    workload_kind: String,
+    /// Domain of the cluster.
+    #[arg(long, value_name = "DOMAIN", env = env::CLUSTER_DOMAIN, default_value = "cluster.local")]
+    cluster_domain: String,
+}
+
+// === impl Pod ===
+
+impl Pod {
+    pub(super) fn has_ipv6(&self) -> bool {
+        self.addresses().any(|address| address.is_ipv6())
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.pod_ip.iter().chain(&self.pod_ips).copied()
+    }
+
+    /// `envoy.config.core.v3.Node`, with Istio's metadata keys.
+    pub(super) fn node(&self) -> Value {
+        let ip = self
+            .addresses()
+            .next()
+            .unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let id = NodeId {
+            ip,
+            pod: self.pod_name.clone(),
+            namespace: self.pod_namespace.clone(),
+            cluster_domain: self.cluster_domain.clone(),
+        };
+        let workload = if self.workload.is_empty() {
+            &self.pod_name
+        } else {
+            &self.workload
+        };
+        let mut addresses: Vec<IpAddr> = self.addresses().collect();
+        addresses.dedup();
+        let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+        json!({
+            "id": id.to_string(),
+            "cluster": format!("{workload}.{}", self.pod_namespace),
+            "metadata": {
+                "NAMESPACE": self.pod_namespace,
+                "WORKLOAD_NAME": workload,
+                "WORKLOAD_KIND": self.workload_kind,
+                "SERVICE_ACCOUNT": self.service_account,
+                "NODE_NAME": self.node_name,
+                "INSTANCE_IPS": addresses.join(","),
+            },
+        })
+    }
+}
