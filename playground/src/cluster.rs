@@ -11,6 +11,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service, ServicePort as Port};
 use serde_json::Value;
+use weir_api::sidecar;
 
 use crate::{
     address::{self, AddressPool},
@@ -72,6 +73,8 @@ pub struct Cluster {
     pub others: Vec<Value>,
     config_maps: Vec<ConfigMap>,
     secrets: Vec<Secret>,
+    /// In every namespace, as the control plane keeps it there.
+    root_certificate: Option<Vec<u8>>,
     /// Names outside the cluster.
     outside: BTreeMap<String, Ipv4Addr>,
     pod_addresses: AddressPool,
@@ -108,6 +111,7 @@ impl Default for Cluster {
             others: Vec::new(),
             config_maps: Vec::new(),
             secrets: Vec::new(),
+            root_certificate: None,
             outside: BTreeMap::new(),
             pod_addresses: AddressPool::new(address::POD_RANGE, 2, &[address::NODE]),
             service_addresses: AddressPool::new(address::SERVICE_RANGE, 11, &[address::DNS]),
@@ -142,9 +146,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// Adds a `ConfigMap`.
-    pub fn add_config_map(&mut self, config_map: ConfigMap) {
-        self.config_maps.push(config_map);
+    /// Puts the control plane's root certificate (PEM) into every namespace.
+    pub fn set_root_certificate(&mut self, pem: &[u8]) {
+        self.root_certificate = Some(pem.to_owned());
     }
 
     /// Gives a host outside the cluster a name.
@@ -233,6 +237,14 @@ impl Cluster {
     /// The data of a `ConfigMap`, as file names and contents.
     #[must_use]
     pub fn config_map(&self, namespace: &str, name: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+        if name == sidecar::CA_CONFIG_MAP
+            && let Some(certificate) = &self.root_certificate
+        {
+            return Some(BTreeMap::from([(
+                sidecar::CA_FILE.to_owned(),
+                certificate.clone(),
+            )]));
+        }
         let found = self
             .config_maps
             .iter()

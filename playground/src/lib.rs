@@ -14,6 +14,7 @@
 //! are never pulled. [`image`] says what runs in place of an image.
 
 pub mod address;
+pub mod admin;
 pub mod cluster;
 pub mod command;
 pub mod container;
@@ -30,3 +31,8 @@ pub mod service_rules;
 
 pub use error::Error;
 pub use playground::{Options, Playground};
+
+/// Kubernetes' own types that appear in this crate's interface.
+pub mod k8s {
+    pub use k8s_openapi::api::core::v1::{Container, Namespace, Service};
+}

@@ -2,9 +2,9 @@
 //! the cluster's objects, and leaves nothing behind.
 
 use std::{
-    fmt,
+    fmt, fs,
     net::Ipv4Addr,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -189,8 +189,9 @@ impl Shared {
         let mut run = Run::create(&options.root)?;
         let dir = run.dir().to_owned();
         let result = (|| {
-            for name in ["objects", "certs", "pods"] {
-                make_dir(&dir.join(name))?;
+            // Only root gets as far as the run directory; what is lent to pods is open to them.
+            for (name, mode) in [("objects", 0o755), ("certs", 0o1777), ("pods", 0o755)] {
+                make_dir(&dir.join(name), mode)?;
             }
             let name = run.namespace("node")?;
             Node::create(&name, &dir.join("xtables.lock")).map_err(|error| match error {
@@ -347,9 +348,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn make_dir(dir: &Path) -> Result<()> {
-    std::fs::DirBuilder::new()
-        .mode(0o755)
-        .create(dir)
-        .map_err(Error::file("create", dir))
+fn make_dir(dir: &Path, mode: u32) -> Result<()> {
+    fs::create_dir(dir).map_err(Error::file("create", dir))?;
+    // Whatever the umask is.
+    fs::set_permissions(dir, fs::Permissions::from_mode(mode))
+        .map_err(Error::file("set permissions of", dir))
 }

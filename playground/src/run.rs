@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -96,7 +97,7 @@ impl Run {
         let (id, dir) = loop {
             let id = format!("{:04x}", (seed >> 4) & 0xffff);
             let dir = root.join(&id);
-            match fs::create_dir(&dir) {
+            match fs::DirBuilder::new().mode(0o700).create(&dir) {
                 Ok(()) => break (id, dir),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     seed = seed.wrapping_mul(0x9e37_79b1).wrapping_add(1);

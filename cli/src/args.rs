@@ -1,0 +1,67 @@
+//! The command line.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{call, demo, echo, pods};
+
+/// A service mesh, on this machine and in Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring up a small mesh on this machine, make calls through it and show what happened
+    Demo(demo::DemoArgs),
+    /// Run a program in a pod of the running demo
+    Exec(pods::ExecArgs),
+    /// Print what a container of the running demo printed
+    Logs(pods::LogsArgs),
+    /// Print a pod's statistics, read from its sidecar's admin port
+    Stats(pods::StatsArgs),
+    /// Run the echo application: it answers every protocol and says who called and how
+    Echo(echo::EchoArgs),
+    /// Make one call and print what happened as JSON
+    #[command(hide = true)]
+    Call(call::CallArgs),
+    /// Turn this process into a container of a playground
+    #[command(hide = true)]
+    PlaygroundExec {
+        /// File of a container's spec, or a request to join a container as JSON
+        what: String,
+    },
+}
+
+// === impl Command ===
+
+impl Command {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Demo(args) => demo::run(args),
+            Self::Exec(args) => pods::exec(&args),
+            Self::Logs(args) => pods::logs(&args),
+            Self::Stats(args) => pods::stats(&args),
+            Self::Echo(args) => echo::run(args),
+            Self::Call(args) => call::run(&args),
+            Self::PlaygroundExec { what } => playground_exec(&what),
+        }
+    }
+}
+
+/// Runs before any thread is started: only a process with one thread can enter a mount namespace.
+fn playground_exec(what: &str) -> anyhow::Result<ExitCode> {
+    use weir_playground::{container, run::ExecRequest};
+    let never = if what.starts_with('{') {
+        let ExecRequest { joinable, argv } = serde_json::from_str(what)?;
+        container::join_container(joinable.pid, &argv, &joinable.identity)?
+    } else {
+        let text = std::fs::read_to_string(PathBuf::from(what))?;
+        container::become_container(&serde_json::from_str(&text)?)?
+    };
+    match never {}
+}
