@@ -80,7 +80,7 @@ fn each_file_is_taken_or_refused_with_the_place_and_the_reason() {
 #[test]
 fn the_table_says_what_envoy_says() {
     if Command::new("envoy").arg("--version").output().is_err() {
-        eprintln!("SKIP: no envoy on PATH");
+        skip("no envoy on PATH");
         return;
     }
     let directory = tempfile::tempdir().expect("temporary directory");
@@ -120,4 +120,9 @@ fn disagrees(case: &Case, file: &Path) -> Option<String> {
     let expected = case.verdict != Verdict::Refused;
     (taken != expected)
         .then(|| format!("{}\n  {:?}, but Envoy: {said}", case.title(), case.verdict))
+}
+
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn skip(reason: &str) {
+    eprintln!("SKIP: {reason}");
 }

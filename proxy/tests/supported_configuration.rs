@@ -1,0 +1,230 @@
+//! `docs/supported-configuration.md` says of each field what the converter does with it. It is
+//! made from the `take!` lists of the converter; `REFRESH_GOLDEN=1` rewrites it.
+
+use std::{env, fmt::Write, fs, path::Path};
+
+/// The files of the converter in the order of the document.
+const FILES: [&str; 16] = [
+    "bootstrap",
+    "listener",
+    "filter_chain",
+    "tcp_proxy",
+    "http_connection_manager",
+    "http_options",
+    "route",
+    "route_match",
+    "route_action",
+    "redirect",
+    "retry",
+    "header",
+    "matcher",
+    "cluster",
+    "endpoint",
+    "access_log",
+];
+
+const PREFACE: &str = "\
+# Supported configuration
+
+The proxy takes Envoy's v3 messages, from a bootstrap file and over ADS. A field that is set and not
+listed here is an error that names the resource, the field and the value. So is a value that a listed
+field may not have:
+
+| field | values |
+|-|-|
+| listener filters | `OriginalDst`, `TlsInspector`, `HttpInspector` |
+| network filters | `TcpProxy` or `HttpConnectionManager`, last in the chain |
+| HTTP filters | `Router`, last in the list |
+| access logs | `FileAccessLog`, `StdoutAccessLog`, `StderrAccessLog` |
+| transport sockets | `RawBuffer` |
+| `Cluster.type` | `STATIC`, `EDS`, `ORIGINAL_DST` |
+| `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` |
+| sources of configuration | `ads` |
+| `codec_type` | `AUTO`, `HTTP1`, `HTTP2` |
+| addresses | IP addresses with a TCP port; names are not looked up |
+| text and bodies | inline; files and environment variables are not read |
+| `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s } }`; other namespaces are for people |
+
+Below, *only* means that no other value is taken, *ignored* that the field may be set and changes
+nothing, for the reason given, and *refused* that it must not be set. This file is made from the source:
+`REFRESH_GOLDEN=1 cargo test -p weir-proxy --test supported_configuration`.
+";
+
+/// A message and what becomes of its fields.
+#[derive(Default)]
+struct Table {
+    message: String,
+    supported: Vec<String>,
+    fixed: Vec<String>,
+    ignored: Vec<String>,
+    refused: Vec<String>,
+}
+
+#[test]
+fn the_document_says_what_the_converter_does() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut document = PREFACE.to_owned();
+    for file in FILES.into_iter().chain(["value"]) {
+        let path = root
+            .join("src/config/convert")
+            .join(file)
+            .with_extension("rs");
+        let source = fs::read_to_string(&path).expect(file);
+        let title = source
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("//! "));
+        let title = title
+            .expect("a line of documentation")
+            .trim_end_matches('.');
+        let tables = tables(&source);
+        assert!(!tables.is_empty(), "{file}");
+        writeln!(document, "\n## {title}").expect("write");
+        for table in tables {
+            render(&table, &mut document);
+        }
+    }
+    let path = root.join("../docs/supported-configuration.md");
+    if env::var_os("REFRESH_GOLDEN").is_some() {
+        fs::write(&path, &document).expect("write");
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == document,
+        "run again with REFRESH_GOLDEN=1 and look at the difference"
+    );
+}
+
+#[test]
+fn no_file_of_the_converter_is_left_out() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/convert");
+    for entry in fs::read_dir(directory).expect("directory") {
+        let path = entry.expect("entry").path();
+        let name = path
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .expect("name")
+            .to_owned();
+        let takes = fs::read_to_string(&path)
+            .expect("source")
+            .contains(" take!(at");
+        assert!(
+            !takes || name == "value" || FILES.contains(&name.as_str()),
+            "{name}"
+        );
+    }
+}
+
+fn render(table: &Table, document: &mut String) {
+    writeln!(document, "\n### {}\n", table.message).expect("write");
+    let lists = [
+        ("Supported", &table.supported),
+        ("Only", &table.fixed),
+        ("Ignored", &table.ignored),
+        ("Refused", &table.refused),
+    ];
+    for (title, fields) in lists {
+        if !fields.is_empty() {
+            writeln!(document, "- {title}: {}.", fields.join(", ")).expect("write");
+        }
+    }
+}
+
+/// The `take!` lists of a source file.
+fn tables(source: &str) -> Vec<Table> {
+    source
+        .split("take!(at")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("=> "))
+        .map(|(_, rest)| {
+            let (path, rest) = rest.split_once(" {").expect("a message");
+            let (body, _) = rest.split_once("});").expect("the end of the list");
+            table(path, body)
+        })
+        .collect()
+}
+
+fn table(path: &str, body: &str) -> Table {
+    let mut table = Table {
+        message: message_name(path),
+        ..Table::default()
+    };
+    for section in body
+        .split(";\n")
+        .map(str::trim)
+        .filter(|section| !section.is_empty())
+    {
+        let (kind, fields) = section
+            .trim_end_matches(';')
+            .split_once(':')
+            .expect(section);
+        for field in split_fields(fields) {
+            let (name, value) = field.split_once('=').unwrap_or((&field, ""));
+            let name = name.trim().trim_start_matches("r#").to_owned();
+            let value = value.trim().trim_matches('"');
+            match kind {
+                "supported" => table.supported.push(format!("`{name}`")),
+                "fixed" => table.fixed.push(format!("`{name}: {}`", constant(value))),
+                "ignored" => table.ignored.push(format!("`{name}` ({value})")),
+                "refused" => table.refused.push(format!("`{name}`")),
+                other => panic!("{other}"),
+            }
+        }
+    }
+    table
+}
+
+/// Splits at commas that are not within a reason.
+fn split_fields(fields: &str) -> Vec<String> {
+    let mut split = vec![String::new()];
+    let mut quoted = false;
+    for character in fields.chars() {
+        match character {
+            '"' => quoted = !quoted,
+            ',' if !quoted => {
+                split.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        split.last_mut().expect("not empty").push(character);
+    }
+    split
+        .into_iter()
+        .map(|field| field.trim().to_owned())
+        .filter(|field| !field.is_empty())
+        .collect()
+}
+
+/// The value of a constant that a list names.
+fn constant(name: &str) -> &str {
+    match name {
+        "OVERPROVISIONING" => "140",
+        "MAX_DIRECT_RESPONSE_BODY" => "4096",
+        value => value,
+    }
+}
+
+/// `pb::tcp_proxy::WeightedCluster` is the message `TcpProxy.WeightedCluster`.
+fn message_name(path: &str) -> String {
+    let parts = path.split("::").filter(|part| {
+        !["pb", "core", "options", "file", "stream"].contains(part)
+            && !part.ends_with("_v3")
+            && *part != "v3"
+            && !part.starts_with("pb_")
+    });
+    let parts = parts.map(|part| part.trim_start_matches("Pb"));
+    let camel = |part: &str| {
+        let words = part.split('_').map(|word| {
+            let mut letters = word.chars();
+            letters
+                .next()
+                .map(|first| first.to_ascii_uppercase())
+                .into_iter()
+                .chain(letters)
+                .collect::<String>()
+        });
+        words.collect::<String>()
+    };
+    parts.map(camel).collect::<Vec<_>>().join(".")
+}
