@@ -145,6 +145,12 @@ fn what_is_not_supported_or_makes_no_sense_is_refused_by_name() {
 }
 
 #[test]
+fn an_id_nobody_can_have_is_refused() {
+    let output = capture(&["--dry-run", "--proxy-uids=4294967295"]);
+    assert_refused(&output, 64, &["4294967295", "not a user or group id"]);
+}
+
+#[test]
 fn mode_none_does_nothing_and_says_so() {
     let output = capture(&["--mode=none"]);
     assert_eq!(output.status.code(), Some(0));

@@ -155,14 +155,16 @@ fn apply_family(
     }
     let (tools, mut change) = put_in_force(&rules, family, backends)
         .map_err(|attempts| ApplyError::Backends { family, attempts })?;
-    if change == Change::Made {
-        undo.rules = Some(tools.clone());
-    }
     let backend = tools.backend();
+    if change == Change::Made {
+        undo.rules = Some(tools);
+    }
     if remove_from_others(backend, family) {
-        // There were rules before after all: undoing would leave nothing.
-        undo.rules = None;
         change = Change::Replaced;
+    }
+    if change != Change::Made {
+        // Rules were there before: undoing would leave nothing.
+        std::mem::take(undo).keep();
     }
     let unproven = |source| ApplyError::Proof {
         family,

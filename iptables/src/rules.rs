@@ -40,6 +40,9 @@ pub enum SpecError {
          come back to it for ever; name the user the sidecar runs as"
     )]
     NoProxyIdentity,
+    /// The number that the kernel takes for "unchanged" (setuid(2)), and nobody can have.
+    #[error("{} is not a user or group id", u32::MAX)]
+    InvalidId,
 }
 
 // === impl RuleSet ===
@@ -91,6 +94,14 @@ pub fn check(spec: &CaptureSpec) -> Result<(), SpecError> {
     }
     if spec.proxy_uids.is_empty() && spec.proxy_gids.is_empty() {
         return Err(SpecError::NoProxyIdentity);
+    }
+    if spec
+        .proxy_uids
+        .iter()
+        .chain(&spec.proxy_gids)
+        .any(|id| *id == u32::MAX)
+    {
+        return Err(SpecError::InvalidId);
     }
     Ok(())
 }

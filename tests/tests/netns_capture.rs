@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used)]
 
 use std::{
+    fs,
     io::Write,
     net::TcpListener,
     process::{Command, Stdio},
@@ -120,13 +121,17 @@ impl Pod {
     }
 
     fn restore(&self, family: Family, text: &str) {
+        self.restore_with(family, &["--noflush"], text);
+    }
+
+    fn restore_with(&self, family: Family, arguments: &[&str], text: &str) {
         let local = match family {
             Family::V4 => "127.0.0.11/32",
             Family::V6 => "fd00::11/128",
         };
         let mut command = self.command(family, self.1, "restore");
         let mut child = command
-            .arg("--noflush")
+            .args(arguments)
             .stdin(Stdio::piped())
             .spawn()
             .expect("restore");
@@ -157,6 +162,28 @@ fn applied_again_nothing_changes() {
         let before = Family::ALL.map(|family| pod.save(family));
         assert_eq!(pod.changes(&spec), [Change::None, Change::None]);
         assert_eq!(Family::ALL.map(|family| pod.save(family)), before);
+    });
+}
+
+#[test]
+fn every_golden_text_is_taken_and_printed_as_it_is_written() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../iptables/tests/golden");
+    with_each_backend(|pod| {
+        for entry in fs::read_dir(golden).expect("golden files") {
+            let path = entry.expect("entry").path();
+            let family = match path.to_string_lossy().ends_with(".v4.txt") {
+                true => Family::V4,
+                false => Family::V6,
+            };
+            let text = fs::read_to_string(&path).expect("text");
+            // Without --noflush what was there before goes.
+            pod.restore_with(family, &[], &text);
+            assert_eq!(
+                ours(&pod.save(family)),
+                ours(&text.replace(" [0:0]", "")),
+                "{path:?}"
+            );
+        }
     });
 }
 
