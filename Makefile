@@ -1,0 +1,73 @@
+# Every target works on a fresh clone. `make` alone lists them.
+
+CARGO ?= cargo
+# What `make demo` hands to `weir demo`: ARGS=--once, ARGS='--manifests DIR'.
+ARGS ?=
+# What `make test` hands to `cargo test`: TEST_ARGS='-p weir-proxy'.
+TEST_ARGS ?= --workspace
+# Seconds per fuzz target of `make fuzz`.
+FUZZ_SECONDS ?= 20
+
+BUILT := $(or $(CARGO_TARGET_DIR),target)
+# Peers that `make setup` puts beside the repository's own files, such as Envoy.
+export PATH := $(CURDIR)/.make/venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: setup
+setup: ## Install what demo and tests need, or say what to install
+	@scripts/setup test
+
+# All programs at once, not only those the demo runs: Cargo then chooses the same features as for
+# the tests and builds no dependency twice.
+.PHONY: programs
+programs:
+	@$(CARGO) build --workspace --bins
+
+.PHONY: demo
+demo: ## Bring up a mesh on this machine and make calls through it; ARGS=--once to end after them
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory programs
+	@if [ "$$(id -u)" != 0 ]; then \
+		echo "weir demo makes network namespaces, which needs root. It is built; run:" >&2; \
+		echo "  sudo $(BUILT)/debug/weir demo $(ARGS)" >&2; \
+		exit 1; \
+	fi
+	@$(BUILT)/debug/weir demo $(ARGS)
+
+.PHONY: test
+test: ## Run all tests; REQUIRE_NETNS=1 fails those that cannot make a network namespace
+	@scripts/setup test
+	@$(CARGO) test $(TEST_ARGS)
+
+.PHONY: lint
+lint: ## Check format, lints and, where cargo-deny is installed, dependencies
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
+	else echo "SKIP: cargo deny check (cargo install cargo-deny)"; fi
+
+.PHONY: golden
+golden: ## Rewrite the golden files of all tests; read git diff afterwards
+	@REFRESH_GOLDEN=1 $(CARGO) test --workspace --lib --bins \
+		--test golden --test supported_configuration
+	@git status --short
+
+.PHONY: build
+build: ## Build what ships: weir and weir-control in release, weir-agent in its own profile
+	@$(CARGO) build --release -p weir-cli -p weir-control
+	@$(CARGO) build --profile agent -p weir-agent
+	@ls -l $(BUILT)/release/weir $(BUILT)/release/weir-control $(BUILT)/agent/weir-agent
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly toolchain)
+	@scripts/fuzz $(FUZZ_SECONDS)
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed into this directory
+	@$(CARGO) clean
+	@rm -rf .make
