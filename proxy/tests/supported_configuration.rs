@@ -4,7 +4,7 @@
 use std::{env, fmt::Write, fs, path::Path};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 16] = [
+const FILES: [&str; 17] = [
     "bootstrap",
     "listener",
     "filter_chain",
@@ -19,6 +19,7 @@ const FILES: [&str; 16] = [
     "header",
     "matcher",
     "cluster",
+    "upstream_http",
     "endpoint",
     "access_log",
 ];

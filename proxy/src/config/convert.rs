@@ -22,6 +22,7 @@ mod route;
 mod route_action;
 mod route_match;
 mod tcp_proxy;
+mod upstream_http;
 mod value;
 
 use std::fmt;

@@ -1,38 +1,30 @@
 //! Clusters.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use weir_api::xds::{
-    codec,
-    envoy::{
-        config::{
-            cluster::v3::{self as pb, cluster as pb_cluster},
-            core::v3 as core,
-        },
-        extensions::upstreams::http::v3 as http_v3,
-    },
-    google::protobuf::Any,
+use weir_api::xds::envoy::config::{
+    cluster::v3::{self as pb, cluster as pb_cluster},
+    core::v3 as core,
 };
 
 use super::{
     at::{At, take},
     endpoint::load_assignment,
     filter_chain::transport_socket,
-    http_options::{self, CommonOptions},
+    http_options,
     listener::BUFFER_LIMIT,
-    value::{ads, enumeration, non_empty, positive_duration, socket_address, type_name, unpack},
+    upstream_http::{HttpOptions, extension_options},
+    value::{ads, enumeration, non_empty, positive_duration, socket_address},
 };
 use crate::config::{
     cluster::{
         CircuitBreakers, Cluster, ClusterDiscovery, LbPolicy, TcpKeepalive, UpstreamProtocol,
     },
     endpoint::LoadAssignment,
-    http::Http2Options,
 };
 
 /// Envoy's default.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
     take!(at, message => pb::Cluster {
@@ -99,7 +91,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         connect_timeout: positive_duration(&at_timeout, connect_timeout).unwrap_or(CONNECT_TIMEOUT),
         lb_policy: lb_policy?,
         protocol: options.protocol,
-        transport_socket: transport_socket_of(at, transport_socket)?,
+        transport_socket: self::transport_socket(&at.field("transport_socket"), transport_socket)?,
         circuit_breakers: circuit_breakers_of(&at.field("circuit_breakers"), circuit_breakers),
         bind_source: bind_source(&at.field("upstream_bind_config"), upstream_bind_config),
         idle_timeout: options.common.idle_timeout,
@@ -112,13 +104,6 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             .map_or(BUFFER_LIMIT, |limit| limit.value),
         http2: options.http2,
     })
-}
-
-fn transport_socket_of(
-    at: &At<'_>,
-    message: Option<core::TransportSocket>,
-) -> Option<crate::config::cluster::TransportSocket> {
-    transport_socket(&at.field("transport_socket"), message)
 }
 
 fn discovery(
@@ -209,101 +194,6 @@ fn lb_policy_of(
             None
         }
     }
-}
-
-/// What a cluster says of HTTP.
-struct HttpOptions {
-    common: CommonOptions,
-    protocol: UpstreamProtocol,
-    http2: Http2Options,
-}
-
-fn extension_options(
-    at: &At<'_>,
-    options: HashMap<String, Any>,
-    default: HttpOptions,
-) -> HttpOptions {
-    let mut found = default;
-    for (key, any) in options {
-        let at = at.key(&key);
-        if key != HTTP_OPTIONS || type_name(&any) != HTTP_OPTIONS {
-            at.unsupported(format!("options of type {}", type_name(&any)));
-        } else if let Some(message) = unpack(&at, &any, codec::unpack_http_protocol_options) {
-            found = http_protocol_options(&at, message);
-        }
-    }
-    found
-}
-
-fn http_protocol_options(at: &At<'_>, message: http_v3::HttpProtocolOptions) -> HttpOptions {
-    use http_v3::http_protocol_options as options;
-
-    take!(at, message => http_v3::HttpProtocolOptions {
-        supported: common_http_protocol_options, upstream_protocol_options;
-        refused: upstream_http_protocol_options, http_filters, header_validation_config,
-            outlier_detection, request_mirror_policies, hash_policy, retry_policy;
-    });
-    let common = http_options::common(
-        &at.field("common_http_protocol_options"),
-        common_http_protocol_options,
-    );
-    let (protocol, http2) = match upstream_protocol_options {
-        None => {
-            at.error("explicit_http_config or use_downstream_protocol_config is required");
-            (UpstreamProtocol::Http1, Http2Options::default())
-        }
-        Some(options::UpstreamProtocolOptions::ExplicitHttpConfig(message)) => {
-            explicit(&at.field("explicit_http_config"), message)
-        }
-        Some(options::UpstreamProtocolOptions::UseDownstreamProtocolConfig(message)) => {
-            let at = at.field("use_downstream_protocol_config");
-            take!(at, message => options::UseDownstreamHttpConfig {
-                supported: http_protocol_options, http2_protocol_options;
-                refused: http3_protocol_options;
-            });
-            http_options::http1(&at.field("http_protocol_options"), http_protocol_options);
-            let http2 =
-                http_options::http2(&at.field("http2_protocol_options"), http2_protocol_options);
-            (UpstreamProtocol::UseDownstream, http2)
-        }
-        Some(options::UpstreamProtocolOptions::AutoConfig(_)) => {
-            at.field("auto_config").unsupported("ALPN needs TLS");
-            (UpstreamProtocol::Http1, Http2Options::default())
-        }
-    };
-    HttpOptions {
-        common,
-        protocol,
-        http2,
-    }
-}
-
-fn explicit(
-    at: &At<'_>,
-    message: http_v3::http_protocol_options::ExplicitHttpConfig,
-) -> (UpstreamProtocol, Http2Options) {
-    use http_v3::http_protocol_options::explicit_http_config::ProtocolConfig;
-
-    let mut http2 = Http2Options::default();
-    let protocol = match message.protocol_config {
-        Some(ProtocolConfig::HttpProtocolOptions(message)) => {
-            http_options::http1(&at.field("http_protocol_options"), Some(message));
-            UpstreamProtocol::Http1
-        }
-        Some(ProtocolConfig::Http2ProtocolOptions(message)) => {
-            http2 = http_options::http2(&at.field("http2_protocol_options"), Some(message));
-            UpstreamProtocol::Http2
-        }
-        Some(ProtocolConfig::Http3ProtocolOptions(_)) => {
-            at.field("http3_protocol_options").unsupported("HTTP/3");
-            UpstreamProtocol::Http1
-        }
-        None => {
-            at.error("http_protocol_options or http2_protocol_options is required");
-            UpstreamProtocol::Http1
-        }
-    };
-    (protocol, http2)
 }
 
 fn circuit_breakers_of(at: &At<'_>, message: Option<pb::CircuitBreakers>) -> CircuitBreakers {
