@@ -24,6 +24,7 @@ pub(crate) fn write_connection(
         context,
         request: None,
         response: None,
+        client: None,
         upstream_local,
         duration_us: context.elapsed_us(),
         start: context.start_time,

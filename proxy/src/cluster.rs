@@ -3,6 +3,7 @@
 mod balancer;
 mod connect;
 mod host;
+mod http2;
 mod manager;
 mod original_dst;
 mod pool;
@@ -19,6 +20,7 @@ use crate::config::{self, LoadAssignment, cluster::ClusterDiscovery};
 
 pub(crate) use connect::{DialError, Upstream, micros};
 pub(crate) use host::{Host, HostSet};
+pub(crate) use http2::{Http2Lease, Sent};
 pub(crate) use manager::Clusters;
 pub use stats::ClusterStats;
 

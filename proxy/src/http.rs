@@ -1,6 +1,7 @@
 //! HTTP: codecs, routes and the connection manager.
 
 pub mod h1;
+pub(crate) mod h2;
 pub mod head;
 pub(crate) mod header_edits;
 pub(crate) mod local_reply;

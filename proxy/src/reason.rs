@@ -158,6 +158,10 @@ impl Reason {
             Self::UpstreamTimeout => "upstream request timeout",
             Self::StreamIdleTimeout => "stream timeout",
             Self::RequestTimeout => "request timeout",
+            Self::BadRequest => "Bad Request",
+            Self::UnsupportedTransferCoding => "Not Implemented",
+            Self::HeadTooLarge => "Request Header Fields Too Large",
+            Self::UpgradeRequired => "Upgrade Required",
             _ => "",
         }
     }

@@ -1,6 +1,11 @@
 //! How an access log line reads.
 
-use std::{fmt::Write, net::SocketAddr, sync::OnceLock, time::SystemTime};
+use std::{
+    fmt::Write,
+    net::{IpAddr, SocketAddr},
+    sync::OnceLock,
+    time::SystemTime,
+};
 
 use crate::{
     config::access_log::AccessLogFormat,
@@ -27,6 +32,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) request: Option<&'a dyn RequestHead>,
     /// None before there is a response.
     pub(crate) response: Option<ResponseLookup<'a>>,
+    /// The client as `x-forwarded-for` has it, where that is believed.
+    pub(crate) client: Option<IpAddr>,
     pub(crate) upstream_local: Option<SocketAddr>,
     pub(crate) duration_us: u64,
     pub(crate) start: SystemTime,
@@ -107,10 +114,15 @@ impl Facts<'_> {
             Command::UpstreamLocalAddress => print(out, self.upstream_local?),
             Command::DownstreamLocalAddress => print(out, context.original_destination),
             Command::DownstreamLocalPort => print(out, context.original_destination.port()),
-            Command::DownstreamRemoteAddress | Command::DownstreamDirectRemoteAddress => {
-                print(out, context.remote);
+            Command::DownstreamRemoteAddress => match self.client {
+                // Its port is not known.
+                Some(client) => print(out, SocketAddr::new(client, 0)),
+                None => print(out, context.remote),
+            },
+            Command::DownstreamRemoteAddressWithoutPort => {
+                print(out, self.client.unwrap_or(context.remote.ip()));
             }
-            Command::DownstreamRemoteAddressWithoutPort => print(out, context.remote.ip()),
+            Command::DownstreamDirectRemoteAddress => print(out, context.remote),
             Command::RequestedServerName => out.push_str(context.server_name.as_deref()?),
             Command::RouteName if self.route_name.is_empty() => return None,
             Command::RouteName => out.push_str(self.route_name),

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::pool::Idle;
+use super::{http2::Http2Pool, pool::Idle};
 use crate::config::{
     LoadAssignment,
     endpoint::{Endpoint, HealthStatus},
@@ -33,6 +33,8 @@ struct Shared {
     active: Cell<u32>,
     /// Connections without a request.
     idle: RefCell<Vec<Idle>>,
+    /// Connections that requests share.
+    http2: Http2Pool,
     /// Nothing is to be pooled any more. Pooled connections hold their host and their cluster, so
     /// these live until they are retired.
     retired: Cell<bool>,
@@ -82,6 +84,16 @@ impl Host {
         self.shared.idle.borrow_mut()
     }
 
+    /// Connections that requests share.
+    pub(super) fn http2(&self) -> &Http2Pool {
+        &self.shared.http2
+    }
+
+    /// Whether it has pooled connections of either kind.
+    pub(super) fn holds_connections(&self) -> bool {
+        !self.shared.idle.borrow().is_empty() || !self.shared.http2.is_empty()
+    }
+
     pub(super) fn is_retired(&self) -> bool {
         self.shared.retired.get()
     }
@@ -91,6 +103,7 @@ impl Host {
         self.shared.retired.set(true);
         let idle = self.shared.idle.take();
         drop(idle);
+        self.shared.http2.retire();
     }
 
     /// Closes pooled connections that are spent or idle for too long. Returns how many are left.
@@ -100,7 +113,7 @@ impl Host {
         if idle.is_empty() {
             idle.shrink_to_fit();
         }
-        idle.len()
+        idle.len() + self.shared.http2.reap(now, idle_timeout)
     }
 }
 

@@ -82,6 +82,11 @@ impl Clusters {
     /// Puts a connection back into its pool, and sees to it that it is closed in time.
     pub(crate) fn put_back(self: &Rc<Self>, upstream: Upstream) {
         upstream.put_back();
+        self.watch_pools();
+    }
+
+    /// Sees to it that pooled connections are closed in time.
+    pub(super) fn watch_pools(self: &Rc<Self>) {
         if !self.reaping.replace(true) {
             let clusters = Rc::clone(self);
             tokio::task::spawn_local(async move { clusters.reap().await });

@@ -59,5 +59,5 @@ impl Hosts {
 }
 
 fn in_use(host: &Rc<Host>) -> bool {
-    Rc::strong_count(host) > 1 || host.active() > 0 || !host.idle().is_empty()
+    Rc::strong_count(host) > 1 || host.active() > 0 || host.holds_connections()
 }

@@ -10,6 +10,7 @@ mod upstream_head;
 
 use std::{
     cell::{Cell, RefCell},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
 };
@@ -20,6 +21,7 @@ use crate::{
         self, RouteConfiguration,
         http::{CodecType, HttpFilter, RouteSource, Router},
     },
+    http::head::RequestHead,
     listener::ConnectionContext,
     random,
     stats::{Registry, Scope},
@@ -121,6 +123,21 @@ impl ConnectionManager {
 
     pub(crate) fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// The client as `x-forwarded-for` has it; none if the connection's peer is the client.
+    ///
+    /// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-forwarded-for>
+    pub(crate) fn client(&self, request: &dyn RequestHead, peer: IpAddr) -> Option<IpAddr> {
+        let hops = self.config.xff_num_trusted_hops as usize;
+        // With `use_remote_address` the peer stands where it is about to be appended.
+        let skip = match self.config.use_remote_address {
+            true => hops.checked_sub(1)?,
+            false => hops,
+        };
+        let list = request.header("x-forwarded-for")?;
+        let address = list.rsplit(',').nth(skip)?.trim().parse().ok()?;
+        (address != peer).then_some(address)
     }
 
     pub(crate) fn random(&self) -> u64 {

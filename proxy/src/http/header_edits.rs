@@ -19,27 +19,35 @@ pub(crate) struct HeaderEdits<'c> {
     pub(crate) added: Vec<(&'c str, String)>,
 }
 
-/// The levels at which a request's headers are changed, the one that is applied first in front.
-pub(crate) fn levels<'c>(
-    config: &'c RouteConfiguration,
-    virtual_host: &'c VirtualHost,
-    route: &'c Route,
-    weighted: Option<&'c RouteWeightedCluster>,
-) -> impl Iterator<Item = &'c HeaderMutations> {
-    let specific_first = [
-        weighted.map(|weighted| &weighted.headers),
-        Some(&route.headers),
-        Some(&virtual_host.headers),
-        Some(&config.headers),
-    ];
-    let mut order = [0, 1, 2, 3];
-    // What is applied last wins.
-    if config.most_specific_header_mutations_wins {
-        order.reverse();
+/// The parts of the route configuration that a request matched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Matched<'c> {
+    pub(crate) config: &'c RouteConfiguration,
+    pub(crate) virtual_host: &'c VirtualHost,
+    pub(crate) route: &'c Route,
+    pub(crate) weighted: Option<&'c RouteWeightedCluster>,
+}
+
+// === impl Matched ===
+
+impl<'c> Matched<'c> {
+    /// The levels at which headers are changed, the one that is applied first in front.
+    pub(crate) fn levels(&self) -> impl Iterator<Item = &'c HeaderMutations> + use<'c> {
+        let specific_first = [
+            self.weighted.map(|weighted| &weighted.headers),
+            Some(&self.route.headers),
+            Some(&self.virtual_host.headers),
+            Some(&self.config.headers),
+        ];
+        let mut order = [0, 1, 2, 3];
+        // What is applied last wins.
+        if self.config.most_specific_header_mutations_wins {
+            order.reverse();
+        }
+        order
+            .into_iter()
+            .filter_map(move |level| specific_first[level])
     }
-    order
-        .into_iter()
-        .filter_map(move |level| specific_first[level])
 }
 
 // === impl HeaderEdits ===

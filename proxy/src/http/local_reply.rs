@@ -38,8 +38,34 @@ impl From<Reason> for LocalReply {
 }
 
 impl LocalReply {
+    /// The same for a gRPC client.
+    /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
+    pub(crate) fn for_grpc(&self) -> GrpcReply {
+        let grpc_status = match self.status {
+            400 => "13",
+            401 => "16",
+            403 => "7",
+            404 => "12",
+            429 | 502..=504 => "14",
+            _ => "2",
+        };
+        let mut headers = vec![
+            ("content-type", "application/grpc".to_owned()),
+            ("grpc-status", grpc_status.to_owned()),
+        ];
+        if !self.body.is_empty() {
+            headers.push(("grpc-message", percent_encode(&self.body)));
+        }
+        let plain = self.headers().into_iter();
+        headers.extend(plain.filter(|(name, _)| matches!(*name, "location" | REASON_HEADER)));
+        GrpcReply {
+            status: 200,
+            headers,
+        }
+    }
+
     /// The headers, but for those of the connection: `content-length` where there is a body.
-    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
         let length = (!self.body.is_empty()).then(|| self.body.len().to_string());
         let plain = length.is_some().then(|| "text/plain".to_owned());
         // What a route says is no error of ours.
@@ -54,7 +80,15 @@ impl LocalReply {
         headers
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
     }
+}
+
+/// What a gRPC client is told instead: a response of headers alone, whose `grpc-status` follows
+/// from the status.
+pub(crate) struct GrpcReply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
 }
 
 /// The reason phrase of a status; empty for one that has none.
@@ -63,6 +97,18 @@ pub(crate) fn phrase(status: u16) -> &'static str {
         .ok()
         .and_then(|s| s.canonical_reason())
         .unwrap_or_default()
+}
+
+/// As `grpc-message` wants it: what is not printable ASCII, and `%`, in hexadecimal.
+fn percent_encode(text: &[u8]) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text {
+        match byte {
+            b' '..=b'~' if *byte != b'%' => encoded.push(char::from(*byte)),
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 /// The value of `date`, at most half a second old.

@@ -5,6 +5,7 @@ mod rewrite;
 
 use std::collections::HashMap;
 
+pub(crate) use matching::is_grpc;
 pub use matching::{cluster, find};
 pub use rewrite::{redirect_location, rewrite_path};
 

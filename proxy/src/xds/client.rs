@@ -411,3 +411,6 @@ fn usage(
         is_held: Arc::strong_count(listener) > 1 || earlier.any(|old| old.strong_count() > 0),
     })
 }
+
+#[cfg(test)]
+mod tests;

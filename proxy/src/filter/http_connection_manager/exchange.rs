@@ -31,7 +31,7 @@ use crate::{
             request::{Parsed, Request},
         },
         head::RequestHead,
-        header_edits::{HeaderEdits, levels},
+        header_edits::HeaderEdits,
         request_id,
         route::rewrite_path,
     },
@@ -70,13 +70,16 @@ impl Http1<'_> {
         let body = Body::new(self.request.semantics.framing.unwrap_or(Framing::Length(0)));
         let body_is_read = body.has_ended();
         if let Some(reason) = self.objection() {
-            return self.reply(&reason.into(), body_is_read).await;
+            return self.reply(&reason.into(), false, None).await;
         }
         let routes = manager.routes(&self.context.worker);
         let clusters = Rc::clone(&self.context.worker.clusters);
         let plan = Plan::new(&manager, routes.as_deref(), &self.request, &clusters);
         match plan {
-            Plan::Reply(reply) => self.reply(&reply, body_is_read).await,
+            Plan::Reply(reply, matched) => {
+                let keep = body_is_read && self.request.method() != "CONNECT";
+                self.reply(&reply, keep, matched.as_ref()).await
+            }
             Plan::Forward(plan) => self.forward(&manager, &plan, body).await,
         }
     }
@@ -106,7 +109,7 @@ impl Http1<'_> {
         {
             manager.stats.downstream_rq_ws_on_non_ws_route.inc();
             return self
-                .reply(&Reason::UpgradeRefused.into(), body.has_ended())
+                .reply(&Reason::UpgradeRefused.into(), false, Some(&plan.matched))
                 .await;
         }
         let outcome = &mut self.context.outcome;
@@ -127,12 +130,22 @@ impl Http1<'_> {
             let destination = self.context.original_destination;
             let Some(host) = plan.cluster.pick(destination, failed.as_ref()) else {
                 return self
-                    .reply(&Reason::NoHealthyUpstream.into(), body.has_ended())
+                    .reply(
+                        &Reason::NoHealthyUpstream.into(),
+                        body.has_ended(),
+                        Some(&plan.matched),
+                    )
                     .await;
             };
             self.context.outcome.upstream_host = Some(host.address);
             let Some(active) = plan.cluster.begin_request(&host) else {
-                return self.reply(&Reason::Overflow.into(), body.has_ended()).await;
+                return self
+                    .reply(
+                        &Reason::Overflow.into(),
+                        body.has_ended(),
+                        Some(&plan.matched),
+                    )
+                    .await;
             };
             let upgrading = upgrade.is_some();
             let answered = self
@@ -169,7 +182,13 @@ impl Http1<'_> {
                     }
                     // Of a body that has begun to leave nothing can be read again.
                     stats.upstream_rq.inc(failure.reason.status());
-                    return self.reply(&failure.reason.into(), body.has_ended()).await;
+                    return self
+                        .reply(
+                            &failure.reason.into(),
+                            body.has_ended(),
+                            Some(&plan.matched),
+                        )
+                        .await;
                 }
             }
         }
@@ -350,14 +369,18 @@ impl Http1<'_> {
         let config = &self.manager.config;
         let envoy_headers = !self.manager.router().suppress_envoy_headers;
         let mut edits = HeaderEdits::default();
-        for level in levels(plan.config, plan.virtual_host, plan.route, plan.weighted) {
+        for level in plan.matched.levels() {
             if !level.request.is_empty() {
                 let there = |name: &str| self.request.header(name).is_some();
-                edits.apply(&level.request, &there, &self.facts(&plan.route.name));
+                edits.apply(
+                    &level.request,
+                    &there,
+                    &self.facts(&plan.matched.route.name),
+                );
             }
         }
         let path = plan.forward.path_rewrite.as_ref();
-        let path = path.map(|r| rewrite_path(r, &plan.route.criteria, self.request.path()));
+        let path = path.map(|r| rewrite_path(r, &plan.matched.route.criteria, self.request.path()));
         let new_host: Option<Cow<'_, str>> = match &plan.forward.host_rewrite {
             HostRewrite::Keep => None,
             HostRewrite::Literal(host) => Some(host.into()),
@@ -368,6 +391,11 @@ impl Http1<'_> {
             edits
                 .added
                 .push(("x-forwarded-host", self.request.authority().to_owned()));
+        }
+        if new_host.is_some() && envoy_headers {
+            edits
+                .added
+                .push(("x-envoy-original-host", self.request.authority().to_owned()));
         }
         if path.is_some() && envoy_headers {
             edits
@@ -382,7 +410,7 @@ impl Http1<'_> {
         let request_id =
             new_id.then(|| request_id::new(self.manager.random(), self.manager.random()));
         let timeout = plan.forward.timeout.filter(|_| envoy_headers);
-        let count = plan.virtual_host.include_request_attempt_count;
+        let count = plan.matched.virtual_host.include_request_attempt_count;
         let head = RequestHeadPlan {
             edits: &edits,
             path: path.as_deref(),
@@ -478,7 +506,12 @@ impl Http1<'_> {
         let request_sent = sending.is_done();
         let upstream_keeps = self.response.keeps_alive() && self.request.minor_version > 0;
         self.out = sending.into_head();
-        self.finish(status, receiving.head(), body_bytes, &plan.route.name);
+        self.finish(
+            status,
+            receiving.head(),
+            body_bytes,
+            &plan.matched.route.name,
+        );
         if !complete {
             return Next::Close;
         }
@@ -508,7 +541,7 @@ impl Http1<'_> {
         let config = &self.manager.config;
         let envoy_headers = !self.manager.router().suppress_envoy_headers;
         let mut edits = HeaderEdits::default();
-        for level in levels(plan.config, plan.virtual_host, plan.route, plan.weighted) {
+        for level in plan.matched.levels() {
             if !level.response.is_empty() {
                 let there = |name: &str| {
                     let mut names = self
@@ -518,7 +551,11 @@ impl Http1<'_> {
                         .map(|field| &bytes[field.name.clone()]);
                     names.any(|known| known.eq_ignore_ascii_case(name.as_bytes()))
                 };
-                edits.apply(&level.response, &there, &self.facts(&plan.route.name));
+                edits.apply(
+                    &level.response,
+                    &there,
+                    &self.facts(&plan.matched.route.name),
+                );
             }
         }
         let id = self.request.header("x-request-id");
@@ -534,11 +571,12 @@ impl Http1<'_> {
         write_response(out, bytes, &self.response, config, &head);
     }
 
-    fn facts<'a>(&'a self, route_name: &'a str) -> Facts<'a> {
+    pub(super) fn facts<'a>(&'a self, route_name: &'a str) -> Facts<'a> {
         Facts {
             context: self.context,
             request: Some(&self.request),
             response: None,
+            client: self.manager.client(&self.request, self.context.remote.ip()),
             upstream_local: None,
             duration_us: 0,
             start: self.context.start_time,

@@ -10,7 +10,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{ConnectionManager, upstream_head::ConnectionHeader};
+use super::{
+    ConnectionManager,
+    upstream_head::{ConnectionHeader, line, status_line},
+};
 use crate::{
     access_log::{self, Facts},
     buffer::Buffer,
@@ -22,7 +25,9 @@ use crate::{
             request::{Parsed, Request},
             response::Response,
         },
+        header_edits::{HeaderEdits, Matched},
         local_reply::{LocalReply, phrase, with_date},
+        route::is_grpc,
         timer::Timer,
     },
     listener::ConnectionContext,
@@ -210,31 +215,47 @@ impl Http1<'_> {
         stats.stats.downstream_rq_total.inc();
         stats.stats.downstream_rq_http1_total.inc();
         stats.stats.downstream_rq_active.inc();
-        self.reply(&reason.into(), false).await
+        self.reply(&reason.into(), false, None).await
     }
 
     /// Sends a response of our own. `body_is_read`: the request has been read to its end, so that
     /// another may follow.
-    pub(super) async fn reply(&mut self, reply: &LocalReply, body_is_read: bool) -> Next {
+    pub(super) async fn reply(
+        &mut self,
+        reply: &LocalReply,
+        body_is_read: bool,
+        matched: Option<&Matched<'_>>,
+    ) -> Next {
         let keep = body_is_read && self.request.keeps_alive() && !self.context.is_draining();
         let manager = Rc::clone(&self.manager);
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        super::upstream_head::status_line(
-            &mut out,
-            false,
-            reply.status,
-            phrase(reply.status).as_bytes(),
-        );
-        for (name, value) in reply.headers() {
-            super::upstream_head::line(&mut out, name, value.as_bytes());
+        let grpc = is_grpc(&self.request).then(|| reply.for_grpc());
+        let (status, body) = match &grpc {
+            Some(grpc) => (grpc.status, &[][..]),
+            None => (reply.status, &reply.body[..]),
+        };
+        status_line(&mut out, false, status, phrase(status).as_bytes());
+        let mut edits = HeaderEdits::default();
+        let headers = grpc.map_or_else(|| reply.headers(), |grpc| grpc.headers);
+        if let Some(matched) = matched {
+            for level in matched.levels().filter(|level| !level.response.is_empty()) {
+                let there = |name: &str| headers.iter().any(|(known, _)| *known == name);
+                edits.apply(&level.response, &there, &self.facts(&matched.route.name));
+            }
         }
-        if reply.body.is_empty() && reply.status != 204 && reply.status != 304 {
-            super::upstream_head::line(&mut out, "content-length", b"0");
+        let kept = headers
+            .iter()
+            .filter(|(name, _)| edits.keeps(name.as_bytes()));
+        for (name, value) in kept.chain(&edits.added) {
+            line(&mut out, name, value.as_bytes());
         }
-        with_date(|date| super::upstream_head::line(&mut out, "date", date.as_bytes()));
+        if body.is_empty() && !matches!(status, 204 | 304) {
+            line(&mut out, "content-length", b"0");
+        }
+        with_date(|date| line(&mut out, "date", date.as_bytes()));
         if manager.config.server_header != ServerHeader::PassThrough {
-            super::upstream_head::line(&mut out, "server", manager.config.server_name.as_bytes());
+            line(&mut out, "server", manager.config.server_name.as_bytes());
         }
         let connection = match (keep, self.request.minor_version) {
             (false, _) => ConnectionHeader::Close,
@@ -245,19 +266,16 @@ impl Http1<'_> {
         out.extend_from_slice(b"\r\n");
         let head_length = out.len();
         if !self.request.is_head() {
-            out.extend_from_slice(&reply.body);
+            out.extend_from_slice(body);
         }
         self.context.outcome.reason = match reply.reason {
             Reason::Redirect | Reason::DirectResponse => None,
             reason => Some(reason),
         };
         let written = self.write_all(&out).await;
-        self.finish(
-            reply.status,
-            &out[..head_length],
-            (out.len() - head_length) as u64,
-            "",
-        );
+        let route_name = matched.map_or("", |matched| matched.route.name.as_str());
+        let body_bytes = (out.len() - head_length) as u64;
+        self.finish(status, &out[..head_length], body_bytes, route_name);
         self.out = out;
         if written && keep {
             return Next::Request;
@@ -289,6 +307,7 @@ impl Http1<'_> {
             context: self.context,
             request: Some(&self.request),
             response: Some(&response),
+            client: manager.client(&self.request, self.context.remote.ip()),
             upstream_local: None,
             duration_us: duration,
             start: SystemTime::now() - Duration::from_micros(duration),

@@ -8,10 +8,11 @@ use crate::{
     cluster::{Cluster, Clusters},
     config::{
         RouteConfiguration,
-        route::{Forward, RetryPolicy, Route, RouteAction, RouteWeightedCluster, VirtualHost},
+        route::{Forward, RetryPolicy, RouteAction},
     },
     http::{
         head::RequestHead,
+        header_edits::Matched,
         local_reply::LocalReply,
         route::{self, redirect_location},
     },
@@ -20,19 +21,16 @@ use crate::{
 
 /// What is to be done with a request.
 pub(super) enum Plan<'c> {
-    /// Answer it here.
-    Reply(LocalReply),
+    /// Answer it here; with the route that says so, if one matched.
+    Reply(LocalReply, Option<Matched<'c>>),
     /// Send it on.
     Forward(ForwardPlan<'c>),
 }
 
 /// Where a request goes, and how.
 pub(super) struct ForwardPlan<'c> {
-    pub(super) config: &'c RouteConfiguration,
-    pub(super) virtual_host: &'c VirtualHost,
-    pub(super) route: &'c Route,
+    pub(super) matched: Matched<'c>,
     pub(super) forward: &'c Forward,
-    pub(super) weighted: Option<&'c RouteWeightedCluster>,
     pub(super) cluster: Rc<Cluster>,
 }
 
@@ -53,26 +51,38 @@ impl<'c> Plan<'c> {
         });
         let Some((config, virtual_host, route)) = found else {
             stats.no_route.inc();
-            return Self::Reply(Reason::NoRoute.into());
+            return Self::Reply(Reason::NoRoute.into(), None);
+        };
+        let matched = Matched {
+            config,
+            virtual_host,
+            route,
+            weighted: None,
         };
         match &route.action {
             RouteAction::DirectResponse { status, body } => {
                 stats.rq_direct_response.inc();
                 let (status, body) = (*status, body.clone());
+                // As Envoy: what was created is where it was asked for.
+                let created = || format!("http://{}{}", request.authority(), request.path());
+                let location = (status == 201).then(created);
                 let reason = Reason::DirectResponse;
-                Self::Reply(LocalReply {
-                    status,
-                    reason,
-                    body,
-                    location: None,
-                })
+                Self::Reply(
+                    LocalReply {
+                        status,
+                        reason,
+                        body,
+                        location,
+                    },
+                    Some(matched),
+                )
             }
             RouteAction::Redirect(redirect) => {
                 stats.rq_redirect.inc();
                 let location = redirect_location(redirect, &route.criteria, request, "http");
                 let mut reply = LocalReply::from(Reason::Redirect);
                 (reply.status, reply.location) = (redirect.status, Some(location));
-                Self::Reply(reply)
+                Self::Reply(reply, Some(matched))
             }
             RouteAction::Forward(forward) => {
                 let target = route::cluster(&forward.target, request, random);
@@ -82,17 +92,17 @@ impl<'c> Plan<'c> {
                     stats.no_cluster.inc();
                     let mut reply = LocalReply::from(Reason::NoCluster);
                     reply.status = forward.cluster_not_found_status;
-                    return Self::Reply(reply);
+                    return Self::Reply(reply, Some(matched));
                 };
-                let plan = ForwardPlan {
-                    config,
-                    virtual_host,
-                    route,
-                    forward,
+                let matched = Matched {
                     weighted,
-                    cluster,
+                    ..matched
                 };
-                Self::Forward(plan)
+                Self::Forward(ForwardPlan {
+                    matched,
+                    forward,
+                    cluster,
+                })
             }
         }
     }
@@ -105,7 +115,7 @@ impl ForwardPlan<'_> {
         self.forward
             .retry_policy
             .as_ref()
-            .or(self.virtual_host.retry_policy.as_ref())
+            .or(self.matched.virtual_host.retry_policy.as_ref())
     }
 
     /// No byte of the stream either way for this long.

@@ -107,7 +107,7 @@ pub(super) fn write_request(
         line(out, "host", host);
     }
     if plan.upgrade {
-        line(out, "connection", b"upgrade");
+        line(out, "connection", b"Upgrade");
     }
     if let Some(address) = plan.forwarded_for {
         let before = request.field(FieldKind::ForwardedFor);
@@ -244,7 +244,7 @@ impl ConnectionHeader {
             Self::None => {}
             Self::Close => line(out, "connection", b"close"),
             Self::KeepAlive => line(out, "connection", b"keep-alive"),
-            Self::Upgrade => line(out, "connection", b"upgrade"),
+            Self::Upgrade => line(out, "connection", b"Upgrade"),
         }
     }
 }

@@ -124,6 +124,10 @@ pub(super) fn collect(
         let kind = FieldKind::of(header.name.as_bytes());
         match kind {
             FieldKind::Connection => semantics.read_connection(header.value),
+            // Never standard, and still sent by old clients that talk to a proxy.
+            FieldKind::HopByHop if header.value.eq_ignore_ascii_case(b"close") => {
+                semantics.close = true;
+            }
             FieldKind::ContentLength => {
                 let value = content_length(header.value).ok_or(HeadError::Malformed)?;
                 if length.replace(value).is_some_and(|other| other != value) {

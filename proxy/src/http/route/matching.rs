@@ -104,7 +104,7 @@ fn path_matches(matcher: &PathMatch, case_sensitive: bool, path: &str) -> bool {
 }
 
 /// As Envoy: `application/grpc`, alone or with a `+` suffix.
-fn is_grpc(request: &dyn RequestHead) -> bool {
+pub(crate) fn is_grpc(request: &dyn RequestHead) -> bool {
     let content_type = request.header("content-type");
     let rest = content_type
         .as_deref()

@@ -1,0 +1,99 @@
+//! Heads of HTTP/2 messages.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
+
+use crate::http::head::RequestHead;
+
+impl RequestHead for Parts {
+    fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    fn path(&self) -> &str {
+        self.uri.path_and_query().map_or("/", |path| path.as_str())
+    }
+
+    fn authority(&self) -> &str {
+        match self.uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => self.headers.get(header::HOST).map_or("", text),
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        joined(&self.headers, name)
+    }
+
+    fn protocol(&self) -> &'static str {
+        "HTTP/2"
+    }
+}
+
+/// A header by lower-case name; several are joined by `,`, crumbs of a cookie by `; `
+/// (RFC 9113 section 8.2.3).
+pub(crate) fn joined<'h>(headers: &'h HeaderMap, name: &str) -> Option<Cow<'h, str>> {
+    let mut values = headers.get_all(name).iter().map(text);
+    let first = values.next()?;
+    let Some(second) = values.next() else {
+        return Some(first.into());
+    };
+    let separator = if name == "cookie" { "; " } else { "," };
+    let mut all = [first, separator, second].concat();
+    for more in values {
+        all.push_str(separator);
+        all.push_str(more);
+    }
+    Some(all.into())
+}
+
+/// The request's target with a new authority or a new path. What does not make a target changes
+/// nothing.
+pub(crate) fn with_target(uri: Uri, authority: Option<&str>, path: Option<&str>) -> Uri {
+    if authority.is_none() && path.is_none() {
+        return uri;
+    }
+    let before = uri.clone();
+    let mut parts = uri.into_parts();
+    if let Some(authority) = authority.and_then(|text| text.try_into().ok()) {
+        parts.authority = Some(authority);
+    }
+    if let Some(path) = path.and_then(|text| text.try_into().ok()) {
+        parts.path_and_query = Some(path);
+    }
+    Uri::from_parts(parts).unwrap_or(before)
+}
+
+/// What is not UTF-8 matches nothing, and is forwarded as it is.
+fn text(value: &HeaderValue) -> &str {
+    std::str::from_utf8(value.as_bytes()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_read_as_those_of_http1_do() {
+        let request = http::Request::builder()
+            .uri("http://h:80/a?b")
+            .header("x-a", "1")
+            .header("x-a", "2")
+            .header("cookie", "a=1")
+            .header("cookie", "b=2");
+        let (head, ()) = request.body(()).expect("a request").into_parts();
+        assert_eq!((head.path(), head.path_only()), ("/a?b", "/a"));
+        assert_eq!(head.field(":authority").as_deref(), Some("h:80"));
+        assert_eq!(head.header("x-a").as_deref(), Some("1,2"));
+        assert_eq!(head.header("cookie").as_deref(), Some("a=1; b=2"));
+    }
+
+    #[test]
+    fn a_target_that_is_none_changes_nothing() {
+        let uri = || Uri::from_static("http://h/a");
+        let same = |authority, path| with_target(uri(), authority, path).to_string();
+        assert_eq!(same(Some("o:81"), Some("/b?c")), "http://o:81/b?c");
+        assert_eq!(same(Some("not a host"), None), "http://h/a");
+    }
+}
