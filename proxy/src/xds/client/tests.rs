@@ -1,0 +1,364 @@
+//! The client against a gRPC server on loopback.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
+use weir_api::xds::{
+    envoy::service::discovery::v3::{
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+        Resource,
+        aggregated_discovery_service_server::{
+            AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+        },
+    },
+    google::protobuf::Any,
+    json, type_url,
+};
+
+use super::*;
+use crate::{
+    config::convert,
+    demand::{self, DemandSender},
+    snapshot::Snapshot,
+    stats::Registry,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const WEB: &str = "10.4.0.3:8000";
+
+/// What the control plane has, and what it was told.
+#[derive(Clone, Default)]
+struct ControlPlane {
+    resources: Arc<Mutex<BTreeMap<(String, String), (String, Any)>>>,
+    requests: watch::Sender<Vec<DeltaDiscoveryRequest>>,
+    /// Streams end when this changes.
+    stop: watch::Sender<()>,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for ControlPlane {
+    type StreamAggregatedResourcesStream = Answers<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Answers<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        _: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        Err(Status::unimplemented("delta only"))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        let control_plane = self.clone();
+        let answers = request
+            .into_inner()
+            .filter_map(move |request| match request {
+                Ok(request) => control_plane.answer(request).map(Ok),
+                Err(status) => Some(Err(status)),
+            });
+        let mut stop = self.stop.subscribe();
+        let stopped = Box::pin(async move { stop.changed().await });
+        Ok(Response::new(Box::pin(
+            futures_util::StreamExt::take_until(answers, stopped),
+        )))
+    }
+}
+
+impl ControlPlane {
+    fn set(&self, type_url: &str, name: &str, version: &str, text: &str) {
+        let message = json::message_from_yaml(type_url, text).expect(text);
+        let key = (type_url.to_owned(), name.to_owned());
+        let mut resources = self.resources.lock().expect("resources");
+        resources.insert(key, (version.to_owned(), message));
+    }
+
+    fn answer(&self, request: DeltaDiscoveryRequest) -> Option<DeltaDiscoveryResponse> {
+        let resources = self.resources.lock().expect("resources");
+        let mut response = DeltaDiscoveryResponse {
+            type_url: request.type_url.clone(),
+            nonce: "n".to_owned(),
+            ..DeltaDiscoveryResponse::default()
+        };
+        for name in &request.resource_names_subscribe {
+            match resources.get(&(request.type_url.clone(), name.clone())) {
+                Some((version, _))
+                    if request.initial_resource_versions.get(name) == Some(version) => {}
+                Some((version, message)) => response.resources.push(Resource {
+                    name: name.clone(),
+                    version: version.clone(),
+                    resource: Some(message.clone()),
+                    ..Resource::default()
+                }),
+                None => response.removed_resources.push(name.clone()),
+            }
+        }
+        self.requests.send_modify(|all| all.push(request));
+        let is_empty = response.resources.is_empty() && response.removed_resources.is_empty();
+        (!is_empty).then_some(response)
+    }
+
+    /// Serves on `address` until the task is aborted.
+    async fn serve(&self, address: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+        let listener = TcpListener::bind(address).await.expect("loopback");
+        let address = listener.local_addr().expect("address");
+        let service = AggregatedDiscoveryServiceServer::new(self.clone());
+        let server = Server::builder().add_service(service);
+        let task = tokio::spawn(async move {
+            server
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await
+                .expect("serving");
+        });
+        (address, task)
+    }
+
+    async fn told(&self, what: impl FnMut(&Vec<DeltaDiscoveryRequest>) -> bool) {
+        let mut requests = self.requests.subscribe();
+        let told = tokio::time::timeout(PATIENCE, requests.wait_for(what)).await;
+        told.expect("in time").expect("requests");
+    }
+}
+
+/// A mesh with one TCP service, `web`.
+fn mesh() -> ControlPlane {
+    let control_plane = ControlPlane::default();
+    control_plane.set(
+        type_url::LISTENER,
+        "outbound|10.4.0.3:8000",
+        "1",
+        r#"
+name: outbound|10.4.0.3:8000
+address: { socket_address: { address: 10.4.0.3, port_value: 8000 } }
+bind_to_port: false
+filter_chains:
+- filters:
+  - name: envoy.filters.network.tcp_proxy
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+      stat_prefix: web
+      cluster: web
+"#,
+    );
+    control_plane.set(
+        type_url::CLUSTER,
+        "web",
+        "1",
+        "{ name: web, type: EDS, connect_timeout: 1s, \
+         eds_cluster_config: { eds_config: { resource_api_version: V3, ads: {} } } }",
+    );
+    control_plane.set(
+        type_url::ENDPOINT,
+        "web",
+        "1",
+        "{ cluster_name: web, endpoints: [{ lb_endpoints: [{ endpoint: { address: \
+         { socket_address: { address: 10.0.0.1, port_value: 1 } } } }] }] }",
+    );
+    control_plane
+}
+
+struct Proxy {
+    demands: DemandSender,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    registry: Arc<Registry>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    fn start(control_plane: SocketAddr) -> Self {
+        let text = format!(
+            r#"
+node: {{ id: sidecar, cluster: test }}
+dynamic_resources:
+  ads_config:
+    api_type: DELTA_GRPC
+    transport_api_version: V3
+    grpc_services: [{{ envoy_grpc: {{ cluster_name: xds }} }}]
+static_resources:
+  listeners:
+  - name: virtualOutbound
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+    use_original_dst: true
+    metadata: {{ filter_metadata: {{ weir.dev: {{ on_demand: {{}} }} }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.tcp_proxy
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: xds
+          cluster: xds
+  clusters:
+  - name: xds
+    type: STATIC
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: xds
+      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }}
+"#,
+            control_plane.port()
+        );
+        let source = json::read_bootstrap(&text).expect("bootstrap");
+        let bootstrap = convert::bootstrap(source.clone()).expect("bootstrap");
+        let ads = bootstrap.ads.as_ref().expect("ads");
+        let options = Options::new(source);
+        let client = Client::new(ads, &bootstrap, &options).expect("client");
+        let publisher = Publisher::new(Snapshot {
+            discovery_available: true,
+            ..Snapshot::default()
+        });
+        let registry = Arc::new(Registry::default());
+        let (demands, receiver) = demand::channel();
+        let snapshots = publisher.subscribe();
+        let context = Context {
+            publisher,
+            stats: Arc::new(Stats::new(&registry)),
+            workers: NonZeroUsize::MIN,
+        };
+        let task = tokio::spawn(client.run(context, receiver));
+        Self {
+            demands,
+            snapshots,
+            registry,
+            task,
+        }
+    }
+
+    async fn demand(&self, destination: &str) {
+        let destination = destination.parse().expect("address");
+        self.demands
+            .send(Demand { destination })
+            .await
+            .expect("a client");
+    }
+
+    async fn until(&mut self, what: impl FnMut(&Arc<Snapshot>) -> bool) -> Arc<Snapshot> {
+        let seen = tokio::time::timeout(PATIENCE, self.snapshots.wait_for(what)).await;
+        Arc::clone(&seen.expect("in time").expect("snapshots"))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn is_present(snapshot: &Snapshot, destination: &str) -> Option<bool> {
+    let known = snapshot
+        .destinations
+        .get(&destination.parse().expect("address"))?;
+    Some(matches!(known, Destination::Present(_)))
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+#[tokio::test]
+async fn a_demand_is_answered_over_grpc_and_outlives_the_control_plane() {
+    let control_plane = mesh();
+    let (address, server) = control_plane.serve(loopback()).await;
+    let mut proxy = Proxy::start(address);
+    proxy.demand(WEB).await;
+    proxy.demand("10.4.0.9:1").await;
+    let snapshot = proxy.until(|s| s.destinations.len() == 2).await;
+    assert_eq!(is_present(&snapshot, WEB), Some(true));
+    assert_eq!(is_present(&snapshot, "10.4.0.9:1"), Some(false));
+    assert!(snapshot.clusters.contains_key("web") && snapshot.endpoints.contains_key("web"));
+    assert!(snapshot.discovery_available);
+    let first = control_plane
+        .requests
+        .borrow()
+        .first()
+        .cloned()
+        .expect("a request");
+    assert_eq!(first.node.expect("a node").id, "sidecar");
+
+    server.abort();
+    let _ = server.await;
+    control_plane.stop.send_replace(());
+    let snapshot = proxy.until(|s| !s.discovery_available).await;
+    assert_eq!(is_present(&snapshot, WEB), Some(true));
+
+    control_plane.requests.send_replace(Vec::new());
+    let (_, _server) = control_plane.serve(address).await;
+    proxy.until(|s| s.discovery_available).await;
+    // Known versions are named, so that nothing is sent that is here already.
+    control_plane
+        .told(|requests| {
+            let versions = requests
+                .iter()
+                .flat_map(|request| &request.initial_resource_versions);
+            let mut names: Vec<_> = versions.map(|(name, _)| name.as_str()).collect();
+            names.sort_unstable();
+            names == ["outbound|10.4.0.3:8000", "web", "web"]
+        })
+        .await;
+    let reconnected = control_plane.requests.borrow().clone();
+    assert!(reconnected[0].node.is_some() && reconnected[1].node.is_none());
+}
+
+#[tokio::test]
+async fn a_refused_resource_is_named_to_the_control_plane() {
+    let control_plane = mesh();
+    control_plane.set(
+        type_url::CLUSTER,
+        "web",
+        "1",
+        "{ name: web, type: LOGICAL_DNS, connect_timeout: 1s }",
+    );
+    let (address, _server) = control_plane.serve(loopback()).await;
+    let mut proxy = Proxy::start(address);
+    proxy.demand(WEB).await;
+    control_plane
+        .told(|requests| {
+            let errors = requests
+                .iter()
+                .filter_map(|request| request.error_detail.as_ref());
+            let mut messages = errors.map(|status| status.message.as_str());
+            messages.any(|m| m.contains("Cluster \"web\"") && m.contains("LOGICAL_DNS"))
+        })
+        .await;
+    // There is no better cluster, so connections are refused rather than left to wait.
+    let snapshot = proxy.until(|s| is_present(s, WEB) == Some(true)).await;
+    assert!(snapshot.clusters.is_empty());
+    let read = proxy.registry.read();
+    let cds = read
+        .iter()
+        .find(|r| r.scope.kind == "cluster_manager.cds")
+        .expect("cds");
+    let rejected = cds
+        .values
+        .iter()
+        .find(|v| v.name == "update_rejected")
+        .expect("a stat");
+    assert_eq!(rejected.reading, crate::stats::Reading::Counter(1));
+}
+
+#[tokio::test]
+async fn an_unreachable_control_plane_is_said_so_and_demands_are_sent_later() {
+    let taken = TcpListener::bind(loopback()).await.expect("loopback");
+    let address = taken.local_addr().expect("address");
+    drop(taken);
+    let mut proxy = Proxy::start(address);
+    proxy.until(|s| !s.discovery_available).await;
+    proxy.demand(WEB).await;
+    let control_plane = mesh();
+    let (_, _server) = control_plane.serve(address).await;
+    let snapshot = proxy.until(|s| is_present(s, WEB) == Some(true)).await;
+    assert!(snapshot.discovery_available);
+}
