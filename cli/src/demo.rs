@@ -94,7 +94,6 @@ fn say(text: &str) {
 impl Demo {
     async fn run(self, playground: &Playground) -> anyhow::Result<ExitCode> {
         let keys = self.build(playground).await?;
-        playground.wait_ready(&keys, READY_LIMIT).await?;
         let world = World::of(playground, &keys);
         let calls = match self.args.manifests {
             None => plan::shop(&world)?,
@@ -132,13 +131,13 @@ impl Demo {
         std::future::pending().await
     }
 
-    /// Brings everything up; the pods may not be ready yet.
+    /// Brings everything up and waits until it can be called.
     async fn build(&self, playground: &Playground) -> anyhow::Result<Vec<PodKey>> {
         let shared = playground.shared();
         for skipped in &self.manifests.skipped {
             shared.say(&format!("left out: {skipped}"));
         }
-        let webhook = if self.args.without_mesh {
+        let control = if self.args.without_mesh {
             None
         } else {
             shared.say("starting the control plane");
@@ -153,7 +152,10 @@ impl Demo {
                 .await?;
         }
         let keys = playground
-            .start(&self.manifests.workloads, webhook.as_ref())
+            .start(
+                &self.manifests.workloads,
+                control.as_ref().map(|control| &control.webhook),
+            )
             .await?;
         let world = World::of(playground, &keys);
         let meshed = world.pods.iter().filter(|pod| pod.meshed).count();
@@ -161,6 +163,10 @@ impl Demo {
             "started {} pods, {meshed} of them with a sidecar",
             keys.len()
         ));
+        playground.wait_ready(&keys, READY_LIMIT).await?;
+        if let Some(control) = &control {
+            playground.wait_known(control).await?;
+        }
         Ok(keys)
     }
 }

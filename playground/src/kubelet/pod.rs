@@ -210,13 +210,23 @@ impl RunningPod {
     }
 
     /// Keeps the pod's status up to date until it is dropped or its containers have ended.
+    ///
+    /// # Errors
+    /// If what follows from a change cannot be carried out.
     pub async fn watch(&self) -> Result<()> {
+        let mut probed = Instant::now();
+        let mut ready = false;
         loop {
             let finished = self
                 .containers
                 .iter()
                 .all(|running| matches!(running.process.state(), State::Ended(_)));
-            let ready = !finished && self.is_ready().await;
+            let runs = !finished && self.all_run();
+            // Eagerly until it is ready, at the probes' pace from then on.
+            if !runs || !ready || probed.elapsed() >= self.probe_period() {
+                probed = Instant::now();
+                ready = runs && self.answers().await;
+            }
             self.shared.set_status(&self.key, |status| {
                 status.ready = ready;
                 status.finished = finished;
@@ -224,27 +234,32 @@ impl RunningPod {
             if finished {
                 return Ok(());
             }
-            sleep(if ready {
-                Duration::from_secs(1)
-            } else {
-                probe::EAGER_PERIOD
-            })
-            .await;
+            sleep(probe::EAGER_PERIOD).await;
         }
     }
 
-    async fn is_ready(&self) -> bool {
+    fn probe_period(&self) -> Duration {
+        let containers = self.sidecars.iter().chain(&self.containers);
+        let probes = containers.filter_map(|running| running.readiness.as_ref());
+        probes.map(probe::period).min().unwrap_or(Duration::MAX)
+    }
+
+    /// Whether every container runs. One that is done is no reason to be unready; one that waits to
+    /// be started again is.
+    fn all_run(&self) -> bool {
+        let mut containers = self.sidecars.iter().chain(&self.containers);
+        containers.all(|running| {
+            matches!(running.process.state(), State::Running(_) | State::Ended(0))
+        })
+    }
+
+    /// Whether every readiness probe succeeds.
+    async fn answers(&self) -> bool {
         for running in self.sidecars.iter().chain(&self.containers) {
-            match (running.process.state(), &running.readiness) {
-                (State::Running(_), None) => {}
-                (State::Running(_), Some(probe)) => {
-                    if self.attempt(probe, running).await.is_err() {
-                        return false;
-                    }
-                }
-                // A container that is done is no reason to be unready; one that waits is.
-                (State::Ended(0), _) => {}
-                _ => return false,
+            if let (State::Running(_), Some(probe)) = (running.process.state(), &running.readiness)
+                && self.attempt(probe, running).await.is_err()
+            {
+                return false;
             }
         }
         true

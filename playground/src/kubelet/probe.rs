@@ -66,6 +66,13 @@ pub async fn attempt(probe: &Probe, target: &Target<'_>) -> Result<(), String> {
         .unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
 }
 
+/// How often a probe is made.
+#[must_use]
+pub fn period(probe: &Probe) -> Duration {
+    let seconds = probe.period_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    Duration::from_secs(seconds.unwrap_or(10).max(1))
+}
+
 /// How long a probe may fail before it counts.
 #[must_use]
 pub fn patience(probe: &Probe) -> Duration {
@@ -75,8 +82,8 @@ pub fn patience(probe: &Probe) -> Duration {
             .unwrap_or(default)
     };
     let failures = seconds(probe.failure_threshold, 3).max(1);
-    let period = seconds(probe.period_seconds, 10).max(1);
-    Duration::from_secs(seconds(probe.initial_delay_seconds, 0) + failures * period)
+    let delay = Duration::from_secs(seconds(probe.initial_delay_seconds, 0));
+    delay + period(probe) * u32::try_from(failures).unwrap_or(u32::MAX)
 }
 
 async fn connect(port: &IntOrString, target: &Target<'_>) -> Result<TcpStream, String> {

@@ -1,13 +1,24 @@
 //! The control plane of a playground: `weir-control` in a pod of its own, behind a Service, fed by
 //! the live objects; and its webhook as the API server knows it.
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, fs, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use serde_json::Value;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep},
+};
+use weir_api::ports;
 
 use super::Playground;
 use crate::{
-    cluster::{PodKey, admission::Webhook, cluster_ip},
+    cluster::{Cluster, PodKey, admission::Webhook, cluster_ip, endpoints},
     container::rootfs::Mount,
     error::{Error, Result},
+    kubelet::{probe, request},
     manifest,
 };
 
@@ -22,13 +33,22 @@ const ROOT_CERTIFICATE: &str = "root-cert.pem";
 /// How long the control plane gets to come up.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// The control plane, seen from the API server.
+#[derive(Debug, Clone)]
+pub struct ControlPlane {
+    /// Its admission webhook.
+    pub webhook: Webhook,
+    pod: PodKey,
+    debug: SocketAddr,
+}
+
 impl Playground {
     /// Starts the control plane and waits until its webhook answers. From then on every namespace
     /// has the `ConfigMap` with its root certificate.
     ///
     /// # Errors
     /// If `weir-control` is missing or does not come up.
-    pub async fn start_control_plane(&self) -> Result<Webhook> {
+    pub async fn start_control_plane(&self) -> Result<ControlPlane> {
         let shared = self.shared();
         shared.programs.control()?;
         let manifests = manifest::parse([("the control plane's manifests", MANIFESTS)])?;
@@ -63,16 +83,89 @@ impl Playground {
             service.metadata.name.as_deref() == Some(SERVICE.0)
                 && service.metadata.namespace.as_deref() == Some(SERVICE.1)
         });
+        let pod = keys.into_iter().next().unwrap_or_else(|| PodKey::new(SERVICE.1, SERVICE.0));
         // Applied above, and a Service gets an address when it is.
         let ip = service.and_then(cluster_ip).ok_or_else(|| Error::Pod {
-            pod: keys.first().map(ToString::to_string).unwrap_or_default(),
+            pod: pod.to_string(),
             reason: "its Service has no address".to_owned(),
         })?;
-        Ok(Webhook {
-            address: SocketAddr::from((ip, WEBHOOK.0)),
-            server_name: format!("{}.{}.svc", SERVICE.0, SERVICE.1),
-            path: WEBHOOK.1.to_owned(),
-            ca,
+        Ok(ControlPlane {
+            webhook: Webhook {
+                address: SocketAddr::from((ip, WEBHOOK.0)),
+                server_name: format!("{}.{}.svc", SERVICE.0, SERVICE.1),
+                path: WEBHOOK.1.to_owned(),
+                ca,
+            },
+            pod,
+            debug: SocketAddr::from((ip, ports::CONTROL_DEBUG)),
         })
     }
+
+    /// Waits until the control plane knows every ready endpoint. It learns of them a moment after
+    /// the pods have become ready, in a playground as in a cluster.
+    ///
+    /// # Errors
+    /// If it does not within half a minute, or cannot be asked.
+    pub async fn wait_known(&self, control: &ControlPlane) -> Result<()> {
+        let wrong = |reason: String| Error::Pod { pod: control.pod.to_string(), reason };
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let known = control.known_endpoints().await.map_err(wrong)?;
+            let ready = ready_endpoints(&self.shared().cluster());
+            let Some(missing) = ready.difference(&known).next() else { return Ok(()) };
+            if Instant::now() > deadline {
+                let limit = LIMIT.as_secs();
+                return Err(wrong(format!("it did not learn of {missing} within {limit} s")));
+            }
+            sleep(probe::EAGER_PERIOD).await;
+        }
+    }
+}
+
+// === impl ControlPlane ===
+
+impl ControlPlane {
+    /// Addresses of the endpoints the control plane takes for ready.
+    async fn known_endpoints(&self) -> std::result::Result<BTreeSet<SocketAddr>, String> {
+        let stream = TcpStream::connect(self.debug).await;
+        let stream = stream.map_err(|error| format!("cannot reach {}: {error}", self.debug))?;
+        let request = Request::get("/debug/endpointz")
+            .header("host", self.debug.to_string())
+            .body(Full::new(Bytes::new()))
+            .map_err(|error| error.to_string())?;
+        let (status, body) = request::send(stream, request).await?;
+        if status != 200 {
+            return Err(format!("/debug/endpointz answered {status}"));
+        }
+        let services: Vec<Value> =
+            serde_json::from_slice(&body).map_err(|error| format!("/debug/endpointz: {error}"))?;
+        let ports = services.iter().flat_map(|service| list(service, "ports"));
+        let endpoints = ports.flat_map(|port| list(port, "endpoints"));
+        let ready = endpoints.filter(|endpoint| endpoint["readiness"] == "ready");
+        Ok(ready.filter_map(|endpoint| endpoint["address"].as_str()?.parse().ok()).collect())
+    }
+}
+
+/// Addresses of every ready endpoint of every Service.
+fn ready_endpoints(cluster: &Cluster) -> BTreeSet<SocketAddr> {
+    let mut addresses = BTreeSet::new();
+    for slice in cluster.services.iter().flat_map(|service| endpoints::slices(cluster, service)) {
+        for endpoint in list(&slice, "endpoints") {
+            if endpoint["conditions"]["ready"] != true {
+                continue;
+            }
+            for port in list(&slice, "ports").filter(|port| port["protocol"] == "TCP") {
+                let address = list(endpoint, "addresses").find_map(|address| {
+                    let port = u16::try_from(port["port"].as_u64()?).ok()?;
+                    Some(SocketAddr::new(address.as_str()?.parse().ok()?, port))
+                });
+                addresses.extend(address);
+            }
+        }
+    }
+    addresses
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(key).and_then(Value::as_array).into_iter().flatten()
 }

@@ -35,8 +35,8 @@ use crate::{
     run,
 };
 
-/// How long pods get to end when the playground does, at most.
-const LAST_GRACE: Duration = Duration::from_secs(5);
+/// How long pods get to end when the playground does: nobody is left whom a gentle end would serve.
+const LAST_GRACE: Duration = Duration::from_secs(1);
 
 /// The tasks that look after pods.
 #[derive(Default)]
