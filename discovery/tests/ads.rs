@@ -180,18 +180,27 @@ async fn a_wildcard_client_gets_everything_and_hears_of_what_goes() {
     client.subscribe(Kind::Listener, &[]).await;
     client.subscribe(Kind::Cluster, &["*"]).await;
     let told = client.settle().await;
+    let of = |wanted: Kind| {
+        let told = told.iter().filter(move |it| kind(it) == wanted);
+        told.flat_map(|it| names(it).0).collect::<Vec<_>>()
+    };
     let listeners = [
         "outbound|10.4.0.1:80",
         "outbound|10.4.0.2:80",
         "outbound|10.5.0.1:8080",
+        "virtualInbound",
+        "virtualOutbound",
     ];
-    let of = |wanted: Kind| told.iter().filter(move |it| kind(it) == wanted);
-    let told_listeners: Vec<_> = of(Kind::Listener).flat_map(|it| names(it).0).collect();
-    assert_eq!(told_listeners, listeners);
-    assert_eq!(
-        of(Kind::Cluster).map(|it| names(it).0.len()).sum::<usize>(),
-        3
-    );
+    let clusters = [
+        "BlackHoleCluster",
+        "InboundPassthroughCluster",
+        "PassthroughCluster",
+        "outbound|8080||10-5-0-1.cart.shop.svc.cluster.local",
+        CART,
+        WEB,
+    ];
+    assert_eq!(of(Kind::Listener), listeners);
+    assert_eq!(of(Kind::Cluster), clusters);
 
     mesh.write("mesh.yaml", &web(&[]));
     let told = client.settle().await;

@@ -1,5 +1,6 @@
 //! Messages of each kind, built from the model.
 
+pub(super) mod capture;
 pub(super) mod cluster;
 pub(super) mod endpoint;
 pub(super) mod http;

@@ -8,7 +8,7 @@ use weir_api::{
 };
 
 use super::{
-    build::{cluster, endpoint, http, listener, route},
+    build::{capture, cluster, endpoint, http, listener, route},
     names::{Kind, Subject},
     resource::{Digest, Metadata, Resource},
 };
@@ -67,15 +67,19 @@ impl Generator {
         match kind {
             Kind::Listener => {
                 let addresses = snapshot.addresses();
-                addresses
-                    .map(|(address, _)| names::outbound_listener(address))
+                let outbound = addresses.map(|(address, _)| names::outbound_listener(address));
+                outbound
+                    .chain(capture::LISTENERS.map(str::to_owned))
                     .collect()
             }
             Kind::Cluster => {
                 let endpoints = snapshot.addresses();
                 let endpoints = endpoints
                     .filter_map(|(address, claim)| self.endpoint_name(address, Some(claim)));
-                endpoints.chain(self.service_names(snapshot)).collect()
+                let outbound = endpoints.chain(self.service_names(snapshot));
+                outbound
+                    .chain(capture::CLUSTERS.map(str::to_owned))
+                    .collect()
             }
             Kind::Endpoint | Kind::Route => self.service_names(snapshot).collect(),
             Kind::Secret => BTreeSet::new(),
@@ -152,6 +156,10 @@ impl Generator {
     }
 
     fn listener(&self, snapshot: &Snapshot, name: &str) -> Option<Resource> {
+        if let Some(message) = capture::listener(name) {
+            let body = codec::pack_listener(&message);
+            return Some(resource(name, Digest::of(&body.value), body));
+        }
         let destination = names::outbound_listener_destination(name)?;
         // Other spellings of an address are other names, and nobody's.
         if names::outbound_listener(destination) != name {
@@ -201,6 +209,10 @@ impl Generator {
     }
 
     fn cluster(&self, snapshot: &Snapshot, name: &str) -> Option<Resource> {
+        if let Some(message) = capture::cluster(name) {
+            let body = codec::pack_cluster(&message);
+            return Some(resource(name, Digest::of(&body.value), body));
+        }
         let (service, port, mut message, endpoints) = match self.parse(name)? {
             Subject::Service { service, port } => {
                 let service = snapshot.service(&service)?;

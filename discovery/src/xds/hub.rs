@@ -85,6 +85,10 @@ impl Hub {
             let first = state.snapshot.replace(snapshot.clone()).is_none();
             if first {
                 affected.extend(state.subscribed());
+                for kind in state.wildcards.keys() {
+                    let names = self.generator.names(snapshot, *kind).into_iter();
+                    affected.extend(names.map(|name| (*kind, name)));
+                }
             }
             affected.retain(|(kind, name)| state.is_wanted(*kind, name));
             first

@@ -32,7 +32,7 @@ pub struct Version(u64);
 pub(super) struct Metadata(Vec<(&'static str, String)>);
 
 /// FNV-1a: stable across builds and machines, and versions guard against nobody.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Digest(u64);
 
 // === impl Version ===
@@ -100,6 +100,20 @@ impl Digest {
             self.bytes(key.as_bytes());
             self.bytes(value.as_bytes());
         }
+        self
+    }
+
+    /// Takes in a resource by its name and version.
+    pub(super) fn resource(mut self, resource: &Resource) -> Self {
+        self.bytes(resource.name.as_bytes());
+        self.bytes(&resource.version.0.to_le_bytes());
+        self
+    }
+
+    /// Takes in that there is no resource of a name.
+    pub(super) fn absent(mut self, name: &str) -> Self {
+        self.bytes(name.as_bytes());
+        self.bytes(b"");
         self
     }
 

@@ -12,7 +12,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use weir_api::xds::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
     aggregated_discovery_service_server::{
@@ -22,8 +22,7 @@ use weir_api::xds::envoy::service::discovery::v3::{
 
 use super::{
     hub::Hub,
-    mailbox::Mailbox,
-    session::{DeltaSession, Shared},
+    session::{DeltaSession, Session, SotwSession},
 };
 
 /// Time between pings to a client, and how long an answer may take: a dead client is gone within
@@ -58,40 +57,49 @@ impl AggregatedDiscoveryService for AdsServer {
 
     async fn stream_aggregated_resources(
         &self,
-        _: Request<Streaming<DiscoveryRequest>>,
+        requests: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        let reason = "state of the world is not served; use DELTA_GRPC";
-        Err(Status::unimplemented(reason))
+        let session = SotwSession::new(&self.hub);
+        Ok(Response::new(self.open(session, requests.into_inner())))
     }
 
     async fn delta_aggregated_resources(
         &self,
         requests: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        // One response waits at most: the next is made of the latest when that one is gone.
-        let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(drive_delta(self.hub.clone(), requests.into_inner(), sender));
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let session = DeltaSession::new(&self.hub);
+        Ok(Response::new(self.open(session, requests.into_inner())))
     }
 }
 
-async fn drive_delta(
+impl AdsServer {
+    /// Starts a session; what it has to say comes out of the stream.
+    fn open<S>(&self, session: S, requests: Streaming<S::Request>) -> Responses<S::Response>
+    where
+        S: Session + 'static,
+    {
+        self.hub.metrics().stream_opened();
+        // One response waits at most: the next is made of the latest when that one is gone.
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(drive(session, self.hub.clone(), requests, sender));
+        Box::pin(ReceiverStream::new(receiver))
+    }
+}
+
+async fn drive<S: Session>(
+    mut session: S,
     hub: Arc<Hub>,
-    mut requests: Streaming<DeltaDiscoveryRequest>,
-    responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
+    mut requests: Streaming<S::Request>,
+    responses: mpsc::Sender<Result<S::Response, Status>>,
 ) {
-    hub.metrics().stream_opened();
-    let mailbox = Arc::new(Mailbox::default());
-    let shared = Shared::new("delta");
-    let client = hub.register(mailbox.clone(), shared.clone());
-    let mut session = DeltaSession::new(shared, client);
+    let mailbox = session.seat().mailbox();
     let mut up_to_date = true;
     loop {
         tokio::select! {
             permit = responses.reserve(), if !up_to_date => {
                 let Ok(permit) = permit else { break };
                 // What was published by now is part of what is said now.
-                session.news(mailbox.take());
+                session.seat().news();
                 match session.next(&hub) {
                     Some(response) => permit.send(Ok(response)),
                     None => up_to_date = true,
@@ -103,10 +111,7 @@ async fn drive_delta(
                     up_to_date = false;
                 }
                 Some(Err(status)) => {
-                    if status.code() == tonic::Code::OutOfRange || status.code() == tonic::Code::Internal {
-                        hub.metrics().bad_request();
-                    }
-                    tracing::debug!(%status, "stream ended");
+                    ended(&status, &hub);
                     break;
                 }
                 None => break,
@@ -115,7 +120,18 @@ async fn drive_delta(
             () = responses.closed() => break,
         }
     }
-    session.close(&hub);
+    session.seat().leave(&hub);
+}
+
+/// A stream that ends with an error has mostly lost its connection, which is no news. A message
+/// that cannot be read is the client's fault.
+fn ended(status: &Status, hub: &Hub) {
+    if matches!(status.code(), Code::Internal | Code::OutOfRange) {
+        hub.metrics().bad_request();
+        tracing::warn!(%status, "a client sent what cannot be read");
+    } else {
+        tracing::debug!(%status, "stream ended");
+    }
 }
 
 /// Serves ADS on one connection until it ends. When `shutdown` turns true the client is told to go

@@ -59,7 +59,8 @@ pub(in crate::xds) fn of_endpoint(
     }
 }
 
-fn outbound(name: &str, protocol: Protocol) -> Cluster {
+/// What all clusters have in common.
+pub(super) fn outbound(name: &str, protocol: Protocol) -> Cluster {
     Cluster {
         name: name.to_owned(),
         connect_timeout: Some(duration(CONNECT_TIMEOUT)),

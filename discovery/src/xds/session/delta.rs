@@ -5,17 +5,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use weir_api::xds::envoy::service::discovery::v3 as discovery;
 
 use super::{
-    Shared, Told, TypeState,
-    subscription::{Answer, Flight, News, What},
+    Progress, Seat, Session, WILDCARD, answer,
+    subscription::{Answer, Flight, News, Told, TypeState, What},
 };
-use crate::xds::{
-    Kind, Version,
-    hub::{ClientId, Hub},
-    mailbox,
-};
+use crate::xds::{Kind, Resource, Version, hub::Hub};
 
-/// The name that stands for all names.
-const WILDCARD: &str = "*";
 /// Responses of one type a client may leave without an answer before it gets no more of them: what
 /// it then misses is said once, in its latest version.
 const WINDOW: usize = 16;
@@ -25,9 +19,7 @@ const FULL: usize = 1 << 20;
 /// A stream of the delta variant.
 #[derive(Debug)]
 pub(in crate::xds) struct DeltaSession {
-    shared: Arc<Shared>,
-    client: ClientId,
-    last_nonce: u64,
+    seat: Seat,
 }
 
 /// A step towards an up to date client. In this order nothing refers to what is not there yet, and
@@ -59,17 +51,23 @@ const STEPS: [Step; 11] = [
 // === impl DeltaSession ===
 
 impl DeltaSession {
-    pub(in crate::xds) fn new(shared: Arc<Shared>, client: ClientId) -> Self {
+    pub(in crate::xds) fn new(hub: &Hub) -> Self {
         Self {
-            shared,
-            client,
-            last_nonce: 0,
+            seat: Seat::take(hub, "delta"),
         }
     }
+}
 
-    /// Takes in a request.
-    pub(in crate::xds) fn request(&mut self, request: discovery::DeltaDiscoveryRequest, hub: &Hub) {
-        let mut progress = self.shared.lock();
+impl Session for DeltaSession {
+    type Request = discovery::DeltaDiscoveryRequest;
+    type Response = discovery::DeltaDiscoveryResponse;
+
+    fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    fn request(&mut self, request: discovery::DeltaDiscoveryRequest, hub: &Hub) {
+        let mut progress = self.seat.shared.lock();
         if let Some(node) = request.node {
             progress.node = node.id;
         }
@@ -105,14 +103,14 @@ impl DeltaSession {
         for name in subscribe {
             if name == WILDCARD {
                 state.wildcard = true;
-                let all = hub.subscribe_all(self.client, kind);
+                let all = hub.subscribe_all(self.seat.client, kind);
                 state.due.extend(all.into_iter().map(Arc::from));
                 // What the client brought along may be gone.
                 state.due.extend(state.told.keys().cloned());
                 continue;
             }
             let name: Arc<str> = name.into();
-            hub.subscribe(self.client, kind, &name);
+            hub.subscribe(self.seat.client, kind, &name);
             // Whoever asks again wants an answer again.
             if !request.initial_resource_versions.contains_key(&*name) {
                 state.told.remove(&name);
@@ -125,45 +123,20 @@ impl DeltaSession {
         }
     }
 
-    /// Takes in what the hub has put into the mailbox.
-    pub(in crate::xds) fn news(&mut self, news: mailbox::News) {
-        let mut progress = self.shared.lock();
-        for (kind, names) in news.names {
-            let state = progress.types.entry(kind).or_default();
-            state.since = state.since.or(news.since);
-            if kind == Kind::Endpoint {
-                state.urgent.extend(news.urgent.iter().cloned());
-            }
-            state.due.extend(names);
-        }
-    }
-
-    /// The next thing to say, if there is any and the client still listens.
-    pub(in crate::xds) fn next(&mut self, hub: &Hub) -> Option<discovery::DeltaDiscoveryResponse> {
-        let shared = self.shared.clone();
+    fn next(&mut self, hub: &Hub) -> Option<discovery::DeltaDiscoveryResponse> {
+        let shared = self.seat.shared.clone();
         let mut progress = shared.lock();
-        STEPS.iter().find_map(|step| {
-            let state = progress.types.get_mut(&step.kind())?;
-            if state.in_flight.len() >= WINDOW {
-                return None;
-            }
-            self.step(*step, state, hub)
-        })
+        STEPS
+            .iter()
+            .find_map(|step| self.step(*step, &mut progress, hub))
     }
+}
 
-    /// Ends the session.
-    pub(in crate::xds) fn close(&self, hub: &Hub) {
-        let progress = self.shared.lock();
-        let types = progress.types.iter();
-        let names =
-            types.flat_map(|(kind, state)| state.subscribed.iter().map(|name| (*kind, name)));
-        hub.deregister(self.client, names);
-    }
-
+impl DeltaSession {
     fn unsubscribe(&self, state: &mut TypeState, kind: Kind, name: &str, hub: &Hub) {
         if name == WILDCARD {
             state.wildcard = false;
-            hub.unsubscribe_all(self.client, kind);
+            hub.unsubscribe_all(self.seat.client, kind);
             let TypeState {
                 told,
                 due,
@@ -177,7 +150,7 @@ impl DeltaSession {
         let Some(name) = state.subscribed.take(name) else {
             return;
         };
-        hub.unsubscribe(self.client, kind, &name);
+        hub.unsubscribe(self.seat.client, kind, &name);
         if !state.wildcard {
             state.told.remove(&name);
             state.due.remove(&name);
@@ -188,51 +161,15 @@ impl DeltaSession {
     fn step(
         &mut self,
         step: Step,
-        state: &mut TypeState,
+        progress: &mut Progress,
         hub: &Hub,
     ) -> Option<discovery::DeltaDiscoveryResponse> {
         let kind = step.kind();
-        let candidates = match step {
-            Step::Urgent => &state.urgent,
-            Step::Change(_) | Step::Remove(_) => &state.due,
-        };
-        let mut done = BTreeSet::new();
-        let (mut changed, mut removed, mut size) = (Vec::new(), Vec::new(), 0);
-        for name in candidates {
-            // Of names nobody asked for and nobody was told of there is nothing to remove, and they
-            // need not be built to know it.
-            let known = state.told.contains_key(name) || state.subscribed.contains(name);
-            if matches!(step, Step::Remove(_)) && !known {
-                continue;
-            }
-            match (step, state.news(name, hub.current(kind, name))) {
-                (_, News::Nothing) => {
-                    done.insert(name.clone());
-                }
-                (Step::Remove(_), News::Removed) => {
-                    done.insert(name.clone());
-                    size += name.len();
-                    removed.push(name.clone());
-                }
-                (Step::Urgent | Step::Change(_), News::Changed(resource)) => {
-                    done.insert(name.clone());
-                    size += resource.body.value.len();
-                    changed.push(resource);
-                }
-                (_, News::Later | News::Removed | News::Changed(_)) => {}
-            }
-            if size >= FULL {
-                break;
-            }
+        let state = progress.types.get_mut(&kind)?;
+        if state.in_flight.len() >= WINDOW {
+            return None;
         }
-        for name in &done {
-            state.due.remove(name);
-            state.urgent.remove(name);
-        }
-        if step == Step::Urgent && size < FULL {
-            // What is gone altogether is said in its own step.
-            state.urgent.clear();
-        }
+        let Batch { changed, removed } = gather(step, state, hub);
         let since = state.since;
         if state.due.is_empty() {
             state.since = None;
@@ -240,8 +177,7 @@ impl DeltaSession {
         if changed.is_empty() && removed.is_empty() {
             return None;
         }
-        self.last_nonce += 1;
-        let nonce = self.last_nonce;
+        let nonce = self.seat.nonce();
         for resource in &changed {
             state.tell(&resource.name, What::Version(resource.version), nonce);
         }
@@ -251,26 +187,90 @@ impl DeltaSession {
         let names = changed.iter().map(|resource| resource.name.clone());
         let names = names.chain(removed.iter().cloned()).collect();
         state.in_flight.insert(nonce, Flight { names, since });
+        if kind == Kind::Cluster {
+            progress.endpoints_again(&changed);
+        }
         hub.metrics().kind(kind, |counts| {
             counts.responses += 1;
             counts.resources += changed.len() as u64;
             counts.removed += removed.len() as u64;
         });
-        Some(discovery::DeltaDiscoveryResponse {
-            type_url: kind.type_url().to_owned(),
-            nonce: nonce.to_string(),
-            resources: changed
-                .iter()
-                .map(|resource| discovery::Resource {
-                    name: resource.name.to_string(),
-                    version: resource.version.to_string(),
-                    resource: Some(resource.body.clone()),
-                    ..discovery::Resource::default()
-                })
-                .collect(),
-            removed_resources: removed.iter().map(ToString::to_string).collect(),
-            ..discovery::DeltaDiscoveryResponse::default()
-        })
+        Some(response(kind, nonce, &changed, &removed))
+    }
+}
+
+/// What goes into one response.
+#[derive(Debug, Default)]
+struct Batch {
+    changed: Vec<Arc<Resource>>,
+    removed: Vec<Arc<str>>,
+}
+
+/// Takes off the due names what this step has to say, up to a full response.
+fn gather(step: Step, state: &mut TypeState, hub: &Hub) -> Batch {
+    let kind = step.kind();
+    let candidates = match step {
+        Step::Urgent => &state.urgent,
+        Step::Change(_) | Step::Remove(_) => &state.due,
+    };
+    let mut batch = Batch::default();
+    let (mut done, mut size) = (BTreeSet::new(), 0);
+    for name in candidates {
+        // Of names nobody asked for and nobody was told of there is nothing to remove, and they
+        // need not be built to know it.
+        let known = state.told.contains_key(name) || state.subscribed.contains(name);
+        if matches!(step, Step::Remove(_)) && !known {
+            continue;
+        }
+        match (step, state.news(name, hub.current(kind, name))) {
+            (_, News::Nothing) => {
+                done.insert(name.clone());
+            }
+            (Step::Remove(_), News::Removed) => {
+                done.insert(name.clone());
+                size += name.len();
+                batch.removed.push(name.clone());
+            }
+            (Step::Urgent | Step::Change(_), News::Changed(resource)) => {
+                done.insert(name.clone());
+                size += resource.body.value.len();
+                batch.changed.push(resource);
+            }
+            (_, News::Later | News::Removed | News::Changed(_)) => {}
+        }
+        if size >= FULL {
+            break;
+        }
+    }
+    for name in &done {
+        state.due.remove(name);
+        state.urgent.remove(name);
+    }
+    if step == Step::Urgent && size < FULL {
+        // What is gone altogether is said in its own step.
+        state.urgent.clear();
+    }
+    batch
+}
+
+fn response(
+    kind: Kind,
+    nonce: u64,
+    changed: &[Arc<Resource>],
+    removed: &[Arc<str>],
+) -> discovery::DeltaDiscoveryResponse {
+    let resources = changed.iter().map(|resource| discovery::Resource {
+        name: resource.name.to_string(),
+        version: resource.version.to_string(),
+        resource: Some(resource.body.clone()),
+        ..discovery::Resource::default()
+    });
+    discovery::DeltaDiscoveryResponse {
+        type_url: kind.type_url().to_owned(),
+        nonce: nonce.to_string(),
+        resources: resources.collect(),
+        removed_resources: removed.iter().map(ToString::to_string).collect(),
+        ..discovery::DeltaDiscoveryResponse::default()
     }
 }
 
@@ -281,44 +281,6 @@ impl Step {
         match self {
             Self::Urgent => Kind::Endpoint,
             Self::Change(kind) | Self::Remove(kind) => kind,
-        }
-    }
-}
-
-/// Notes an ACK or a NACK where logs and metrics see it.
-pub(super) fn answer(
-    state: &mut TypeState,
-    kind: Kind,
-    node: &str,
-    nonce: &str,
-    error: Option<&str>,
-    hub: &Hub,
-) {
-    let nonce = nonce.parse().ok();
-    let Some((rejected, since)) = nonce.and_then(|nonce| state.answer(nonce, error)) else {
-        tracing::debug!(
-            node,
-            kind = kind.word(),
-            "an answer to nothing that was sent"
-        );
-        return;
-    };
-    match error {
-        Some(error) => {
-            tracing::warn!(
-                node,
-                kind = kind.word(),
-                ?rejected,
-                error,
-                "client rejected resources"
-            );
-            hub.metrics().kind(kind, |counts| counts.nacks += 1);
-        }
-        None => {
-            hub.metrics().kind(kind, |counts| counts.acks += 1);
-            if let Some(since) = since {
-                hub.metrics().converged(since.elapsed());
-            }
         }
     }
 }

@@ -26,6 +26,8 @@ pub(in crate::xds) struct TypeState {
     pub(in crate::xds) urgent: BTreeSet<Arc<str>>,
     /// When the first event behind `due` was seen, if it came from the registry.
     pub(in crate::xds) since: Option<Instant>,
+    /// Where a type is told as a whole: the digest of what was told last.
+    pub(in crate::xds) whole: Option<Version>,
     /// Responses without an answer, by nonce.
     pub(in crate::xds) in_flight: BTreeMap<u64, Flight>,
 }
