@@ -29,11 +29,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
     take!(at, message => pb::Cluster {
         supported: name, alt_stat_name, eds_cluster_config, connect_timeout,
-            per_connection_buffer_limit_bytes, lb_policy, load_assignment, circuit_breakers,
+            lb_policy, load_assignment, circuit_breakers,
             common_http_protocol_options, http_protocol_options, http2_protocol_options,
             max_requests_per_connection, typed_extension_protocol_options, upstream_bind_config,
             transport_socket, upstream_connection_options, cluster_discovery_type;
-        ignored: dns_lookup_family = "names are not looked up",
+        ignored: per_connection_buffer_limit_bytes = "buffers have a fixed size",
+            dns_lookup_family = "names are not looked up",
             cleanup_interval = "hosts of an ORIGINAL_DST cluster are not kept",
             ignore_health_on_host_removal = "endpoints are not actively checked",
             metadata = "for people and for filters that are not supported";
@@ -59,7 +60,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
     let lb_policy = lb_policy_of(&at.field("lb_policy"), lb_policy, discovery.as_ref());
     // What HttpProtocolOptions replaced is still taken by Envoy.
     let older = HttpOptions {
-        common: http_options::common(
+        common: http_options::upstream_common(
             &at.field("common_http_protocol_options"),
             common_http_protocol_options,
         ),
@@ -100,8 +101,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             &at.field("upstream_connection_options"),
             upstream_connection_options,
         ),
-        per_connection_buffer_limit: per_connection_buffer_limit_bytes
-            .map_or(BUFFER_LIMIT, |limit| limit.value),
+        per_connection_buffer_limit: BUFFER_LIMIT,
         http2: options.http2,
     })
 }

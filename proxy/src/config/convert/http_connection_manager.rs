@@ -47,14 +47,15 @@ pub(super) fn http_connection_manager(
         supported: codec_type, stat_prefix, http_filters, common_http_protocol_options,
             http_protocol_options, http2_protocol_options, server_name,
             server_header_transformation, max_request_headers_kb, stream_idle_timeout,
-            request_timeout, request_headers_timeout, drain_timeout, access_log,
+            request_timeout, request_headers_timeout, access_log,
             use_remote_address, xff_num_trusted_hops, skip_xff_append, via, generate_request_id,
             preserve_external_request_id, always_set_request_id_in_response, upgrade_configs,
-            normalize_path, merge_slashes, path_with_escaped_slashes_action, route_specifier;
-        fixed: stream_error_on_invalid_http_message = false;
+            path_with_escaped_slashes_action, route_specifier;
+        fixed: stream_error_on_invalid_http_message = false, normalize_path = false;
         ignored: proxy_100_continue = "100 (Continue) is always forwarded";
         refused: add_user_agent, tracing, http1_safe_max_connection_duration,
             http3_protocol_options, scheme_header_transformation, stream_flush_timeout,
+            drain_timeout, merge_slashes,
             drain_timeout_jitter, delayed_close_timeout, access_log_flush_interval,
             flush_access_log_on_new_request, access_log_options,
             original_ip_detection_extensions, early_header_mutation_extensions,

@@ -57,9 +57,8 @@ pub(super) fn common(at: &At<'_>, message: Option<pb::HttpProtocolOptions>) -> C
         return CommonOptions::default();
     };
     take!(at, message => pb::HttpProtocolOptions {
-        supported: idle_timeout, max_connection_duration, max_headers_count,
-            max_requests_per_connection;
-        refused: max_connection_duration_jitter, max_response_headers_kb, max_stream_duration,
+        supported: idle_timeout, max_headers_count, max_requests_per_connection;
+        refused: max_connection_duration, max_connection_duration_jitter, max_response_headers_kb, max_stream_duration,
             headers_with_underscores_action;
     });
     let at_count = at.field("max_headers_count");
@@ -72,6 +71,18 @@ pub(super) fn common(at: &At<'_>, message: Option<pb::HttpProtocolOptions>) -> C
             .map(|max| max.value)
             .filter(|max| *max > 0),
     }
+}
+
+/// The same of a cluster, where the number of headers in a response is not bounded.
+pub(super) fn upstream_common(
+    at: &At<'_>,
+    message: Option<pb::HttpProtocolOptions>,
+) -> CommonOptions {
+    let common = common(at, message);
+    if let Some(max) = common.max_headers_count {
+        at.field("max_headers_count").unsupported(max);
+    }
+    common
 }
 
 pub(super) fn http1(at: &At<'_>, message: Option<pb::Http1ProtocolOptions>) -> Http1Options {

@@ -35,7 +35,7 @@ const BACKLOG: u32 = i32::MAX as u32;
 pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
     take!(at, message => pb::Listener {
         supported: name, address, stat_prefix, filter_chains, use_original_dst,
-            default_filter_chain, per_connection_buffer_limit_bytes, metadata, listener_filters,
+            default_filter_chain, metadata, listener_filters,
             listener_filters_timeout, continue_on_listener_filters_timeout, traffic_direction,
             access_log, tcp_backlog_size, bind_to_port;
         fixed: transparent = false, freebind = false;
@@ -43,7 +43,8 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
             enable_reuse_port = "each worker has a socket of its own in any case",
             max_connections_to_accept_per_socket_event = "bounds a batch of Envoy's event loop",
             ignore_global_conn_limit = "there is no global limit of connections",
-            bypass_overload_manager = "there is no overload manager";
+            bypass_overload_manager = "there is no overload manager",
+            per_connection_buffer_limit_bytes = "buffers have a fixed size";
         refused: additional_addresses, stats_matcher, fcds_config, filter_chain_matcher,
             per_connection_buffer_high_watermark_timeout, deprecated_v1, drain_type,
             socket_options, tcp_fast_open_queue_length, udp_listener_config, api_listener,
@@ -93,8 +94,7 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
             PbTrafficDirection::Inbound => TrafficDirection::Inbound,
             PbTrafficDirection::Outbound => TrafficDirection::Outbound,
         },
-        per_connection_buffer_limit: per_connection_buffer_limit_bytes
-            .map_or(BUFFER_LIMIT, |limit| limit.value),
+        per_connection_buffer_limit: BUFFER_LIMIT,
         backlog: tcp_backlog_size.map_or(BACKLOG, |backlog| backlog.value),
         access_logs,
     })

@@ -48,7 +48,7 @@ fn http_protocol_options(at: &At<'_>, message: http_v3::HttpProtocolOptions) -> 
         refused: upstream_http_protocol_options, http_filters, header_validation_config,
             outlier_detection, request_mirror_policies, hash_policy, retry_policy;
     });
-    let common = http_options::common(
+    let common = http_options::upstream_common(
         &at.field("common_http_protocol_options"),
         common_http_protocol_options,
     );
