@@ -148,6 +148,14 @@ impl Server {
         self.admin.address()
     }
 
+    /// What the admin interface reads, and the addresses of the process's own HTTP server.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (Arc<Admin>, Vec<SocketAddr>) {
+        let address = |(_, socket): &(Face, TcpListener)| socket.local_addr();
+        let addresses = self.faces.iter().map(address).collect::<io::Result<_>>();
+        (Arc::clone(&self.admin), addresses.expect("bound sockets"))
+    }
+
     /// Serves until `shutdown` is ready, then stops the workers. What is still open is dropped:
     /// draining comes before, by [`Handle::drain`].
     ///
