@@ -77,6 +77,7 @@ const OURS: &[&str] = &[
     "discovery.",
     "listener.ADDRESS.detected_",
     "listener.ADDRESS.on_demand_",
+    "listener.ADDRESS.original_dst_",
     // Envoy shows these once there was such a response.
     "cluster.web.upstream_rq_1xx",
     "cluster.web.upstream_rq_2xx",
