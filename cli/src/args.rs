@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -12,6 +15,10 @@ use crate::{call, demo, echo, pods};
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Directory where running demos are written down
+    #[arg(long, global = true, hide = true, env = "WEIR_RUN_ROOT", value_name = "DIR",
+          default_value = weir_playground::run::ROOT)]
+    pub(crate) run_root: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,12 +47,12 @@ pub(crate) enum Command {
 // === impl Command ===
 
 impl Command {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self, run_root: &Path) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Demo(args) => demo::run(args),
-            Self::Exec(args) => pods::exec(&args),
-            Self::Logs(args) => pods::logs(&args),
-            Self::Stats(args) => pods::stats(&args),
+            Self::Demo(args) => demo::run(args, run_root),
+            Self::Exec(args) => pods::exec(&args, run_root),
+            Self::Logs(args) => pods::logs(&args, run_root),
+            Self::Stats(args) => pods::stats(&args, run_root),
             Self::Echo(args) => echo::run(args),
             Self::Call(args) => call::run(&args),
             Self::PlaygroundExec { what } => playground_exec(&what),

@@ -2,7 +2,7 @@
 
 use std::{
     io::{IsTerminal, stderr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -51,7 +51,7 @@ struct Demo {
     began: Instant,
 }
 
-pub(crate) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: DemoArgs, run_root: &Path) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let manifests = match &args.manifests {
         None => manifests::shop()?,
@@ -70,8 +70,9 @@ pub(crate) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         output::error(&format!("{elapsed:6.2}s  {text}"));
     };
     let options = Options {
+        programs,
+        root: run_root.to_owned(),
         progress: Arc::new(progress),
-        ..Options::new(programs)
     };
     let demo = Demo {
         args,

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    match args.command.run() {
+    match args.command.run(&args.run_root) {
         Ok(code) => code,
         Err(error) => {
             output::error(&format!("weir: {error:#}"));

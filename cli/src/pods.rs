@@ -60,16 +60,16 @@ pub(crate) struct StatsArgs {
     all: bool,
 }
 
-pub(crate) fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
-    let (dir, pod) = find(&args.pod)?;
+pub(crate) fn exec(args: &ExecArgs, run_root: &Path) -> anyhow::Result<ExitCode> {
+    let (dir, pod) = find(&args.pod, run_root)?;
     let name = container_name(&pod, args.container.as_deref())?;
     let joinable = joinable(&Files::of(&dir, &name))
         .with_context(|| format!("container {name} of {} is not running", pod.name))?;
     match container::join_container(joinable.pid, &args.command, &joinable.identity)? {}
 }
 
-pub(crate) fn logs(args: &LogsArgs) -> anyhow::Result<ExitCode> {
-    let (dir, pod) = find(&args.pod)?;
+pub(crate) fn logs(args: &LogsArgs, run_root: &Path) -> anyhow::Result<ExitCode> {
+    let (dir, pod) = find(&args.pod, run_root)?;
     // Init containers that are done have logs, too; they are no longer listed.
     let name = match &args.container {
         Some(name) => name.clone(),
@@ -87,8 +87,8 @@ pub(crate) fn logs(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn stats(args: &StatsArgs) -> anyhow::Result<ExitCode> {
-    let (_, pod) = find(&args.pod)?;
+pub(crate) fn stats(args: &StatsArgs, run_root: &Path) -> anyhow::Result<ExitCode> {
+    let (_, pod) = find(&args.pod, run_root)?;
     let mut path = String::from("/stats?");
     if !args.all {
         path.push_str("usedonly&");
@@ -104,8 +104,8 @@ pub(crate) fn stats(args: &StatsArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Finds a pod in the running playgrounds, the newest first.
-fn find(wanted: &PodArgs) -> anyhow::Result<(PathBuf, RunningPod)> {
-    let mut runs = run::live(Path::new(run::ROOT));
+fn find(wanted: &PodArgs, run_root: &Path) -> anyhow::Result<(PathBuf, RunningPod)> {
+    let mut runs = run::live(run_root);
     runs.reverse();
     if runs.is_empty() {
         bail!("no demo is running; start one with `weir demo`");

@@ -193,7 +193,9 @@ pub fn live(root: &Path) -> Vec<(PathBuf, State)> {
     runs
 }
 
-fn read_all(root: &Path) -> Vec<(PathBuf, State)> {
+/// Every run under `root`, dead or alive.
+#[must_use]
+pub fn read_all(root: &Path) -> Vec<(PathBuf, State)> {
     let entries = fs::read_dir(root).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {

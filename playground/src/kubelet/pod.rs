@@ -248,9 +248,8 @@ impl RunningPod {
     /// be started again is.
     fn all_run(&self) -> bool {
         let mut containers = self.sidecars.iter().chain(&self.containers);
-        containers.all(|running| {
-            matches!(running.process.state(), State::Running(_) | State::Ended(0))
-        })
+        containers
+            .all(|running| matches!(running.process.state(), State::Running(_) | State::Ended(0)))
     }
 
     /// Whether every readiness probe succeeds.

@@ -69,7 +69,9 @@ pub async fn attempt(probe: &Probe, target: &Target<'_>) -> Result<(), String> {
 /// How often a probe is made.
 #[must_use]
 pub fn period(probe: &Probe) -> Duration {
-    let seconds = probe.period_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = probe
+        .period_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok());
     Duration::from_secs(seconds.unwrap_or(10).max(1))
 }
 

@@ -83,7 +83,10 @@ impl Playground {
             service.metadata.name.as_deref() == Some(SERVICE.0)
                 && service.metadata.namespace.as_deref() == Some(SERVICE.1)
         });
-        let pod = keys.into_iter().next().unwrap_or_else(|| PodKey::new(SERVICE.1, SERVICE.0));
+        let pod = keys
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| PodKey::new(SERVICE.1, SERVICE.0));
         // Applied above, and a Service gets an address when it is.
         let ip = service.and_then(cluster_ip).ok_or_else(|| Error::Pod {
             pod: pod.to_string(),
@@ -107,15 +110,22 @@ impl Playground {
     /// # Errors
     /// If it does not within half a minute, or cannot be asked.
     pub async fn wait_known(&self, control: &ControlPlane) -> Result<()> {
-        let wrong = |reason: String| Error::Pod { pod: control.pod.to_string(), reason };
+        let wrong = |reason: String| Error::Pod {
+            pod: control.pod.to_string(),
+            reason,
+        };
         let deadline = Instant::now() + LIMIT;
         loop {
             let known = control.known_endpoints().await.map_err(wrong)?;
             let ready = ready_endpoints(&self.shared().cluster());
-            let Some(missing) = ready.difference(&known).next() else { return Ok(()) };
+            let Some(missing) = ready.difference(&known).next() else {
+                return Ok(());
+            };
             if Instant::now() > deadline {
                 let limit = LIMIT.as_secs();
-                return Err(wrong(format!("it did not learn of {missing} within {limit} s")));
+                return Err(wrong(format!(
+                    "it did not learn of {missing} within {limit} s"
+                )));
             }
             sleep(probe::EAGER_PERIOD).await;
         }
@@ -142,14 +152,20 @@ impl ControlPlane {
         let ports = services.iter().flat_map(|service| list(service, "ports"));
         let endpoints = ports.flat_map(|port| list(port, "endpoints"));
         let ready = endpoints.filter(|endpoint| endpoint["readiness"] == "ready");
-        Ok(ready.filter_map(|endpoint| endpoint["address"].as_str()?.parse().ok()).collect())
+        Ok(ready
+            .filter_map(|endpoint| endpoint["address"].as_str()?.parse().ok())
+            .collect())
     }
 }
 
 /// Addresses of every ready endpoint of every Service.
 fn ready_endpoints(cluster: &Cluster) -> BTreeSet<SocketAddr> {
     let mut addresses = BTreeSet::new();
-    for slice in cluster.services.iter().flat_map(|service| endpoints::slices(cluster, service)) {
+    for slice in cluster
+        .services
+        .iter()
+        .flat_map(|service| endpoints::slices(cluster, service))
+    {
         for endpoint in list(&slice, "endpoints") {
             if endpoint["conditions"]["ready"] != true {
                 continue;
@@ -167,5 +183,9 @@ fn ready_endpoints(cluster: &Cluster) -> BTreeSet<SocketAddr> {
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    value.get(key).and_then(Value::as_array).into_iter().flatten()
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }

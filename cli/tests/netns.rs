@@ -1,0 +1,8 @@
+//! Playgrounds in network namespaces, driven by the `weir` command. They need root.
+
+mod netns {
+    pub(crate) mod demo;
+    mod ends;
+    mod foreign;
+    mod refusals;
+}

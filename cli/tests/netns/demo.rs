@@ -1,0 +1,165 @@
+//! A `weir demo` as a test runs it: in a run directory of its own, removed with the test.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// Whether this process may make network namespaces. Without, a test says so and ends; where
+/// `REQUIRE_NETNS=1` it fails instead.
+pub(crate) fn namespaces_work(test: &str) -> bool {
+    let uid = fs::read_to_string("/proc/self/status").expect("status");
+    let root = uid.lines().any(|line| line.starts_with("Uid:\t0\t"));
+    if !root {
+        assert!(
+            std::env::var_os("REQUIRE_NETNS").is_none(),
+            "{test} needs root"
+        );
+        // Past the harness, which would hide what a passing test prints.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIP: {test} needs root to make network namespaces"
+        );
+    }
+    root
+}
+
+/// Where the demos of one test are written down.
+pub(crate) struct Demos {
+    dir: TempDir,
+}
+
+/// A demo that stays up until it is ended, at the latest with the test.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+}
+
+impl Demos {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("directory"),
+        }
+    }
+
+    /// A directory with `files`, each a name and a text.
+    pub(crate) fn manifests(&self, files: &[(&str, &str)]) -> PathBuf {
+        let dir = self.dir.path().join("manifests");
+        fs::create_dir_all(&dir).expect("directory");
+        for (name, text) in files {
+            fs::write(dir.join(name), text).expect("write");
+        }
+        dir
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("runs")
+    }
+
+    pub(crate) fn weir(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command
+            .args(args)
+            .env("WEIR_RUN_ROOT", self.root())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn output(&self, args: &[&str]) -> Output {
+        self.weir(args).output().expect("weir runs")
+    }
+
+    /// Starts a demo and waits until it stays up.
+    pub(crate) fn start(&self, manifests: &Path) -> Running {
+        let manifests = manifests.to_str().expect("path");
+        let child = self
+            .weir(&["demo", "--without-mesh", "--manifests", manifests])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("weir runs");
+        let mut demo = Running { child };
+        let stderr = BufReader::new(demo.child.stderr.take().expect("stderr"));
+        let mut said = String::new();
+        for line in stderr.lines() {
+            let line = line.expect("line");
+            said.push_str(&line);
+            said.push('\n');
+            if line.contains("The demo stays up") {
+                return demo;
+            }
+        }
+        panic!("the demo did not come up:\n{said}");
+    }
+
+    /// Network namespaces of the runs that are written down.
+    pub(crate) fn namespaces(&self) -> Vec<String> {
+        let runs = weir_playground::run::read_all(&self.root());
+        runs.into_iter()
+            .flat_map(|(_, state)| state.namespaces)
+            .collect()
+    }
+
+    /// Asserts that no run is written down and that `namespaces` are gone.
+    pub(crate) fn assert_gone(&self, namespaces: &[String]) {
+        assert!(!self.root().exists(), "a run directory is left");
+        for name in namespaces {
+            let path = weir_playground::netns::path(name);
+            assert!(!path.exists(), "{name} is left");
+        }
+    }
+}
+
+impl Running {
+    /// Sends a signal and waits for the end.
+    pub(crate) fn end(&mut self, signal: &str) -> std::process::ExitStatus {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args([signal, &pid])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+        self.child.wait().expect("end")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.end("-TERM");
+        }
+    }
+}
+
+/// What a program printed, both ways.
+pub(crate) fn text(output: &Output) -> String {
+    let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}\n{}", part(&output.stdout), part(&output.stderr))
+}
+
+/// Two pods and a Service, as a tutorial has them.
+pub(crate) const TWO_PODS: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: hello}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: hello}}
+  template:
+    metadata: {labels: {app: hello}}
+    spec:
+      containers:
+        - name: hello
+          image: gcr.io/google-samples/hello-app:1.0
+          ports: [{containerPort: 8080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: hello}
+spec:
+  selector: {app: hello}
+  ports: [{port: 80, targetPort: 8080}]
+"#;
