@@ -10,7 +10,10 @@ use std::{
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Identity, Server, ServerTlsConfig},
+};
 use weir_api::xds::{
     envoy::service::discovery::v3::{
         DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
@@ -29,6 +32,7 @@ use crate::{
     demand::{self, DemandSender},
     snapshot::Snapshot,
     stats::Registry,
+    xds::ControlPlaneTls,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,6 +45,8 @@ struct ControlPlane {
     requests: watch::Sender<Vec<DeltaDiscoveryRequest>>,
     /// Streams end when this changes.
     stop: watch::Sender<()>,
+    /// `authorization` of the last stream.
+    authorization: Arc<Mutex<String>>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -61,6 +67,11 @@ impl AggregatedDiscoveryService for ControlPlane {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        let token = request.metadata().get("authorization");
+        let token = token
+            .and_then(|token| token.to_str().ok())
+            .unwrap_or_default();
+        token.clone_into(&mut *self.authorization.lock().expect("authorization"));
         let control_plane = self.clone();
         let answers = request
             .into_inner()
@@ -111,10 +122,18 @@ impl ControlPlane {
 
     /// Serves on `address` until the task is aborted.
     async fn serve(&self, address: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+        self.serve_by(Server::builder(), address).await
+    }
+
+    async fn serve_by(
+        &self,
+        mut server: Server,
+        address: SocketAddr,
+    ) -> (SocketAddr, JoinHandle<()>) {
         let listener = TcpListener::bind(address).await.expect("loopback");
         let address = listener.local_addr().expect("address");
         let service = AggregatedDiscoveryServiceServer::new(self.clone());
-        let server = Server::builder().add_service(service);
+        let server = server.add_service(service);
         let task = tokio::spawn(async move {
             server
                 .serve_with_incoming(TcpListenerStream::new(listener))
@@ -177,6 +196,10 @@ struct Proxy {
 
 impl Proxy {
     fn start(control_plane: SocketAddr) -> Self {
+        Self::start_with(control_plane, |_| {})
+    }
+
+    fn start_with(control_plane: SocketAddr, change: impl FnOnce(&mut Options)) -> Self {
         let text = format!(
             r#"
 node: {{ id: sidecar, cluster: test }}
@@ -214,7 +237,8 @@ static_resources:
         let source = json::read_bootstrap(&text).expect("bootstrap");
         let bootstrap = convert::bootstrap(source.clone()).expect("bootstrap");
         let ads = bootstrap.ads.as_ref().expect("ads");
-        let options = Options::new(source);
+        let mut options = Options::new(source);
+        change(&mut options);
         let client = Client::new(ads, &bootstrap, &options).expect("client");
         let publisher = Publisher::new(Snapshot {
             discovery_available: true,
@@ -361,4 +385,62 @@ async fn an_unreachable_control_plane_is_said_so_and_demands_are_sent_later() {
     let (_, _server) = control_plane.serve(address).await;
     let snapshot = proxy.until(|s| is_present(s, WEB) == Some(true)).await;
     assert!(snapshot.discovery_available);
+}
+
+/// A CA, and a server certificate from it for `weir-control.test`.
+fn certificates() -> (String, Identity) {
+    let ca_key = rcgen::KeyPair::generate().expect("key");
+    let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca_certificate = ca.self_signed(&ca_key).expect("CA");
+    let issuer = rcgen::Issuer::new(ca, ca_key);
+    let key = rcgen::KeyPair::generate().expect("key");
+    let server = rcgen::CertificateParams::new(vec!["weir-control.test".to_owned()]);
+    let server = server
+        .expect("parameters")
+        .signed_by(&key, &issuer)
+        .expect("certificate");
+    let identity = Identity::from_pem(server.pem(), key.serialize_pem());
+    (ca_certificate.pem(), identity)
+}
+
+#[tokio::test]
+async fn tls_is_checked_and_the_token_is_sent() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (ca, identity) = certificates();
+    let (ca_file, token_file) = (
+        directory.path().join("ca.pem"),
+        directory.path().join("token"),
+    );
+    std::fs::write(&ca_file, ca).expect("CA file");
+    std::fs::write(&token_file, "secret\n").expect("token file");
+    let server = Server::builder().tls_config(ServerTlsConfig::new().identity(identity));
+    let control_plane = mesh();
+    let serving = control_plane.serve_by(server.expect("TLS"), loopback());
+    let (address, _server) = serving.await;
+    let tls = |ca_file: &std::path::Path, name: &str| ControlPlaneTls {
+        ca_file: ca_file.to_owned(),
+        server_name: Some(name.to_owned()),
+        token_file: Some(token_file.clone()),
+    };
+
+    let good = tls(&ca_file, "weir-control.test");
+    let mut proxy = Proxy::start_with(address, |options| options.control_plane.tls = Some(good));
+    proxy.demand(WEB).await;
+    proxy.until(|s| is_present(s, WEB) == Some(true)).await;
+    assert_eq!(
+        *control_plane.authorization.lock().expect("authorization"),
+        "Bearer secret"
+    );
+
+    let (other_ca, _) = certificates();
+    let other_file = directory.path().join("other.pem");
+    std::fs::write(&other_file, other_ca).expect("CA file");
+    for bad in [
+        tls(&other_file, "weir-control.test"),
+        tls(&ca_file, "elsewhere.test"),
+    ] {
+        let mut proxy = Proxy::start_with(address, |options| options.control_plane.tls = Some(bad));
+        proxy.until(|s| !s.discovery_available).await;
+    }
 }
