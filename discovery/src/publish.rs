@@ -57,3 +57,66 @@ fn commit(index: &mut Index, hub: &Hub, since: Instant) {
     hub.publish(&snapshot, &changes, since.into_std());
     hub.metrics().published();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{InternalTrafficPolicy, NamespacedName, Object, Service, ServiceKind},
+        xds::Generator,
+    };
+
+    fn batch(number: u32) -> Vec<Event> {
+        vec![Event::Applied(Object::Service(Service {
+            name: NamespacedName::new("shop", &format!("s{number}")),
+            created: None,
+            kind: ServiceKind::ClusterIp,
+            addresses: Vec::new(),
+            ports: Vec::new(),
+            internal_traffic_policy: InternalTrafficPolicy::Cluster,
+        }))]
+    }
+
+    /// Services the hub knows.
+    fn known(hub: &Hub) -> usize {
+        hub.snapshot()
+            .map_or(0, |snapshot| snapshot.service_count())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_wait_for_quiet_but_not_for_ever() {
+        let hub = Arc::new(Hub::new(Generator::default()));
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(publish(batch(0), receiver, hub.clone()));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(known(&hub), 1, "the first at once");
+
+        sender.send(batch(1)).await.expect("send");
+        tokio::time::sleep(Duration::from_millis(90)).await;
+        assert_eq!(known(&hub), 1);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(known(&hub), 2);
+
+        let began = Instant::now();
+        let mut number = 2;
+        while known(&hub) == 2 {
+            sender.send(batch(number)).await.expect("send");
+            number += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let waited = began.elapsed();
+        assert!(
+            waited >= DEBOUNCE_MAX && waited < DEBOUNCE_MAX + DEBOUNCE_QUIET,
+            "{waited:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_registry_is_a_registry_that_was_read() {
+        let hub = Arc::new(Hub::new(Generator::default()));
+        let (_sender, receiver) = mpsc::channel(1);
+        tokio::spawn(publish(Vec::new(), receiver, hub.clone()));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(hub.is_synced());
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -21,11 +21,17 @@ pub struct Index {
     /// The service of each slice.
     slice_services: HashMap<NamespacedName, NamespacedName>,
     pods: HashMap<NamespacedName, Arc<Pod>>,
+    /// The pods that say they have an address: one, or two for a moment.
+    pod_addresses: HashMap<IpAddr, BTreeSet<NamespacedName>>,
     /// The services that have a pod among their endpoints, and by how many entries.
     pod_services: HashMap<NamespacedName, BTreeMap<NamespacedName, usize>>,
     /// Services to resolve again.
     dirty: BTreeSet<NamespacedName>,
+    /// Whether addresses of pods changed since the last commit.
+    pods_changed: bool,
+    /// As of what was applied, in part.
     current: Snapshot,
+    committed: Arc<Snapshot>,
 }
 
 // === impl Index ===
@@ -56,14 +62,18 @@ impl Index {
         changes
             .addresses
             .retain(|_, change| change.old.is_some() || change.new.is_some());
-        let unchanged = changes.services.is_empty();
-        (!unchanged).then(|| (Arc::new(self.current.clone()), changes))
+        let changed = std::mem::take(&mut self.pods_changed) || !changes.services.is_empty();
+        if !changed {
+            return None;
+        }
+        self.committed = Arc::new(self.current.clone());
+        Some((self.committed.clone(), changes))
     }
 
     /// The snapshot of the last commit.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::new(self.current.clone())
+        self.committed.clone()
     }
 
     fn apply_service(&mut self, service: Service) {
@@ -141,29 +151,44 @@ impl Index {
         if self.pods.get(&pod.name).map(|old| &**old) == Some(&pod) {
             return;
         }
-        self.remove_pod(&pod.name.clone());
+        self.remove_pod(&pod.name);
         self.touch_services_of(&pod.name);
+        self.pods_changed = true;
         let pod = Arc::new(pod);
-        if !pod.host_network {
-            for address in &pod.addresses {
-                self.current.pods.insert(*address, pod.clone());
-            }
+        self.pods.insert(pod.name.clone(), pod.clone());
+        for address in own_addresses(&pod) {
+            let holders = self.pod_addresses.entry(address).or_default();
+            holders.insert(pod.name.clone());
+            self.settle_pod_address(address);
         }
-        self.pods.insert(pod.name.clone(), pod);
     }
 
     fn remove_pod(&mut self, name: &NamespacedName) {
         let Some(pod) = self.pods.remove(name) else {
             return;
         };
-        for address in &pod.addresses {
-            // A new pod may have taken the address over before the old one was seen to go.
-            let holder = self.current.pods.get(address);
-            if holder.is_some_and(|holder| holder.name == pod.name) {
-                self.current.pods.remove(address);
+        self.touch_services_of(name);
+        self.pods_changed = true;
+        for address in own_addresses(&pod) {
+            if let Some(holders) = self.pod_addresses.get_mut(&address) {
+                holders.remove(name);
+            }
+            self.settle_pod_address(address);
+        }
+    }
+
+    /// A new pod may have an address before the old one was seen to go: one of them has it.
+    fn settle_pod_address(&mut self, address: IpAddr) {
+        let holder = self.pod_addresses.get(&address).and_then(BTreeSet::last);
+        match holder.and_then(|holder| self.pods.get(holder)) {
+            Some(pod) => {
+                self.current.pods.insert(address, pod.clone());
+            }
+            None => {
+                self.pod_addresses.remove(&address);
+                self.current.pods.remove(&address);
             }
         }
-        self.touch_services_of(name);
     }
 
     fn touch_services_of(&mut self, pod: &NamespacedName) {
@@ -257,6 +282,12 @@ impl Index {
             self.current.addresses.insert(address, left.into());
         }
     }
+}
+
+/// A pod on the host's network shares the addresses of its node.
+fn own_addresses(pod: &Pod) -> impl Iterator<Item = IpAddr> {
+    let addresses = pod.addresses.iter().copied();
+    addresses.filter(|_| !pod.host_network)
 }
 
 fn endpoint_changed(change: &ServiceChange, address: SocketAddr, claim: &Claim) -> bool {

@@ -1,0 +1,261 @@
+//! The program as a process: what it prints, serves and exits with.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// Far longer than anything takes; it only ends a test that fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const SERVICE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {clusterIP: 10.4.0.1, ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: cart-1, namespace: shop, labels: {kubernetes.io/service-name: cart}}
+addressType: IPv4
+ports: [{name: http, port: 8080}]
+endpoints: [{addresses: [10.5.0.1]}]
+";
+
+/// A running control plane.
+struct Control {
+    child: Child,
+    bound: Value,
+    directory: tempfile::TempDir,
+}
+
+fn directory(manifests: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    fs::create_dir(directory.path().join("manifests")).expect("directory");
+    fs::write(directory.path().join("manifests/shop.yaml"), manifests).expect("manifests");
+    directory
+}
+
+fn command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir-control"));
+    command.arg("--manifests").arg(directory.join("manifests"));
+    command.arg("--certs-dir").arg(directory.join("certs"));
+    for flag in [
+        "--xds-plaintext-addr",
+        "--xds-addr",
+        "--debug-addr",
+        "--webhook-addr",
+    ] {
+        command.args([flag, "127.0.0.1:0"]);
+    }
+    command
+}
+
+fn fails(mut command: Command) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = command.output().expect("runs");
+    (status.code(), String::from_utf8(stderr).expect("text"))
+}
+
+impl Control {
+    fn start(manifests: &str) -> Self {
+        let directory = directory(manifests);
+        let mut child = command(directory.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts");
+        let mut line = String::new();
+        let out = child.stdout.take().expect("standard output");
+        BufReader::new(out).read_line(&mut line).expect("a line");
+        let bound = serde_json::from_str(&line).expect("JSON");
+        Self {
+            child,
+            bound,
+            directory,
+        }
+    }
+
+    fn address(&self, of: &str) -> SocketAddr {
+        self.bound[of]
+            .as_str()
+            .expect("an address")
+            .parse()
+            .expect("an address")
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address("debug")).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        )
+        .expect("ask");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("answer");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        let status = head
+            .split(' ')
+            .nth(1)
+            .expect("a status")
+            .parse()
+            .expect("a number");
+        (status, body.to_owned())
+    }
+
+    fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).expect("JSON")
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_says_where_it_listens_and_shows_what_it_knows() {
+    let control = Control::start(SERVICE);
+    for served in ["xds_plaintext", "xds", "webhook"] {
+        TcpStream::connect(control.address(served)).expect(served);
+    }
+    let root_cert = control.bound["root_cert"].as_str().expect("a path");
+    assert!(
+        fs::read_to_string(root_cert)
+            .expect("root certificate")
+            .contains("BEGIN CERTIFICATE")
+    );
+    assert_eq!(control.get("/ready"), (200, "ready\n".to_owned()));
+
+    let services = control.json("/debug/registryz?namespace=shop");
+    assert_eq!(services[0]["name"], "cart");
+    assert_eq!(services[0]["ports"][0]["protocol_from"], "port-name");
+    assert_eq!(
+        control.json("/debug/registryz?name=other"),
+        Value::Array(vec![])
+    );
+    let endpoints = control.json("/debug/endpointz");
+    assert_eq!(
+        endpoints[0]["ports"][0]["endpoints"][0]["address"],
+        "10.5.0.1:8080"
+    );
+    let resources = control.json("/debug/configz");
+    assert!(
+        resources["listener"]["outbound|10.4.0.1:80"].is_string(),
+        "{resources}"
+    );
+    assert_eq!(
+        control.json("/debug/syncz")["clients"],
+        Value::Array(vec![])
+    );
+    assert_eq!(control.get("/debug/registryz?nonsense=1").0, 400);
+    assert_eq!(control.get("/nowhere").0, 404);
+}
+
+#[test]
+fn metrics_are_named_as_the_golden_file_says() {
+    let control = Control::start(SERVICE);
+    let (_, text) = control.get("/metrics");
+    let names = text
+        .lines()
+        .filter(|line| line.starts_with("# TYPE "))
+        .map(|line| line[7..].to_owned() + "\n");
+    let names: String = names.collect();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/metrics.txt");
+    if std::env::var_os("REFRESH_GOLDEN").is_some() {
+        fs::write(&golden, &names).expect("golden file");
+    }
+    assert_eq!(
+        fs::read_to_string(&golden).unwrap_or_default(),
+        names,
+        "REFRESH_GOLDEN=1 rewrites it"
+    );
+    assert!(text.contains("\nweir_services 1\n"), "{text}");
+}
+
+#[test]
+fn changes_of_the_manifests_are_seen() {
+    let control = Control::start(SERVICE);
+    let manifests = control.directory.path().join("manifests");
+    fs::write(
+        manifests.join("more.yaml"),
+        SERVICE
+            .replace("cart", "till")
+            .replace("10.4.0.1", "10.4.0.2"),
+    )
+    .expect("write");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while control.json("/debug/registryz?name=till") == Value::Array(vec![]) {
+        assert!(std::time::Instant::now() < deadline);
+    }
+}
+
+#[test]
+fn it_stops_with_0_when_asked_to() {
+    let mut control = Control::start(SERVICE);
+    // A client that stays does not keep it.
+    let _client = TcpStream::connect(control.address("xds_plaintext")).expect("connect");
+    let pid = control.child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill")
+            .success()
+    );
+    assert_eq!(control.child.wait().expect("ends").code(), Some(0));
+}
+
+#[test]
+fn what_is_wrong_is_named_and_the_exit_code_says_whose_fault_it_is() {
+    let good = directory(SERVICE);
+    let bad = directory(&SERVICE.replace("port: 80}", "port: eighty}"));
+    let (code, text) = fails(command(bad.path()));
+    assert_eq!(code, Some(64));
+    assert!(
+        text.contains("shop.yaml: document 1: spec.ports[0].port: "),
+        "{text}"
+    );
+
+    let (code, text) = fails({
+        let mut command = command(good.path());
+        command.args(["--xds-addr", "nonsense"]);
+        command
+    });
+    assert_eq!(code, Some(64));
+    assert!(text.contains("--xds-addr"), "{text}");
+
+    let mut open = Command::new(env!("CARGO_BIN_EXE_weir-control"));
+    open.arg("--manifests").arg(good.path().join("manifests"));
+    open.args(["--xds-plaintext-addr", "0.0.0.0:0"]);
+    let (code, text) = fails(open);
+    assert_eq!(code, Some(64));
+    assert!(
+        text.contains("--xds-plaintext-addr 0.0.0.0:0: is served on loopback only"),
+        "{text}"
+    );
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = taken.local_addr().expect("address").to_string();
+    let mut busy = Command::new(env!("CARGO_BIN_EXE_weir-control"));
+    busy.arg("--manifests").arg(good.path().join("manifests"));
+    busy.arg("--certs-dir").arg(good.path().join("certs"));
+    busy.args(["--xds-plaintext-addr", &address]);
+    let (code, text) = fails(busy);
+    assert_eq!(code, Some(1));
+    let expected = format!("--xds-plaintext-addr {address}: Address already in use");
+    assert!(
+        text.contains(&expected) && text.contains("another program"),
+        "{text}"
+    );
+}

@@ -1,0 +1,170 @@
+//! A directory of manifests as it changes under the eyes of the registry.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use weir_discovery::{
+    manifests::{Directory, ManifestError},
+    model::{Event, NamespacedName, ObjectKey},
+};
+
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("temporary directory"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        // A new inode each time: time stamps are too coarse for a test.
+        let new = self.path(".new");
+        fs::write(&new, text).expect("write");
+        fs::rename(new, self.path(name)).expect("rename");
+    }
+
+    fn open(&self) -> (Directory, Vec<Event>) {
+        Directory::open(self.0.path()).expect("directory")
+    }
+
+    fn errors(&self) -> Vec<String> {
+        let errors = Directory::open(self.0.path()).expect_err("errors");
+        let place = format!("{}/", self.0.path().display());
+        errors
+            .iter()
+            .map(|error| error.to_string().replace(&place, ""))
+            .collect()
+    }
+}
+
+fn service(name: &str) -> String {
+    format!("---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\n")
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::Service(NamespacedName::new("shop", name))
+}
+
+fn applied(events: &[Event]) -> Vec<ObjectKey> {
+    let applied = events.iter().filter_map(|event| match event {
+        Event::Applied(object) => Some(object.key()),
+        Event::Deleted(_) => None,
+    });
+    applied.collect()
+}
+
+#[test]
+fn changes_are_told_object_by_object() {
+    let files = Files::new();
+    files.write("a.yaml", &(service("a") + &service("b")));
+    let (mut directory, events) = files.open();
+    assert_eq!(applied(&events), [key("a"), key("b")]);
+    assert!(directory.refresh().is_empty());
+
+    files.write("c.json", r#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "c", "namespace": "shop"}}"#);
+    files.write("a.yaml", &service("b"));
+    files.write("notes.txt", "not a manifest");
+    assert!(
+        directory.refresh().is_empty(),
+        "a file is read once it is the same twice"
+    );
+    let events = directory.refresh();
+    assert_eq!(
+        events,
+        [vec![Event::Deleted(key("a"))], events[1..].to_vec()].concat()
+    );
+    assert_eq!(applied(&events), [key("c")]);
+    assert!(directory.refresh().is_empty());
+}
+
+#[test]
+fn a_file_that_does_not_parse_keeps_what_it_said_last() {
+    let files = Files::new();
+    files.write("a.yaml", &service("a"));
+    let (mut directory, _) = files.open();
+    files.write("a.yaml", "apiVersion: v1\nkind: [Serv");
+    files.write("b.yaml", &service("b"));
+    directory.refresh();
+    let events = directory.refresh();
+    assert_eq!(applied(&events), [key("b")]);
+    assert_eq!(events.len(), 1, "nothing is gone");
+    files.write("a.yaml", &service("c"));
+    directory.refresh();
+    assert_eq!(directory.refresh()[0], Event::Deleted(key("a")));
+}
+
+#[test]
+fn a_file_that_is_replaced_may_be_gone_for_a_moment() {
+    let files = Files::new();
+    files.write("a.yaml", &service("a"));
+    let (mut directory, _) = files.open();
+    fs::remove_file(files.path("a.yaml")).expect("remove");
+    assert!(directory.refresh().is_empty());
+    files.write("a.yaml", &service("a"));
+    assert!(directory.refresh().is_empty());
+    assert!(directory.refresh().is_empty());
+    fs::remove_file(files.path("a.yaml")).expect("remove");
+    directory.refresh();
+    assert_eq!(directory.refresh(), [Event::Deleted(key("a"))]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_any_more_says_nothing_new() {
+    let files = Files::new();
+    files.write("a.yaml", &service("a"));
+    let (mut directory, _) = files.open();
+    fs::remove_dir_all(files.0.path()).expect("remove");
+    assert!(directory.refresh().is_empty());
+    assert!(directory.refresh().is_empty());
+    assert_eq!(directory.object_count(), 1);
+}
+
+#[test]
+fn at_first_every_error_is_named_with_file_document_and_field() {
+    let files = Files::new();
+    files.write("a.yaml", &service("a"));
+    files.write("b.yaml", &(service("b") + "spec: {ports: [{port: x}]}\n"));
+    files.write("c.yaml", &(service("c") + &service("a")));
+    files.write("d.yml", "{");
+    let errors = files.errors();
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(
+        errors[0].starts_with("b.yaml: document 1: spec.ports[0].port: "),
+        "{errors:?}"
+    );
+    assert!(errors[1].starts_with("d.yml: document 1: "), "{errors:?}");
+    let twice = "c.yaml: document 2: metadata.name: Service shop/a is also in a.yaml, document 1";
+    assert_eq!(errors[2], twice);
+
+    let missing = Directory::open(files.path("nowhere")).expect_err("no such directory");
+    assert!(
+        matches!(&missing[0], ManifestError::Read { path, .. } if path == &files.path("nowhere"))
+    );
+}
+
+#[test]
+fn links_of_a_mounted_config_map_are_followed() {
+    let files = Files::new();
+    let link = |version: &str| {
+        let link = files.path("..new");
+        std::os::unix::fs::symlink(version, &link).expect("link");
+        fs::rename(link, files.path("..data")).expect("rename");
+    };
+    for (version, name) in [("..1", "a"), ("..2", "b")] {
+        fs::create_dir(files.path(version)).expect("directory");
+        fs::write(files.path(version).join("mesh.yaml"), service(name)).expect("write");
+    }
+    link("..1");
+    std::os::unix::fs::symlink(Path::new("..data/mesh.yaml"), files.path("mesh.yaml"))
+        .expect("link");
+    let (mut directory, events) = files.open();
+    assert_eq!(applied(&events), [key("a")]);
+    link("..2");
+    directory.refresh();
+    assert_eq!(applied(&directory.refresh()), [key("b")]);
+}

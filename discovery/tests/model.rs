@@ -1,0 +1,163 @@
+//! The model under random changes: what it comes to does not depend on the way there, and what it
+//! says has changed is all that has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use proptest::prelude::*;
+use weir_discovery::{
+    model::{
+        EndpointPort, EndpointSlice, Event, Hint, Index, InternalTrafficPolicy, Locality,
+        NamespacedName, Object, ObjectKey, Pod, Readiness, Service, ServiceKind, ServicePort,
+        SliceEndpoint, Snapshot, Workload,
+    },
+    xds::{Generator, Kind, Version},
+};
+
+fn name(number: u8) -> NamespacedName {
+    NamespacedName::new("ns", &format!("n{number}"))
+}
+
+prop_compose! {
+    /// Services whose addresses and ports collide often.
+    fn service()(
+        number in 0..4_u8,
+        created in prop::option::of(0..3_i64),
+        headless in any::<bool>(),
+        addresses in prop::collection::btree_set(0..4_u8, 0..3),
+        ports in prop::collection::btree_set(0..3_u16, 0..3),
+        http in any::<bool>(),
+    ) -> Object {
+        Object::Service(Service {
+            name: name(number),
+            created,
+            kind: if headless { ServiceKind::Headless } else { ServiceKind::ClusterIp },
+            addresses: addresses.into_iter().map(|last| [10, 4, 0, last].into()).collect(),
+            ports: ports
+                .into_iter()
+                .map(|port| ServicePort {
+                    name: format!("p{port}"),
+                    port: 80 + port,
+                    hint: Hint::of(http.then_some("http"), None, 80),
+                })
+                .collect(),
+            internal_traffic_policy: InternalTrafficPolicy::Cluster,
+        })
+    }
+}
+
+prop_compose! {
+    fn slice()(
+        number in 0..6_u8,
+        service in 0..4_u8,
+        ports in prop::collection::btree_map(0..3_u16, 0..3_u16, 0..3),
+        endpoints in prop::collection::btree_map(0..5_u8, (0..3_usize, prop::option::of(0..3_u8)), 0..4),
+    ) -> Object {
+        let readiness = [Readiness::Ready, Readiness::Draining, Readiness::NotReady];
+        Object::EndpointSlice(EndpointSlice {
+            name: name(number),
+            service: name(service),
+            ports: ports
+                .into_iter()
+                .map(|(port, number)| EndpointPort { name: format!("p{port}"), port: 80 + number })
+                .collect(),
+            endpoints: endpoints
+                .into_iter()
+                .map(|(last, (state, pod))| SliceEndpoint {
+                    // Some of them are addresses of services, too.
+                    address: [10, 4, 0, last].into(),
+                    readiness: readiness[state],
+                    node: None,
+                    locality: Locality::default(),
+                    pod: pod.map(name),
+                })
+                .collect(),
+        })
+    }
+}
+
+prop_compose! {
+    fn pod()(number in 0..3_u8, address in 0..4_u8, workload in 0..2_u8, host in any::<bool>()) -> Object {
+        Object::Pod(Pod {
+            name: name(number),
+            addresses: vec![[10, 5, 0, address].into()],
+            host_network: host,
+            node: None,
+            workload: Workload {
+                kind: "Deployment".into(),
+                name: format!("w{workload}").into(),
+            },
+        })
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let number = 0..6_u8;
+    prop_oneof![
+        3 => service().prop_map(Event::Applied),
+        4 => slice().prop_map(Event::Applied),
+        2 => pod().prop_map(Event::Applied),
+        1 => number.clone().prop_map(|it| Event::Deleted(ObjectKey::Service(name(it)))),
+        1 => number.clone().prop_map(|it| Event::Deleted(ObjectKey::EndpointSlice(name(it)))),
+        1 => number.prop_map(|it| Event::Deleted(ObjectKey::Pod(name(it)))),
+    ]
+}
+
+/// Every resource there is, by its version.
+fn versions(snapshot: &Snapshot) -> BTreeMap<(Kind, String), Version> {
+    let generator = Generator::default();
+    let mut versions = BTreeMap::new();
+    for kind in Kind::ALL {
+        for name in generator.names(snapshot, kind) {
+            let resource = generator.resource(snapshot, kind, &name);
+            let version = resource.unwrap_or_else(|| panic!("{name}")).version;
+            versions.insert((kind, name), version);
+        }
+    }
+    versions
+}
+
+proptest! {
+    #[test]
+    fn changes_name_every_resource_that_differs_and_lead_where_a_fresh_start_leads(
+        batches in prop::collection::vec(prop::collection::vec(event(), 1..6), 1..12),
+    ) {
+        let mut index = Index::default();
+        let mut objects: BTreeMap<ObjectKey, Object> = BTreeMap::new();
+        let mut before = versions(&index.snapshot());
+        for batch in batches {
+            for event in batch {
+                match &event {
+                    Event::Applied(object) => objects.insert(object.key(), object.clone()),
+                    Event::Deleted(key) => objects.remove(key),
+                };
+                index.apply(event);
+            }
+            let committed = index.commit();
+            let affected = committed.map(|(_, changes)| Generator::default().affected(&changes));
+            let affected = affected.unwrap_or_default();
+            let now = versions(&index.snapshot());
+            let names: BTreeSet<_> = before.keys().chain(now.keys()).collect();
+            for name in names {
+                let differs = before.get(name) != now.get(name);
+                prop_assert!(!differs || affected.contains(name), "{name:?} differs");
+            }
+            let fresh = fresh(&objects);
+            prop_assert!(now == versions(&fresh), "another way, another place");
+            prop_assert_eq!(fresh.pod_address_count(), index.snapshot().pod_address_count());
+            before = now;
+        }
+    }
+}
+
+fn fresh(objects: &BTreeMap<ObjectKey, Object>) -> Arc<Snapshot> {
+    let mut index = Index::default();
+    // Backwards, so that pods come first and services last.
+    for object in objects.values().rev() {
+        index.apply(Event::Applied(object.clone()));
+    }
+    index.commit();
+    index.snapshot()
+}
