@@ -55,6 +55,7 @@ pub(crate) fn run(args: DemoArgs, run_root: &Path) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let manifests = match &args.manifests {
         None => manifests::shop()?,
+        Some(path) if args.without_mesh => manifests::foreign(path, &|_| {})?,
         Some(path) => manifests::foreign(path, &say)?,
     };
     let weir = std::env::current_exe().context("cannot find this program's own file")?;

@@ -2,6 +2,7 @@
 //! and environment that its spec asks for, and ends them in the order Kubernetes does.
 
 pub mod environment;
+pub mod log;
 pub mod pod;
 pub mod probe;
 pub mod process;

@@ -227,7 +227,7 @@ pub(super) fn through_service(
             status: (is_http && all_echo).then_some(200),
             outbound: from.meshed.then(|| names::outbound_cluster(to.port, &host)),
             inbound: meshed
-                .map(|(pod, port)| (pod.key.clone(), names::inbound_cluster(*port)))
+                .map(|(pod, port)| (pod.key.clone(), pod.inbound_cluster(*port)))
                 .collect(),
             endpoints: targets
                 .iter()

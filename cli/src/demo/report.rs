@@ -37,7 +37,10 @@ pub(super) fn calls(rows: &[Row]) -> String {
     ]);
     for row in rows {
         let record = row.record.as_ref();
-        let text = |value: Option<&String>| value.cloned().unwrap_or_else(|| "-".to_owned());
+        let text = |value: Option<&String>| {
+            let value = value.filter(|value| !value.is_empty());
+            value.cloned().unwrap_or_else(|| "-".to_owned())
+        };
         let endpoint = match (
             &row.endpoint,
             record.and_then(|record| record.upstream_host),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use weir_api::sidecar;
+use weir_api::{names, sidecar};
 use weir_playground::{
     Playground,
     cluster::{LivePod, PodKey, endpoints, ports_of},
@@ -28,6 +28,8 @@ pub(super) struct DemoPod {
     pub(super) meshed: bool,
     /// Whether the echo application answers in it.
     pub(super) echo: bool,
+    /// Ports its containers declare, which is all a sidecar knows of them.
+    pub(super) declared: Vec<u16>,
     /// The container calls are made from.
     pub(super) container: String,
     pub(super) labels: BTreeMap<String, String>,
@@ -114,6 +116,15 @@ impl World {
 // === impl DemoPod ===
 
 impl DemoPod {
+    /// The cluster of the pod's sidecar for connections to `port`.
+    pub(super) fn inbound_cluster(&self, port: u16) -> String {
+        if self.declared.contains(&port) {
+            names::inbound_cluster(port)
+        } else {
+            names::INBOUND_PASSTHROUGH_CLUSTER.to_owned()
+        }
+    }
+
     fn of(key: &PodKey, live: &LivePod) -> Self {
         let spec = live.pod.spec.clone().unwrap_or_default();
         let all = spec
@@ -127,9 +138,16 @@ impl DemoPod {
             .iter()
             .find(|container| !is_proxy(container));
         let program = app.map(Program::of);
+        let ports = spec
+            .containers
+            .iter()
+            .flat_map(|c| c.ports.iter().flatten());
         Self {
             key: key.clone(),
             ip: live.ip,
+            declared: ports
+                .filter_map(|port| u16::try_from(port.container_port).ok())
+                .collect(),
             meshed: all.into_iter().any(is_proxy),
             echo: matches!(program, Some(Program::Echo | Program::Substitute)),
             container: app

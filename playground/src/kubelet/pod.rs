@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Container, LifecycleHandler, PodSpec, Probe};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    log,
     probe::{self, Target},
     process::{Files, Joinable, Process, Restart, State},
     resolve::{self, Place},
@@ -288,20 +289,9 @@ impl RunningPod {
     }
 
     fn failed(&self, running: &Running, what: &str) -> Error {
-        let said = std::fs::read_to_string(&running.files.log).unwrap_or_default();
-        let last = said
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("nothing");
-        let log = running.files.log.display();
-        wrong(
-            &self.key,
-            format!(
-                "container {}: {what}; it said last: {last} (all of it: {log})",
-                running.container.name
-            ),
-        )
+        let name = &running.container.name;
+        let said = log::tail(&running.files.log, name);
+        wrong(&self.key, format!("container {name}: {what}{said}"))
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     },
     error::{Error, Result},
     kubelet::{
+        log,
         pod::{RunningPod, joinable},
         probe,
         process::Files,
@@ -243,13 +244,10 @@ impl Playground {
                 return Ok(());
             };
             if Instant::now() > deadline {
+                let said = log::tails(&self.shared.pod_dir(first));
                 return Err(Error::Pod {
                     pod: first.to_string(),
-                    reason: format!(
-                        "not ready within {} s; its logs are in {}",
-                        limit.as_secs(),
-                        self.shared.pod_dir(first).display()
-                    ),
+                    reason: format!("not ready within {} s{said}", limit.as_secs()),
                 });
             }
             sleep(probe::EAGER_PERIOD).await;
