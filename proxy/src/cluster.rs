@@ -20,7 +20,7 @@ use crate::config::{self, LoadAssignment, cluster::ClusterDiscovery};
 
 pub(crate) use connect::{DialError, Upstream, micros};
 pub(crate) use host::{Host, HostSet};
-pub(crate) use http2::{Http2Lease, Sent};
+pub(crate) use http2::Http2Lease;
 pub(crate) use manager::Clusters;
 pub use stats::ClusterStats;
 

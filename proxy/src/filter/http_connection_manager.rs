@@ -3,8 +3,10 @@
 
 mod exchange;
 mod http1;
+mod http2;
 mod plan;
 mod pump;
+mod request_changes;
 mod stats;
 mod upstream_head;
 
@@ -14,6 +16,8 @@ use std::{
     rc::Rc,
     sync::Arc,
 };
+
+use http::HeaderValue;
 
 use crate::{
     buffer::Buffer,
@@ -39,6 +43,8 @@ pub(crate) struct ConnectionManager {
     router: Router,
     routes: RefCell<Routes>,
     random: Cell<u64>,
+    /// Value of `server`, if it makes one.
+    server_name: Option<HeaderValue>,
 }
 
 /// The routes in force, and the snapshot they were taken from.
@@ -71,6 +77,7 @@ impl ConnectionManager {
                 config: routes,
             }),
             random: Cell::new(random::seed()),
+            server_name: HeaderValue::try_from(&config.server_name).ok(),
         }
     }
 
@@ -85,7 +92,12 @@ impl ConnectionManager {
         stats.downstream_cx_total.inc();
         stats.downstream_cx_active.inc();
         match self.codec(context) {
-            CodecType::Http2 => {}
+            CodecType::Http2 => {
+                stats.downstream_cx_http2_total.inc();
+                stats.downstream_cx_http2_active.inc();
+                http2::serve(self, context, downstream, buffer).await;
+                stats.downstream_cx_http2_active.dec();
+            }
             CodecType::Auto | CodecType::Http1 => {
                 stats.downstream_cx_http1_total.inc();
                 stats.downstream_cx_http1_active.inc();
@@ -138,6 +150,11 @@ impl ConnectionManager {
         let list = request.header("x-forwarded-for")?;
         let address = list.rsplit(',').nth(skip)?.trim().parse().ok()?;
         (address != peer).then_some(address)
+    }
+
+    /// Value of `server`, if it makes one.
+    pub(crate) fn server_name(&self) -> Option<HeaderValue> {
+        self.server_name.clone()
     }
 
     pub(crate) fn random(&self) -> u64 {

@@ -2,6 +2,7 @@
 //! asks for. Bodies are moved as they come, chunked ones with their framing.
 
 pub mod body;
+pub(crate) mod decode;
 pub mod head;
 pub(crate) mod request;
 pub(crate) mod response;

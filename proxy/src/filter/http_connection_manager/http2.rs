@@ -1,0 +1,218 @@
+//! An HTTP/2 connection: many requests at a time, each a future in the connection's own task.
+//!
+//! One task for the connection and all its streams, rather than one each, because they wake one
+//! another all the time: what many streams have to say is then framed and written at once, and a
+//! turn costs one wake-up however many streams take part in it.
+
+mod bridge;
+mod exchange;
+// mod from_http1;
+mod message;
+mod stream;
+
+use std::{
+    cell::{Cell, RefCell},
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use h2::server::Connection as Http2;
+use tokio::time::Instant;
+
+use super::ConnectionManager;
+use crate::{
+    buffer::Buffer,
+    config,
+    http::{
+        h2::io::{Flushed, Io, Socket},
+        timer::Timer,
+    },
+    listener::ConnectionContext,
+    transport_socket::Connection,
+};
+
+/// What the streams of a connection share.
+struct Shared<'c> {
+    manager: Rc<ConnectionManager>,
+    context: RefCell<&'c mut ConnectionContext>,
+    /// Streams open now.
+    active: Cell<usize>,
+    /// When the last stream ended.
+    idle_since: Cell<Instant>,
+    /// When the client was told to go elsewhere.
+    left: Cell<Option<Instant>>,
+}
+
+/// Serves a connection until it ends. `buffer` holds what the client has sent already.
+pub(super) async fn serve(
+    manager: Rc<ConnectionManager>,
+    context: &mut ConnectionContext,
+    downstream: Connection,
+    buffer: Buffer,
+) {
+    let chain = context.chain.clone();
+    let mut drained = pin!(async {
+        match &chain {
+            Some(chain) => chain.drained().await,
+            None => pending().await,
+        }
+    });
+    let shared = Shared {
+        manager,
+        context: RefCell::new(context),
+        active: Cell::new(0),
+        idle_since: Cell::new(Instant::now()),
+        left: Cell::new(None),
+    };
+    let io = Io::new(Socket::Downstream(downstream), buffer);
+    let mut timer = Timer::default();
+    let Some(mut http2) = shared.handshake(&io, &mut timer).await else {
+        return;
+    };
+    let mut streams = FuturesUnordered::new();
+    let result = poll_fn(|cx| {
+        if shared.left.get().is_none() {
+            // Once drained the future is not polled again.
+            let draining = drained.as_mut().poll(cx).is_ready();
+            if draining {
+                shared.manager.stats.downstream_cx_drain_close.inc();
+            }
+            if draining || shared.is_worn() {
+                shared.leave(&mut http2);
+            }
+        }
+        loop {
+            // Streams first: what they have to say goes with this turn of the connection.
+            while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
+            let before = streams.len();
+            let ended = loop {
+                match http2.poll_accept(cx) {
+                    Poll::Ready(Some(Ok((request, respond)))) => {
+                        streams.push(stream::serve(&shared, request, respond));
+                    }
+                    Poll::Ready(Some(Err(error))) => break Some(Err(error)),
+                    Poll::Ready(None) => break Some(Ok(())),
+                    Poll::Pending => break None,
+                }
+            };
+            let flushed = io.flush(cx);
+            shared.count(&io);
+            if let Some(ended) = ended {
+                return Poll::Ready(ended);
+            }
+            if streams.len() == before && flushed == Flushed::Quiet {
+                break;
+            }
+        }
+        shared.poll_idle(cx, &mut timer, &mut http2)
+    })
+    .await;
+    if let Err(error) = result
+        && !error.is_io()
+        && !error.is_remote()
+    {
+        shared.manager.stats.downstream_cx_protocol_error.inc();
+    }
+    // What is still open has lost its client.
+    drop(streams);
+    let _ = poll_fn(|cx| Poll::Ready(io.flush(cx))).await;
+    shared.count(&io);
+}
+
+// === impl Shared ===
+
+impl Shared<'_> {
+    async fn handshake(&self, io: &Io, timer: &mut Timer) -> Option<Http2<Io, Bytes>> {
+        let config = &self.manager.config;
+        let mut handshake = builder(config).handshake(io.clone());
+        let timeout = config.request_headers_timeout.or(config.idle_timeout);
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let done = poll_fn(|cx| {
+            let done = pin!(&mut handshake).poll(cx);
+            io.flush(cx);
+            if let Poll::Ready(done) = done {
+                return Poll::Ready(done.map_err(Some));
+            }
+            timer.poll(cx, deadline).map(|()| Err(None))
+        });
+        match done.await {
+            Ok(http2) => Some(http2),
+            Err(error) => {
+                let stats = &self.manager.stats;
+                match error {
+                    None => stats.downstream_cx_idle_timeout.inc(),
+                    Some(error) if error.is_io() => {}
+                    Some(_) => stats.downstream_cx_protocol_error.inc(),
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether the connection has carried as many requests as it may.
+    fn is_worn(&self) -> bool {
+        let limit = self.manager.config.max_requests_per_connection;
+        limit.is_some_and(|limit| self.context.borrow().outcome.requests >= u64::from(limit))
+    }
+
+    fn count(&self, io: &Io) {
+        let traffic = io.take_traffic();
+        let stats = &self.manager.stats;
+        stats.downstream_cx_rx_bytes_total.add(traffic.received);
+        stats.downstream_cx_tx_bytes_total.add(traffic.sent);
+        let outcome = &mut self.context.borrow_mut().outcome;
+        outcome.bytes_received += traffic.received;
+        outcome.bytes_sent += traffic.sent;
+    }
+
+    /// Tells the client to go elsewhere; what is open goes on.
+    fn leave(&self, http2: &mut Http2<Io, Bytes>) {
+        self.left.set(Some(Instant::now()));
+        http2.graceful_shutdown();
+    }
+
+    /// Tells the client to go when nothing has happened for too long, or the connection is old.
+    /// Ready when it has been told and does not go.
+    fn poll_idle(
+        &self,
+        cx: &mut Context<'_>,
+        timer: &mut Timer,
+        http2: &mut Http2<Io, Bytes>,
+    ) -> Poll<Result<(), h2::Error>> {
+        let config = &self.manager.config;
+        let is_idle = self.active.get() == 0;
+        if let Some(left) = self.left.get() {
+            let since = left.max(self.idle_since.get());
+            let deadline = is_idle.then(|| since + config.drain_timeout);
+            return timer.poll(cx, deadline).map(Ok);
+        }
+        let idle = config.idle_timeout.filter(|_| is_idle);
+        let idle = idle.map(|timeout| self.idle_since.get() + timeout);
+        let age = config.max_connection_duration;
+        let old = age.map(|age| Instant::from_std(self.context.borrow().start) + age);
+        let deadline = [idle, old].into_iter().flatten().min();
+        if timer.poll(cx, deadline).is_ready() {
+            if deadline == idle {
+                self.manager.stats.downstream_cx_idle_timeout.inc();
+            }
+            self.leave(http2);
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+/// The connection's settings.
+fn builder(config: &config::HttpConnectionManager) -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(config.http2.initial_stream_window_size)
+        .initial_connection_window_size(config.http2.initial_connection_window_size)
+        .max_concurrent_streams(config.http2.max_concurrent_streams)
+        .max_header_list_size(config.max_request_headers_bytes);
+    builder
+}

@@ -1,0 +1,395 @@
+//! Moves a body from one stream to another, whatever versions of HTTP they speak: payload as the
+//! other side takes it, then trailers.
+
+mod http1;
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+
+use crate::{
+    buffer::Buffer,
+    http::h1::decode::{Decoder, Piece},
+    transport_socket::Connection,
+};
+
+pub(super) use http1::{Encoder, Framed};
+
+/// Payload that is kept for another attempt at most, bytes. Most requests that are worth
+/// repeating are smaller; what is larger is sent once.
+const REPLAYABLE: usize = 64 * 1024;
+
+/// A body on its way.
+pub(super) struct Bridge {
+    sink: Sink,
+    /// Taken from the source, not yet by the sink.
+    held: Option<Frame>,
+    /// The source has got the window of what is held back.
+    held_is_released: bool,
+    /// Bytes the sink has taken and not written: the source gets their window back then.
+    owed: usize,
+    /// The sink has been given everything.
+    given: bool,
+    done: bool,
+    /// Bytes of payload that were taken.
+    pub(super) moved: u64,
+    replay: Replay,
+}
+
+/// Where a body comes from.
+pub(super) enum Source {
+    Http2(RecvStream),
+    Http1(Decoder),
+}
+
+/// Where a body goes.
+pub(super) enum Sink {
+    Http2(SendStream<Bytes>),
+    Http1(Encoder),
+    /// There is no body; the stream, if it is one of HTTP/2, can still be reset.
+    None(Option<SendStream<Bytes>>),
+}
+
+/// The HTTP/1 connection a body is read from.
+pub(super) type Wire<'w> = (&'w mut Connection, &'w mut Buffer);
+
+/// A part of a body.
+#[derive(Debug, Clone)]
+enum Frame {
+    /// Payload, and whether it is the last.
+    Data(Bytes, bool),
+    Trailers(HeaderMap),
+}
+
+/// What a further attempt begins with.
+#[derive(Default)]
+struct Replay {
+    kept: Option<Vec<Frame>>,
+    bytes: usize,
+    /// Of `kept`: the next to be sent again.
+    next: usize,
+}
+
+/// Why a body stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The source was reset, with this code, or ended in the middle.
+    Source(Option<Reason>),
+    /// The other side takes no more.
+    Sink(Option<Reason>),
+    /// The body is not framed as it says.
+    Malformed,
+}
+
+// === impl Bridge ===
+
+impl Bridge {
+    /// A body that goes to `sink`.
+    pub(super) fn new(sink: Sink) -> Self {
+        Self {
+            done: matches!(sink, Sink::None(_)),
+            sink,
+            held: None,
+            held_is_released: false,
+            owed: 0,
+            given: false,
+            moved: 0,
+            replay: Replay::default(),
+        }
+    }
+
+    /// Keeps what is sent, so that it can be sent again.
+    pub(super) fn keep_for_replay(&mut self) {
+        self.replay.kept.get_or_insert_default();
+    }
+
+    /// Begins again, towards another sink. Only if [`Bridge::can_rewind`].
+    pub(super) fn rewind(&mut self, sink: Sink) {
+        let mut replay = std::mem::take(&mut self.replay);
+        replay.next = 0;
+        *self = Self {
+            replay,
+            ..Self::new(sink)
+        };
+    }
+
+    /// Whether it can begin again.
+    pub(super) fn can_rewind(&self) -> bool {
+        self.replay.kept.is_some() || (self.moved == 0 && self.held.is_none())
+    }
+
+    /// Whether the sink has been given the whole body.
+    pub(super) fn is_sent(&self) -> bool {
+        self.given || matches!(self.sink, Sink::None(_))
+    }
+
+    /// Whether the sink has everything, or takes no more.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// What becomes of the rest no longer matters.
+    pub(super) fn abandon(&mut self) {
+        self.done = true;
+    }
+
+    /// The sink's HTTP/2 stream.
+    pub(super) fn http2_sink(&mut self) -> Option<&mut SendStream<Bytes>> {
+        match &mut self.sink {
+            Sink::Http2(stream) | Sink::None(Some(stream)) => Some(stream),
+            Sink::Http1(_) | Sink::None(None) => None,
+        }
+    }
+
+    /// Ready when the sink has everything.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Source,
+        mut from: Option<Wire<'_>>,
+        mut to: Option<&mut Connection>,
+    ) -> Poll<Result<(), Stop>> {
+        loop {
+            if self.done {
+                return Poll::Ready(Ok(()));
+            }
+            if self.given {
+                ready!(self.poll_flush(cx, source, &mut to))?;
+                self.done = true;
+                continue;
+            }
+            let Some(frame) = self.held.take() else {
+                match self.poll_next(cx, source, &mut from) {
+                    Poll::Ready(frame) => self.held = Some(frame?),
+                    Poll::Pending => {
+                        ready!(self.poll_flush(cx, source, &mut to))?;
+                        return Poll::Pending;
+                    }
+                }
+                continue;
+            };
+            match &mut self.sink {
+                Sink::None(_) => {}
+                Sink::Http2(_) => ready!(self.poll_give_http2(cx, source, frame))?,
+                Sink::Http1(encoder) if encoder.is_full() => {
+                    self.held = Some(frame);
+                    ready!(self.poll_flush(cx, source, &mut to))?;
+                }
+                Sink::Http1(_) => self.give_http1(frame),
+            }
+        }
+    }
+
+    /// The next frame: one of an earlier attempt, else a new one.
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Source,
+        from: &mut Option<Wire<'_>>,
+    ) -> Poll<Result<Frame, Stop>> {
+        if let Some(frame) = self.replay.next() {
+            self.held_is_released = true;
+            return Poll::Ready(Ok(frame));
+        }
+        let frame = ready!(source.poll_frame(cx, from))?;
+        // What is kept has found its place; it is bounded.
+        self.held_is_released = self.replay.keep(&frame);
+        if let Frame::Data(data, _) = &frame
+            && self.held_is_released
+        {
+            source.release(data.len());
+        }
+        Poll::Ready(Ok(frame))
+    }
+
+    /// Gives as much of a frame to the stream as it takes, and holds the rest.
+    fn poll_give_http2(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Source,
+        frame: Frame,
+    ) -> Poll<Result<(), Stop>> {
+        let Sink::Http2(stream) = &mut self.sink else {
+            return Poll::Ready(Ok(()));
+        };
+        let (mut data, end) = match frame {
+            Frame::Data(data, end) => (data, end),
+            Frame::Trailers(trailers) => {
+                self.given = true;
+                let sent = stream.send_trailers(trailers);
+                return Poll::Ready(sent.map_err(|_| Stop::Sink(None)));
+            }
+        };
+        if !data.is_empty() {
+            match poll_room(cx, stream, data.len()) {
+                Poll::Ready(room) => {
+                    let rest = data.split_off(room?.min(data.len()));
+                    self.held = (!rest.is_empty()).then_some(Frame::Data(rest, end));
+                }
+                Poll::Pending => {
+                    self.held = Some(Frame::Data(data, end));
+                    return Poll::Pending;
+                }
+            }
+        }
+        let taken = data.len();
+        self.given = end && self.held.is_none();
+        if taken > 0 || self.given {
+            let sent = stream.send_data(data, self.given);
+            sent.map_err(|_| Stop::Sink(None))?;
+        }
+        self.moved += taken as u64;
+        if !self.held_is_released {
+            source.release(taken);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn give_http1(&mut self, frame: Frame) {
+        let Sink::Http1(encoder) = &mut self.sink else {
+            return;
+        };
+        match frame {
+            Frame::Data(data, end) => {
+                self.moved += data.len() as u64;
+                if !self.held_is_released {
+                    self.owed += data.len();
+                }
+                encoder.data(&data);
+                self.given = end;
+                if end {
+                    encoder.end(None);
+                }
+            }
+            Frame::Trailers(trailers) => {
+                encoder.end(Some(&trailers));
+                self.given = true;
+            }
+        }
+    }
+
+    fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Source,
+        to: &mut Option<&mut Connection>,
+    ) -> Poll<Result<(), Stop>> {
+        if let (Sink::Http1(encoder), Some(to)) = (&mut self.sink, to) {
+            let written = ready!(encoder.poll_write(cx, to));
+            written.map_err(|_| Stop::Sink(None))?;
+            source.release(std::mem::take(&mut self.owed));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// How much of `length` bytes the stream takes now.
+fn poll_room(
+    cx: &mut Context<'_>,
+    stream: &mut SendStream<Bytes>,
+    length: usize,
+) -> Poll<Result<usize, Stop>> {
+    stream.reserve_capacity(length);
+    let room = stream.capacity();
+    if room > 0 {
+        return Poll::Ready(Ok(room));
+    }
+    match ready!(stream.poll_capacity(cx)) {
+        Some(Ok(room)) => Poll::Ready(Ok(room)),
+        Some(Err(error)) => Poll::Ready(Err(Stop::Sink(error.reason()))),
+        None => Poll::Ready(Err(Stop::Sink(None))),
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    /// Whether there is nothing to come, not even an end.
+    pub(super) fn has_ended(&self) -> bool {
+        match self {
+            Self::Http2(stream) => stream.is_end_stream(),
+            Self::Http1(decoder) => decoder.has_ended(),
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Option<Wire<'_>>,
+    ) -> Poll<Result<Frame, Stop>> {
+        match (self, from) {
+            (Self::Http2(stream), _) => match ready!(stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    let end = stream.is_end_stream();
+                    Poll::Ready(Ok(Frame::Data(data, end)))
+                }
+                Some(Err(error)) => Poll::Ready(Err(Stop::Source(error.reason()))),
+                None => match ready!(stream.poll_trailers(cx)) {
+                    Ok(Some(trailers)) => Poll::Ready(Ok(Frame::Trailers(trailers))),
+                    Ok(None) => Poll::Ready(Ok(Frame::Data(Bytes::new(), true))),
+                    Err(error) => Poll::Ready(Err(Stop::Source(error.reason()))),
+                },
+            },
+            (Self::Http1(decoder), Some((connection, buffer))) => loop {
+                match decoder.decode(buffer).map_err(|_| Stop::Malformed)? {
+                    Some(Piece::Data(data)) => {
+                        let end = decoder.has_ended();
+                        return Poll::Ready(Ok(Frame::Data(data, end)));
+                    }
+                    Some(Piece::End(Some(trailers))) => {
+                        return Poll::Ready(Ok(Frame::Trailers(trailers)));
+                    }
+                    Some(Piece::End(None)) => {
+                        return Poll::Ready(Ok(Frame::Data(Bytes::new(), true)));
+                    }
+                    None => match ready!(connection.poll_read(cx, buffer)) {
+                        Ok(0) if decoder.end() => {}
+                        Ok(0) | Err(_) => return Poll::Ready(Err(Stop::Source(None))),
+                        Ok(_) => {}
+                    },
+                }
+            },
+            (Self::Http1(_), None) => Poll::Ready(Err(Stop::Source(None))),
+        }
+    }
+
+    /// So many bytes have found their place: the peer may send as many more.
+    fn release(&mut self, bytes: usize) {
+        if let Self::Http2(stream) = self
+            && bytes > 0
+        {
+            // Fails only for more than was received.
+            let _ = stream.flow_control().release_capacity(bytes);
+        }
+    }
+}
+
+// === impl Replay ===
+
+impl Replay {
+    /// The next frame to be sent again.
+    fn next(&mut self) -> Option<Frame> {
+        let frame = self.kept.as_ref()?.get(self.next)?.clone();
+        self.next += 1;
+        Some(frame)
+    }
+
+    /// Whether the frame is kept.
+    fn keep(&mut self, frame: &Frame) -> bool {
+        let Some(kept) = &mut self.kept else {
+            return false;
+        };
+        if let Frame::Data(data, _) = frame {
+            self.bytes += data.len();
+        }
+        if self.bytes > REPLAYABLE {
+            self.kept = None;
+            return false;
+        }
+        kept.push(frame.clone());
+        self.next = kept.len();
+        true
+    }
+}

@@ -1,0 +1,235 @@
+//! Heads as they are sent on, where either side speaks HTTP/2.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request, response,
+};
+
+use super::super::{
+    ConnectionManager,
+    request_changes::RequestChanges,
+    upstream_head::{line, status_line},
+};
+use crate::{
+    config::http::ServerHeader,
+    http::{
+        h1::{
+            head::{Field, FieldKind},
+            request::Request as Http1Request,
+            response::Response as Http1Response,
+        },
+        h2::head::{joined, with_target},
+        header_edits::HeaderEdits,
+        local_reply::{phrase, with_date},
+    },
+};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+
+/// What is done to a response besides the configured header mutations.
+pub(super) struct ResponseChanges<'a> {
+    pub(super) edits: HeaderEdits<'a>,
+    pub(super) service_time_ms: Option<u64>,
+    /// The request's id, if it is to be copied.
+    pub(super) request_id: Option<HeaderValue>,
+}
+
+/// Changes a request's head as the configuration says.
+pub(super) fn change_request(
+    mut head: request::Parts,
+    manager: &ConnectionManager,
+    changes: &RequestChanges<'_>,
+) -> request::Parts {
+    let headers = &mut head.headers;
+    // RFC 9113 section 8.3.1: the authority is said once, and not here.
+    let named = match head.uri.authority() {
+        None => headers.get(header::HOST).cloned(),
+        Some(_) => None,
+    };
+    headers.remove(header::HOST);
+    let named = named.as_ref().and_then(|host| host.to_str().ok());
+    let authority = changes.host.as_deref().or(named);
+    for name in &changes.edits.dropped {
+        headers.remove(*name);
+    }
+    if let Some(address) = changes.forwarded_for {
+        let list = match joined(headers, FORWARDED_FOR.as_str()) {
+            Some(before) => format!("{before},{address}"),
+            None => address.to_string(),
+        };
+        insert(headers, FORWARDED_FOR, list);
+    }
+    if !headers.contains_key(FORWARDED_PROTO) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if let Some(id) = &changes.request_id {
+        insert(headers, REQUEST_ID, id.clone());
+    }
+    if let Some(ms) = changes.expected_timeout_ms {
+        headers.insert(EXPECTED_TIMEOUT, ms.into());
+    }
+    if let Some(attempt) = changes.attempt {
+        headers.insert(ATTEMPT_COUNT, attempt.into());
+    }
+    append(headers, "via", &manager.config.via);
+    for (name, value) in &changes.edits.added {
+        append(headers, name, value);
+    }
+    head.uri = with_target(head.uri, authority, changes.path.as_deref());
+    head
+}
+
+/// Changes a response's head as the configuration says.
+pub(super) fn change_response(
+    headers: &mut HeaderMap,
+    manager: &ConnectionManager,
+    changes: &ResponseChanges<'_>,
+) {
+    for name in &changes.edits.dropped {
+        headers.remove(*name);
+    }
+    if let Some(ms) = changes.service_time_ms {
+        headers.insert(SERVICE_TIME, ms.into());
+    }
+    if let Some(id) = &changes.request_id {
+        headers.insert(REQUEST_ID, id.clone());
+    }
+    complete_response(headers, manager);
+    append(headers, "via", &manager.config.via);
+    for (name, value) in &changes.edits.added {
+        append(headers, name, value);
+    }
+}
+
+/// Adds what every response has: `date` and `server`.
+pub(super) fn complete_response(headers: &mut HeaderMap, manager: &ConnectionManager) {
+    if !headers.contains_key(header::DATE) {
+        with_date(|date| insert(headers, header::DATE, date.to_owned()));
+    }
+    let keep = match manager.config.server_header {
+        ServerHeader::PassThrough => true,
+        ServerHeader::AppendIfAbsent => headers.contains_key(header::SERVER),
+        ServerHeader::Overwrite => false,
+    };
+    if !keep && let Some(name) = manager.server_name() {
+        headers.insert(header::SERVER, name);
+    }
+}
+
+/// A head without body or version: what `h2` sends.
+pub(super) fn http2_request(head: request::Parts) -> Request<()> {
+    Request::from_parts(head, ())
+}
+
+/// An HTTP/1 request's head for an HTTP/2 endpoint. None if it cannot be said in HTTP/2.
+pub(super) fn request_from_http1(request: &Http1Request) -> Option<request::Parts> {
+    use crate::http::head::RequestHead;
+    let path = match request.path() {
+        path if path.starts_with('/') || path == "*" => path.to_owned(),
+        path => format!("/{path}"),
+    };
+    let uri = Uri::builder()
+        .scheme("http")
+        .authority(request.authority())
+        .path_and_query(path);
+    let method = Method::from_bytes(request.method().as_bytes()).ok()?;
+    let head = Request::builder().method(method).uri(uri.build().ok()?);
+    let (mut head, ()) = head.version(Version::HTTP_11).body(()).ok()?.into_parts();
+    let keep = |field: &Field| match field.kind {
+        FieldKind::Te => request.text(&field.value).eq_ignore_ascii_case(b"trailers"),
+        FieldKind::Host => false,
+        _ => !request.semantics.nominates(request.text(&field.name)),
+    };
+    copy_fields(&mut head.headers, &request.bytes, &request.fields, keep);
+    Some(head)
+}
+
+/// An HTTP/1 response's head for an HTTP/2 client. `bytes` is what it was parsed from.
+pub(super) fn response_from_http1(bytes: &[u8], response: &Http1Response) -> response::Parts {
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    head.status = response.status.try_into().unwrap_or(head.status);
+    let keep = |field: &Field| !response.semantics.nominates(&bytes[field.name.clone()]);
+    copy_fields(&mut head.headers, bytes, &response.fields, keep);
+    head
+}
+
+/// Writes a request's head for an HTTP/1 endpoint, but for the line that ends it.
+pub(super) fn write_http1_request(out: &mut Vec<u8>, head: &request::Parts) {
+    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.push(b' ');
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    out.extend_from_slice(path.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let authority = head.uri.authority().map_or("", |a| a.as_str());
+    line(out, "host", authority.as_bytes());
+    if let Some(crumbs) = joined(&head.headers, "cookie") {
+        line(out, "cookie", crumbs.as_bytes());
+    }
+    for (name, value) in &head.headers {
+        match *name {
+            header::COOKIE => {}
+            // The connection is ours, and what is asked for is said with it.
+            header::TE => {
+                line(out, "te", value.as_bytes());
+                line(out, "connection", b"te");
+            }
+            _ => line(out, name.as_str(), value.as_bytes()),
+        }
+    }
+}
+
+/// Writes a response's head for an HTTP/1 client, but for the line that ends it.
+pub(super) fn write_http1_response(out: &mut Vec<u8>, old: bool, head: &response::Parts) {
+    let status = head.status.as_u16();
+    status_line(out, old, status, phrase(status).as_bytes());
+    for (name, value) in &head.headers {
+        line(out, name.as_str(), value.as_bytes());
+    }
+}
+
+/// Copies what does not end at this hop.
+fn copy_fields(
+    headers: &mut HeaderMap,
+    bytes: &[u8],
+    fields: &[Field],
+    keep: impl Fn(&Field) -> bool,
+) {
+    headers.reserve(fields.len());
+    for field in fields {
+        let of_hop = matches!(
+            field.kind,
+            FieldKind::Connection
+                | FieldKind::HopByHop
+                | FieldKind::Upgrade
+                | FieldKind::TransferEncoding
+        );
+        if of_hop || !keep(field) {
+            continue;
+        }
+        let name = HeaderName::from_bytes(&bytes[field.name.clone()]);
+        let value = HeaderValue::from_bytes(&bytes[field.value.clone()]);
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    // Text that makes no header is left out.
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(value)) {
+        headers.insert(name, value);
+    }
+}
+
+/// Adds a header, if it has a value and makes one.
+pub(super) fn append(headers: &mut HeaderMap, name: &str, value: &str) {
+    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+        && (!value.is_empty() || name != header::VIA)
+    {
+        headers.append(name, value);
+    }
+}

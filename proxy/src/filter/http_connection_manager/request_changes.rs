@@ -1,0 +1,85 @@
+//! What the configuration changes about a request's head. The same for every version of HTTP.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use super::{ConnectionManager, plan::ForwardPlan};
+use crate::{
+    access_log::Facts,
+    cluster::Host,
+    config::route::HostRewrite,
+    http::{head::RequestHead, header_edits::HeaderEdits, request_id, route::rewrite_path},
+};
+
+/// What the configuration changes about a request's head.
+pub(super) struct RequestChanges<'c> {
+    /// Header mutations.
+    pub(super) edits: HeaderEdits<'c>,
+    /// New path and query.
+    pub(super) path: Option<String>,
+    /// New authority.
+    pub(super) host: Option<String>,
+    /// The client's address, if it is to be appended to `x-forwarded-for`.
+    pub(super) forwarded_for: Option<IpAddr>,
+    /// A new request id.
+    pub(super) request_id: Option<String>,
+    /// `x-envoy-expected-rq-timeout-ms`
+    pub(super) expected_timeout_ms: Option<u64>,
+    /// `x-envoy-attempt-count`
+    pub(super) attempt: Option<u32>,
+}
+
+// === impl RequestChanges ===
+
+impl<'c> RequestChanges<'c> {
+    /// For one attempt, at `host`.
+    pub(super) fn new(
+        manager: &ConnectionManager,
+        plan: &ForwardPlan<'c>,
+        request: &dyn RequestHead,
+        facts: &Facts<'_>,
+        host: &Host,
+        attempt: u32,
+    ) -> Self {
+        let config = &manager.config;
+        let envoy_headers = !manager.router().suppress_envoy_headers;
+        let mut edits = HeaderEdits::default();
+        for level in plan.matched.levels().filter(|l| !l.request.is_empty()) {
+            let there = |name: &str| request.header(name).is_some();
+            edits.apply(&level.request, &there, facts);
+        }
+        let path = plan.forward.path_rewrite.as_ref();
+        let path = path.map(|r| rewrite_path(r, &plan.matched.route.criteria, request.path()));
+        let new_host = match &plan.forward.host_rewrite {
+            HostRewrite::Keep => None,
+            HostRewrite::Literal(host) => Some(host.clone()),
+            HostRewrite::Auto => (!host.hostname.is_empty()).then(|| host.hostname.to_string()),
+            HostRewrite::Header(name) => request.header(name).map(Cow::into_owned),
+        };
+        let mut keep_original = |name, value: &str| edits.added.push((name, value.to_owned()));
+        if new_host.is_some() && plan.forward.append_x_forwarded_host {
+            keep_original("x-forwarded-host", request.authority());
+        }
+        if new_host.is_some() && envoy_headers {
+            keep_original("x-envoy-original-host", request.authority());
+        }
+        if path.is_some() && envoy_headers {
+            keep_original("x-envoy-original-path", request.path());
+        }
+        let forwards_for = config.use_remote_address && !config.skip_xff_append;
+        let untrusted = config.use_remote_address && !config.preserve_external_request_id;
+        let has_id = || request.header("x-request-id").is_some();
+        let new_id = config.generate_request_id && (untrusted || !has_id());
+        let timeout = plan.forward.timeout.filter(|_| envoy_headers);
+        let count = plan.matched.virtual_host.include_request_attempt_count;
+        Self {
+            edits,
+            path,
+            host: new_host,
+            forwarded_for: forwards_for.then(|| facts.context.remote.ip()),
+            request_id: new_id.then(|| request_id::new(manager.random(), manager.random())),
+            expected_timeout_ms: timeout
+                .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+            attempt: count.then_some(attempt),
+        }
+    }
+}
