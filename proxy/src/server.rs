@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub use handle::Handle;
-pub use options::{LogFilter, Options, ReadOnlyListeners};
+pub use options::{LogFilter, Options, ReadOnlyListeners, SetFilter};
 pub(crate) use stats::{Memory, ServerStats};
 
 /// How long workers may take to end once they are told to.

@@ -9,13 +9,10 @@ pub(super) fn refusal(head: &Parts, local: Option<SocketAddr>) -> Option<String>
     if head.headers.contains_key(header::ORIGIN) {
         return Some("requests with an Origin header are refused".to_owned());
     }
-    let authority = head.uri.authority().map(|authority| authority.as_str());
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
     let mut hosts = head.headers.get_all(header::HOST).iter();
-    let header = match hosts.next() {
-        // HTTP/1.0 has none, and browsers do not speak it.
-        None => None,
-        Some(host) => Some(host.to_str().unwrap_or_default()),
-    };
+    // HTTP/1.0 has none, and browsers do not speak it.
+    let header = hosts.next().map(|host| host.to_str().unwrap_or_default());
     let foreign = [authority, header, hosts.next().map(|_| "")]
         .into_iter()
         .flatten()

@@ -40,7 +40,10 @@ pub struct ReadOnlyListeners {
 
 /// Replaces the log filter by the one given as text, or says why it cannot.
 #[derive(Clone)]
-pub struct LogFilter(pub Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>);
+pub struct LogFilter(pub Arc<SetFilter>);
+
+/// See [`LogFilter`].
+pub type SetFilter = dyn Fn(&str) -> Result<(), String> + Send + Sync;
 
 // === impl Options ===
 

@@ -1,5 +1,7 @@
 //! The bootstrap is held by golden files, which real Envoy must take as well.
 
+#![allow(clippy::print_stdout)]
+
 use std::{env, fs, path::PathBuf, process::Command};
 
 use serde_json::json;

@@ -38,10 +38,13 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 const WEB: &str = "10.4.0.3:8000";
 
+/// Version and message by type and name.
+type Resources = BTreeMap<(String, String), (String, Any)>;
+
 /// What the control plane has, and what it was told.
 #[derive(Clone, Default)]
 struct ControlPlane {
-    resources: Arc<Mutex<BTreeMap<(String, String), (String, Any)>>>,
+    resources: Arc<Mutex<Resources>>,
     requests: watch::Sender<Vec<DeltaDiscoveryRequest>>,
     /// Streams end when this changes.
     stop: watch::Sender<()>,

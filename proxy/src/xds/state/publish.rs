@@ -102,10 +102,13 @@ impl State {
             }
         }
         let demands = &self.demands;
-        let gone = self
-            .answered_destinations
-            .extract_if(.., |address| !demands.contains_key(address));
-        changes.extend(gone.map(Change::Forget));
+        self.answered_destinations.retain(|address| {
+            let stays = demands.contains_key(address);
+            if !stays {
+                changes.push(Change::Forget(*address));
+            }
+            stays
+        });
         for change in &changes {
             if let Change::Destination(address, _) = change {
                 self.answered_destinations.insert(*address);

@@ -82,8 +82,13 @@ impl State {
                 }
             }
             let entries = &self.entries[index];
-            let gone = subscribed.extract_if(.., |name| !entries.contains_key(name));
-            request.unsubscribe = gone.collect();
+            subscribed.retain(|name| {
+                let stays = entries.contains_key(name);
+                if !stays {
+                    request.unsubscribe.push(name.clone());
+                }
+                stays
+            });
             // An empty first request would be a wildcard, which must not happen by accident.
             if request.subscribe.is_empty() && (is_first || request.unsubscribe.is_empty()) {
                 return None;
