@@ -126,7 +126,9 @@ impl Demo {
                 ExitCode::FAILURE
             });
         }
-        output::error(&report::commands(&world, playground.shared().dir()));
+        let weir = std::env::args().next().unwrap_or_else(|| "weir".to_owned());
+        let dir = playground.shared().dir();
+        output::error(&report::commands(&weir, &world, &rows, dir));
         if stderr().is_terminal() {
             output::error("Ctrl-C ends the demo and removes everything.");
         }

@@ -170,10 +170,13 @@ async fn record_of(
         let Some(text) = ask(playground, key, "/connections?format=json").await else {
             continue;
         };
-        let records: Vec<Record> = serde_json::from_str(&text).unwrap_or_default();
-        let found = records
+        // One by one, so that an entry this program does not understand costs that entry only.
+        let entries: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap_or_default();
+        let records = entries
             .into_iter()
-            .rfind(|record| record.downstream_remote_address == Some(local));
+            .filter_map(|entry| serde_json::from_value(entry).ok());
+        let of_call = |record: &Record| record.downstream_remote_address == Some(local);
+        let found = records.rev().find(of_call);
         if found.is_some() {
             return found;
         }

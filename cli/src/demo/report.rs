@@ -32,6 +32,12 @@ const STYLE: TableStyle =
 /// The table of calls.
 pub(super) fn calls(rows: &[Row]) -> String {
     let mut table = table();
+    // Names are long; on a terminal they break where they are easiest to read.
+    let on_terminal = terminal_size::terminal_size().is_some();
+    let broken = |text: &str, after: &str| match text.split_once(after) {
+        Some((first, rest)) if on_terminal => format!("{first}{after}\n{rest}"),
+        _ => text.to_owned(),
+    };
     table.set_header([
         "", "call", "from", "to", "protocol", "chain", "cluster", "endpoint", "status", "ms",
     ]);
@@ -45,18 +51,21 @@ pub(super) fn calls(rows: &[Row]) -> String {
             &row.endpoint,
             record.and_then(|record| record.upstream_host),
         ) {
-            (Some(pod), Some(address)) => format!("{pod} ({address})"),
+            (Some(pod), Some(address)) => format!("{pod}:{}", address.port()),
             (None, Some(address)) => address.to_string(),
             _ => "-".to_owned(),
         };
         table.add_row([
             Cell::new(if row.faults.is_empty() { "ok" } else { "!!" }),
             Cell::new(&row.title),
-            Cell::new(&row.from),
+            Cell::new(broken(&row.from, "/")),
             Cell::new(&row.url),
             Cell::new(text(record.and_then(|record| record.protocol.as_ref()))),
             Cell::new(text(record.and_then(|record| record.filter_chain.as_ref()))),
-            Cell::new(text(record.and_then(|record| record.cluster.as_ref()))),
+            Cell::new(broken(
+                &text(record.and_then(|record| record.cluster.as_ref())),
+                "||",
+            )),
             Cell::new(endpoint),
             Cell::new(status(row)),
             Cell::new(format!("{:.1}", row.outcome.latency_ms)).set_alignment(CellAlignment::Right),
@@ -124,43 +133,38 @@ pub(super) fn verdict(rows: &[Row], elapsed: Duration) -> String {
         elapsed.as_secs_f64()
     );
     for row in failed {
-        text.push_str(&format!(
-            "\n  {} ({} -> {}): {}",
-            row.title,
-            row.from,
-            row.url,
-            row.faults.join("; ")
-        ));
+        text.push_str(&format!("\n  {}: {} -> {}", row.title, row.from, row.url));
+        for fault in &row.faults {
+            text.push_str(&format!("\n    {fault}"));
+        }
     }
     text
 }
 
-/// Commands to try while the demo is up.
-pub(super) fn commands(world: &World, dir: &Path) -> String {
-    let meshed = world
-        .pods
-        .iter()
-        .find(|pod| pod.meshed)
-        .or(world.pods.first());
-    let pod = meshed.map_or(String::new(), |pod| pod.key.to_string());
-    let service = world
-        .services
-        .iter()
-        .rev()
-        .find(|service| !service.headless);
-    let url = service.map_or("http://localhost:8080".to_owned(), |service| {
-        format!(
-            "http://{}.{}:{}",
-            service.name, service.namespace, service.port
-        )
-    });
-    let lines = [
+/// Commands to try while the demo is up, from a pod that has made a call.
+pub(super) fn commands(weir: &str, world: &World, rows: &[Row], dir: &Path) -> String {
+    let is_meshed = |row: &&Row| {
+        let mut pods = world.pods.iter().filter(|pod| pod.meshed);
+        pods.any(|pod| pod.key.to_string() == row.from)
+    };
+    let meshed = rows.iter().find(is_meshed);
+    let (pod, url) = meshed
+        .or(rows.first())
+        .map_or(("POD", "URL"), |row| (&row.from, &row.url));
+    let mut lines = vec![
         "The demo stays up. In another terminal, as root:".to_owned(),
-        format!("  weir exec {pod} -- curl -s {url}"),
-        format!("  weir stats {pod} --filter upstream"),
-        format!("  weir logs {pod} -c weir-proxy"),
-        format!("  weir exec {pod} -- curl -s localhost:15000/connections"),
-        format!("Logs of every container are in {}/pods.", dir.display()),
+        format!("  {weir} exec {pod} -- curl -s {url}"),
     ];
+    if meshed.is_some() {
+        lines.extend([
+            format!("  {weir} stats {pod} --filter upstream"),
+            format!("  {weir} logs {pod} -c weir-proxy"),
+            format!("  {weir} exec {pod} -- curl -s localhost:15000/connections"),
+        ]);
+    }
+    lines.push(format!(
+        "Logs of every container are in {}/pods.",
+        dir.display()
+    ));
     lines.join("\n")
 }
