@@ -10,6 +10,7 @@
 mod directory;
 mod document;
 mod endpoints;
+mod legacy;
 mod objects;
 
 use std::{path::PathBuf, time::Duration};

@@ -305,3 +305,15 @@ async fn a_client_that_left_is_forgotten() {
     .expect("forgotten in time");
     assert_eq!(mesh.hub.status().topics, 0);
 }
+
+#[tokio::test]
+async fn a_server_that_stops_sends_its_clients_elsewhere() {
+    let mesh = Mesh::of(&cart(&["10.5.0.1"])).await;
+    let mut client = Delta::connect(&mesh.address, NODE).await;
+    client.subscribe(Kind::Endpoint, &[CART]).await;
+    client.next().await;
+    mesh.stop.send(true).expect("connections listen");
+    let end = client.end().await;
+    assert_eq!(end.code(), tonic::Code::Unavailable);
+    assert_eq!(end.message(), "the control plane stops; connect again");
+}

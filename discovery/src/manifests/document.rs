@@ -12,7 +12,7 @@ use k8s_openapi::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::ManifestError;
+use super::{ManifestError, legacy};
 
 /// An object of a manifest.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +109,11 @@ impl Reader<'_> {
             ("discovery.k8s.io/v1", "EndpointSlice") => {
                 Manifest::EndpointSlice(self.typed(value, at)?)
             }
+            ("v1", "Endpoints") => {
+                let slices = legacy::mirror(&self.typed(value, at)?).into_iter();
+                into.extend(slices.map(|slice| self.located(Manifest::EndpointSlice(slice))));
+                return Ok(());
+            }
             named if NAMED_ONLY.contains(&named) => {
                 let meta = value.get("metadata").cloned().unwrap_or_default();
                 let meta = self.typed(meta, &join(at, "metadata"))?;
@@ -116,11 +121,15 @@ impl Reader<'_> {
             }
             _ => return Ok(()),
         };
-        into.push(Located {
+        into.push(self.located(manifest));
+        Ok(())
+    }
+
+    fn located(&self, manifest: Manifest) -> Located {
+        Located {
             document: self.document,
             manifest,
-        });
-        Ok(())
+        }
     }
 
     /// The items of a `List`, or of a typed list such as `ServiceList`, whose items may leave out

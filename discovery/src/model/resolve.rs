@@ -1,10 +1,13 @@
 //! A service together with the endpoints of each of its ports.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use super::{
     Claim, ClaimKind, Endpoint, EndpointSlice, NamespacedName, Pod, Readiness, Service,
-    ServiceKind, ServicePort,
+    ServiceKind, ServicePort, SliceEndpoint,
 };
 
 /// A service and the endpoints of each of its ports.
@@ -19,18 +22,25 @@ pub struct ResolvedService {
 // === impl ResolvedService ===
 
 impl ResolvedService {
-    /// Joins a service with its slices. Where two slices hold one address, as they do while a
+    /// Joins a service with its slices. Endpoints of a family the service has no address of are
+    /// left out, as kube-proxy does; a service without addresses has both. Where two slices hold one address, as they do while a
     /// controller moves endpoints between slices, the better state of the two counts.
     pub(super) fn new<'a>(
         service: Arc<Service>,
         slices: &(impl Iterator<Item = &'a EndpointSlice> + Clone),
         pod: impl Fn(&NamespacedName) -> Option<Arc<Pod>>,
     ) -> Self {
+        let own = &service.addresses;
+        let has_family = |endpoint: &&SliceEndpoint| {
+            let same = |own: &IpAddr| own.is_ipv4() == endpoint.address.is_ipv4();
+            own.is_empty() || own.iter().any(same)
+        };
         let endpoints = service.ports.iter().map(|port| {
             let mut endpoints = Vec::new();
             for slice in slices.clone() {
                 for target in slice.ports.iter().filter(|target| target.name == port.name) {
-                    endpoints.extend(slice.endpoints.iter().map(|endpoint| Endpoint {
+                    let candidates = slice.endpoints.iter().filter(has_family);
+                    endpoints.extend(candidates.map(|endpoint| Endpoint {
                         address: SocketAddr::new(endpoint.address, target.port),
                         readiness: endpoint.readiness,
                         node: endpoint.node.clone(),

@@ -36,6 +36,8 @@ const MAX_REQUEST: usize = 16 << 20;
 #[derive(Debug, Clone)]
 pub struct AdsServer {
     hub: Arc<Hub>,
+    /// Turns true when streams are to end. Of each connection, see [`serve_connection`].
+    stopped: watch::Receiver<bool>,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -46,7 +48,10 @@ impl AdsServer {
     /// Serves what the hub knows.
     #[must_use]
     pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub }
+        Self {
+            hub,
+            stopped: watch::channel(false).1,
+        }
     }
 }
 
@@ -81,7 +86,8 @@ impl AdsServer {
         self.hub.metrics().stream_opened();
         // One response waits at most: the next is made of the latest when that one is gone.
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(drive(session, self.hub.clone(), requests, sender));
+        let stopped = self.stopped.clone();
+        tokio::spawn(drive(session, self.hub.clone(), requests, sender, stopped));
         Box::pin(ReceiverStream::new(receiver))
     }
 }
@@ -91,8 +97,15 @@ async fn drive<S: Session>(
     hub: Arc<Hub>,
     mut requests: Streaming<S::Request>,
     responses: mpsc::Sender<Result<S::Response, Status>>,
+    mut stopped: watch::Receiver<bool>,
 ) {
     let mailbox = session.seat().mailbox();
+    // A server that nobody can stop goes on when its other end is gone.
+    let mut stop = std::pin::pin!(async move {
+        if stopped.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
     let mut up_to_date = true;
     loop {
         tokio::select! {
@@ -118,6 +131,11 @@ async fn drive<S: Session>(
             },
             () = mailbox.arrived() => up_to_date = false,
             () = responses.closed() => break,
+            () = &mut stop => {
+                let reason = "the control plane stops; connect again";
+                let _ = responses.try_send(Err(Status::unavailable(reason)));
+                break;
+            }
         }
     }
     session.seat().leave(&hub);
@@ -141,9 +159,10 @@ fn ended(status: &Status, hub: &Hub) {
 /// The connection broke, or the peer does not speak HTTP/2.
 pub async fn serve_connection(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    server: AdsServer,
+    mut server: AdsServer,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
+    server.stopped = shutdown.clone();
     let service =
         AggregatedDiscoveryServiceServer::new(server).max_decoding_message_size(MAX_REQUEST);
     let mut connection = std::pin::pin!(
@@ -158,7 +177,7 @@ pub async fn serve_connection(
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
     connection.as_mut().graceful_shutdown();
-    // Streams of subscriptions do not end by themselves; dropping them makes clients reconnect.
+    // Streams end by themselves now; a client that does not read would keep its own open.
     let _ = tokio::time::timeout(DRAIN, connection.as_mut()).await;
     Ok(())
 }

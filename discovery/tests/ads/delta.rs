@@ -110,6 +110,12 @@ impl Delta {
         message.expect("the stream goes on")
     }
 
+    /// How the stream ended.
+    pub(crate) async fn end(&mut self) -> tonic::Status {
+        let message = timeout(PATIENCE, self.responses.message()).await;
+        message.expect("an end in time").expect_err("no response")
+    }
+
     /// The next response, acknowledged.
     pub(crate) async fn next(&mut self) -> DeltaDiscoveryResponse {
         let response = self.raw().await;

@@ -15,8 +15,7 @@ pub(crate) struct Mesh {
     files: tempfile::TempDir,
     directory: Directory,
     index: Index,
-    // Dropped last: connections end when it is gone.
-    _stop: watch::Sender<bool>,
+    pub(crate) stop: watch::Sender<bool>,
 }
 
 impl Mesh {
@@ -40,7 +39,7 @@ impl Mesh {
             files,
             directory,
             index: Index::default(),
-            _stop: stop,
+            stop,
         }
     }
 
