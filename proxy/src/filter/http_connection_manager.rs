@@ -91,19 +91,20 @@ impl ConnectionManager {
         let stats = Arc::clone(&self.stats);
         stats.downstream_cx_total.inc();
         stats.downstream_cx_active.inc();
-        match self.codec(context) {
-            CodecType::Http2 => {
-                stats.downstream_cx_http2_total.inc();
-                stats.downstream_cx_http2_active.inc();
-                http2::serve(self, context, downstream, buffer).await;
-                stats.downstream_cx_http2_active.dec();
-            }
+        let http2 = match self.codec(context) {
+            CodecType::Http2 => Some((downstream, buffer)),
             CodecType::Auto | CodecType::Http1 => {
-                stats.downstream_cx_http1_total.inc();
                 stats.downstream_cx_http1_active.inc();
-                http1::serve(self, context, downstream, buffer).await;
+                let other = http1::serve(Rc::clone(&self), context, downstream, buffer).await;
                 stats.downstream_cx_http1_active.dec();
+                other
             }
+        };
+        if let Some((downstream, buffer)) = http2 {
+            stats.downstream_cx_http2_total.inc();
+            stats.downstream_cx_http2_active.inc();
+            http2::serve(self, context, downstream, buffer).await;
+            stats.downstream_cx_http2_active.dec();
         }
         stats.downstream_cx_active.dec();
         stats.downstream_cx_destroy.inc();

@@ -18,7 +18,7 @@ use crate::{
     access_log::{self, Facts},
     buffer::Buffer,
     cluster::{Upstream, micros},
-    config::http::ServerHeader,
+    config::http::{CodecType, ServerHeader},
     http::{
         h1::{
             head::HeadError,
@@ -66,6 +66,8 @@ enum Incoming {
     /// The client has closed, or nothing came for too long.
     End,
     Refused(Reason),
+    /// The client speaks HTTP/2.
+    Http2,
 }
 
 /// How long the rest of a refused request is read and dropped, so that closing does not reset the
@@ -74,13 +76,14 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Bytes that are dropped at most.
 const LINGER_BYTES: usize = 1 << 20;
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends, or until it turns out to speak HTTP/2: then it is handed
+/// back with what was read.
 pub(super) async fn serve(
     manager: Rc<ConnectionManager>,
     context: &mut ConnectionContext,
     downstream: Connection,
     buffer: Buffer,
-) {
+) -> Option<(Connection, Buffer)> {
     let chain = context.chain.clone();
     let mut drained = pin!(async {
         match &chain {
@@ -100,16 +103,25 @@ pub(super) async fn serve(
         began: Instant::now(),
     };
     loop {
-        let next = match http1.read_head(drained.as_mut()).await {
+        let incoming = http1.read_head(drained.as_mut()).await;
+        let first = http1.context.outcome.requests == 0;
+        if first && matches!(incoming, Incoming::Request | Incoming::Refused(_)) {
+            http1.manager.stats.downstream_cx_http1_total.inc();
+        }
+        let next = match incoming {
             Incoming::Request => http1.exchange().await,
             Incoming::Refused(reason) => http1.refuse(reason).await,
-            Incoming::End => return,
+            Incoming::End => return None,
+            Incoming::Http2 => return Some((http1.downstream, http1.buffer)),
         };
         match next {
-            Next::Request if http1.limit_reached() => return,
+            Next::Request if http1.limit_reached() => return None,
             Next::Request => {}
-            Next::Close => return,
-            Next::Tunnel(upstream, buffer) => return http1.tunnel(*upstream, buffer).await,
+            Next::Close => return None,
+            Next::Tunnel(upstream, buffer) => {
+                http1.tunnel(*upstream, buffer).await;
+                return None;
+            }
         }
     }
 }
@@ -145,6 +157,7 @@ impl Http1<'_> {
                     Err(HeadError::UnsupportedTransferCoding) => {
                         return Incoming::Refused(Reason::UnsupportedTransferCoding);
                     }
+                    Err(HeadError::Malformed) if self.speaks_http2() => return Incoming::Http2,
                     Err(HeadError::Malformed) => return Incoming::Refused(Reason::BadRequest),
                 }
             }
@@ -195,6 +208,13 @@ impl Http1<'_> {
     fn parse(&mut self) -> Result<Parsed, HeadError> {
         let max_headers = self.manager.config.max_headers_count as usize;
         self.request.parse(self.buffer.filled(), max_headers)
+    }
+
+    /// Whether the client opened with HTTP/2's preface, where that is for the client to choose.
+    fn speaks_http2(&self) -> bool {
+        self.manager.config.codec == CodecType::Auto
+            && self.context.outcome.requests == 0
+            && self.buffer.filled().starts_with(b"PRI * HTTP/2.0\r\n")
     }
 
     fn limit_reached(&self) -> bool {

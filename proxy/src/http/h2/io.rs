@@ -62,10 +62,6 @@ pub(crate) enum Flushed {
 impl Io {
     /// `received` has been read from the socket already.
     pub(crate) fn new(socket: Socket, received: Buffer) -> Self {
-        let traffic = Traffic {
-            received: received.len() as u64,
-            sent: 0,
-        };
         Self(Rc::new(RefCell::new(Inner {
             socket,
             received,
@@ -73,7 +69,7 @@ impl Io {
             sent: 0,
             refused: false,
             failed: None,
-            traffic,
+            traffic: Traffic::default(),
         })))
     }
 
