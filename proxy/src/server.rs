@@ -33,7 +33,7 @@ use crate::{
 
 pub use handle::Handle;
 pub use options::{LogFilter, Options, ReadOnlyListeners, SetFilter};
-pub(crate) use stats::{Memory, ServerStats};
+pub(crate) use stats::{ClusterManager, ListenerManager, Memory, ServerStats};
 
 /// How long workers may take to end once they are told to.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -171,6 +171,8 @@ impl Server {
                 let context = xds::Context {
                     publisher: self.handle.publisher().clone(),
                     stats: self.admin.discovery_stats(),
+                    listeners: Arc::clone(&self.admin.stats().listeners),
+                    clusters: Arc::clone(&self.admin.stats().clusters),
                     workers: self.admin.concurrency(),
                 };
                 tasks.spawn(client.run(context, self.demands));

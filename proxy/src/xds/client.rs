@@ -32,8 +32,9 @@ use crate::{
     },
     demand::{Demand, DemandReceiver},
     listener::{self, BoundListener},
-    server::Options,
-    snapshot::{Destination, DestinationListener, Publisher},
+    server::{ClusterManager, ListenerManager, Options},
+    snapshot::{Destination, DestinationListener, Publisher, Snapshot},
+    stats::Counter,
 };
 
 /// Events that may wait. The link reads no further until the client has caught up.
@@ -54,6 +55,8 @@ pub(crate) struct Client {
 pub(crate) struct Context {
     pub(crate) publisher: Publisher,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) listeners: Arc<ListenerManager>,
+    pub(crate) clusters: Arc<ClusterManager>,
     pub(crate) workers: NonZeroUsize,
 }
 
@@ -304,6 +307,13 @@ impl Running {
             }));
         }
         let bound = listener::bind(listener, self.context.workers);
+        let counters = &self.context.listeners;
+        match &bound {
+            Ok(_) => counters
+                .listener_create_success
+                .add(self.context.workers.get() as u64),
+            Err(_) => counters.listener_create_failure.inc(),
+        }
         bound.map(Arc::new).map_err(|error| error.to_string())
     }
 
@@ -321,7 +331,9 @@ impl Running {
         let idle = state.expire(now, usage);
         let changes = state.settle(now);
         let requests = state.requests(now);
+        let overdue = state.newly_overdue(now);
         let (waiting, present, absent) = state.demand_counts();
+        let warming = state.warming();
         drop(state);
 
         let set = |gauge: &crate::stats::Gauge, value: usize| {
@@ -329,10 +341,24 @@ impl Running {
         };
         let stats = &self.context.stats;
         stats.demand.destinations_idle.add(idle as u64);
+        for (kind, overdue) in Kind::ALL.into_iter().zip(overdue) {
+            stats.updates(kind).init_fetch_timeout.add(overdue);
+        }
         set(&stats.demand.destinations_present, present);
         set(&stats.demand.destinations_absent, absent);
         set(&stats.control_plane.pending_requests, waiting);
-        self.remember_replaced(&changes);
+        set(
+            &self.context.listeners.total_listeners_warming,
+            warming[Kind::Listener as usize],
+        );
+        set(
+            &self.context.clusters.warming_clusters,
+            warming[Kind::Cluster as usize],
+        );
+        self.remember_replaced(&changes, &snapshot);
+        self.context.count(&changes, &snapshot);
+        // Held any longer, it would be copied for nothing.
+        drop(snapshot);
         if !changes.is_empty() {
             self.context.publisher.modify(|snapshot| {
                 changes
@@ -345,8 +371,7 @@ impl Running {
         }
     }
 
-    fn remember_replaced(&mut self, changes: &[Change]) {
-        let snapshot = self.context.publisher.current();
+    fn remember_replaced(&mut self, changes: &[Change], snapshot: &Snapshot) {
         for change in changes {
             match change {
                 Change::Destination(address, _) => {
@@ -392,6 +417,64 @@ impl Running {
             // Dropping the sender ends the stream; the link then starts over.
             tracing::warn!("the control plane takes no requests; the stream is dropped");
             self.requests = None;
+        }
+    }
+}
+
+// === impl Context ===
+
+impl Context {
+    /// Counts what is about to change of `snapshot`.
+    fn count(&self, changes: &[Change], snapshot: &Snapshot) {
+        let (listeners, clusters) = (&self.listeners, &self.clusters);
+        let set = |added: &Counter, modified: &Counter, is_known: bool| {
+            if is_known {
+                modified.inc()
+            } else {
+                added.inc()
+            }
+        };
+        let is_present = |address: &SocketAddr| {
+            matches!(
+                snapshot.destinations.get(address),
+                Some(Destination::Present(_))
+            )
+        };
+        let set_listener = |is_known| {
+            set(
+                &listeners.listener_added,
+                &listeners.listener_modified,
+                is_known,
+            );
+        };
+        for change in changes {
+            match change {
+                Change::Set(name, Resource::Cluster(_)) => {
+                    let is_known = snapshot.clusters.contains_key(name);
+                    set(
+                        &clusters.cluster_added,
+                        &clusters.cluster_modified,
+                        is_known,
+                    );
+                }
+                Change::Set(name, Resource::Listener(_)) => {
+                    set_listener(snapshot.listeners.contains_key(name));
+                }
+                Change::Set(_, Resource::Destination(listener)) => {
+                    set_listener(is_present(&listener.address));
+                }
+                Change::Destination(address, Destination::Present(_)) => {
+                    set_listener(is_present(address));
+                }
+                Change::Remove(Kind::Cluster, _) => clusters.cluster_removed.inc(),
+                Change::Remove(Kind::Listener, _) => listeners.listener_removed.inc(),
+                Change::Forget(address) | Change::Destination(address, Destination::Absent) => {
+                    listeners
+                        .listener_removed
+                        .add(u64::from(is_present(address)));
+                }
+                Change::Set(..) | Change::Remove(..) => {}
+            }
         }
     }
 }

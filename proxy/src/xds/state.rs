@@ -56,6 +56,8 @@ pub(super) struct State {
     entries: [BTreeMap<String, Entry>; 4],
     demands: BTreeMap<SocketAddr, Demanded>,
     last_idle_check: Option<Instant>,
+    /// When everything was last brought in line; what was due by then is done.
+    settled_at: Option<Instant>,
     stream: Option<Stream>,
     /// Kinds for which a first answer came; with a wildcard, what is not known then is absent.
     answered: [bool; 4],
@@ -91,6 +93,7 @@ impl State {
             entries: Default::default(),
             demands: BTreeMap::new(),
             last_idle_check: None,
+            settled_at: None,
             stream: None,
             answered: [false; 4],
             published: BTreeMap::new(),
@@ -108,6 +111,7 @@ impl State {
         self.stream = None;
         for entry in self.entries.iter_mut().flat_map(BTreeMap::values_mut) {
             entry.asked = None;
+            entry.is_late = false;
         }
     }
 
@@ -197,6 +201,14 @@ impl State {
 
     fn is_wildcard(&self, kind: Kind) -> bool {
         self.settings.is_wildcard(kind)
+    }
+
+    /// How many resources of each kind wait for what they refer to.
+    pub(super) fn warming(&self) -> [usize; 4] {
+        let count = |entries: &BTreeMap<String, Entry>| {
+            entries.values().filter(|entry| entry.is_warming()).count()
+        };
+        self.entries.each_ref().map(count)
     }
 
     /// Everything the control plane sent, by kind and name.

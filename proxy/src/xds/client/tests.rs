@@ -253,6 +253,8 @@ static_resources:
         let context = Context {
             publisher,
             stats: Arc::new(Stats::new(&registry)),
+            listeners: Arc::default(),
+            clusters: Arc::default(),
             workers: NonZeroUsize::MIN,
         };
         let task = tokio::spawn(client.run(context, receiver));

@@ -14,6 +14,8 @@ use super::{FETCH_TIMEOUT, InventoryEntry, Kind, Resource};
 pub(super) struct Entry {
     /// When it was asked for on the present stream.
     pub(super) asked: Option<Instant>,
+    /// It was counted as overdue.
+    pub(super) is_late: bool,
     /// The last message that was accepted.
     pub(super) latest: Option<(Resource, Arc<Any>)>,
     /// Version of `latest`.
@@ -55,6 +57,11 @@ impl Entry {
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.asked
             .is_some_and(|asked| now.saturating_duration_since(asked) >= FETCH_TIMEOUT)
+    }
+
+    /// Nothing was said of it yet.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.latest.is_none() && !self.absent && self.rejected.is_none()
     }
 
     /// A version newer than the active one waits.

@@ -19,6 +19,7 @@ impl State {
         self.promote(now);
         // A promotion may have dropped the last reference to what the old version needed.
         self.collect();
+        self.settled_at = Some(now);
         let mut changes = self.resource_changes();
         changes.extend(self.destination_changes(now));
         changes

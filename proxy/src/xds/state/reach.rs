@@ -1,8 +1,11 @@
 //! What is wanted: everything the roots refer to, directly or through each other.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
-use super::{Kind, State, entry::Entry};
+use super::{FETCH_TIMEOUT, Kind, State, entry::Entry};
 use crate::xds::resource::{Reference, Resource};
 
 impl State {
@@ -110,13 +113,32 @@ impl State {
 
     /// When something that is waited for becomes overdue.
     pub(super) fn next_overdue(&self) -> Option<Instant> {
-        let entries = self.entries.iter().flatten();
-        let waiting = entries.filter(|(_, entry)| {
-            entry.latest.is_none() && !entry.absent && entry.rejected.is_none()
+        let entries = self.entries.iter().flat_map(BTreeMap::values);
+        let asked = entries
+            .filter(|entry| entry.is_waited_for())
+            .filter_map(|entry| entry.asked);
+        let deadlines = asked.map(|asked| asked + FETCH_TIMEOUT);
+        let of_wildcards = self.stream.iter().flat_map(|stream| {
+            let waiting = Kind::ALL
+                .into_iter()
+                .filter(|kind| self.is_wildcard(*kind) && !self.answered[*kind as usize]);
+            waiting.filter_map(|kind| stream.deadline(kind))
         });
-        let deadline = |asked: Instant| asked + super::FETCH_TIMEOUT;
-        waiting
-            .filter_map(|(_, entry)| entry.asked.map(deadline))
-            .min()
+        let is_ahead = |deadline: &Instant| self.settled_at.is_none_or(|at| *deadline > at);
+        deadlines.chain(of_wildcards).filter(is_ahead).min()
+    }
+
+    /// How many resources of each kind became overdue since the last call.
+    pub(in crate::xds) fn newly_overdue(&mut self, now: Instant) -> [u64; 4] {
+        let mut late = [0; 4];
+        for (late, entries) in late.iter_mut().zip(&mut self.entries) {
+            for entry in entries.values_mut() {
+                if entry.is_waited_for() && entry.is_overdue(now) && !entry.is_late {
+                    entry.is_late = true;
+                    *late += 1;
+                }
+            }
+        }
+        late
     }
 }

@@ -39,9 +39,13 @@ impl Stream {
         self.answers.push((kind, nonce, error));
     }
 
+    /// When the first answer of the kind becomes overdue.
+    pub(super) fn deadline(&self, kind: Kind) -> Option<Instant> {
+        self.begun[kind as usize].map(|begun| begun + FETCH_TIMEOUT)
+    }
+
     pub(super) fn is_overdue(&self, kind: Kind, now: Instant) -> bool {
-        let begun = self.begun[kind as usize];
-        begun.is_some_and(|begun| now.saturating_duration_since(begun) >= FETCH_TIMEOUT)
+        self.deadline(kind).is_some_and(|deadline| now >= deadline)
     }
 }
 

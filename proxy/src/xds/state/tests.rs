@@ -347,6 +347,10 @@ fn a_listener_is_published_only_with_its_endpoints() {
     mesh.now = overdue;
     mesh.pump();
     assert_eq!(mesh.present(WEB), Some(true), "nobody waits for ever");
+    assert_eq!(mesh.state.newly_overdue(mesh.now), [0, 1, 0, 0]);
+    assert_eq!(mesh.state.newly_overdue(mesh.now), [0; 4], "counted once");
+    let wakeup = mesh.state.next_wakeup().expect("an idle check");
+    assert!(wakeup > mesh.now, "no busy waiting for what is overdue");
     mesh.push(endpoints(&silent, &[7]), "1");
     assert_eq!(mesh.ports("web"), [7]);
 }
