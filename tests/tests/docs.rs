@@ -89,6 +89,44 @@ fn the_flags_of_capture_are_all_documented() {
 }
 
 #[test]
+fn annotations_and_settings_of_injection_are_all_documented() {
+    let document = read("docs/injection.md");
+    let names = weir_api::annotations::KNOWN;
+    for name in names
+        .iter()
+        .chain([&weir_api::annotations::NAMESPACE_INJECTION])
+    {
+        assert!(
+            document.contains(&format!("`{name}")),
+            "{name} is not in docs/injection.md"
+        );
+    }
+    let documented = rows(&document, "Field").concat().join(" ");
+    let source = read("injector/src/config.rs");
+    let fields = source
+        .split_once("pub struct Config {\n")
+        .and_then(|(_, rest)| rest.split_once("\n}"))
+        .map(|(body, _)| body)
+        .expect("struct Config");
+    for field in fields
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub "))
+    {
+        let name = field.split(':').next().unwrap_or_default();
+        let mut words = name.split('_');
+        let mut camel = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            camel.push_str(&word[..1].to_uppercase());
+            camel.push_str(&word[1..]);
+        }
+        assert!(
+            documented.contains(&format!("`{camel}`")),
+            "{camel} is not in the table of docs/injection.md"
+        );
+    }
+}
+
+#[test]
 fn the_architecture_names_every_port_and_stays_short() {
     let document = read("ARCHITECTURE.md");
     let lines = document.lines().count();
