@@ -65,7 +65,7 @@ fn playground_exec(what: &str) -> anyhow::Result<ExitCode> {
     use weir_playground::{container, run::ExecRequest};
     let never = if what.starts_with('{') {
         let ExecRequest { joinable, argv } = serde_json::from_str(what)?;
-        container::join_container(joinable.pid, &argv, &joinable.identity)?
+        container::join_container(&joinable, &argv)?
     } else {
         let text = std::fs::read_to_string(PathBuf::from(what))?;
         container::become_container(&serde_json::from_str(&text)?)?

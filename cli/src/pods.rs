@@ -65,7 +65,7 @@ pub(crate) fn exec(args: &ExecArgs, run_root: &Path) -> anyhow::Result<ExitCode>
     let name = container_name(&pod, args.container.as_deref())?;
     let joinable = joinable(&Files::of(&dir, &name))
         .with_context(|| format!("container {name} of {} is not running", pod.name))?;
-    match container::join_container(joinable.pid, &args.command, &joinable.identity)? {}
+    match container::join_container(&joinable, &args.command)? {}
 }
 
 pub(crate) fn logs(args: &LogsArgs, run_root: &Path) -> anyhow::Result<ExitCode> {

@@ -4,5 +4,7 @@ mod netns {
     pub(crate) mod demo;
     mod ends;
     mod foreign;
+    mod mesh;
+    mod pod_life;
     mod refusals;
 }

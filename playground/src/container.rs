@@ -8,7 +8,7 @@
 
 use std::{
     convert::Infallible,
-    fs::{self, File},
+    fs::File,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
@@ -22,7 +22,10 @@ use nix::{
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    kubelet::process::Joinable,
+};
 
 pub mod rootfs;
 
@@ -101,13 +104,12 @@ pub fn become_container(spec: &ContainerSpec) -> Result<Infallible> {
     )
 }
 
-/// Turns this process, which must have one thread, into one more process of the container that
-/// process `pid` runs in, with that process's environment.
+/// Turns this process, which must have one thread, into one more process of a container.
 ///
 /// # Errors
 /// As [`become_container`].
-pub fn join_container(pid: i32, argv: &[String], identity: &Identity) -> Result<Infallible> {
-    let env = environment_of(pid)?;
+pub fn join_container(joinable: &Joinable, argv: &[String]) -> Result<Infallible> {
+    let pid = joinable.pid;
     for (file, flag) in [
         ("net", CloneFlags::CLONE_NEWNET),
         ("uts", CloneFlags::CLONE_NEWUTS),
@@ -118,19 +120,7 @@ pub fn join_container(pid: i32, argv: &[String], identity: &Identity) -> Result<
         let namespace = File::open(&path).map_err(Error::file("open", &path))?;
         setns(namespace, flag).map_err(Error::system(format!("enter {}", path.display())))?;
     }
-    execute(argv, &env, None, identity)
-}
-
-fn environment_of(pid: i32) -> Result<Vec<(String, String)>> {
-    let path = PathBuf::from(format!("/proc/{pid}/environ"));
-    let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
-    let variables = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-    Ok(variables
-        .filter_map(|variable| {
-            let (name, value) = variable.split_once('=')?;
-            Some((name.to_owned(), value.to_owned()))
-        })
-        .collect())
+    execute(argv, &joinable.env, None, &joinable.identity)
 }
 
 fn execute(

@@ -68,7 +68,11 @@ pub(super) fn faults(
         ));
     }
     let in_mesh = world.pod(&call.from).is_some_and(|pod| pod.meshed);
-    if in_mesh && expected.outbound.is_none() && grown_outbound(grown.get(&call.from)) {
+    if in_mesh
+        && expected.outbound.is_none()
+        && !expected.refused
+        && grown_outbound(grown.get(&call.from))
+    {
         faults.push("the sidecar counted a connection that is none of its business".to_owned());
     }
     if let Some(record) =
@@ -82,6 +86,19 @@ pub(super) fn faults(
 /// What the client saw.
 fn answer(expected: &Expected, outcome: &Outcome) -> Vec<String> {
     let mut faults = Vec::new();
+    if expected.refused && expected.status.is_none() {
+        if !outcome
+            .error
+            .as_ref()
+            .is_some_and(|error| error.contains("Connection refused"))
+        {
+            faults.push("the connection was not refused".to_owned());
+        }
+        return faults;
+    }
+    if expected.refused && outcome.reason.is_none() {
+        faults.push("the sidecar gave no reason".to_owned());
+    }
     if let Some(error) = &outcome.error {
         // Nobody knows what a foreign application answers; that it was reached is enough.
         if expected.answer_from.is_some()

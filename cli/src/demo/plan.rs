@@ -25,6 +25,9 @@ pub(super) struct Expected {
     pub(super) answer_from: Option<Vec<String>>,
     /// HTTP or gRPC status; `None` where any will do.
     pub(super) status: Option<u16>,
+    /// Nobody may answer but the caller's sidecar: with the status above, or, without a sidecar,
+    /// by a refused connection.
+    pub(super) refused: bool,
     /// The server name the application should have seen.
     pub(super) sni: Option<String>,
     /// Cluster of the caller's sidecar that should count it; `None` where no sidecar is in the way.
@@ -185,6 +188,7 @@ pub(super) fn shop(world: &World) -> anyhow::Result<Vec<Call>> {
             "a name nobody knows",
             &format!("http://{}:8080/", OUTSIDE.0),
         ),
+        nobody(frontend, "a Service without endpoints", "http://returns/"),
         local(frontend, "localhost stays local", "http://localhost:8080/"),
     ])
 }
@@ -274,6 +278,20 @@ fn outside(from: &DemoPod, title: &str, url: &str) -> Call {
             answer_from: Some(vec![OUTSIDE.0.to_owned()]),
             status: Some(200),
             outbound: from.meshed.then(|| names::PASSTHROUGH_CLUSTER.to_owned()),
+            ..Expected::default()
+        },
+    }
+}
+
+/// A call to a Service that has no endpoints: refused at once, and by the sidecar with a reason.
+fn nobody(from: &DemoPod, title: &str, url: &str) -> Call {
+    Call {
+        title: title.to_owned(),
+        from: from.key.clone(),
+        url: url.to_owned(),
+        expected: Expected {
+            status: from.meshed.then_some(503),
+            refused: true,
             ..Expected::default()
         },
     }

@@ -29,6 +29,9 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fr
 /// A process that ran this long starts over with the shortest back-off.
 const RAN_WELL: Duration = Duration::from_secs(30);
 
+/// How often to look whether a container's program has been executed.
+const EXECUTE_POLL: Duration = Duration::from_millis(2);
+
 /// When a container is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
@@ -56,6 +59,8 @@ pub enum State {
 pub struct Joinable {
     /// Process of the container.
     pub pid: i32,
+    /// Environment of the container.
+    pub env: Vec<(String, String)>,
     /// Who the container runs as.
     pub identity: Identity,
 }
@@ -71,6 +76,7 @@ pub struct Process {
 struct Supervisor {
     weir: PathBuf,
     files: Files,
+    env: Vec<(String, String)>,
     identity: Identity,
     restart: Restart,
     state: watch::Sender<State>,
@@ -125,6 +131,7 @@ impl Process {
         let supervisor = Supervisor {
             weir: weir.to_owned(),
             files,
+            env: spec.env.clone(),
             identity: spec.identity.clone(),
             restart,
             state: state_sender,
@@ -234,13 +241,16 @@ impl Supervisor {
 
     /// Waits for the process to end, or ends it when asked to; its exit code as a shell gives it.
     async fn watch(&mut self, mut child: Child) -> i32 {
-        use std::os::unix::process::ExitStatusExt;
         let pid = child
             .id()
             .and_then(|pid| i32::try_from(pid).ok())
             .unwrap_or_default();
+        if let Some(code) = until_executed(&mut child, pid).await {
+            return code;
+        }
         let joinable = Joinable {
             pid,
+            env: self.env.clone(),
             identity: self.identity.clone(),
         };
         if let Ok(text) = serde_json::to_vec(&joinable) {
@@ -260,12 +270,30 @@ impl Supervisor {
             }
         };
         let _ = fs::remove_file(&self.files.joinable);
-        status.map_or(137, |status| {
-            status
-                .code()
-                .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
-        })
+        exit_code(status)
     }
+}
+
+/// Waits until the process has become the container's program, or has ended: then its exit code.
+/// It begins with no environment, and every container has one.
+async fn until_executed(child: &mut Child, pid: i32) -> Option<i32> {
+    let environment = format!("/proc/{pid}/environ");
+    while fs::read(&environment).is_ok_and(|bytes| bytes.is_empty()) {
+        if let Ok(status) = timeout(EXECUTE_POLL, child.wait()).await {
+            return Some(exit_code(status));
+        }
+    }
+    None
+}
+
+/// The exit code as a shell gives it.
+fn exit_code(status: std::io::Result<std::process::ExitStatus>) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.map_or(137, |status| {
+        status
+            .code()
+            .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    })
 }
 
 async fn asked_to_stop(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {

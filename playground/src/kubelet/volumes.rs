@@ -64,7 +64,7 @@ pub fn prepare(dir: &Path, cluster: &Cluster, live: &LivePod) -> Result<()> {
                     write(&file, &bytes)?;
                 }
             }
-            Contents::Empty => fs::set_permissions(&dir, fs::Permissions::from_mode(0o1777))
+            Contents::Empty => fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))
                 .map_err(Error::file("set permissions of", &dir))?,
         }
     }
@@ -123,7 +123,7 @@ fn below(volume: &Path, path: &str) -> std::result::Result<PathBuf, String> {
     let source = volume.join(path);
     if !source.exists() {
         fs::create_dir_all(&source).map_err(|error| format!("subPath {path:?}: {error}"))?;
-        let open = fs::Permissions::from_mode(0o1777);
+        let open = fs::Permissions::from_mode(0o777);
         fs::set_permissions(&source, open).map_err(|error| format!("subPath {path:?}: {error}"))?;
     }
     Ok(source)
