@@ -1,13 +1,14 @@
 //! The life of one downstream connection: original destination, detection, filter chain, filter.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
 use tokio::net::TcpStream;
+use weir_api::identity::{INBOUND_PASSTHROUGH_V4, INBOUND_PASSTHROUGH_V6};
 
 use super::{
     ActiveFilter, ActiveListener,
@@ -76,6 +77,12 @@ pub(crate) async fn serve(
     // Bytes are forwarded as they come; waiting to fill segments only adds latency.
     let _ = stream.set_nodelay(true);
     let mut context = ConnectionContext::new(worker, listener, remote, local);
+    if context.is_loop(&stream) {
+        context.listener.stats.loop_refused.inc();
+        context.outcome.reason = Some(Reason::Loop);
+        Connection::Raw(stream).reset_on_drop();
+        return context.record();
+    }
     context.find_destination(&stream).await;
     let stats = Arc::clone(&context.listener.stats);
     stats.downstream_cx_total.inc();
@@ -121,6 +128,16 @@ impl ConnectionContext {
     /// Whether clients of this connection are to go elsewhere after their current request.
     pub(crate) fn is_draining(&self) -> bool {
         self.chain.as_ref().is_some_and(|chain| chain.is_draining())
+    }
+
+    /// Whether the connection is one of ours to the application that was captured again: it would
+    /// come back for ever.
+    fn is_loop(&self, stream: &TcpStream) -> bool {
+        let ours = match self.remote.ip() {
+            IpAddr::V4(ip) => ip == INBOUND_PASSTHROUGH_V4,
+            IpAddr::V6(ip) => ip == INBOUND_PASSTHROUGH_V6,
+        };
+        ours && original_destination(stream, self.local).is_some()
     }
 
     /// Reads the original destination, and hands the connection to the listener that serves it.

@@ -18,6 +18,8 @@ stat_set! {
         downstream_pre_cx_timeout: Counter,
         /// Connections for which no filter chain fits. They are closed.
         no_filter_chain_match: Counter,
+        /// Connections of our own to the application that came back to us. They are refused.
+        loop_refused: Counter,
         /// Connections without an original destination: they were not redirected.
         original_dst_missing: Counter,
         /// Connections the client opened with HTTP/1.

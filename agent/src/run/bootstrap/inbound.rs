@@ -83,27 +83,27 @@ fn tcp_ports<'a>(sidecar: &Sidecar<'a>) -> impl Iterator<Item = &'a PodPort> + u
         .map(|(_, port)| port)
 }
 
+/// A connection is served by the chains of the first criterion that tells them apart, and there is
+/// no way back: beside a chain for plaintext HTTP, both other kinds must be named, too.
 fn port_chains(port: &PodPort) -> Vec<Value> {
     let number = port.container_port;
     let cluster = names::inbound_cluster(number);
-    let mut chains = Vec::new();
-    if !is_named_tcp(port) {
-        chains.push(json!({
-            "name": format!("inbound|{number}|http"),
-            "filter_chain_match": {
-                "destination_port": number,
-                "transport_protocol": "raw_buffer",
-                "application_protocols": HTTP,
-            },
-            "filters": [http_connection_manager(&format!("inbound_{number}"), &cluster)],
-        }));
+    let chain = |kind: &str, criteria: Value, filter: Value| {
+        let mut criteria = criteria;
+        criteria["destination_port"] = number.into();
+        let name = format!("inbound|{number}|{kind}");
+        json!({ "name": name, "filter_chain_match": criteria, "filters": [filter] })
+    };
+    if is_named_tcp(port) {
+        return vec![chain("tcp", json!({}), tcp_proxy(&cluster))];
     }
-    chains.push(json!({
-        "name": format!("inbound|{number}|tcp"),
-        "filter_chain_match": { "destination_port": number },
-        "filters": [tcp_proxy(&cluster)],
-    }));
-    chains
+    let http = json!({ "transport_protocol": "raw_buffer", "application_protocols": HTTP });
+    let manager = http_connection_manager(&format!("inbound_{number}"), &cluster);
+    vec![
+        chain("http", http, manager),
+        chain("tcp", json!({ "transport_protocol": "raw_buffer" }), tcp_proxy(&cluster)),
+        chain("tls", json!({ "transport_protocol": "tls" }), tcp_proxy(&cluster)),
+    ]
 }
 
 fn is_named_tcp(port: &PodPort) -> bool {
