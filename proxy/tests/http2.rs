@@ -1,9 +1,10 @@
 //! HTTP/2 with prior knowledge through the data plane, on loopback: streams forwarded to HTTP/1
 //! and HTTP/2 endpoints, bodies, trailers, resets and retries.
 
-use std::{future::Future, time::Duration};
+use std::{cell::Cell, future::Future, rc::Rc, time::Duration};
 
 use bytes::Bytes;
+use h2::Reason;
 use http::{HeaderMap, HeaderValue};
 
 use crate::{
@@ -79,6 +80,550 @@ fn bodies_and_trailers_pass_both_ways() {
                     }
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn http1_clients_reach_http2_endpoints() {
+    run(async {
+        let proxy = Config::to(Upstream::Http2, upstream::echo().await).start();
+        for (request, expected) in [
+            (
+                "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close, x-hop\r\nX-Hop: 1\r\nTE: trailers\r\n\r\n",
+                &[
+                    "HTTP/1.1 200 OK\r\n",
+                    "x-got: GET http://h/a HTTP/2.0\r\n",
+                    "x-got-te: trailers\r\n",
+                    "content-length: 0\r\n",
+                ][..],
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
+                &[
+                    "x-got-content-length: 5\r\n",
+                    "content-length: 5\r\n",
+                    "\r\n\r\nhello",
+                ],
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 3\r\nabc\r\n2\r\nde\r\n0\r\nX-T: 1\r\n\r\n",
+                &["content-length: 5\r\n", "\r\n\r\nabcde"],
+            ),
+            (
+                "HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+                &["HTTP/1.1 200 OK\r\n", "connection: close\r\n\r\n"],
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: h\r\nX-Status: 204\r\nConnection: close\r\n\r\n",
+                &["HTTP/1.1 204 No Content\r\n", "\r\n\r\n"],
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+                &[
+                    "HTTP/1.1 403 Forbidden\r\n",
+                    "x-weir-reason: upgrade_refused\r\n",
+                ],
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+                &["HTTP/1.1 400 Bad Request\r\n"],
+            ),
+        ] {
+            let answer = client::http1(proxy.address(), request).await;
+            for part in expected {
+                assert!(answer.contains(part), "{request}\n{answer}\n{part}");
+            }
+            assert!(!answer.contains("x-got-x-hop"), "{answer}");
+        }
+        assert_eq!(proxy.stat("cluster", "upstream_cx_total"), 1);
+    });
+}
+
+#[test]
+fn trailers_reach_http1_clients_in_chunked_bodies() {
+    run(async {
+        let address = upstream::http2(|_, mut respond| async move {
+            let response = http::Response::new(());
+            let mut stream = respond.send_response(response, false).expect("sent");
+            stream.send_data(Bytes::from("hello"), false).expect("sent");
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", HeaderValue::from_static("0"));
+            stream.send_trailers(trailers).expect("sent");
+        })
+        .await;
+        let proxy = Config::to(Upstream::Http2, address).start();
+        let request = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        let answer = client::http1(proxy.address(), request).await;
+        assert!(
+            answer.contains("transfer-encoding: chunked\r\n"),
+            "{answer}"
+        );
+        let body = "\r\n\r\n5\r\nhello\r\n0\r\ngrpc-status: 0\r\n\r\n";
+        assert!(answer.ends_with(body), "{answer}");
+    });
+}
+
+#[test]
+fn http1_connections_stay_open_in_front_of_http2_endpoints() {
+    run(async {
+        let proxy = Config::to(Upstream::Http2, upstream::echo().await).start();
+        let three = "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n\
+                     POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi\
+                     GET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        let answer = client::http1(proxy.address(), three).await;
+        let got: Vec<_> = answer.matches("HTTP/1.1 200 OK").collect();
+        assert_eq!(got.len(), 3, "{answer}");
+        assert_eq!(proxy.stat("http", "downstream_rq_http1_total"), 3);
+        assert_eq!(proxy.stat("http", "downstream_rq_active"), 0);
+    });
+}
+
+#[test]
+fn answers_of_the_proxy_itself_are_those_of_http1() {
+    run(async {
+        let echo = upstream::echo().await;
+        let nobody = {
+            let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+            socket.local_addr().expect("bound")
+        };
+        let routes = r#"{ match: { path: /direct }, direct_response: { status: 418, body: { inline_string: tea } } },
+            { match: { path: /moved }, redirect: { path_redirect: /new } },
+            { match: { path: /nobody1 }, route: { cluster: nobody1 } },
+            { match: { path: /nobody2 }, route: { cluster: nobody2 } },
+            { match: { path: /nowhere }, route: { cluster_header: x-cluster } },
+            { match: { prefix: /old/ }, route: { cluster: up, prefix_rewrite: /, host_rewrite_literal: other.test } }"#;
+        let proxy = Config::routes(routes)
+            .cluster("up", Upstream::Http2, echo, "")
+            .cluster("nobody1", Upstream::Http1, nobody, "")
+            .cluster("nobody2", Upstream::Http2, nobody, "")
+            .start();
+        let mut client = Client::connect(proxy.address()).await;
+        for (path, status, reason, body) in [
+            ("/direct", 418, "", "tea"),
+            ("/moved", 301, "", ""),
+            (
+                "/nobody1",
+                503,
+                "upstream_connect_failed",
+                "remote connection failure",
+            ),
+            (
+                "/nobody2",
+                503,
+                "upstream_connect_failed",
+                "remote connection failure",
+            ),
+            ("/nowhere", 503, "cluster_not_found", ""),
+            ("/none", 404, "route_not_found", ""),
+        ] {
+            let answer = client.get(path).await.expect(path);
+            assert_eq!(answer.status(), status, "{path}");
+            assert_eq!(answer.header("x-weir-reason"), reason, "{path}");
+            let text = String::from_utf8(answer.body.clone()).expect("text");
+            assert!(text.contains(body), "{path} {text}");
+            if status == 301 {
+                assert_eq!(answer.header("location"), "http://example.test/new");
+            }
+        }
+        let answer = client.get("/old/a?b").await.expect("an answer");
+        let got = answer.header("x-got");
+        assert!(got.contains("http://other.test/a?b"), "{got}");
+        assert_eq!(answer.header("x-got-x-envoy-original-path"), "/old/a?b");
+        let mut grpc = request("POST", "/none");
+        let kind = HeaderValue::from_static("application/grpc+proto");
+        grpc.headers_mut().insert("content-type", kind);
+        let answer = client
+            .send(grpc, Bytes::new(), None)
+            .await
+            .expect("an answer");
+        assert_eq!((answer.status(), answer.header("grpc-status")), (200, "12"));
+        assert_eq!(proxy.stat("http", "downstream_rq_active"), 0);
+    });
+}
+
+#[test]
+fn heads_without_bodies_end_with_their_head() {
+    run(async {
+        let address = upstream::echo().await;
+        for version in [Upstream::Http2, Upstream::Http1] {
+            let proxy = Config::to(version, address).start();
+            let mut client = Client::connect(proxy.address()).await;
+            for (method, status) in [("HEAD", "200"), ("GET", "204"), ("GET", "304")] {
+                let mut request = request(method, "/");
+                let value = HeaderValue::from_static(status);
+                request.headers_mut().insert("x-status", value);
+                let answer = client.send(request, Bytes::new(), None).await;
+                let answer = answer.expect("an answer");
+                assert_eq!(answer.status().to_string(), status, "{version:?} {method}");
+                assert!(answer.body.is_empty());
+            }
+        }
+    });
+}
+
+#[test]
+fn both_sides_of_a_stream_talk_at_once() {
+    run(async {
+        // Answers each message as it comes, and closes with a status when the client is done.
+        let address = upstream::http2(|request, mut respond| async move {
+            let mut body = request.into_body();
+            let mut stream = respond
+                .send_response(http::Response::new(()), false)
+                .expect("sent");
+            while let Some(Ok(data)) = body.data().await {
+                let _ = body.flow_control().release_capacity(data.len());
+                client::give(&mut stream, data, false).await;
+            }
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", HeaderValue::from_static("3"));
+            stream.send_trailers(trailers).expect("sent");
+        })
+        .await;
+        let proxy = Config::to(Upstream::Http2, address).start();
+        let mut client = Client::connect(proxy.address())
+            .await
+            .0
+            .ready()
+            .await
+            .expect("open");
+        let (response, mut stream) = client
+            .send_request(request("POST", "/chat"), false)
+            .expect("sent");
+        let mut body = response
+            .await
+            .expect("a head before the request ends")
+            .into_body();
+        for message in ["one", "two", "three"] {
+            stream.send_data(Bytes::from(message), false).expect("sent");
+            let back = body.data().await.expect("more").expect("data");
+            assert_eq!(back, message);
+            let _ = body.flow_control().release_capacity(back.len());
+        }
+        stream.send_data(Bytes::new(), true).expect("sent");
+        assert!(body.data().await.is_none());
+        let trailers = body
+            .trailers()
+            .await
+            .expect("a whole response")
+            .expect("trailers");
+        assert_eq!(trailers["grpc-status"], "3");
+    });
+}
+
+#[test]
+fn resets_pass_both_ways_with_their_codes() {
+    run(async {
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let address = upstream::http2(move |request, mut respond| {
+            let tell = tell.clone();
+            async move {
+                if request.uri().path() == "/before" {
+                    return respond.send_reset(Reason::INTERNAL_ERROR);
+                }
+                let response = http::Response::new(());
+                let mut stream = respond.send_response(response, false).expect("sent");
+                if request.uri().path() == "/after" {
+                    stream.send_data(Bytes::from("part"), false).expect("sent");
+                    // The part first, then the reset: it would overtake it.
+                    let _ = request.into_body().data().await;
+                    return stream.send_reset(Reason::ENHANCE_YOUR_CALM);
+                }
+                let reset = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
+                let _ = tell.send(reset.ok());
+            }
+        })
+        .await;
+        let proxy = Config::to(Upstream::Http2, address).start();
+        let mut client = Client::connect(proxy.address()).await;
+        let answer = client.get("/before").await.expect("an answer");
+        assert_eq!(answer.status(), 503);
+        assert_eq!(
+            answer.header("x-weir-reason"),
+            "upstream_reset_before_response"
+        );
+
+        let sender = client.0.clone();
+        let mut open = sender.ready().await.expect("open");
+        let after = open.send_request(request("POST", "/after"), false);
+        let (response, mut stream) = after.expect("sent");
+        let mut body = response.await.expect("a head").into_body();
+        assert_eq!(body.data().await.expect("more").expect("data"), "part");
+        stream.send_data(Bytes::from("go on"), true).expect("sent");
+        let error = body.data().await.expect("more").expect_err("a reset");
+        assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM));
+
+        let mut open = client.0.clone().ready().await.expect("open");
+        let (response, mut stream) = open
+            .send_request(request("POST", "/wait"), false)
+            .expect("sent");
+        let _response = response.await.expect("a head");
+        stream.send_reset(Reason::from(42));
+        assert_eq!(told.recv().await, Some(Some(Reason::from(42))));
+        let answer = client.get("/before").await.expect("the connection goes on");
+        assert_eq!(answer.status(), 503);
+        assert_eq!(proxy.stat("http", "downstream_rq_rx_reset"), 1);
+        assert_eq!(proxy.stat("http", "downstream_rq_active"), 0);
+        assert_eq!(proxy.stat("cluster", "upstream_rq_active"), 0);
+    });
+}
+
+#[test]
+fn refused_streams_are_sent_again_where_the_policy_says_so() {
+    run(async {
+        for (on, expected) in [("refused-stream", 200), ("connect-failure", 503)] {
+            let refuse = Rc::new(Cell::new(2));
+            let address = upstream::http2(move |request, mut respond| {
+                let refuse = Rc::clone(&refuse);
+                async move {
+                    let first = refuse.get() > 0;
+                    refuse.set(refuse.get() - 1);
+                    if first {
+                        return respond.send_reset(Reason::REFUSED_STREAM);
+                    }
+                    let (body, _) = upstream::read(request.into_body()).await.expect("a body");
+                    let response = http::Response::new(());
+                    let mut stream = respond.send_response(response, false).expect("sent");
+                    stream.send_data(body.into(), true).expect("sent");
+                }
+            })
+            .await;
+            let routes = format!(
+                "{{ match: {{ prefix: / }}, route: {{ cluster: up, retry_policy: {{ \
+                 retry_on: {on}, num_retries: 3 }} }} }}"
+            );
+            let proxy = Config::routes(&routes)
+                .cluster("up", Upstream::Http2, address, "")
+                .start();
+            let mut client = Client::connect(proxy.address()).await;
+            let body = Bytes::from_static(b"again");
+            let answer = client.send(request("POST", "/"), body.clone(), None).await;
+            let answer = answer.expect("an answer");
+            assert_eq!(answer.status(), expected, "{on}");
+            if expected == 200 {
+                assert_eq!(answer.body, body);
+                assert_eq!(proxy.stat("cluster", "upstream_rq_retry"), 2);
+            }
+        }
+    });
+}
+
+#[test]
+fn an_endpoint_that_goes_away_costs_no_request() {
+    run(async {
+        // Each connection says GOAWAY after a few requests, whatever else is on its way.
+        let address = upstream::accept(|stream| async move {
+            let mut http2 = h2::server::handshake(stream).await.expect("preface");
+            let mut served = 0;
+            while let Some(Ok((_, mut respond))) = http2.accept().await {
+                let _ = respond.send_response(http::Response::new(()), true);
+                served += 1;
+                if served == 7 {
+                    http2.graceful_shutdown();
+                }
+            }
+        })
+        .await;
+        let proxy = Config::to(Upstream::Http2, address).start();
+        let client = Client::connect(proxy.address()).await;
+        for _ in 0..10 {
+            let all = (0..20).map(|_| {
+                let mut client = Client(client.0.clone());
+                async move { client.get("/").await.map(|answer| answer.status()) }
+            });
+            for answer in futures_util::future::join_all(all).await {
+                assert_eq!(answer.expect("an answer"), 200);
+            }
+        }
+        assert!(proxy.stat("cluster", "upstream_cx_total") > 1);
+    });
+}
+
+#[test]
+fn requests_of_many_clients_share_a_connection() {
+    run(async {
+        let address = upstream::echo().await;
+        let proxy = Config::to(Upstream::Http2, address).start();
+        for _ in 0..2 {
+            let all = (0..40).map(|_| async {
+                let mut client = Client::connect(proxy.address()).await;
+                client.get("/").await.map(|answer| answer.status())
+            });
+            for answer in futures_util::future::join_all(all).await {
+                assert_eq!(answer.expect("an answer"), 200);
+            }
+        }
+        assert_eq!(proxy.stat("cluster", "upstream_cx_total"), 1);
+        assert_eq!(proxy.stat("cluster", "upstream_cx_http2_total"), 1);
+    });
+}
+
+#[test]
+fn a_second_connection_is_opened_at_the_peers_stream_limit() {
+    run(async {
+        let release = Rc::new(tokio::sync::Semaphore::new(0));
+        let gate = Rc::clone(&release);
+        let address = upstream::accept(move |stream| {
+            let gate = Rc::clone(&gate);
+            async move {
+                let mut builder = h2::server::Builder::new();
+                let builder = builder.max_concurrent_streams(2);
+                let handshake = builder.handshake::<_, Bytes>(stream);
+                let mut http2 = handshake.await.expect("preface");
+                while let Some(Ok((request, mut respond))) = http2.accept().await {
+                    let gate = Rc::clone(&gate);
+                    tokio::task::spawn_local(async move {
+                        if request.uri().path() == "/wait" {
+                            let _ = gate.acquire().await;
+                        }
+                        let _ = respond.send_response(http::Response::new(()), true);
+                    });
+                }
+            }
+        })
+        .await;
+        let proxy = Config::to(Upstream::Http2, address).start();
+        let mut client = Client::connect(proxy.address()).await;
+        // The peer's settings have come with the first answer.
+        client.get("/").await.expect("an answer");
+        let waiting: Vec<_> = (0..5)
+            .map(|_| {
+                let mut client = Client(client.0.clone());
+                tokio::task::spawn_local(async move {
+                    client.get("/wait").await.map(|answer| answer.status())
+                })
+            })
+            .collect();
+        while proxy.stat("cluster", "upstream_cx_active") < 3 {
+            tokio::task::yield_now().await;
+        }
+        release.add_permits(100);
+        for answer in waiting {
+            let status = answer.await.expect("no panic").expect("an answer");
+            assert_eq!(status, 200);
+        }
+        assert_eq!(proxy.stat("cluster", "upstream_rq_rx_reset"), 0);
+    });
+}
+
+#[test]
+fn a_slow_reader_holds_its_writer_back() {
+    run(async {
+        let sent = Rc::new(Cell::new(0_usize));
+        let count = Rc::clone(&sent);
+        let address = upstream::http2(move |_, mut respond| {
+            let count = Rc::clone(&count);
+            async move {
+                let response = http::Response::new(());
+                let mut stream = respond.send_response(response, false).expect("sent");
+                for _ in 0..256 {
+                    let part = Bytes::from(vec![b'x'; 64 * 1024]);
+                    if !client::give(&mut stream, part, false).await {
+                        return;
+                    }
+                    count.set(count.get() + 64 * 1024);
+                }
+                stream.send_data(Bytes::new(), true).expect("sent");
+            }
+        })
+        .await;
+        let window = 128 * 1024;
+        let mut config = Config::routes("{ match: { prefix: / }, route: { cluster: up } }");
+        config = config.windowed_cluster("up", address, window);
+        let proxy = config.start();
+        let mut open = Client::connect(proxy.address())
+            .await
+            .0
+            .ready()
+            .await
+            .expect("open");
+        let (response, _) = open.send_request(client::get("/"), true).expect("sent");
+        let mut body = response.await.expect("a head").into_body();
+        // 64 KiB is what the client takes; the rest is held back by the windows behind it.
+        let mut before = usize::MAX;
+        while before != sent.get() {
+            before = sent.get();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let bound = 64 * 1024 + 3 * window as usize + 256 * 1024;
+        assert!(sent.get() <= bound, "{} > {bound}", sent.get());
+        let mut received = 0;
+        while let Some(data) = body.data().await {
+            let data = data.expect("data");
+            received += data.len();
+            body.flow_control()
+                .release_capacity(data.len())
+                .expect("released");
+        }
+        assert_eq!(received, 16 << 20);
+    });
+}
+
+#[test]
+fn timeouts_answer_or_reset() {
+    run(async {
+        let address = upstream::http2(|request, mut respond| async move {
+            if request.uri().path() == "/half" {
+                let response = http::Response::new(());
+                let mut stream = respond.send_response(response, false).expect("sent");
+                stream.send_data(Bytes::from("half"), false).expect("sent");
+                let _ = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
+            } else {
+                let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+            }
+        })
+        .await;
+        let routes = "{ match: { prefix: /idle }, route: { cluster: up, idle_timeout: 0.1s } }, \
+                      { match: { prefix: / }, route: { cluster: up, timeout: 0.1s } }";
+        let proxy = Config::routes(routes)
+            .cluster("up", Upstream::Http2, address, "")
+            .start();
+        let mut client = Client::connect(proxy.address()).await;
+        let answer = client.get("/late").await.expect("an answer");
+        assert_eq!(answer.status(), 504);
+        assert_eq!(answer.header("x-weir-reason"), "upstream_response_timeout");
+        let answer = client.get("/idle").await.expect("an answer");
+        assert_eq!(answer.status(), 408);
+        let error = client.get("/half").await.err().expect("a reset");
+        assert!(error.is_reset(), "{error}");
+    });
+}
+
+#[test]
+fn draining_says_goaway_and_lets_streams_end() {
+    run(async {
+        let release = Rc::new(tokio::sync::Notify::new());
+        let gate = Rc::clone(&release);
+        let address = upstream::http2(move |_, mut respond| {
+            let gate = Rc::clone(&gate);
+            async move {
+                gate.notified().await;
+                let _ = respond.send_response(http::Response::new(()), true);
+            }
+        })
+        .await;
+        let proxy = Config::to(Upstream::Http2, address).start();
+        let mut client = Client::connect(proxy.address()).await;
+        let mut other = Client(client.0.clone());
+        let open = tokio::task::spawn_local(async move { other.get("/").await });
+        while proxy.stat("cluster", "upstream_rq_active") == 0 {
+            tokio::task::yield_now().await;
+        }
+        proxy.handle.drain(false);
+        // New requests are refused by our own client once it has read GOAWAY.
+        loop {
+            let ready = std::future::poll_fn(|cx| client.0.poll_ready(cx)).await;
+            if ready.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        release.notify_one();
+        let answer = open.await.expect("no panic").expect("an answer");
+        assert_eq!(answer.status(), 200);
+        while proxy.stat("http", "downstream_cx_active") > 0 {
+            tokio::task::yield_now().await;
         }
     });
 }

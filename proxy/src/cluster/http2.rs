@@ -29,10 +29,12 @@ use crate::{
 const BEFORE_SETTINGS: usize = 100;
 
 /// The HTTP/2 connections of a host.
-#[derive(Default)]
 pub(crate) struct Http2Pool {
     connections: RefCell<Vec<Rc<Http2Connection>>>,
     dials: RefCell<Vec<Rc<Dial>>>,
+    /// Streams that a new connection takes before its SETTINGS have arrived: fewer than usual if
+    /// the host has shown that it allows fewer.
+    before_settings: Cell<usize>,
 }
 
 /// A connection that takes requests.
@@ -64,6 +66,16 @@ pub(crate) type Sent = (ResponseFuture, h2::SendStream<Bytes>);
 
 // === impl Http2Pool ===
 
+impl Default for Http2Pool {
+    fn default() -> Self {
+        Self {
+            connections: RefCell::default(),
+            dials: RefCell::default(),
+            before_settings: Cell::new(BEFORE_SETTINGS),
+        }
+    }
+}
+
 impl Http2Pool {
     /// A place on a connection there is.
     fn lease(&self, config: &config::Cluster) -> Option<Http2Lease> {
@@ -75,6 +87,8 @@ impl Http2Pool {
             } else if connection.has_room() {
                 return Some(Http2Lease::new(connection));
             } else {
+                let limit = connection.limit().clamp(1, BEFORE_SETTINGS);
+                self.before_settings.set(limit);
                 at += 1;
             }
         }
@@ -93,7 +107,7 @@ impl Http2Pool {
         let dials = self.dials.borrow();
         let mut dials = dials.iter();
         dials
-            .find(|dial| dial.waiting.get() < BEFORE_SETTINGS)
+            .find(|dial| dial.waiting.get() < self.before_settings.get())
             .cloned()
     }
 
@@ -203,7 +217,7 @@ impl Cluster {
         let handshake = h2::client::Builder::new()
             .initial_window_size(options.initial_stream_window_size)
             .initial_connection_window_size(options.initial_connection_window_size)
-            .initial_max_send_streams(BEFORE_SETTINGS.min(options.max_concurrent_streams as usize))
+            .initial_max_send_streams(host.http2().before_settings.get())
             .enable_push(false)
             .handshake(io.clone());
         let (sender, connection) = handshake.await.map_err(|_| Reason::UpstreamClosed)?;
@@ -253,7 +267,12 @@ impl Http2Connection {
 
     /// Whether the peer takes another stream at once.
     fn has_room(&self) -> bool {
-        self.active.get() < self.sender.borrow().current_max_send_streams()
+        self.active.get() < self.limit()
+    }
+
+    /// Streams at a time that the peer allows.
+    fn limit(&self) -> usize {
+        self.sender.borrow().current_max_send_streams()
     }
 
     /// Whether it has carried as many requests as it may.

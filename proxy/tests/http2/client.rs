@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use h2::{SendStream, client::SendRequest};
 use http::{HeaderMap, Request, Response};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::upstream::read;
 
@@ -103,4 +106,15 @@ impl Answer {
         let value = self.head.headers().get(name);
         value.map_or("", |value| value.to_str().expect("text"))
     }
+}
+
+/// Sends an HTTP/1 request and reads the answer until the proxy closes.
+pub(crate) async fn http1(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address)
+        .await
+        .expect("the proxy listens");
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("text");
+    answer
 }

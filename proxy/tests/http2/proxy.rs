@@ -49,23 +49,36 @@ impl Config {
 
     /// Adds a cluster. `more` is further fields of the cluster, in flow style, each behind a comma.
     pub(crate) fn cluster(
-        mut self,
+        self,
         name: &str,
         upstream: Upstream,
         address: SocketAddr,
         more: &str,
     ) -> Self {
         let options = match upstream {
-            Upstream::Http1 => "http_protocol_options",
-            Upstream::Http2 => "http2_protocol_options",
+            Upstream::Http1 => "http_protocol_options: {}",
+            Upstream::Http2 => "http2_protocol_options: {}",
         };
+        self.cluster_with(name, options, address, more)
+    }
+
+    /// Adds an HTTP/2 cluster with small windows.
+    pub(crate) fn windowed_cluster(self, name: &str, address: SocketAddr, window: u32) -> Self {
+        let options = format!(
+            "http2_protocol_options: {{ initial_stream_window_size: {window}, \
+             initial_connection_window_size: {window} }}"
+        );
+        self.cluster_with(name, &options, address, "")
+    }
+
+    fn cluster_with(mut self, name: &str, options: &str, address: SocketAddr, more: &str) -> Self {
         let (ip, port) = (address.ip(), address.port());
         self.clusters.push(format!(
             r#"{{ name: {name}, type: STATIC, connect_timeout: 2s{more},
     typed_extension_protocol_options: {{
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions,
-        explicit_http_config: {{ {options}: {{}} }} }} }},
+        explicit_http_config: {{ {options} }} }} }},
     load_assignment: {{ cluster_name: {name}, endpoints: [ {{ lb_endpoints: [
       {{ endpoint: {{ address: {{ socket_address: {{ address: {ip}, port_value: {port} }} }} }} }}
     ] }} ] }} }}"#

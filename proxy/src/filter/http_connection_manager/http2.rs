@@ -6,7 +6,7 @@
 
 mod bridge;
 mod exchange;
-// mod from_http1;
+mod from_http1;
 mod message;
 mod stream;
 

@@ -186,7 +186,12 @@ pub(super) fn write_http1_request(out: &mut Vec<u8>, head: &request::Parts) {
 pub(super) fn write_http1_response(out: &mut Vec<u8>, old: bool, head: &response::Parts) {
     let status = head.status.as_u16();
     status_line(out, old, status, phrase(status).as_bytes());
-    for (name, value) in &head.headers {
+    write_http1_headers(out, &head.headers);
+}
+
+/// Writes headers as HTTP/1 has them.
+pub(super) fn write_http1_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
+    for (name, value) in headers {
         line(out, name.as_str(), value.as_bytes());
     }
 }

@@ -31,7 +31,11 @@ impl Exchange<'_, '_> {
     /// Whether to repeat an attempt that failed.
     pub(super) fn again(&mut self, failure: &Failure, attempt: u32) -> bool {
         let on = self.policy(attempt);
-        if matches!(failure.reason, Reason::ClientClosed | Reason::Overflow) || !self.can_repeat() {
+        let hopeless = matches!(
+            failure.reason,
+            Reason::ClientClosed | Reason::Overflow | Reason::BadRequest
+        );
+        if hopeless || !self.can_repeat() {
             return false;
         }
         let any_reset = on.reset || on.server_error || on.gateway_error;

@@ -1,0 +1,81 @@
+//! An HTTP/1 client's request, sent to an endpoint that speaks HTTP/2.
+
+use std::{cell::RefCell, rc::Rc};
+
+use super::{
+    super::{
+        http1::{Http1, Next},
+        plan::ForwardPlan,
+    },
+    bridge::Source,
+    exchange::{Answer, Client, Ended, Exchange},
+    message::{request_from_http1, write_http1_headers},
+};
+use crate::{
+    http::h1::{body::Framing, decode::Decoder},
+    reason::Reason,
+};
+
+impl Http1<'_> {
+    /// Sends the request whose head has been read to an endpoint that speaks HTTP/2.
+    pub(in super::super) async fn forward_to_http2(
+        &mut self,
+        plan: &ForwardPlan<'_>,
+        framing: Framing,
+    ) -> Next {
+        let Some(head) = request_from_http1(&self.request) else {
+            return self.reply(&Reason::BadRequest.into(), false, None).await;
+        };
+        let manager = Rc::clone(&self.manager);
+        let keep = self.request.keeps_alive() && !self.context.is_draining();
+        let context = RefCell::new(&mut *self.context);
+        let client = Client::Http1 {
+            wire: (&mut self.downstream, &mut self.buffer),
+            minor_version: self.request.minor_version,
+            keep,
+            informational: Vec::new(),
+        };
+        let message = (head, Source::Http1(Decoder::new(framing)));
+        let mut exchange = Exchange::new(&manager, plan, &context, client, message, self.began);
+        let ended = exchange.run().await;
+        let (host, body_is_read) = (exchange.host, exchange.source.has_ended());
+        drop(exchange);
+        self.context.outcome.upstream_host = host;
+        match ended {
+            Ended::Gone => {
+                manager.stats.downstream_rq_rx_reset.inc();
+                manager.stats.downstream_rq_active.dec();
+                self.context.outcome.reason = Some(Reason::ClientClosed);
+                Next::Close
+            }
+            Ended::Refused(reason) => {
+                let matched = Some(&plan.matched);
+                self.reply(&reason.into(), body_is_read, matched).await
+            }
+            Ended::Answered(answer) => self.answered(&answer, &plan.matched.route.name),
+        }
+    }
+
+    fn answered(&mut self, answer: &Answer, route_name: &str) -> Next {
+        self.context.outcome.reason = answer.cut;
+        if answer.cut.is_some() {
+            // The client must not take what it has for the whole.
+            self.downstream.reset_on_drop();
+        }
+        let mut head = b"\r\n".to_vec();
+        if let Some(headers) = &answer.headers {
+            write_http1_headers(&mut head, headers);
+        }
+        let rest = answer.head_bytes.saturating_sub(head.len() as u64);
+        self.finish(answer.status, &head, answer.body_bytes, route_name);
+        self.manager.stats.downstream_cx_tx_bytes_total.add(rest);
+        self.context.outcome.bytes_sent += rest;
+        if answer.keep {
+            return Next::Request;
+        }
+        if self.context.is_draining() {
+            self.manager.stats.downstream_cx_drain_close.inc();
+        }
+        Next::Close
+    }
+}
