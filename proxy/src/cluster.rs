@@ -35,6 +35,8 @@ pub(crate) struct Cluster {
     connections: Cell<u32>,
     /// Requests in flight, of all hosts.
     requests: Cell<u32>,
+    /// Retries under way.
+    retries: Cell<u32>,
     /// Whether an endpoint has answered in HTTP. What speaks HTTP does not speak first, so
     /// connections that say nothing yet are not dialled for ahead of time.
     spoke_http: Cell<bool>,
@@ -45,6 +47,9 @@ pub(crate) struct ActiveRequest {
     cluster: Rc<Cluster>,
     host: Rc<Host>,
 }
+
+/// A retry under way, for the circuit breaker.
+pub(crate) struct ActiveRetry(Rc<Cluster>);
 
 // === impl Cluster ===
 
@@ -62,6 +67,7 @@ impl Cluster {
             original_dst: original_dst::Hosts::default(),
             connections: Cell::new(0),
             requests: Cell::new(0),
+            retries: Cell::new(0),
             spoke_http: Cell::new(false),
         };
         match &config.discovery {
@@ -118,6 +124,15 @@ impl Cluster {
         })
     }
 
+    /// Counts a retry in; none if the circuit breaker is open.
+    pub(crate) fn begin_retry(self: &Rc<Self>) -> Option<ActiveRetry> {
+        if self.retries.get() >= self.config.circuit_breakers.max_retries {
+            return None;
+        }
+        self.retries.set(self.retries.get() + 1);
+        Some(ActiveRetry(Rc::clone(self)))
+    }
+
     /// All hosts there are now.
     pub(crate) fn hosts(&self) -> Rc<HostSet> {
         Rc::clone(&self.hosts.borrow())
@@ -153,5 +168,13 @@ impl Drop for ActiveRequest {
         self.cluster.requests.set(self.cluster.requests.get() - 1);
         self.host.add_active(-1);
         self.cluster.stats.upstream_rq_active.dec();
+    }
+}
+
+// === impl ActiveRetry ===
+
+impl Drop for ActiveRetry {
+    fn drop(&mut self) {
+        self.0.retries.set(self.0.retries.get() - 1);
     }
 }

@@ -1,12 +1,16 @@
 //! `envoy.filters.network.http_connection_manager`: one codec a connection, then HTTP filters and
 //! routes a request.
 
+mod attempt;
+mod deadlines;
 mod exchange;
 mod http1;
 mod http2;
 mod plan;
 mod pump;
 mod request_changes;
+mod respond;
+mod retry;
 mod stats;
 mod upstream_head;
 

@@ -15,9 +15,8 @@ const BASE_INTERVAL: Duration = Duration::from_millis(25);
 
 pub(super) fn retry_policy(at: &At<'_>, message: pb::RetryPolicy) -> Option<RetryPolicy> {
     take!(at, message => pb::RetryPolicy {
-        supported: retry_on, num_retries;
-        refused: per_try_timeout, retriable_status_codes, retry_back_off,
-            per_try_idle_timeout, retry_priority, retry_host_predicate,
+        supported: retry_on, num_retries, per_try_timeout, retriable_status_codes, retry_back_off;
+        refused: per_try_idle_timeout, retry_priority, retry_host_predicate,
             retry_options_predicates, host_selection_retry_max_attempts,
             rate_limited_retry_back_off, retriable_headers, retriable_request_headers,
             refresh_cluster_on_retry;
@@ -65,7 +64,8 @@ fn back_off(at: &At<'_>, message: Option<pb::retry_policy::RetryBackOff>) -> (Du
     (base, max)
 }
 
-/// Only failures before a response are repeated so far.
+/// Envoy ignores what it does not know; here it is refused, so that nobody waits for a retry that
+/// never comes.
 fn retry_on_of(at: &At<'_>, conditions: &str) -> RetryOn {
     let mut on = RetryOn::default();
     for condition in conditions
@@ -74,6 +74,15 @@ fn retry_on_of(at: &At<'_>, conditions: &str) -> RetryOn {
         .filter(|name| !name.is_empty())
     {
         let flag = match condition {
+            "5xx" => &mut on.server_error,
+            "gateway-error" => &mut on.gateway_error,
+            "retriable-4xx" => &mut on.retriable_4xx,
+            "retriable-status-codes" => &mut on.retriable_status_codes,
+            "cancelled" => &mut on.grpc_cancelled,
+            "deadline-exceeded" => &mut on.grpc_deadline_exceeded,
+            "internal" => &mut on.grpc_internal,
+            "resource-exhausted" => &mut on.grpc_resource_exhausted,
+            "unavailable" => &mut on.grpc_unavailable,
             "reset" => &mut on.reset,
             "reset-before-request" => &mut on.reset_before_request,
             "connect-failure" => &mut on.connect_failure,

@@ -45,6 +45,7 @@ pub(super) struct Http1<'c> {
     pub(super) request: Request,
     pub(super) response: Response,
     pub(super) out: Vec<u8>,
+    pub(super) response_out: Vec<u8>,
     pub(super) timer: Timer,
     /// When the current request's head was complete.
     pub(super) began: Instant,
@@ -99,6 +100,7 @@ pub(super) async fn serve(
         request: Request::default(),
         response: Response::default(),
         out: Vec::new(),
+        response_out: Vec::new(),
         timer: Timer::default(),
         began: Instant::now(),
     };
@@ -115,7 +117,6 @@ pub(super) async fn serve(
             Incoming::Http2 => return Some((http1.downstream, http1.buffer)),
         };
         match next {
-            Next::Request if http1.limit_reached() => return None,
             Next::Request => {}
             Next::Close => return None,
             Next::Tunnel(upstream, buffer) => {
@@ -134,6 +135,7 @@ impl Http1<'_> {
         let manager = Rc::clone(&self.manager);
         let (config, stats) = (&manager.config, &manager.stats);
         let idle_since = Instant::now();
+        let retires_at = self.retires_at();
         let mut first_byte = None;
         self.request.clear();
         loop {
@@ -162,7 +164,10 @@ impl Http1<'_> {
                 }
             }
             let deadline = match first_byte {
-                None => config.idle_timeout.map(|timeout| idle_since + timeout),
+                None => {
+                    let idle = config.idle_timeout.map(|timeout| idle_since + timeout);
+                    [idle, retires_at].into_iter().flatten().min()
+                }
                 Some(first) => {
                     let timeout = config.request_headers_timeout.or(config.request_timeout);
                     timeout.map(|timeout| first + timeout)
@@ -197,6 +202,10 @@ impl Http1<'_> {
                     stats.downstream_cx_drain_close.inc();
                     return Incoming::End;
                 }
+                (None, None) if retires_at.is_some_and(|at| Instant::now() >= at) => {
+                    stats.downstream_cx_max_duration_reached.inc();
+                    return Incoming::End;
+                }
                 (None, None) => {
                     stats.downstream_cx_idle_timeout.inc();
                     return Incoming::End;
@@ -217,9 +226,26 @@ impl Http1<'_> {
             && self.buffer.filled().starts_with(b"PRI * HTTP/2.0\r\n")
     }
 
-    fn limit_reached(&self) -> bool {
-        let limit = self.manager.config.max_requests_per_connection;
-        limit.is_some_and(|limit| self.context.outcome.requests >= u64::from(limit))
+    /// Whether the connection ends after the current request: its listener drains, it has carried
+    /// as many requests as it may, or it is too old.
+    pub(super) fn is_leaving(&self) -> bool {
+        let (config, stats) = (&self.manager.config, &self.manager.stats);
+        let limit = config.max_requests_per_connection;
+        let is_worn = limit.is_some_and(|most| self.context.outcome.requests >= u64::from(most));
+        if is_worn {
+            stats.downstream_cx_max_requests_reached.inc();
+        }
+        let is_old = self.retires_at().is_some_and(|at| Instant::now() >= at);
+        if is_old {
+            stats.downstream_cx_max_duration_reached.inc();
+        }
+        is_worn || is_old || self.context.is_draining()
+    }
+
+    /// When the connection is too old.
+    fn retires_at(&self) -> Option<Instant> {
+        let age = self.manager.config.max_connection_duration?;
+        Some(Instant::from_std(self.context.start) + age)
     }
 
     /// Answers what could not be read as a request, and closes.
@@ -246,7 +272,7 @@ impl Http1<'_> {
         body_is_read: bool,
         matched: Option<&Matched<'_>>,
     ) -> Next {
-        let keep = body_is_read && self.request.keeps_alive() && !self.context.is_draining();
+        let keep = body_is_read && self.request.keeps_alive() && !self.is_leaving();
         let manager = Rc::clone(&self.manager);
         let mut out = std::mem::take(&mut self.out);
         out.clear();
@@ -348,7 +374,7 @@ impl Http1<'_> {
         true
     }
 
-    async fn linger(&mut self) {
+    pub(super) async fn linger(&mut self) {
         let _ = poll_fn(|cx| self.downstream.poll_shutdown(cx)).await;
         let (deadline, mut dropped) = (Instant::now() + LINGER, 0);
         while dropped < LINGER_BYTES {

@@ -7,15 +7,24 @@ use std::{
 
 use crate::{buffer::Buffer, http::h1::body::Body, transport_socket::Connection};
 
+/// Bytes of a body that are kept for another attempt: forms and calls of APIs, not uploads.
+const MAX_KEPT: usize = 64 * 1024;
+
 /// A message on its way.
 pub(super) struct Pump {
+    /// The head, and behind it what was kept of the body from an earlier attempt.
     head: Vec<u8>,
+    head_length: usize,
     head_written: usize,
     body: Body,
     /// Bytes at the front of the source's buffer that belong to the body.
     ready: usize,
     /// Bytes of head and body that were written.
     pub(super) moved: u64,
+    /// What has left of the body, if it may be asked for again.
+    kept: Option<Vec<u8>>,
+    /// Something of the body has left and was not kept.
+    lost: bool,
 }
 
 /// Why a message stopped.
@@ -34,12 +43,51 @@ pub(super) enum PumpError {
 impl Pump {
     pub(super) fn new(head: Vec<u8>, body: Body) -> Self {
         Self {
+            head_length: head.len(),
             head,
             head_written: 0,
             body,
             ready: 0,
             moved: 0,
+            kept: None,
+            lost: false,
         }
+    }
+
+    /// Keeps the body, up to a bound, for [`Self::rewind`].
+    pub(super) fn keep_body(&mut self) {
+        self.kept = Some(Vec::new());
+    }
+
+    /// Whether the message can be sent from its beginning again.
+    pub(super) fn can_rewind(&self) -> bool {
+        !self.lost
+    }
+
+    /// Starts over, with a head of its own. The memory of the last one is in `take_head`.
+    pub(super) fn rewind(&mut self, head: Vec<u8>) {
+        self.head = head;
+        self.head_length = self.head.len();
+        self.head
+            .extend_from_slice(self.kept.as_deref().unwrap_or_default());
+        self.head_written = 0;
+        self.moved = 0;
+    }
+
+    /// The memory of the head, empty.
+    pub(super) fn take_head(&mut self) -> Vec<u8> {
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        head
+    }
+
+    /// Drops what has been read of the body. True if that is all of it, so that the next message
+    /// stands at the front of the source's buffer.
+    pub(super) fn drop_body(&mut self, buffer: &mut Buffer) -> bool {
+        if self.body.has_ended() {
+            buffer.consume(std::mem::take(&mut self.ready));
+        }
+        self.body.has_ended()
     }
 
     /// Whether everything has been written.
@@ -52,20 +100,9 @@ impl Pump {
         self.body.has_ended()
     }
 
-    /// Whether nothing of the body has been taken from the source's buffer.
-    pub(super) fn body_is_untouched(&self) -> bool {
-        self.moved <= self.head.len() as u64
-    }
-
     /// The head, as it is written.
     pub(super) fn head(&self) -> &[u8] {
-        &self.head
-    }
-
-    /// Gives the head's memory back.
-    pub(super) fn into_head(mut self) -> Vec<u8> {
-        self.head.clear();
-        self.head
+        &self.head[..self.head_length]
     }
 
     pub(super) fn poll(
@@ -117,8 +154,22 @@ impl Pump {
     fn account(&mut self, written: usize, buffer: &mut Buffer) {
         let of_head = written.min(self.head.len() - self.head_written);
         self.head_written += of_head;
-        self.ready -= written - of_head;
-        buffer.consume(written - of_head);
+        let of_body = written - of_head;
+        if of_body > 0 {
+            self.keep(&buffer.filled()[..of_body]);
+        }
+        self.ready -= of_body;
+        buffer.consume(of_body);
         self.moved += written as u64;
+    }
+
+    fn keep(&mut self, part: &[u8]) {
+        match &mut self.kept {
+            Some(kept) if kept.len() + part.len() <= MAX_KEPT => kept.extend_from_slice(part),
+            _ => {
+                self.kept = None;
+                self.lost = true;
+            }
+        }
     }
 }

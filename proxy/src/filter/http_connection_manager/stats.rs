@@ -30,6 +30,10 @@ stat_set! {
         downstream_cx_idle_timeout: Counter,
         /// Connections closed because the client did not speak HTTP.
         downstream_cx_protocol_error: Counter,
+        /// Connections closed because they were too old.
+        downstream_cx_max_duration_reached: Counter,
+        /// Connections closed because they had carried as many requests as they may.
+        downstream_cx_max_requests_reached: Counter,
         /// Connections closed because the listener was draining.
         downstream_cx_drain_close: Counter,
         /// Connections that became tunnels after an upgrade.
