@@ -29,8 +29,8 @@ use weir_api::xds::{
 use super::*;
 use crate::{
     config::convert,
-    demand::{self, DemandSender},
-    snapshot::Snapshot,
+    demand::{self, Demand, DemandSender},
+    snapshot::{Destination, Snapshot},
     stats::Registry,
     xds::ControlPlaneTls,
 };
@@ -105,7 +105,14 @@ impl ControlPlane {
             nonce: "n".to_owned(),
             ..DeltaDiscoveryResponse::default()
         };
-        for name in &request.resource_names_subscribe {
+        let is_wildcard = request.resource_names_subscribe.is_empty()
+            && request.resource_names_unsubscribe.is_empty()
+            && request.response_nonce.is_empty();
+        let of_type = resources
+            .keys()
+            .filter(|(of, _)| is_wildcard && *of == request.type_url);
+        let all = of_type.map(|(_, name)| name);
+        for name in request.resource_names_subscribe.iter().chain(all) {
             match resources.get(&(request.type_url.clone(), name.clone())) {
                 Some((version, _))
                     if request.initial_resource_versions.get(name) == Some(version) => {}
@@ -199,10 +206,13 @@ struct Proxy {
 
 impl Proxy {
     fn start(control_plane: SocketAddr) -> Self {
-        Self::start_with(control_plane, |_| {})
+        Self::start_with(control_plane, |_, _| {})
     }
 
-    fn start_with(control_plane: SocketAddr, change: impl FnOnce(&mut Options)) -> Self {
+    fn start_with(
+        control_plane: SocketAddr,
+        change: impl FnOnce(&mut Options, &mut Bootstrap),
+    ) -> Self {
         let text = format!(
             r#"
 node: {{ id: sidecar, cluster: test }}
@@ -238,10 +248,10 @@ static_resources:
             control_plane.port()
         );
         let source = json::read_bootstrap(&text).expect("bootstrap");
-        let bootstrap = convert::bootstrap(source.clone()).expect("bootstrap");
-        let ads = bootstrap.ads.as_ref().expect("ads");
+        let mut bootstrap = convert::bootstrap(source.clone()).expect("bootstrap");
         let mut options = Options::new(source);
-        change(&mut options);
+        change(&mut options, &mut bootstrap);
+        let ads = bootstrap.ads.as_ref().expect("ads");
         let client = Client::new(ads, &bootstrap, &options).expect("client");
         let publisher = Publisher::new(Snapshot {
             discovery_available: true,
@@ -430,7 +440,7 @@ async fn tls_is_checked_and_the_token_is_sent() {
     };
 
     let good = tls(&ca_file, "weir-control.test");
-    let mut proxy = Proxy::start_with(address, |options| options.control_plane.tls = Some(good));
+    let mut proxy = Proxy::start_with(address, |options, _| options.control_plane.tls = Some(good));
     proxy.demand(WEB).await;
     proxy.until(|s| is_present(s, WEB) == Some(true)).await;
     assert_eq!(
@@ -445,7 +455,48 @@ async fn tls_is_checked_and_the_token_is_sent() {
         tls(&other_file, "weir-control.test"),
         tls(&ca_file, "elsewhere.test"),
     ] {
-        let mut proxy = Proxy::start_with(address, |options| options.control_plane.tls = Some(bad));
+        let mut proxy =
+            Proxy::start_with(address, |options, _| options.control_plane.tls = Some(bad));
         proxy.until(|s| !s.discovery_available).await;
     }
+}
+
+fn bound_listener(stat_prefix: &str) -> String {
+    format!(
+        r#"
+name: bound
+address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+filter_chains:
+- filters:
+  - name: envoy.filters.network.tcp_proxy
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+      stat_prefix: {stat_prefix}
+      cluster: web
+"#
+    )
+}
+
+#[tokio::test]
+async fn a_listener_by_wildcard_is_bound_once_and_keeps_its_sockets() {
+    let control_plane = mesh();
+    control_plane.set(type_url::LISTENER, "bound", "1", &bound_listener("one"));
+    let (address, _server) = control_plane.serve(loopback()).await;
+    let mut proxy = Proxy::start_with(address, |_, bootstrap| {
+        (bootstrap.lds, bootstrap.cds) = (true, true);
+    });
+    let snapshot = proxy.until(|s| s.listeners.contains_key("bound")).await;
+    let first = Arc::clone(&snapshot.listeners["bound"]);
+    assert!(snapshot.clusters.contains_key("web") && snapshot.endpoints.contains_key("web"));
+    let port = first.sockets[0].local_addr().expect("address").port();
+    std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+
+    control_plane.set(type_url::LISTENER, "bound", "2", &bound_listener("two"));
+    control_plane.stop.send_replace(());
+    let is_new = |s: &Arc<Snapshot>| !Arc::ptr_eq(&s.listeners["bound"], &first);
+    let snapshot = proxy.until(is_new).await;
+    assert!(Arc::ptr_eq(
+        &snapshot.listeners["bound"].sockets,
+        &first.sockets
+    ));
 }
