@@ -18,9 +18,9 @@ impl Context {
         let (listeners, clusters) = (&self.listeners, &self.clusters);
         let set = |added: &Counter, modified: &Counter, is_known: bool| {
             if is_known {
-                modified.inc()
+                modified.inc();
             } else {
-                added.inc()
+                added.inc();
             }
         };
         let is_present = |address: &SocketAddr| {
