@@ -101,8 +101,16 @@ fn port_chains(port: &PodPort) -> Vec<Value> {
     let manager = http_connection_manager(&format!("inbound_{number}"), &cluster);
     vec![
         chain("http", http, manager),
-        chain("tcp", json!({ "transport_protocol": "raw_buffer" }), tcp_proxy(&cluster)),
-        chain("tls", json!({ "transport_protocol": "tls" }), tcp_proxy(&cluster)),
+        chain(
+            "tcp",
+            json!({ "transport_protocol": "raw_buffer" }),
+            tcp_proxy(&cluster),
+        ),
+        chain(
+            "tls",
+            json!({ "transport_protocol": "tls" }),
+            tcp_proxy(&cluster),
+        ),
     ]
 }
 
