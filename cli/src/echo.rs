@@ -20,7 +20,7 @@ mod tls;
 
 use identity::{Connection, Identity};
 
-/// Ports to listen on, each as often as wanted; HTTP on 8080 if there are none.
+/// Ports to listen on, each flag as often as wanted; HTTP on 8080 if there are none.
 #[derive(Debug, Args)]
 pub(crate) struct EchoArgs {
     /// HTTP/1.1, h2c and gRPC health checks; `?status=503&delay=50ms` in the query sets the answer
@@ -41,6 +41,9 @@ pub(crate) struct EchoArgs {
     /// TLS, HTTP or TCP, by the first bytes
     #[arg(long, value_name = "PORT", value_delimiter = ',')]
     auto: Vec<u16>,
+    /// Listen on nothing: stand in for a program that only works or waits
+    #[arg(long, hide = true)]
+    idle: bool,
     /// Address to listen on; all of them by default
     #[arg(long, default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED), hide_default_value = true)]
     address: IpAddr,
@@ -78,7 +81,7 @@ async fn serve(args: EchoArgs) -> anyhow::Result<ExitCode> {
     add(Protocol::ServerFirst, &args.server_first);
     add(Protocol::Tls, &args.tls);
     add(Protocol::Auto, &args.auto);
-    if ports.is_empty() {
+    if ports.is_empty() && !args.idle {
         ports.push((Protocol::Http, 8080));
     }
     let echo = Arc::new(Echo {

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use weir_playground::{Playground, admin, cluster::PodKey, image::PROGRAM_DIR};
 
@@ -57,14 +56,10 @@ pub(super) struct Record {
 pub(super) type Stats = BTreeMap<String, u64>;
 
 /// Makes `call` and checks it.
-pub(super) async fn make(
-    playground: &Playground,
-    world: &World,
-    call: Call,
-) -> anyhow::Result<Row> {
+pub(super) async fn make(playground: &Playground, world: &World, call: Call) -> Row {
     let watched = watched(world, &call);
     let before = stats_of(playground, &watched).await;
-    let outcome = execute(playground, world, &call).await?;
+    let outcome = execute(playground, world, &call).await;
     // Sidecars count when a connection ends, which may be a moment after the client has its answer.
     let deadline = tokio::time::Instant::now() + SETTLE;
     let (faults, record) = loop {
@@ -104,7 +99,7 @@ pub(super) async fn make(
     playground
         .shared()
         .say(&format!("{mark:6} {} -> {}", row.from, row.url));
-    Ok(row)
+    row
 }
 
 /// Pods whose sidecars may have something to say about a call.
@@ -117,21 +112,23 @@ fn watched(world: &World, call: &Call) -> Vec<PodKey> {
     keys
 }
 
-async fn execute(playground: &Playground, world: &World, call: &Call) -> anyhow::Result<Outcome> {
-    let pod = world
-        .pod(&call.from)
-        .with_context(|| format!("there is no pod {}", call.from))?;
+/// Runs the client in the caller's container. That it could not be run is what became of the call.
+async fn execute(playground: &Playground, world: &World, call: &Call) -> Outcome {
+    let failed = |error: String| Outcome {
+        url: call.url.clone(),
+        error: Some(format!("cannot call: {error}")),
+        ..Outcome::default()
+    };
+    let Some(pod) = world.pod(&call.from) else {
+        return failed(format!("there is no pod {}", call.from));
+    };
     let argv = [&format!("{PROGRAM_DIR}/weir"), "call", &call.url].map(ToOwned::to_owned);
-    let output = playground
-        .execute(&call.from, &pod.container, argv.to_vec())
-        .await?;
-    serde_json::from_slice(&output.stdout).with_context(|| {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        format!(
-            "the client in {} said nothing that can be read: {said}",
-            call.from
-        )
-    })
+    let output = playground.execute(&call.from, &pod.container, argv.to_vec());
+    match output.await {
+        Err(error) => failed(error.to_string()),
+        Ok(output) => serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+    }
 }
 
 /// Statistics of each pod's sidecar; those that do not answer are left out.

@@ -321,15 +321,13 @@ pub(super) fn derived(world: &World) -> Vec<Call> {
             "{scheme}://{}.{}:{}",
             service.name, service.namespace, service.port
         );
-        let other =
-            |pod: &&DemoPod| pod.meshed && !service.targets.iter().any(|(key, _)| *key == pod.key);
+        let callers = || world.pods.iter().filter(|pod| pod.stays);
+        let is_target = |pod: &DemoPod| service.targets.iter().any(|(key, _)| *key == pod.key);
         // Another pod of the mesh, or, where there is none, one of the Service's own.
-        let from = world
-            .pods
-            .iter()
-            .find(other)
-            .or_else(|| world.pods.iter().find(|pod| pod.meshed));
-        let outsider = world.pods.iter().find(|pod| !pod.meshed);
+        let from = callers()
+            .filter(|pod| pod.meshed)
+            .min_by_key(|pod| (is_target(pod), pod.key.namespace != service.namespace));
+        let outsider = callers().find(|pod| !pod.meshed && pod.echo);
         for (title, from) in [("from the mesh", from), ("from outside the mesh", outsider)] {
             let Some(from) = from else { continue };
             calls.push(

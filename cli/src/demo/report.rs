@@ -60,7 +60,7 @@ pub(super) fn calls(rows: &[Row]) -> String {
             Cell::new(&row.title),
             Cell::new(broken(&row.from, "/")),
             Cell::new(&row.url),
-            Cell::new(text(record.and_then(|record| record.protocol.as_ref()))),
+            Cell::new(protocol(row)),
             Cell::new(text(record.and_then(|record| record.filter_chain.as_ref()))),
             Cell::new(broken(
                 &text(record.and_then(|record| record.cluster.as_ref())),
@@ -72,6 +72,16 @@ pub(super) fn calls(rows: &[Row]) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// What the sidecar found out; bytes it had no reason to look at are opaque to it.
+fn protocol(row: &Row) -> &str {
+    let record = row.record.as_ref();
+    match record.map(|record| record.protocol.as_deref().unwrap_or_default()) {
+        None => "-",
+        Some("") => "opaque",
+        Some(protocol) => protocol,
+    }
 }
 
 fn status(row: &Row) -> String {

@@ -28,6 +28,8 @@ pub(super) struct DemoPod {
     pub(super) meshed: bool,
     /// Whether the echo application answers in it.
     pub(super) echo: bool,
+    /// Whether it stays, so that calls can be made from it.
+    pub(super) stays: bool,
     /// Ports its containers declare, which is all a sidecar knows of them.
     pub(super) declared: Vec<u16>,
     /// The container calls are made from.
@@ -145,6 +147,7 @@ impl DemoPod {
         Self {
             key: key.clone(),
             ip: live.ip,
+            stays: spec.restart_policy.as_deref().unwrap_or("Always") == "Always",
             declared: ports
                 .filter_map(|port| u16::try_from(port.container_port).ok())
                 .collect(),

@@ -186,6 +186,9 @@ fn substitute_ports(cluster: &Cluster, live: &LivePod, container: &Container) ->
             .any(|(known, number)| port == *number || name.split('-').next() == Some(*known));
         format!("{}={port}", if first { "--server-first" } else { "--auto" })
     };
+    if ports.is_empty() {
+        return vec!["--idle".to_owned()];
+    }
     ports.into_iter().map(flag).collect()
 }
 

@@ -9,6 +9,7 @@ fn world() -> World {
         ip: [10, 244, 0, last].into(),
         meshed: true,
         echo: true,
+        stays: true,
         declared: vec![80],
         container: "app".to_owned(),
         labels: BTreeMap::new(),
