@@ -77,6 +77,7 @@ const OURS: &[&str] = &[
     "discovery.",
     "listener.ADDRESS.detected_",
     "listener.ADDRESS.on_demand_",
+    "listener.ADDRESS.loop_refused",
     "listener.ADDRESS.original_dst_",
     // Envoy shows these once there was such a response.
     "cluster.web.upstream_rq_1xx",
@@ -183,7 +184,7 @@ fn envoy(directory: &Path) -> Option<(Envoy, SocketAddr)> {
     let mut envoy = match child {
         Ok(child) => Envoy(child),
         Err(error) => {
-            println!("SKIP: envoy: {error}");
+            weir_tests::skip::skip(weir_tests::skip::Need::Peers, &format!("envoy: {error}"));
             return None;
         }
     };
