@@ -6,7 +6,7 @@ use super::demo::{Demos, namespaces_work, text};
 
 /// What tutorials are made of: images this machine does not have, a database in which the server
 /// speaks first, a cache, configuration, storage, an Ingress, probes that run the image's programs.
-const TUTORIAL: &str = r#"
+pub(super) const TUTORIAL: &str = r#"
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: web-config}

@@ -4,29 +4,64 @@ use std::{io::Write, path::Path};
 
 use serde_json::Value;
 
-use super::demo::{Demos, namespaces_work, text};
+use super::{
+    demo::{Demos, namespaces_work, text},
+    foreign::TUTORIAL,
+};
 
-#[test]
-fn every_call_of_the_demo_does_what_it_should() {
-    let test = "every_call_of_the_demo_does_what_it_should";
+/// Whether namespaces work and the mesh's programs have been built; says so where not.
+fn mesh_works(test: &str) -> bool {
     if !namespaces_work(test) {
-        return;
+        return false;
     }
-    let beside = |name: &str| Path::new(env!("CARGO_BIN_EXE_weir")).with_file_name(name);
     for program in ["weir-agent", "weir-control"] {
-        if !beside(program).is_file() {
+        let beside = Path::new(env!("CARGO_BIN_EXE_weir")).with_file_name(program);
+        if !beside.is_file() {
             let _ = writeln!(
                 std::io::stderr(),
                 "SKIP: {test} needs {program} to be built"
             );
-            return;
+            return false;
         }
     }
-    let demos = Demos::new();
-    let output = demos.output(&["demo", "--once", "--json"]);
+    true
+}
+
+/// Runs a demo to its end and returns its calls.
+fn calls_of(demos: &Demos, args: &[&str]) -> Vec<Value> {
+    let output = demos.output(&[&["demo", "--once", "--json"], args].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let report: Value = serde_json::from_slice(&output.stdout).expect("json");
-    let calls = report["calls"].as_array().expect("calls");
-    assert!(calls.len() > 15, "{}", calls.len());
+    let mut report: Value = serde_json::from_slice(&output.stdout).expect("json");
     demos.assert_gone(&[]);
+    report["calls"]
+        .as_array_mut()
+        .map(std::mem::take)
+        .expect("calls")
+}
+
+#[test]
+fn every_call_of_the_demo_does_what_it_should() {
+    if !mesh_works("every_call_of_the_demo_does_what_it_should") {
+        return;
+    }
+    let calls = calls_of(&Demos::new(), &[]);
+    assert!(calls.len() > 15, "{}", calls.len());
+}
+
+#[test]
+fn a_tutorial_works_in_the_mesh() {
+    if !mesh_works("a_tutorial_works_in_the_mesh") {
+        return;
+    }
+    let demos = Demos::new();
+    let manifests = demos.manifests(&[("tutorial.yaml", TUTORIAL)]);
+    let calls = calls_of(&demos, &["--manifests", manifests.to_str().expect("path")]);
+    let clusters: Vec<_> = calls
+        .iter()
+        .filter_map(|call| call.pointer("/record/cluster")?.as_str())
+        .collect();
+    assert!(
+        clusters.contains(&"outbound|80||web.default.svc.cluster.local"),
+        "{clusters:?}"
+    );
 }

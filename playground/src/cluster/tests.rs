@@ -1,7 +1,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::manifest;
+use crate::{
+    dns::{Target, Zone},
+    manifest,
+};
 
 const MANIFESTS: &str = "
 apiVersion: v1
