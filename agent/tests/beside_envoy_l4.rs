@@ -152,6 +152,7 @@ fn client_hello(name: &str, protocols: &[&str]) -> Vec<u8> {
     bytes
 }
 
+#[derive(Clone, Copy)]
 enum Sent {
     AtOnce,
     /// Three writes, with a pause that lets each arrive alone.

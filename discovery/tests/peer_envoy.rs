@@ -22,6 +22,7 @@ use std::{
 use mesh::{Mesh, service};
 use tokio::{net::UnixListener, sync::watch};
 use weir_discovery::xds::{AdsServer, serve_connection};
+use weir_tests::skip::{Need, skip};
 
 /// Far longer than anything takes; it only ends a test that fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,7 +39,7 @@ async fn envoy_takes_everything_over_state_of_the_world() {
 
 async fn follow(api_type: &str) {
     if let Some(reason) = cannot_run() {
-        skip(reason);
+        skip(Need::Peers, reason);
         return;
     }
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -215,13 +216,4 @@ fn cannot_run() -> Option<&'static str> {
     } else {
         None
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn skip(reason: &str) {
-    assert!(
-        std::env::var_os("REQUIRE_NETNS").is_none_or(|it| it != "1"),
-        "{reason}"
-    );
-    eprintln!("SKIP: {reason}");
 }

@@ -6,7 +6,7 @@ mod sink;
 
 use std::net::SocketAddr;
 
-pub(crate) use line::{Facts, ResponseLookup};
+pub(crate) use line::Facts;
 pub(crate) use sink::AccessLogFiles;
 
 use crate::{config::AccessLog, listener::ConnectionContext};

@@ -7,6 +7,7 @@ use weir_api::xds::json;
 use weir_proxy::config::convert;
 
 use crate::cases::{CASES, Case};
+use weir_tests::skip::{Need, skip};
 
 #[path = "envoy_verdict/cases.rs"]
 mod cases;
@@ -80,7 +81,7 @@ fn each_file_is_taken_or_refused_with_the_place_and_the_reason() {
 #[test]
 fn the_table_says_what_envoy_says() {
     if Command::new("envoy").arg("--version").output().is_err() {
-        skip("no envoy on PATH");
+        skip(Need::Peers, "no envoy on PATH");
         return;
     }
     let directory = tempfile::tempdir().expect("temporary directory");
@@ -120,9 +121,4 @@ fn disagrees(case: &Case, file: &Path) -> Option<String> {
     let expected = case.verdict != Verdict::Refused;
     (taken != expected)
         .then(|| format!("{}\n  {:?}, but Envoy: {said}", case.title(), case.verdict))
-}
-
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn skip(reason: &str) {
-    eprintln!("SKIP: {reason}");
 }

@@ -3,7 +3,6 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
     path::PathBuf,
     process::Command,
     sync::{
@@ -18,6 +17,8 @@ use nix::{
     sched::{CloneFlags, setns},
     unistd::Uid,
 };
+
+use crate::skip::{Need, skip};
 
 /// Names start with this and the id of the process that made them, so that the namespaces of a
 /// test run that was killed can be told and removed by the next one.
@@ -43,14 +44,7 @@ pub fn available() -> bool {
     } else {
         return true;
     };
-    assert!(
-        std::env::var_os("REQUIRE_NETNS").is_none_or(|value| value != "1"),
-        "REQUIRE_NETNS=1, but {reason}"
-    );
-    // Written past the test harness, which would show it only if the test failed.
-    let test = thread::current();
-    let line = format!("SKIP {}: {reason}\n", test.name().unwrap_or("a test"));
-    let _ = io::stderr().write_all(line.as_bytes());
+    skip(Need::Namespaces, reason);
     false
 }
 

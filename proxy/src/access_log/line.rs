@@ -11,6 +11,7 @@ use crate::{
     config::access_log::AccessLogFormat,
     format::{Command, Format, Values},
     http::head::RequestHead,
+    reason::Reason,
     listener::ConnectionContext,
 };
 
@@ -102,7 +103,7 @@ impl Facts<'_> {
                 out.push_str(
                     outcome
                         .reason
-                        .map(|r| r.flag())
+                        .map(Reason::flag)
                         .filter(|flag| !flag.is_empty())?,
                 );
             }

@@ -33,7 +33,7 @@ pub(crate) struct Upstream {
 #[derive(Debug)]
 pub(crate) enum DialError {
     /// Refused, unreachable, or out of local resources.
-    Failed(io::Error),
+    Failed,
     /// No answer within the connect timeout.
     Timeout,
     /// The cluster has as many connections as its circuit breaker allows.
@@ -61,7 +61,11 @@ impl Upstream {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 stats.upstream_cx_connect_fail.inc();
-                return Err(DialError::Failed(error));
+                tracing::debug!(
+                    cluster = cluster.config.name, host = %host.address, %error,
+                    "cannot connect to the endpoint",
+                );
+                return Err(DialError::Failed);
             }
             Err(_) => {
                 stats.upstream_cx_connect_fail.inc();
@@ -148,7 +152,7 @@ impl DialError {
     /// What to tell the client.
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Failed(_) => Reason::ConnectFailed,
+            Self::Failed => Reason::ConnectFailed,
             Self::Timeout => Reason::ConnectTimeout,
             Self::Overflow => Reason::Overflow,
         }

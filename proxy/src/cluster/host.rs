@@ -146,7 +146,7 @@ impl HostSet {
                 .map(|_| locality.priority)
                 .collect::<Vec<_>>()
         });
-        let usable = usable(all.iter().zip(priorities).collect());
+        let usable = usable(&all.iter().zip(priorities).collect::<Vec<_>>());
         let healthy = all
             .iter()
             .filter(|host| host.health == HealthStatus::Healthy)
@@ -172,7 +172,7 @@ impl HostSet {
 }
 
 /// The hosts of the first priority that has any to use.
-fn usable(hosts: Vec<(&Rc<Host>, u32)>) -> Vec<Rc<Host>> {
+fn usable(hosts: &[(&Rc<Host>, u32)]) -> Vec<Rc<Host>> {
     let mut priorities: Vec<u32> = hosts.iter().map(|(_, priority)| *priority).collect();
     priorities.sort_unstable();
     priorities.dedup();

@@ -37,7 +37,7 @@ use crate::{
     worker::Worker,
 };
 
-pub use stats::HttpStats;
+pub(crate) use stats::HttpStats;
 
 /// An HTTP connection manager in one worker.
 pub(crate) struct ConnectionManager {

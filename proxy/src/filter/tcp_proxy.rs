@@ -19,7 +19,7 @@ use crate::{
 stat_set! {
     /// `tcp.<stat_prefix>.*`, with Envoy's names.
     /// <https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/network_filters/tcp_proxy_filter#statistics>
-    pub struct TcpStats {
+    pub(crate) struct TcpStats {
         /// Connections served.
         downstream_cx_total: Counter,
         /// Connections for which there was no cluster.

@@ -53,10 +53,6 @@ impl<'c> Matched<'c> {
 // === impl HeaderEdits ===
 
 impl<'c> HeaderEdits<'c> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.dropped.is_empty() && self.added.is_empty()
-    }
-
     /// Works one level's changes in. `is_there` knows the headers of the message as it came.
     pub(crate) fn apply(
         &mut self,

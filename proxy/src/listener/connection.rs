@@ -163,10 +163,7 @@ impl ConnectionContext {
 
     async fn run(&mut self, mut stream: Connection) {
         let mut buffer = Buffer::default();
-        let detection = match detect::detect(self, &mut stream, &mut buffer).await {
-            Some(detection) => detection,
-            None => return,
-        };
+        let Some(detection) = detect::detect(self, &mut stream, &mut buffer).await else { return };
         let (facts, upstream) = self.take_facts(detection);
         let Some(chain) = self.choose(&facts) else {
             self.listener.stats.no_filter_chain_match.inc();

@@ -84,7 +84,7 @@ pub(super) async fn detect(
             return Some(detection);
         }
         let event = match poll_fn(|cx| Poll::Ready(stream.poll_read(cx, buffer))).await {
-            Poll::Ready(read) => Event::of_read(read),
+            Poll::Ready(read) => Event::of_read(&read),
             Poll::Pending => {
                 if wait.timer.is_none() {
                     wait.timer = listener
@@ -173,7 +173,7 @@ fn dial_ahead(context: &ConnectionContext) -> Option<Dial> {
 // === impl Event ===
 
 impl Event {
-    fn of_read(read: std::io::Result<usize>) -> Self {
+    fn of_read(read: &std::io::Result<usize>) -> Self {
         match read {
             Ok(0) | Err(_) => Self::ClientClosed,
             Ok(_) => Self::ClientSpoke,
@@ -196,7 +196,7 @@ impl Wait {
         buffer: &mut Buffer,
     ) -> Poll<Event> {
         if let Poll::Ready(read) = stream.poll_read(cx, buffer) {
-            return Poll::Ready(Event::of_read(read));
+            return Poll::Ready(Event::of_read(&read));
         }
         if let Some(dial) = &mut self.dial
             && let Poll::Ready(dialled) = dial.as_mut().poll(cx)

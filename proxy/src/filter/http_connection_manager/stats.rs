@@ -5,7 +5,7 @@ use crate::stat_set;
 stat_set! {
     /// `http.<stat_prefix>.*`, with Envoy's names.
     /// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/stats>
-    pub struct HttpStats {
+    pub(crate) struct HttpStats {
         /// Connections served.
         downstream_cx_total: Counter,
         /// Connections open now.

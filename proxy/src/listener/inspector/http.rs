@@ -86,7 +86,7 @@ fn may_become_request_line(line: &[u8]) -> bool {
     let token = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
     let method_fits = method.len() <= MAX_METHOD && method.iter().all(token);
     let method_is_there = method.len() == line.len() || !method.is_empty();
-    let target_fits = rest.first().is_none_or(|byte| byte.is_ascii_graphic());
+    let target_fits = rest.first().is_none_or(u8::is_ascii_graphic);
     method_fits && method_is_there && target_fits && rest.iter().all(|b| *b >= b' ' || *b == b'\r')
 }
 

@@ -1,0 +1,33 @@
+//! Skipping a test where a machine lacks what it needs: always visibly, and never where it is
+//! required.
+
+use std::{
+    io::{self, Write},
+    thread,
+};
+
+/// What a test may need beyond this repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Network namespaces. Required where `REQUIRE_NETNS=1`.
+    Namespaces,
+    /// Programs nobody here wrote, such as Envoy and curl. Required where `REQUIRE_PEERS=1`.
+    Peers,
+}
+
+/// Says that the running test is skipped, and why.
+///
+/// # Panics
+/// Where what it needs is required.
+pub fn skip(need: Need, reason: &str) {
+    let variable = match need {
+        Need::Namespaces => "REQUIRE_NETNS",
+        Need::Peers => "REQUIRE_PEERS",
+    };
+    let required = std::env::var_os(variable).is_some_and(|value| value == "1");
+    assert!(!required, "{variable}=1, but {reason}");
+    // Written past the test harness, which would show it only if the test failed.
+    let test = thread::current();
+    let line = format!("SKIP {}: {reason}\n", test.name().unwrap_or("a test"));
+    let _ = io::stderr().write_all(line.as_bytes());
+}
