@@ -28,7 +28,7 @@ spec:
   initContainers:
     - name: first
       image: busybox
-      command: [sh, -c, "umask 0; echo first >> /shared/order; grep CapBnd /proc/self/status > /shared/caps; id -u > /shared/uid"]
+      command: [sh, -c, "umask 0; echo first >> /shared/order; grep CapBnd /proc/self/status > /shared/caps; id -u > /shared/uid; touch /usr/weir-was-here || echo read-only > /shared/machine"]
       securityContext: {runAsUser: 0, runAsGroup: 0, capabilities: {drop: [ALL], add: [NET_ADMIN]}}
       volumeMounts: [{name: shared, mountPath: /shared}]
     - name: sidecar
@@ -93,6 +93,7 @@ fn containers_start_in_order_with_what_their_spec_asks_for() {
         ["first", "sidecar", "second", "app", "hook", "after"]
     );
     assert_eq!(shell(&demos, "cat /shared/uid"), "0");
+    assert_eq!(shell(&demos, "cat /shared/machine"), "read-only");
     // Bit 12 is CAP_NET_ADMIN.
     assert_eq!(
         shell(&demos, "cat /shared/caps"),

@@ -1,7 +1,8 @@
 //! The root directory of a container: the machine's, with the pod's own files in place.
 //!
-//! It is a small tmpfs into which each entry of the machine's root is bind-mounted, so that any
-//! mount point can be made without writing to the machine. `/run` and `/tmp` start empty.
+//! It is a small tmpfs into which each entry of the machine's root is bind-mounted read-only, so
+//! that no container, not even one that runs as root, changes the machine, and any mount point can
+//! be made. `/run` and `/tmp` start empty.
 
 use std::{
     fs, io,
@@ -10,6 +11,7 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
     unistd::pivot_root,
 };
@@ -68,6 +70,7 @@ pub fn assemble(scratch: &Path, mounts: &[Mount]) -> Result<()> {
     mirror(Path::new(OLD_ROOT), Path::new("/"), &|name| {
         FRESH.iter().any(|(fresh, _)| name == *fresh)
     })?;
+    protect()?;
     for (name, mode) in FRESH {
         let dir = Path::new("/").join(name);
         create_dir(&dir)?;
@@ -80,6 +83,57 @@ pub fn assemble(scratch: &Path, mounts: &[Mount]) -> Result<()> {
     umount2(OLD_ROOT, MntFlags::MNT_DETACH)
         .map_err(Error::system("let go of the machine's root"))?;
     fs::remove_dir(OLD_ROOT).map_err(Error::file("remove", OLD_ROOT))
+}
+
+/// Makes every mount of the machine's files read-only, in this mount namespace only.
+fn protect() -> Result<()> {
+    const TABLE: &str = "/proc/self/mountinfo";
+    let table = fs::read_to_string(TABLE).map_err(Error::file("read", TABLE))?;
+    for (target, flags) in table.lines().filter_map(to_protect) {
+        let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        match mount(NO_TYPE, &target, NO_TYPE, flags, NO_TYPE) {
+            // Hidden by a later mount, or of another namespace: out of reach for the container too.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            Err(error) => {
+                return Err(Error::system(format!(
+                    "make {} read-only",
+                    target.display()
+                ))(error));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Mount point and flags of a line of `mountinfo` that holds files of the machine.
+fn to_protect(line: &str) -> Option<(PathBuf, MsFlags)> {
+    const KEPT: [&str; 4] = ["/proc", "/sys", "/dev", OLD_ROOT];
+    let mut fields = line.split(' ').skip(4);
+    let (target, options) = (PathBuf::from(unescape(fields.next()?)), fields.next()?);
+    if target == Path::new("/") || KEPT.iter().any(|kept| target.starts_with(kept)) {
+        return None;
+    }
+    let flag = |option: &str| match option {
+        "nosuid" => MsFlags::MS_NOSUID,
+        "nodev" => MsFlags::MS_NODEV,
+        "noexec" => MsFlags::MS_NOEXEC,
+        _ => MsFlags::empty(),
+    };
+    Some((target, options.split(',').map(flag).collect()))
+}
+
+/// Reads `\040` as a space, and so on: how the kernel writes white space in paths.
+fn unescape(text: &str) -> String {
+    let mut result = text.to_owned();
+    for (escape, character) in [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ] {
+        result = result.replace(escape, character);
+    }
+    result
 }
 
 /// Makes each entry of `from` appear in `to`, but for those to `skip`.
@@ -177,5 +231,23 @@ fn create_dir(dir: &Path) -> Result<()> {
             Err(Error::file("create", dir)(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_the_machine_are_protected_and_kernel_interfaces_are_not() {
+        let line = |target: &str| {
+            format!("36 35 98:0 / {target} rw,nosuid,relatime shared:1 - ext4 /dev/a rw")
+        };
+        let found = to_protect(&line("/srv/my\\040files")).expect("protected");
+        assert_eq!(found, (PathBuf::from("/srv/my files"), MsFlags::MS_NOSUID));
+        for kept in ["/", "/proc", "/sys/fs/cgroup", "/dev/shm", "/.machine/usr"] {
+            assert_eq!(to_protect(&line(kept)), None, "{kept}");
+        }
+        assert_eq!(to_protect(""), None);
     }
 }
