@@ -16,6 +16,8 @@ use std::{
     sync::Arc,
 };
 
+use tokio::sync::Notify;
+
 use crate::config::{self, LoadAssignment, cluster::ClusterDiscovery};
 
 pub(crate) use connect::{DialError, Upstream, micros};
@@ -35,6 +37,10 @@ pub(crate) struct Cluster {
     connections: Cell<u32>,
     /// Requests in flight, of all hosts.
     requests: Cell<u32>,
+    /// Requests that wait for a connection.
+    pending: Cell<u32>,
+    /// A connection has come free or is gone.
+    freed: Notify,
     /// Retries under way.
     retries: Cell<u32>,
     /// Whether an endpoint has answered in HTTP. What speaks HTTP does not speak first, so
@@ -67,6 +73,8 @@ impl Cluster {
             original_dst: original_dst::Hosts::default(),
             connections: Cell::new(0),
             requests: Cell::new(0),
+            pending: Cell::new(0),
+            freed: Notify::new(),
             retries: Cell::new(0),
             spoke_http: Cell::new(false),
         };

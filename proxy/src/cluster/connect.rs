@@ -100,6 +100,7 @@ impl Drop for Upstream {
         self.cluster
             .connections
             .set(self.cluster.connections.get() - 1);
+        self.cluster.freed.notify_one();
         let stats = &self.cluster.stats;
         stats.upstream_cx_active.dec();
         stats.upstream_cx_destroy.inc();

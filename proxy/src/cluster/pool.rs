@@ -37,13 +37,27 @@ impl Idle {
 // === impl Cluster ===
 
 impl Cluster {
-    /// A connection to `host`: an idle one, else a new one.
+    /// A connection to `host`: an idle one, else a new one. Where the circuit breaker allows no
+    /// more connections, waits for one to come free, as long as few enough others wait.
     pub(crate) async fn acquire(self: &Rc<Self>, host: &Rc<Host>) -> Result<Acquired, DialError> {
+        let reused = |upstream| Acquired {
+            upstream,
+            reused: true,
+        };
         if let Some(upstream) = self.take_idle(host) {
-            return Ok(Acquired {
-                upstream,
-                reused: true,
-            });
+            return Ok(reused(upstream));
+        }
+        if self.pending.get() >= self.config.circuit_breakers.max_pending_requests {
+            self.stats.upstream_rq_pending_overflow.inc();
+            return Err(DialError::Overflow);
+        }
+        let _pending = Pending::new(self);
+        while !self.may_dial() {
+            self.stats.upstream_cx_overflow.inc();
+            self.freed.notified().await;
+            if let Some(upstream) = self.take_idle(host) {
+                return Ok(reused(upstream));
+            }
         }
         let upstream = Upstream::dial(self, host).await?;
         self.stats.upstream_cx_http1_total.inc();
@@ -51,6 +65,17 @@ impl Cluster {
             upstream,
             reused: false,
         })
+    }
+
+    /// Whether the circuit breaker allows another connection. An idle one of another host makes
+    /// way for it.
+    fn may_dial(&self) -> bool {
+        let allows = || self.connections.get() < self.config.circuit_breakers.max_connections;
+        allows() || {
+            let idle = self.hosts().all().find_map(|host| host.idle().pop());
+            drop(idle);
+            allows()
+        }
     }
 
     /// An idle connection to `host` that looks alive. Costs no system call.
@@ -71,13 +96,121 @@ impl Upstream {
     pub(super) fn put_back(self) {
         let limit = self.cluster.config.max_requests_per_connection;
         let worn = limit.is_some_and(|limit| self.requests >= limit);
-        let host = Rc::clone(&self.host);
+        let (host, cluster) = (Rc::clone(&self.host), Rc::clone(&self.cluster));
         if !worn && !host.is_retired() && host.idle().len() < MAX_IDLE {
             let idle = Idle {
                 upstream: self,
                 since: Instant::now(),
             };
             host.idle().push(idle);
+            cluster.freed.notify_one();
         }
+    }
+}
+
+/// A request that waits for a connection.
+struct Pending<'c>(&'c Cluster);
+
+impl<'c> Pending<'c> {
+    fn new(cluster: &'c Cluster) -> Self {
+        cluster.pending.set(cluster.pending.get() + 1);
+        cluster.stats.upstream_rq_pending_total.inc();
+        cluster.stats.upstream_rq_pending_active.inc();
+        Self(cluster)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.pending.set(self.0.pending.get() - 1);
+        self.0.stats.upstream_rq_pending_active.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{Future, poll_fn},
+        net::SocketAddr,
+        pin::pin,
+        sync::Arc,
+        task::Poll,
+    };
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::{
+        self,
+        cluster::{CircuitBreakers, ClusterDiscovery, LbPolicy, TransportSocket, UpstreamProtocol},
+        http::Http2Options,
+    };
+
+    fn cluster(circuit_breakers: CircuitBreakers) -> Rc<Cluster> {
+        let config = Arc::new(config::Cluster {
+            name: "c".to_owned(),
+            stat_name: "c".to_owned(),
+            discovery: ClusterDiscovery::OriginalDst,
+            connect_timeout: Duration::from_secs(5),
+            lb_policy: LbPolicy::ClusterProvided,
+            protocol: UpstreamProtocol::Http1,
+            transport_socket: TransportSocket::RawBuffer,
+            circuit_breakers,
+            bind_source: Vec::new(),
+            idle_timeout: None,
+            max_requests_per_connection: None,
+            tcp_keepalive: None,
+            per_connection_buffer_limit: 1 << 20,
+            http2: Http2Options::default(),
+        });
+        Rc::new(Cluster::new(&config, Arc::default(), None))
+    }
+
+    async fn is_pending(future: &mut (impl Future + Unpin)) -> bool {
+        poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())).await
+    }
+
+    async fn listen() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        (listener, address)
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn beyond_the_circuit_breaker_requests_wait_for_a_connection() {
+        let (_listener, address) = listen().await;
+        let limits = CircuitBreakers {
+            max_connections: 1,
+            max_pending_requests: 1,
+            ..Default::default()
+        };
+        let cluster = cluster(limits);
+        let host = cluster.pick(address, None).expect("a host");
+        let first = cluster.acquire(&host).await.expect("the only connection");
+        let mut second = pin!(cluster.acquire(&host));
+        assert!(is_pending(&mut second).await);
+        assert!(matches!(
+            cluster.acquire(&host).await,
+            Err(DialError::Overflow)
+        ));
+        first.upstream.put_back();
+        assert!(second.await.expect("the same connection").reused);
+        assert_eq!(cluster.stats.upstream_rq_pending_active.get(), 0);
+        assert_eq!(cluster.stats.upstream_rq_pending_overflow.get(), 1);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_idle_connection_its_endpoint_closed_is_not_used() {
+        let (listener, address) = listen().await;
+        let cluster = cluster(CircuitBreakers::default());
+        let host = cluster.pick(address, None).expect("a host");
+        let first = cluster.acquire(&host).await.expect("a connection").upstream;
+        let (accepted, _) = listener.accept().await.expect("accepted");
+        first.put_back();
+        drop(accepted);
+        while cluster.take_idle(&host).map(Upstream::put_back).is_some() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(cluster.stats.upstream_cx_active.get(), 0);
     }
 }

@@ -42,6 +42,10 @@ stat_set! {
         upstream_rq_total: Counter,
         /// Requests in flight now.
         upstream_rq_active: Gauge,
+        /// Requests for which no idle connection was there.
+        upstream_rq_pending_total: Counter,
+        /// Requests that wait for a connection now.
+        upstream_rq_pending_active: Gauge,
         /// Requests refused by the circuit breaker.
         upstream_rq_pending_overflow: Counter,
         /// Requests that failed because the connection could not be made.
