@@ -1,10 +1,13 @@
 //! Environment of the sidecar.
 
 use serde_json::{Value, json};
-use weir_api::sidecar::{PROXY_CONTAINER, PodPort, env};
+use weir_api::{
+    capture::CaptureMode,
+    sidecar::{PROXY_CONTAINER, PodPort, env},
+};
 
 use super::workload::Workload;
-use crate::{Config, pod::Pod, settings::Settings};
+use crate::{Config, config::SidecarKind, pod::Pod, settings::Settings};
 
 /// The variables, in the order of the contract.
 pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Vec<Value> {
@@ -25,6 +28,13 @@ pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> 
         value(env::WORKLOAD_KIND, &workload.kind),
         value(env::CLUSTER_DOMAIN, &config.cluster_domain),
     ];
+    if settings.capture.mode == CaptureMode::None {
+        variables.push(value(env::CAPTURE_MODE, &CaptureMode::None.to_string()));
+    }
+    if settings.sidecar == SidecarKind::Native {
+        // It is stopped when the application has ended: nobody is left to serve.
+        variables.push(value(env::DRAIN_MINIMUM, "0"));
+    }
     if let Some(threads) = settings.concurrency {
         variables.push(value(env::CONCURRENCY, &threads.to_string()));
     }
