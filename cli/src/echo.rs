@@ -41,7 +41,7 @@ pub(crate) struct EchoArgs {
     /// TLS, HTTP or TCP, by the first bytes
     #[arg(long, value_name = "PORT", value_delimiter = ',')]
     auto: Vec<u16>,
-    /// Listen on nothing: stand in for a program that only works or waits
+    /// Listen on no port, in place of a program that only works or waits
     #[arg(long, hide = true)]
     idle: bool,
     /// Address to listen on; all of them by default

@@ -2,28 +2,20 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
 
 use tempfile::TempDir;
+use weir_tests::skip::{Need, skip};
 
-/// Whether this process may make network namespaces. Without, a test says so and ends; where
-/// `REQUIRE_NETNS=1` it fails instead.
-pub(crate) fn namespaces_work(test: &str) -> bool {
-    let uid = fs::read_to_string("/proc/self/status").expect("status");
-    let root = uid.lines().any(|line| line.starts_with("Uid:\t0\t"));
+/// Whether this process may make network namespaces; says so where it may not.
+pub(crate) fn namespaces_work() -> bool {
+    let status = fs::read_to_string("/proc/self/status").expect("status");
+    let root = status.lines().any(|line| line.starts_with("Uid:\t0\t"));
     if !root {
-        assert!(
-            std::env::var_os("REQUIRE_NETNS").is_none(),
-            "{test} needs root"
-        );
-        // Past the harness, which would hide what a passing test prints.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIP: {test} needs root to make network namespaces"
-        );
+        skip(Need::Namespaces, "network namespaces need root");
     }
     root
 }

@@ -4,7 +4,7 @@ use super::demo::{Demos, TWO_PODS, namespaces_work, text};
 
 #[test]
 fn pods_call_each_other_by_service_name_and_leave_nothing() {
-    if !namespaces_work("pods_call_each_other_by_service_name_and_leave_nothing") {
+    if !namespaces_work() {
         return;
     }
     let demos = Demos::new();
@@ -57,7 +57,7 @@ fn pods_call_each_other_by_service_name_and_leave_nothing() {
 
 #[test]
 fn sigterm_ends_a_demo_like_ctrl_c() {
-    if !namespaces_work("sigterm_ends_a_demo_like_ctrl_c") {
+    if !namespaces_work() {
         return;
     }
     let demos = Demos::new();
@@ -70,7 +70,7 @@ fn sigterm_ends_a_demo_like_ctrl_c() {
 
 #[test]
 fn what_a_killed_demo_leaves_is_removed_by_the_next() {
-    if !namespaces_work("what_a_killed_demo_leaves_is_removed_by_the_next") {
+    if !namespaces_work() {
         return;
     }
     let demos = Demos::new();

@@ -109,7 +109,7 @@ spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}
 
 #[test]
 fn a_tutorial_works_as_it_is() {
-    if !namespaces_work("a_tutorial_works_as_it_is") {
+    if !namespaces_work() {
         return;
     }
     let demos = Demos::new();

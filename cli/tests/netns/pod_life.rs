@@ -65,8 +65,8 @@ spec:
       volumeMounts: [{name: shared, mountPath: /shared}]
 "#;
 
-fn started(test: &str) -> Option<(Demos, Running)> {
-    if !namespaces_work(test) {
+fn started() -> Option<(Demos, Running)> {
+    if !namespaces_work() {
         return None;
     }
     let demos = Demos::new();
@@ -83,8 +83,7 @@ fn shell(demos: &Demos, script: &str) -> String {
 
 #[test]
 fn containers_start_in_order_with_what_their_spec_asks_for() {
-    let test = "containers_start_in_order_with_what_their_spec_asks_for";
-    let Some((demos, _demo)) = started(test) else {
+    let Some((demos, _demo)) = started() else {
         return;
     };
     let order = shell(&demos, "cat /shared/order");
@@ -128,7 +127,7 @@ fn containers_start_in_order_with_what_their_spec_asks_for() {
 
 #[test]
 fn a_sidecar_that_crashes_is_started_again() {
-    let Some((demos, _demo)) = started("a_sidecar_that_crashes_is_started_again") else {
+    let Some((demos, _demo)) = started() else {
         return;
     };
     let killed = demos.output(&[

@@ -25,7 +25,7 @@ fn a_bad_manifest_names_file_and_field_and_makes_nothing() {
 
 #[test]
 fn a_missing_program_is_named_with_its_package() {
-    if !namespaces_work("a_missing_program_is_named_with_its_package") {
+    if !namespaces_work() {
         return;
     }
     let demos = Demos::new();
@@ -46,7 +46,7 @@ fn a_missing_program_is_named_with_its_package() {
 
 #[test]
 fn without_root_the_error_says_what_is_missing() {
-    if !namespaces_work("without_root_the_error_says_what_is_missing") {
+    if !namespaces_work() {
         return;
     }
     let demos = Demos::new();
