@@ -117,9 +117,14 @@ pub(super) async fn serve(
     {
         shared.manager.stats.downstream_cx_protocol_error.inc();
     }
-    // What is still open has lost its client.
+    // What is still open has lost its client, and notices.
+    poll_fn(|cx| {
+        while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
+        Poll::Ready(())
+    })
+    .await;
     drop(streams);
-    let _ = poll_fn(|cx| Poll::Ready(io.flush(cx))).await;
+    poll_fn(|cx| Poll::Ready(io.flush(cx))).await;
     shared.count(&io);
 }
 

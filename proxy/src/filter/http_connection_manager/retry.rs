@@ -40,6 +40,10 @@ pub(super) enum FailureKind {
     Unsent,
     /// The endpoint closed a connection that had carried requests before it answered this one.
     Stale,
+    /// The endpoint reset the HTTP/2 stream with REFUSED_STREAM: it has not processed it.
+    Refused,
+    /// The endpoint was going away, and said that it has not processed this.
+    GoneAway,
     /// It may have been processed.
     Lost,
     /// Whatever became of it, sending it again is of no use.
@@ -90,12 +94,19 @@ impl<'p> Retries<'p> {
         let named = match failure.kind {
             FailureKind::Unsent => any_reset || on.connect_failure || on.reset_before_request,
             FailureKind::Stale | FailureKind::Lost => any_reset,
+            FailureKind::Refused | FailureKind::GoneAway => any_reset || on.refused_stream,
             FailureKind::Final => false,
         };
         if self.again(named && can_rewind) {
             return true;
         }
-        let resend = failure.kind == FailureKind::Stale && is_safe && can_rewind && !self.resent;
+        // RFC 9113 section 8.7: what was not processed may be sent again, whatever it is.
+        let may_resend = match failure.kind {
+            FailureKind::Stale => is_safe,
+            FailureKind::GoneAway => true,
+            _ => false,
+        };
+        let resend = may_resend && can_rewind && !self.resent;
         if resend {
             self.resent = true;
             self.plan.cluster.stats.upstream_rq_retry.inc();

@@ -91,11 +91,6 @@ impl Io {
     pub(crate) fn take_traffic(&self) -> Traffic {
         std::mem::take(&mut self.0.borrow_mut().traffic)
     }
-
-    /// The peer will see a reset rather than an orderly end.
-    pub(crate) fn reset_on_drop(&self) {
-        self.0.borrow_mut().socket.connection().reset_on_drop();
-    }
 }
 
 impl AsyncRead for Io {

@@ -2,9 +2,15 @@
 
 mod attempt;
 mod respond;
-mod retry;
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration, time::SystemTime};
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -12,12 +18,15 @@ use http::{HeaderMap, request};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    super::{ConnectionManager, plan::ForwardPlan},
+    super::{ConnectionManager, deadlines::Deadlines, plan::ForwardPlan, retry::Retries},
     bridge::{Bridge, Source, Wire},
 };
 use crate::{
-    access_log::Facts, cluster::Host, config::route::RetryPolicy, http::head::RequestHead,
-    http::timer::Timer, listener::ConnectionContext, reason::Reason,
+    access_log::Facts,
+    cluster::Host,
+    http::{head::RequestHead, timer::Timer},
+    listener::ConnectionContext,
+    reason::Reason,
 };
 
 /// One request on its way to an endpoint, and its response on the way back.
@@ -34,9 +43,8 @@ pub(in super::super) struct Exchange<'e, 'x> {
     pub(in super::super) host: Option<SocketAddr>,
     sending: Option<Bridge>,
     timer: Timer,
+    deadlines: Deadlines,
     is_head: bool,
-    /// When the whole request had been sent: the route's timeout runs from here, as Envoy's does.
-    sent_at: Option<Instant>,
 }
 
 /// Who asked.
@@ -97,72 +105,96 @@ impl<'e, 'x> Exchange<'e, 'x> {
             host: None,
             sending: None,
             timer: Timer::default(),
-            sent_at: None,
+            deadlines: Deadlines::new(manager, plan, began),
         }
     }
 
-    /// Sends the request on, again where the policy says so, and the response back.
+    /// Sends the request on, again where that may help, and the response back.
     pub(in super::super) async fn run(&mut self) -> Ended {
-        let cluster = &self.plan.cluster;
-        let policy = self.plan.retry_policy();
-        let (mut attempt, mut failed): (u32, Option<Rc<Host>>) = (1, None);
+        let plan = self.plan;
+        let mut retries = Retries::new(plan);
+        let mut failed: Option<Rc<Host>> = None;
+        let mut attempt = 1;
+        if self.source.has_ended() {
+            self.deadlines.request_is_read(self.began);
+        }
         loop {
             let destination = self.context.borrow().original_destination;
-            let Some(host) = cluster.pick(destination, failed.as_ref()) else {
-                return Ended::Refused(Reason::NoHealthyUpstream);
+            let Some(host) = plan.cluster.pick(destination, failed.as_ref()) else {
+                return self.give_up(Reason::NoHealthyUpstream);
             };
             self.host = Some(host.address);
-            let Some(_active) = cluster.begin_request(&host) else {
-                return Ended::Refused(Reason::Overflow);
+            let Some(active) = plan.cluster.begin_request(&host) else {
+                return self.give_up(Reason::Overflow);
             };
-            let failure = match self.attempt(&host, attempt).await {
-                Ok(answered) => match self.again_after(&answered, attempt) {
-                    false => {
-                        if attempt > 1 {
-                            cluster.stats.upstream_rq_retry_success.inc();
-                        }
+            let answered = self.attempt(&host, attempt).await;
+            self.deadlines.end_attempt();
+            let can_rewind = self.can_rewind();
+            match answered {
+                Ok(answered) => {
+                    let grpc_status = || grpc_status(&answered.head.headers);
+                    let status = answered.head.status.as_u16();
+                    if !retries.after_response(status, grpc_status, can_rewind) {
                         return self.respond(answered).await;
                     }
-                    true => None,
-                },
-                Err(failure) => Some(failure),
-            };
-            if let Some(failure) = failure
-                && !self.again(&failure, attempt)
-            {
-                return self.give_up(failure.reason, attempt);
+                }
+                Err(failure) => {
+                    let is_safe = self.head.as_ref().is_some_and(|head| head.method.is_safe());
+                    if !retries.after_failure(failure, can_rewind, is_safe) {
+                        return self.give_up(failure.reason);
+                    }
+                }
             }
-            cluster.stats.upstream_rq_retry.inc();
-            if let Some(policy) = policy {
-                sleep(self.back_off(policy, attempt)).await;
+            drop(active);
+            let pause = retries.back_off(self.manager.random());
+            if let Err(reason) = self.pause(pause).await {
+                return self.give_up(reason);
             }
             attempt += 1;
             failed = Some(host);
         }
     }
 
-    /// Bytes of the request's body that were sent on.
-    pub(in super::super) fn sent_bytes(&self) -> u64 {
-        self.sending.as_ref().map_or(0, |sending| sending.moved)
-    }
-
-    fn give_up(&self, reason: Reason, attempt: u32) -> Ended {
-        if reason == Reason::ClientClosed {
-            return Ended::Gone;
+    fn give_up(&self, reason: Reason) -> Ended {
+        let stats = &self.manager.stats;
+        match reason {
+            Reason::ClientClosed => return Ended::Gone,
+            Reason::StreamIdleTimeout => stats.downstream_rq_idle_timeout.inc(),
+            Reason::RequestTimeout => stats.downstream_rq_timeout.inc(),
+            Reason::BadRequest => stats.downstream_cx_protocol_error.inc(),
+            reason => self.plan.cluster.stats.upstream_rq.inc(reason.status()),
         }
-        let stats = &self.plan.cluster.stats;
-        if attempt > 1 {
-            stats.upstream_rq_retry_limit_exceeded.inc();
-        }
-        stats.upstream_rq.inc(reason.status());
         Ended::Refused(reason)
     }
 
-    /// A random time up to the policy's bound, which doubles with each attempt.
-    fn back_off(&self, policy: &RetryPolicy, attempt: u32) -> Duration {
-        let bound = policy.base_interval * 2_u32.saturating_pow(attempt.min(16));
-        let bound = bound.min(policy.max_interval).as_micros().max(1);
-        Duration::from_micros(self.manager.random() % u64::try_from(bound).unwrap_or(u64::MAX))
+    /// Waits before the next attempt.
+    async fn pause(&mut self, pause: Duration) -> Result<(), Reason> {
+        if pause.is_zero() {
+            return Ok(());
+        }
+        let mut paused = Box::pin(sleep(pause));
+        poll_fn(|cx| {
+            if paused.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let all_read = self.deadlines.knows_request_is_read();
+            if self.client.poll_gone(cx, all_read).is_ready() {
+                return Poll::Ready(Err(Reason::ClientClosed));
+            }
+            let late = self.deadlines.poll(cx, &mut self.timer, 0);
+            late.map(|late| Err(late.reason(&self.plan.cluster.stats)))
+        })
+        .await
+    }
+
+    /// Whether the request is still there to be sent again.
+    fn can_rewind(&self) -> bool {
+        self.head.is_some() && self.sending.as_ref().is_none_or(Bridge::can_rewind)
+    }
+
+    /// Bytes of the request's body that were sent on.
+    pub(in super::super) fn sent_bytes(&self) -> u64 {
+        self.sending.as_ref().map_or(0, |sending| sending.moved)
     }
 
     /// What formats may ask for.
@@ -182,10 +214,15 @@ impl<'e, 'x> Exchange<'e, 'x> {
             client: request.and_then(|request| self.manager.client(request, peer)),
             upstream_local: None,
             duration_us: 0,
-            start: SystemTime::now(),
+            start: context.start_time,
             bytes_received: 0,
             bytes_sent: 0,
             route_name: &self.plan.matched.route.name,
         }
     }
+}
+
+/// Of a response that is nothing but trailers.
+fn grpc_status(headers: &HeaderMap) -> Option<u8> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }

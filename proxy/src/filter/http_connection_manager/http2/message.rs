@@ -170,14 +170,8 @@ pub(super) fn write_http1_request(out: &mut Vec<u8>, head: &request::Parts) {
         line(out, "cookie", crumbs.as_bytes());
     }
     for (name, value) in &head.headers {
-        match *name {
-            header::COOKIE => {}
-            // The connection is ours, and what is asked for is said with it.
-            header::TE => {
-                line(out, "te", value.as_bytes());
-                line(out, "connection", b"te");
-            }
-            _ => line(out, name.as_str(), value.as_bytes()),
+        if name != header::COOKIE {
+            line(out, name.as_str(), value.as_bytes());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One stream of a client: a request, routed and answered.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -234,7 +235,7 @@ impl<'s, 'c> Stream<'s, 'c> {
             let context = &**self.shared.context.borrow();
             let find = |name: &str| {
                 let found = joined(headers?, name);
-                found.map(|value| value.into_owned())
+                found.map(Cow::into_owned)
             };
             let facts = Facts {
                 response: Some(&find),

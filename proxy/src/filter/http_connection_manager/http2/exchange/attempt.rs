@@ -13,7 +13,11 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        super::request_changes::RequestChanges,
+        super::{
+            deadlines::Late,
+            request_changes::RequestChanges,
+            retry::{Failure, FailureKind},
+        },
         bridge::{Bridge, Encoder, Framed, Sink, Source, Stop, Wire},
         message::{
             change_request, http2_request, response_from_http1, write_http1_request,
@@ -21,7 +25,6 @@ use super::{
         },
     },
     Client, Exchange,
-    retry::{Failure, FailureKind},
 };
 use crate::{
     buffer::Buffer,
@@ -86,10 +89,11 @@ impl Exchange<'_, '_> {
         let place = place.map_err(|reason| {
             let stats = &self.plan.cluster.stats;
             stats.upstream_rq_pending_failure_eject.inc();
-            Failure {
-                reason,
-                kind: FailureKind::Unsent,
-            }
+            let kind = match reason {
+                Reason::ClientClosed | Reason::Overflow => FailureKind::Final,
+                _ => FailureKind::Unsent,
+            };
+            Failure { reason, kind }
         })?;
         let (mut upstream, sink) = self.send_head(place, host, attempt)?;
         match &mut self.sending {
@@ -101,10 +105,8 @@ impl Exchange<'_, '_> {
                 }
             }
         }
-        if self.source.has_ended() {
-            self.sent_at.get_or_insert_with(Instant::now);
-        }
-        let answered = self.await_head(&mut upstream, attempt).await;
+        self.deadlines.begin_attempt();
+        let answered = self.await_head(&mut upstream).await;
         match answered {
             Ok((head, source)) => Ok(Answered {
                 head,
@@ -238,45 +240,23 @@ impl Exchange<'_, '_> {
     async fn await_head(
         &mut self,
         upstream: &mut UpstreamStream,
-        attempt: u32,
     ) -> Result<(response::Parts, Source), Failure> {
-        let idle = self.plan.idle_timeout(self.manager);
-        let started = Instant::now();
-        let per_try = self.plan.retry_policy().and_then(|p| p.per_try_timeout);
-        let per_try = per_try.map(|timeout| started + timeout);
-        let mut idle_deadline = idle.map(|idle| started + idle);
-        let mut moved = 0;
-        let late = |reason| Failure {
-            reason,
-            kind: FailureKind::Lost,
-        };
         poll_fn(|cx| {
             if let Poll::Ready(answer) = self.poll_answer(cx, upstream) {
                 return Poll::Ready(answer);
             }
-            let sent = self.sending.as_ref().map_or(0, |sending| sending.moved);
-            if idle.is_some() && sent != moved {
-                moved = sent;
-                idle_deadline = idle.map(|idle| Instant::now() + idle);
-            }
-            let route = self.route_deadline();
-            let first = [route, per_try, idle_deadline].into_iter().flatten().min();
-            self.timer.poll(cx, first).map(|()| {
-                if first == idle_deadline && first != route {
-                    return Err(late(Reason::StreamIdleTimeout));
-                }
-                if first == per_try && attempt > 0 {
-                    self.plan.cluster.stats.upstream_rq_per_try_timeout.inc();
-                }
-                Err(late(Reason::UpstreamTimeout))
+            let moved = self.sent_bytes();
+            let late = self.deadlines.poll(cx, &mut self.timer, moved);
+            late.map(|late| {
+                let kind = match late {
+                    Late::PerTry => FailureKind::Lost,
+                    Late::Request | Late::Route | Late::Idle => FailureKind::Final,
+                };
+                let reason = late.reason(&self.plan.cluster.stats);
+                Err(Failure { reason, kind })
             })
         })
         .await
-    }
-
-    /// When the route's timeout passes, once it runs.
-    pub(super) fn route_deadline(&self) -> Option<Instant> {
-        Some(self.sent_at? + self.plan.forward.timeout?)
     }
 
     /// Sends what can be sent, and looks for the head of the response.
@@ -287,11 +267,12 @@ impl Exchange<'_, '_> {
     ) -> Poll<Result<(response::Parts, Source), Failure>> {
         let gone = Failure {
             reason: Reason::ClientClosed,
-            kind: FailureKind::Lost,
+            kind: FailureKind::Final,
         };
         let mut sink_failed = false;
+        let all_read = self.deadlines.knows_request_is_read();
         if let Some(sending) = &mut self.sending {
-            if let Poll::Ready(code) = self.client.poll_gone(cx, self.sent_at.is_some()) {
+            if let Poll::Ready(code) = self.client.poll_gone(cx, all_read) {
                 if let (Some(code), Some(stream)) = (code, sending.http2_sink()) {
                     stream.send_reset(code);
                 }
@@ -301,7 +282,9 @@ impl Exchange<'_, '_> {
             match sending.poll(cx, &mut self.source, from, to) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => {
-                    self.sent_at.get_or_insert_with(Instant::now);
+                    if !all_read {
+                        self.deadlines.request_is_read(Instant::now());
+                    }
                 }
                 Poll::Ready(Err(Stop::Source(code))) => {
                     if let (Some(code), Some(stream)) = (code, sending.http2_sink()) {
@@ -312,7 +295,7 @@ impl Exchange<'_, '_> {
                 Poll::Ready(Err(Stop::Malformed)) => {
                     return Poll::Ready(Err(Failure {
                         reason: Reason::BadRequest,
-                        kind: FailureKind::Lost,
+                        kind: FailureKind::Final,
                     }));
                 }
                 // The endpoint may have answered before it refused the rest.
@@ -328,7 +311,11 @@ impl Exchange<'_, '_> {
     fn count_failure(&self, reason: Reason) {
         let stats = &self.plan.cluster.stats;
         match reason {
-            Reason::UpstreamTimeout | Reason::StreamIdleTimeout => stats.upstream_rq_timeout.inc(),
+            // Counted already, or the client's.
+            Reason::UpstreamTimeout
+            | Reason::StreamIdleTimeout
+            | Reason::RequestTimeout
+            | Reason::BadRequest => {}
             Reason::UpstreamProtocolError => stats.upstream_cx_protocol_error.inc(),
             Reason::ClientClosed => stats.upstream_rq_tx_reset.inc(),
             _ => stats.upstream_rq_rx_reset.inc(),
@@ -440,6 +427,10 @@ impl Http1Stream {
                         self.received.consume(length);
                         continue;
                     }
+                    // Nobody asked for another protocol.
+                    Ok(Parsed::Complete(_)) if self.response.status == 101 => {
+                        return failed(Reason::UpstreamProtocolError);
+                    }
                     Ok(Parsed::Complete(length)) => {
                         let head = response_from_http1(bytes, &self.response);
                         let body = self.response.body(is_head);
@@ -486,7 +477,11 @@ impl Client<'_> {
     }
 
     /// Ready when the client does not want the response any more, with its code.
-    fn poll_gone(&mut self, cx: &mut Context<'_>, has_sent_all: bool) -> Poll<Option<h2::Reason>> {
+    pub(super) fn poll_gone(
+        &mut self,
+        cx: &mut Context<'_>,
+        has_sent_all: bool,
+    ) -> Poll<Option<h2::Reason>> {
         match self {
             Self::Http2(respond) => respond.poll_reset(cx).map(Result::ok),
             Self::Http1 { wire, .. } => {

@@ -35,10 +35,7 @@ impl Exchange<'_, '_> {
         let logged = !self.manager.config.access_logs.is_empty();
         let headers = logged.then(|| head.headers.clone());
         let end = source.has_ended() || self.is_bodiless(head.status);
-        let sent_all = self
-            .sending
-            .as_ref()
-            .is_none_or(|sending| sending.is_done());
+        let sent_all = self.sending.as_ref().is_none_or(Bridge::is_done);
         let Some((sink, head_bytes)) = self.client.send_head(head, end, self.is_head, sent_all)
         else {
             return Ended::Gone;
@@ -77,9 +74,6 @@ impl Exchange<'_, '_> {
         if receiving.is_done() {
             return None;
         }
-        let idle = self.plan.idle_timeout(self.manager);
-        let mut idle_deadline = idle.map(|idle| Instant::now() + idle);
-        let mut moved = 0;
         poll_fn(|cx| {
             let received = receiving.poll(cx, source, upstream.wire(), self.client.connection());
             let stop = match received {
@@ -90,25 +84,14 @@ impl Exchange<'_, '_> {
             if let Some(stop) = stop {
                 return Poll::Ready(Some(self.cut(stop, receiving)));
             }
-            let sent = self.sending.as_ref().map_or(0, |sending| sending.moved);
-            if idle.is_some() && moved != receiving.moved + sent {
-                moved = receiving.moved + sent;
-                idle_deadline = idle.map(|idle| Instant::now() + idle);
-            }
-            let route = self.route_deadline();
-            let first = [route, idle_deadline].into_iter().flatten().min();
-            if self.timer.poll(cx, first).is_pending() {
-                return Poll::Pending;
-            }
-            self.plan.cluster.stats.upstream_rq_timeout.inc();
-            let is_idle = first == idle_deadline && first != route;
-            if let Some(stream) = receiving.http2_sink() {
-                stream.send_reset(h2::Reason::INTERNAL_ERROR);
-            }
-            Poll::Ready(Some(match is_idle {
-                true => Reason::StreamIdleTimeout,
-                false => Reason::UpstreamTimeout,
-            }))
+            let moved = self.sent_bytes() + receiving.moved;
+            let late = self.deadlines.poll(cx, &mut self.timer, moved);
+            late.map(|late| {
+                if let Some(stream) = receiving.http2_sink() {
+                    stream.send_reset(h2::Reason::INTERNAL_ERROR);
+                }
+                Some(late.reason(&self.plan.cluster.stats))
+            })
         })
         .await
     }
@@ -130,7 +113,7 @@ impl Exchange<'_, '_> {
         match sending.poll(cx, &mut self.source, from, to) {
             Poll::Pending => None,
             Poll::Ready(Ok(())) => {
-                self.sent_at.get_or_insert_with(Instant::now);
+                self.deadlines.request_is_read(Instant::now());
                 None
             }
             // The client has ended its side in the middle; it can have no use for the rest.
@@ -204,10 +187,7 @@ impl Exchange<'_, '_> {
         let UpstreamStream::Http1(stream) = upstream else {
             return;
         };
-        let sent_all = self
-            .sending
-            .as_ref()
-            .is_some_and(|sending| sending.is_sent());
+        let sent_all = self.sending.as_ref().is_some_and(Bridge::is_sent);
         let whole = source.has_ended() && stream.received.is_empty();
         if sent_all && whole && stream.response.keeps_alive() && !stream.until_close {
             let clusters = std::rc::Rc::clone(&self.context.borrow().worker.clusters);
