@@ -15,8 +15,8 @@ use std::{
 use proxies::{Ports, Proxy};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-const UPSTREAMS: [&str; 8] = [
-    "exact", "wildcard", "alpn", "tls", "http1", "http10", "h2c", "default",
+const UPSTREAMS: [&str; 9] = [
+    "exact", "flaky", "wildcard", "alpn", "tls", "http1", "http10", "h2c", "default",
 ];
 
 #[test]
@@ -62,6 +62,16 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     vec![
         ("exact name", client_hello("a.example", &[]), "exact"),
         ("name in capitals", client_hello("A.Example", &[]), "exact"),
+        (
+            "one endpoint refuses",
+            client_hello("flaky.example", &[]),
+            "flaky",
+        ),
+        (
+            "one endpoint refuses, again",
+            client_hello("flaky.example", &[]),
+            "flaky",
+        ),
         ("wildcard name", client_hello("b.example", &[]), "wildcard"),
         (
             "wildcard of two labels",
@@ -127,10 +137,18 @@ fn cluster(name: &'static str) -> String {
             });
         }
     });
+    let endpoint = |port: u16| {
+        format!(
+            "{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }} }}"
+        )
+    };
+    // Nobody listens where nobody has listened before.
+    let refusing = (name == "flaky").then(|| endpoint(proxies::free_port()));
+    let endpoints: Vec<String> = refusing.into_iter().chain([endpoint(port)]).collect();
     format!(
-        "{{ name: {name}, type: STATIC, connect_timeout: 1s, load_assignment: {{ cluster_name: {name}, \
-         endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ \
-         address: 127.0.0.1, port_value: {port} }} }} }} }}] }}] }} }}"
+        "{{ name: {name}, type: STATIC, connect_timeout: 1s, load_assignment: {{ \
+         cluster_name: {name}, endpoints: [{{ lb_endpoints: [{}] }}] }} }}",
+        endpoints.join(", ")
     )
 }
 

@@ -1,11 +1,11 @@
 //! `envoy.filters.network.tcp_proxy`: bytes to one endpoint and back.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use crate::{
     access_log,
     buffer::Buffer,
-    cluster::{Cluster, Clusters, Upstream},
+    cluster::{Cluster, Clusters, Host, Upstream},
     config,
     listener::ConnectionContext,
     random,
@@ -38,6 +38,14 @@ pub(crate) struct TcpProxy {
     config: Arc<config::listener::TcpProxy>,
     stats: Arc<TcpStats>,
     random: Cell<u64>,
+}
+
+/// A connection for which no endpoint could be reached.
+pub(crate) struct DialFailure {
+    pub(crate) reason: Reason,
+    pub(crate) cluster: Option<Arc<config::Cluster>>,
+    /// The last endpoint that was tried.
+    pub(crate) host: Option<SocketAddr>,
 }
 
 // === impl TcpProxy ===
@@ -74,17 +82,17 @@ impl TcpProxy {
         clusters.get(name)
     }
 
-    /// Serves a connection until it ends. `upstream` was dialled during detection.
+    /// Serves a connection until it ends. `dialled` is what came of a dial during detection.
     pub(crate) async fn serve(
         self: Rc<Self>,
         context: &mut ConnectionContext,
         mut downstream: Connection,
         mut buffer: Buffer,
-        upstream: Option<Upstream>,
+        dialled: Option<Result<Upstream, DialFailure>>,
     ) {
         self.stats.downstream_cx_total.inc();
-        let dialled = match upstream {
-            Some(upstream) => Ok(upstream),
+        let dialled = match dialled {
+            Some(dialled) => dialled,
             None => self.dial(context).await,
         };
         match dialled {
@@ -121,8 +129,9 @@ impl TcpProxy {
                 let local = upstream.local_addr();
                 access_log::write_connection(&self.config.access_logs, context, local);
             }
-            Err(reason) => {
+            Err(DialFailure { reason, cluster, host }) => {
                 context.outcome.reason = Some(reason);
+                (context.outcome.cluster, context.outcome.upstream_host) = (cluster, host);
                 // A refused dial must look like one.
                 downstream.reset_on_drop();
                 access_log::write_connection(&self.config.access_logs, context, None);
@@ -130,23 +139,31 @@ impl TcpProxy {
         }
     }
 
-    async fn dial(&self, context: &mut ConnectionContext) -> Result<Upstream, Reason> {
+    async fn dial(&self, context: &ConnectionContext) -> Result<Upstream, DialFailure> {
         let Some(cluster) = self.cluster(&context.worker.clusters) else {
             self.stats.downstream_cx_no_route.inc();
-            return Err(Reason::NoCluster);
+            return Err(DialFailure { reason: Reason::NoCluster, cluster: None, host: None });
         };
-        context.outcome.cluster = Some(Arc::clone(&cluster.config));
-        let (mut failed, mut reason) = (None, Reason::NoHealthyUpstream);
+        self.dial_cluster(cluster, context.original_destination).await
+    }
+
+    /// Dials an endpoint of the cluster and, where that fails, another, as often as configured:
+    /// nothing was sent, so nothing is repeated.
+    pub(crate) async fn dial_cluster(
+        &self,
+        cluster: Rc<Cluster>,
+        destination: SocketAddr,
+    ) -> Result<Upstream, DialFailure> {
+        let (mut failed, mut reason) = (None::<Rc<Host>>, Reason::NoHealthyUpstream);
         for _ in 0..self.config.max_connect_attempts.max(1) {
-            let host = cluster.pick(context.original_destination, failed.as_ref());
-            let host = host.ok_or(reason)?;
-            context.outcome.upstream_host = Some(host.address);
+            let Some(host) = cluster.pick(destination, failed.as_ref()) else { break };
             match Upstream::dial(&cluster, &host).await {
                 Ok(upstream) => return Ok(upstream),
                 Err(error) => reason = error.reason(),
             }
             failed = Some(host);
         }
-        Err(reason)
+        let host = failed.map(|host| host.address);
+        Err(DialFailure { reason, cluster: Some(Arc::clone(&cluster.config)), host })
     }
 }

@@ -25,6 +25,7 @@ use crate::{
         listener::{ListenerFilter, TransportProtocol},
     },
     connection_log::ConnectionRecord,
+    filter::tcp_proxy::DialFailure,
     reason::Reason,
     snapshot::DestinationListener,
     transport_socket::Connection,
@@ -163,7 +164,9 @@ impl ConnectionContext {
 
     async fn run(&mut self, mut stream: Connection) {
         let mut buffer = Buffer::default();
-        let Some(detection) = detect::detect(self, &mut stream, &mut buffer).await else { return };
+        let Some(detection) = detect::detect(self, &mut stream, &mut buffer).await else {
+            return;
+        };
         let (facts, upstream) = self.take_facts(detection);
         let Some(chain) = self.choose(&facts) else {
             self.listener.stats.no_filter_chain_match.inc();
@@ -178,7 +181,7 @@ impl ConnectionContext {
                     .await;
             }
             ActiveFilter::Http(filter) => {
-                if let Some(upstream) = upstream {
+                if let Some(Ok(upstream)) = upstream {
                     // Dialled before the client spoke: the first connection of the pool.
                     self.worker.clusters.put_back(upstream);
                 }
@@ -187,7 +190,10 @@ impl ConnectionContext {
         }
     }
 
-    fn take_facts(&mut self, detection: Detection) -> (DetectedFacts, Option<Upstream>) {
+    fn take_facts(
+        &mut self,
+        detection: Detection,
+    ) -> (DetectedFacts, Option<Result<Upstream, DialFailure>>) {
         let mut facts = DetectedFacts::default();
         if let Some(hello) = detection.tls {
             self.server_name.clone_from(&hello.server_name);

@@ -23,8 +23,9 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
-    cluster::{DialError, Upstream},
+    cluster::Upstream,
     config::listener::ListenerFilter,
+    filter::tcp_proxy::DialFailure,
     reason::Reason,
     transport_socket::Connection,
 };
@@ -36,18 +37,18 @@ pub(super) struct Detection {
     pub(super) http: Option<HttpVersion>,
     /// The client has said nothing.
     pub(super) silent: bool,
-    /// A connection that was dialled before it was clear who speaks.
-    pub(super) upstream: Option<Upstream>,
+    /// What came of a dial before it was clear who speaks.
+    pub(super) upstream: Option<Result<Upstream, DialFailure>>,
 }
 
-type Dial = Pin<Box<dyn Future<Output = Result<Upstream, DialError>>>>;
+type Dial = Pin<Box<dyn Future<Output = Result<Upstream, DialFailure>>>>;
 
 /// Who acted first.
 enum Event {
     ClientSpoke,
     ClientClosed,
     ServerSpoke(Upstream),
-    DialFailed(DialError),
+    DialFailed(DialFailure),
     TimedOut,
 }
 
@@ -106,14 +107,13 @@ pub(super) async fn detect(
                 context.protocol = "tcp";
                 return Some(Detection {
                     silent: true,
-                    upstream: Some(upstream),
+                    upstream: Some(Ok(upstream)),
                     ..Default::default()
                 });
             }
-            Event::DialFailed(error) => {
-                context.outcome.reason = Some(error.reason());
-                stream.reset_on_drop();
-                return None;
+            Event::DialFailed(failure) => {
+                let upstream = Some(Err(failure));
+                return Some(Detection { silent: !spoke, upstream, ..Detection::default() });
             }
             Event::TimedOut if go_on => {
                 listener.stats.detected_other.inc();
@@ -164,10 +164,8 @@ fn dial_ahead(context: &ConnectionContext) -> Option<Dial> {
     if cluster.spoke_http() {
         return None;
     }
-    let host = cluster.pick(context.original_destination, None)?;
-    Some(Box::pin(
-        async move { Upstream::dial(&cluster, &host).await },
-    ))
+    let (filter, destination) = (Rc::clone(filter), context.original_destination);
+    Some(Box::pin(async move { filter.dial_cluster(cluster, destination).await }))
 }
 
 // === impl Event ===
@@ -221,9 +219,9 @@ impl Wait {
 
     /// The dialled connection. One that is still being dialled is given up: the filter dials
     /// again, if it needs to, with its own retries.
-    fn finish_dial(&mut self) -> Option<Upstream> {
+    fn finish_dial(&mut self) -> Option<Result<Upstream, DialFailure>> {
         self.dial = None;
-        self.dialled.take()
+        self.dialled.take().map(Ok)
     }
 }
 

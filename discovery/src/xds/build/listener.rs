@@ -19,7 +19,7 @@ use weir_api::{
                 network::tcp_proxy::v3::{TcpProxy, tcp_proxy},
             },
         },
-        google::protobuf::Any,
+        google::protobuf::{Any, UInt32Value},
     },
 };
 
@@ -28,6 +28,10 @@ use crate::model::Protocol;
 
 /// ALPN names the HTTP inspector gives to what it recognised.
 const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
+
+/// Endpoints that are tried before a TCP connection fails. One that has just gone refuses at once,
+/// and nothing was sent, so that another may be tried.
+const CONNECT_ATTEMPTS: u32 = 3;
 
 /// What an outbound listener needs to know.
 #[derive(Debug)]
@@ -103,6 +107,9 @@ pub(in crate::xds) fn tcp_proxy(cluster: &str) -> Filter {
         stat_prefix: cluster.to_owned(),
         cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
         idle_timeout: Some(duration(Duration::ZERO)),
+        max_connect_attempts: Some(UInt32Value {
+            value: CONNECT_ATTEMPTS,
+        }),
         ..TcpProxy::default()
     });
     network_filter("envoy.filters.network.tcp_proxy", config)
