@@ -129,7 +129,11 @@ impl TcpProxy {
                 let local = upstream.local_addr();
                 access_log::write_connection(&self.config.access_logs, context, local);
             }
-            Err(DialFailure { reason, cluster, host }) => {
+            Err(DialFailure {
+                reason,
+                cluster,
+                host,
+            }) => {
                 context.outcome.reason = Some(reason);
                 (context.outcome.cluster, context.outcome.upstream_host) = (cluster, host);
                 // A refused dial must look like one.
@@ -142,9 +146,14 @@ impl TcpProxy {
     async fn dial(&self, context: &ConnectionContext) -> Result<Upstream, DialFailure> {
         let Some(cluster) = self.cluster(&context.worker.clusters) else {
             self.stats.downstream_cx_no_route.inc();
-            return Err(DialFailure { reason: Reason::NoCluster, cluster: None, host: None });
+            return Err(DialFailure {
+                reason: Reason::NoCluster,
+                cluster: None,
+                host: None,
+            });
         };
-        self.dial_cluster(cluster, context.original_destination).await
+        self.dial_cluster(cluster, context.original_destination)
+            .await
     }
 
     /// Dials an endpoint of the cluster and, where that fails, another, as often as configured:
@@ -156,7 +165,9 @@ impl TcpProxy {
     ) -> Result<Upstream, DialFailure> {
         let (mut failed, mut reason) = (None::<Rc<Host>>, Reason::NoHealthyUpstream);
         for _ in 0..self.config.max_connect_attempts.max(1) {
-            let Some(host) = cluster.pick(destination, failed.as_ref()) else { break };
+            let Some(host) = cluster.pick(destination, failed.as_ref()) else {
+                break;
+            };
             match Upstream::dial(&cluster, &host).await {
                 Ok(upstream) => return Ok(upstream),
                 Err(error) => reason = error.reason(),
@@ -164,6 +175,10 @@ impl TcpProxy {
             failed = Some(host);
         }
         let host = failed.map(|host| host.address);
-        Err(DialFailure { reason, cluster: Some(Arc::clone(&cluster.config)), host })
+        Err(DialFailure {
+            reason,
+            cluster: Some(Arc::clone(&cluster.config)),
+            host,
+        })
     }
 }

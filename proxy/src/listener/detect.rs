@@ -22,12 +22,8 @@ use super::{
     },
 };
 use crate::{
-    buffer::Buffer,
-    cluster::Upstream,
-    config::listener::ListenerFilter,
-    filter::tcp_proxy::DialFailure,
-    reason::Reason,
-    transport_socket::Connection,
+    buffer::Buffer, cluster::Upstream, config::listener::ListenerFilter,
+    filter::tcp_proxy::DialFailure, reason::Reason, transport_socket::Connection,
 };
 
 /// What detection found.
@@ -113,7 +109,11 @@ pub(super) async fn detect(
             }
             Event::DialFailed(failure) => {
                 let upstream = Some(Err(failure));
-                return Some(Detection { silent: !spoke, upstream, ..Detection::default() });
+                return Some(Detection {
+                    silent: !spoke,
+                    upstream,
+                    ..Detection::default()
+                });
             }
             Event::TimedOut if go_on => {
                 listener.stats.detected_other.inc();
@@ -165,7 +165,9 @@ fn dial_ahead(context: &ConnectionContext) -> Option<Dial> {
         return None;
     }
     let (filter, destination) = (Rc::clone(filter), context.original_destination);
-    Some(Box::pin(async move { filter.dial_cluster(cluster, destination).await }))
+    Some(Box::pin(async move {
+        filter.dial_cluster(cluster, destination).await
+    }))
 }
 
 // === impl Event ===
