@@ -5,6 +5,8 @@ CARGO ?= cargo
 ARGS ?=
 # What `make test` hands to `cargo test`: TEST_ARGS='-p weir-proxy'.
 TEST_ARGS ?= --workspace
+# What `make bench` hands to the benchmark.
+BENCH ?=
 # Seconds per fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 20
 
@@ -66,6 +68,12 @@ build: ## Build what ships: weir and weir-control in release, weir-agent in its 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly toolchain)
 	@scripts/fuzz $(FUZZ_SECONDS)
+
+.PHONY: bench
+bench: ## Measure beside Envoy and HAProxy, as root; BENCH='http1-64 --rounds 1' for a part of it
+	@$(CARGO) build --profile agent -p weir-agent
+	@$(CARGO) build --release -p weir-bench
+	@$(BUILT)/release/weir-bench --weir $(BUILT)/agent/weir-agent --out bench/results $(BENCH)
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed into this directory

@@ -1,0 +1,90 @@
+//! What the proxies forward to: nginx in the server pod.
+
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    load::until_connected,
+    pods::{Pods, SERVER},
+    process::Process,
+    scenario::Protocol,
+};
+
+const BODY: &str = "hello from the backend of the benchmark\n";
+
+/// Runs until dropped.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    _nginx: Process,
+}
+
+// === impl Backend ===
+
+impl Backend {
+    pub(crate) fn start(pods: &Pods, directory: &Path) -> Result<Self> {
+        let log = directory.join("nginx.log");
+        let config = directory.join("nginx.conf");
+        fs::write(&config, nginx(directory)).context("nginx.conf")?;
+        let body = fs::File::create(directory.join("1mib")).context("1mib")?;
+        (&body).write_all(&vec![b'x'; 1 << 20]).context("1mib")?;
+        let child = pods.as_server(|| {
+            let mut command = Command::new("nginx");
+            command.arg("-c").arg(&config).arg("-e").arg(&log);
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            Ok(command.spawn()?)
+        });
+        let mut nginx = Process::new(child.context("nginx (Debian: apt-get install nginx)")?);
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            let connected =
+                pods.as_server(|| until_connected(SERVER, protocol.port(), || nginx.is_alive()));
+            if connected.is_err() {
+                bail!("nginx: {}", fs::read_to_string(&log).unwrap_or_default());
+            }
+        }
+        Ok(Self { _nginx: nginx })
+    }
+}
+
+fn nginx(directory: &Path) -> String {
+    let directory = directory.display();
+    let (http1, http2) = (Protocol::Http1, Protocol::Http2);
+    let server = |protocol: Protocol, version: &str| {
+        format!(
+            "server {{
+                listen {port}{version}; listen {direct}{version};
+                location / {{ return 200 '{BODY}'; }}
+                location /1mib {{ alias {directory}/1mib; }}
+                location /grpc {{
+                    default_type application/grpc;
+                    add_trailer grpc-status 0;
+                    return 200 'twelve bytes';
+                }}
+            }}\n",
+            port = protocol.port(),
+            direct = protocol.direct_port(),
+        )
+    };
+    format!(
+        "daemon off; worker_processes 1; user root; pid {directory}/nginx.pid;
+        events {{ worker_connections 32768; }}
+        http {{
+            access_log off; default_type text/plain; tcp_nodelay on; sendfile on;
+            client_body_temp_path {directory}; proxy_temp_path {directory};
+            fastcgi_temp_path {directory}; uwsgi_temp_path {directory}; scgi_temp_path {directory};
+            keepalive_requests 1000000000; keepalive_timeout 1h;
+            http2_max_concurrent_streams 1000;
+            {}{}
+        }}\n",
+        server(http1, ""),
+        server(http2, " http2"),
+    )
+}

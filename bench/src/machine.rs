@@ -1,0 +1,48 @@
+//! Where and when a run was made.
+
+use std::{fs, process::Command, thread, time::SystemTime};
+
+use serde::Serialize;
+
+/// What a figure depends on beside the programs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    /// UTC.
+    pub(crate) date: String,
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) kernel: String,
+    /// Of the repository the benchmark was run in.
+    pub(crate) commit: String,
+    /// Load average when the run began: others on the machine.
+    pub(crate) load: String,
+}
+
+// === impl Machine ===
+
+impl Machine {
+    pub(crate) fn this() -> Self {
+        let first = |path, key: &str| {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let mut lines = text.lines();
+            let line = lines.find(|line| line.starts_with(key)).unwrap_or_default();
+            let value = line.split_once(':').map_or(line, |(_, value)| value);
+            value.trim().to_owned()
+        };
+        Self {
+            date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            processor: first("/proc/cpuinfo", "model name"),
+            cores: thread::available_parallelism().map_or(0, usize::from),
+            kernel: first("/proc/sys/kernel/osrelease", ""),
+            commit: git(&["describe", "--always", "--dirty", "--abbrev=12"]),
+            load: first("/proc/loadavg", ""),
+        }
+    }
+}
+
+/// Empty outside a repository.
+fn git(arguments: &[&str]) -> String {
+    let output = Command::new("git").args(arguments).output();
+    let output = output.map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&output).trim().to_owned()
+}

@@ -1,0 +1,175 @@
+//! The proxies that are compared: found, configured alike, started.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    args::Args,
+    load::until_connected,
+    pods::{self, OUTBOUND, Pods},
+    process::Process,
+    scenario::Protocol,
+};
+
+mod config;
+mod find;
+
+/// The sidecar's user and group, whose connections the rules let past.
+const SIDECAR: u32 = 1337;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// No proxy: past the rules. What the others add is added to this.
+    Direct,
+    Envoy,
+    Haproxy,
+    Weir,
+}
+
+/// A way from the client to the server.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) kind: Kind,
+    pub(crate) label: String,
+    pub(crate) program: PathBuf,
+    pub(crate) version: String,
+}
+
+/// A proxy that listens. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) process: Process,
+    /// From exec until a connection was accepted.
+    pub(crate) ready: Duration,
+}
+
+/// Those that `args` ask for, or all that is missing and how to get it.
+pub(crate) fn find(args: &Args) -> Result<Vec<Peer>> {
+    let wanted = |name: &str| !args.without.iter().any(|without| without == name);
+    let mut missing = find::tools();
+    let mut peers = Vec::new();
+    if wanted("direct") {
+        peers.push(Peer::new(Kind::Direct, "direct", PathBuf::new())?);
+    }
+    let mut add = |kind, label: &str, program: Result<PathBuf, String>| -> Result<()> {
+        match program {
+            Ok(program) => peers.push(Peer::new(kind, label, program)?),
+            Err(what) => missing.push(what),
+        }
+        Ok(())
+    };
+    if wanted("envoy") {
+        add(Kind::Envoy, "Envoy", find::envoy(args.envoy.as_deref()))?;
+    }
+    if wanted("haproxy") {
+        add(
+            Kind::Haproxy,
+            "HAProxy",
+            find::haproxy(args.haproxy.as_deref()),
+        )?;
+    }
+    add(Kind::Weir, "Weir", find::weir(&args.weir))?;
+    for (label, path) in &args.others {
+        add(Kind::Weir, label, find::weir(path))?;
+    }
+    if !missing.is_empty() {
+        bail!("missing:\n  {}", missing.join("\n  "));
+    }
+    Ok(peers)
+}
+
+// === impl Peer ===
+
+impl Peer {
+    fn new(kind: Kind, label: &str, program: PathBuf) -> Result<Self> {
+        let version = match kind {
+            Kind::Direct => String::new(),
+            Kind::Envoy | Kind::Weir => version(&program, "--version")?,
+            Kind::Haproxy => version(&program, "-v")?,
+        };
+        Ok(Self {
+            kind,
+            label: label.to_owned(),
+            program,
+            version,
+        })
+    }
+
+    /// A copy of the program where the sidecar's user can execute it, which a package within
+    /// root's home directory is not.
+    pub(crate) fn install(&self, directory: &Path) -> Result<Self> {
+        let mut installed = self.clone();
+        if self.kind != Kind::Direct {
+            installed.program = directory.join(&self.label);
+            let copied = fs::copy(&self.program, &installed.program);
+            copied.with_context(|| format!("copy of {}", self.program.display()))?;
+        }
+        Ok(installed)
+    }
+
+    /// Starts it for traffic of one protocol, and waits until it listens.
+    pub(crate) fn start(
+        &self,
+        pods: &Pods,
+        protocol: Protocol,
+        directory: &Path,
+    ) -> Result<Running> {
+        let config = directory.join(format!("{}.conf", self.label));
+        let log = directory.join(format!("{}.log", self.label));
+        let mut command = Command::new(&self.program);
+        let text = match self.kind {
+            Kind::Direct => bail!("there is no process without a proxy"),
+            Kind::Envoy => {
+                command.arg("--config-path").arg(&config);
+                // The hot restarter's shared memory would be one more thing to clean up.
+                command.args(["--concurrency", "1", "--disable-hot-restart"]);
+                command.args(["--log-level", "warning"]);
+                config::bootstrap()
+            }
+            Kind::Weir => {
+                command.arg("proxy").arg("--config").arg(&config);
+                command.args(["--concurrency", "1", "--log", "warn"]);
+                config::bootstrap()
+            }
+            Kind::Haproxy => {
+                // In the foreground, one process, so that its id is the proxy's.
+                command.arg("-db").arg("-f").arg(&config);
+                config::haproxy(protocol, pods::connections()?)
+            }
+        };
+        fs::write(&config, text).context("configuration")?;
+        let output = fs::File::create(&log).context("log")?;
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        command.uid(SIDECAR).gid(SIDECAR);
+        pods.as_proxy(|| {
+            let child = command.spawn().with_context(|| format!("{command:?}"))?;
+            let mut process = Process::new(child);
+            let ready = until_connected("127.0.0.1", OUTBOUND, || process.is_alive())?;
+            Ok(Running { process, ready })
+        })
+    }
+
+    /// The end of what it printed since it was started.
+    pub(crate) fn last_words(&self, directory: &Path) -> String {
+        let log = fs::read_to_string(directory.join(format!("{}.log", self.label)));
+        let log = log.unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(5)..].join("\n")
+    }
+}
+
+fn version(program: &Path, flag: &str) -> Result<String> {
+    let text = pods::run(Command::new(program).arg(flag))?;
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    Ok(line.unwrap_or_default().to_owned())
+}
