@@ -11,8 +11,8 @@ use crate::{
     config::access_log::AccessLogFormat,
     format::{Command, Format, Values},
     http::head::RequestHead,
-    reason::Reason,
     listener::ConnectionContext,
+    reason::Reason,
 };
 
 /// Envoy's default text format.

@@ -136,9 +136,10 @@ pub(super) fn collect(
             }
             FieldKind::TransferEncoding if header.value.eq_ignore_ascii_case(b"chunked") => {
                 // Twice chunked is a message that two parsers may read differently.
-                if std::mem::replace(&mut chunked, true) {
+                if chunked {
                     return Err(HeadError::Malformed);
                 }
+                chunked = true;
             }
             FieldKind::TransferEncoding => return Err(HeadError::UnsupportedTransferCoding),
             _ => {}
