@@ -8,7 +8,10 @@ use std::{
 };
 
 use socket2::SockRef;
-use tokio::{io::AsyncWrite, net::TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 use tokio_util::io::poll_read_buf;
 
 use crate::buffer::Buffer;
@@ -31,6 +34,17 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Raw(stream) => poll_read_buf(Pin::new(stream), cx, buffer.room()),
+        }
+    }
+
+    /// Reads once, into memory that is not ours.
+    pub(crate) fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Raw(stream) => Pin::new(stream).poll_read(cx, into),
         }
     }
 

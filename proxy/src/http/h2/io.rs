@@ -17,6 +17,21 @@ use crate::{buffer::Buffer, cluster::Upstream, transport_socket::Connection};
 /// saves no system calls worth the memory.
 const GATHERED: usize = 64 * 1024;
 
+/// Bytes that are read in one turn: what they belong to should be sent on while they are still in
+/// the processor's cache, and other connections want their turn.
+const READ_PER_TURN: usize = 128 * 1024;
+/// A read of at least this size goes straight to where `h2` wants it; smaller ones would cost a
+/// system call for every few frames.
+const LARGE: usize = 8 * 1024;
+
+/// Empty buffers a worker keeps for what gathers. Connections take turns, so that few are in use at
+/// a time, and the one used last is still in the processor's cache.
+const KEPT: usize = 8;
+
+thread_local! {
+    static STOCK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The socket, for `h2` and for the task that drives it. Clones are the same socket.
 #[derive(Clone)]
 pub(crate) struct Io(Rc<RefCell<Inner>>);
@@ -32,9 +47,12 @@ pub(crate) enum Socket {
 struct Inner {
     socket: Socket,
     received: Buffer,
+    /// Holds memory only while something is in it.
     gathered: Vec<u8>,
     /// Of `gathered`: what has left.
     sent: usize,
+    /// Bytes read in this turn.
+    read: usize,
     /// A write was refused, so that `h2` waits for room.
     refused: bool,
     failed: Option<io::ErrorKind>,
@@ -67,6 +85,7 @@ impl Io {
             received,
             gathered: Vec::new(),
             sent: 0,
+            read: 0,
             refused: false,
             failed: None,
             traffic: Traffic::default(),
@@ -77,6 +96,7 @@ impl Io {
     /// when the socket takes more.
     pub(crate) fn flush(&self, cx: &mut Context<'_>) -> Flushed {
         let mut inner = self.0.borrow_mut();
+        inner.read = 0;
         let failed_before = inner.failed.is_some();
         let drained = inner.poll_drain(cx).is_ready();
         let newly_failed = !failed_before && inner.failed.is_some();
@@ -104,12 +124,24 @@ impl AsyncRead for Io {
             return Poll::Ready(Err(kind.into()));
         }
         if inner.received.is_empty() {
-            let read = inner.socket.connection().poll_read(cx, &mut inner.received);
+            if inner.read >= READ_PER_TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let connection = inner.socket.connection();
+            if into.remaining() >= LARGE {
+                let before = into.filled().len();
+                ready!(connection.poll_read_into(cx, into))?;
+                inner.count(into.filled().len() - before);
+                return Poll::Ready(Ok(()));
+            }
+            let read = connection.poll_read(cx, &mut inner.received);
             if read.is_pending() {
                 // An idle connection holds no buffer.
                 inner.received.release();
             }
-            inner.traffic.received += ready!(read)? as u64;
+            let n = ready!(read)?;
+            inner.count(n);
         }
         let n = inner.received.len().min(into.remaining());
         into.put_slice(&inner.received.filled()[..n]);
@@ -176,14 +208,22 @@ impl Socket {
 // === impl Inner ===
 
 impl Inner {
+    fn count(&mut self, read: usize) {
+        self.read += read;
+        self.traffic.received += read as u64;
+    }
+
     /// Ready when more may gather.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.gathered.len() - self.sent < GATHERED {
-            return Poll::Ready(Ok(()));
+        if self.gathered.len() - self.sent >= GATHERED {
+            let drained = self.poll_drain(cx);
+            self.refused = drained.is_pending();
+            ready!(drained)?;
         }
-        let drained = self.poll_drain(cx);
-        self.refused = drained.is_pending();
-        drained
+        if self.gathered.capacity() == 0 {
+            self.gathered = STOCK.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -201,8 +241,14 @@ impl Inner {
                 Err(error) => return self.fail(error.kind()),
             }
         }
-        self.gathered.clear();
         self.sent = 0;
+        let mut gathered = std::mem::take(&mut self.gathered);
+        gathered.clear();
+        STOCK.with_borrow_mut(|stock| {
+            if gathered.capacity() > 0 && stock.len() < KEPT {
+                stock.push(gathered);
+            }
+        });
         Poll::Ready(Ok(()))
     }
 
