@@ -5,6 +5,7 @@ pub(crate) mod h2;
 pub mod head;
 pub(crate) mod header_edits;
 pub(crate) mod local_reply;
+pub mod path;
 pub(crate) mod request_id;
 pub mod route;
 pub(crate) mod timer;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{AccessLog, RouteConfiguration};
+use crate::http::path::PathOptions;
 
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`
 #[derive(Debug)]
@@ -55,10 +56,8 @@ pub struct HttpConnectionManager {
     pub accept_http_10: bool,
     /// `Host` of HTTP/1.0 requests that have none.
     pub default_host_for_http_10: String,
-    /// Normalise the path by RFC 3986 before matching and forwarding.
-    pub normalize_path: bool,
-    /// Merge adjacent slashes of the path.
-    pub merge_slashes: bool,
+    /// What is done to the path before matching and forwarding.
+    pub path: PathOptions,
     /// Upgrades that are forwarded; lower case.
     pub upgrades: Vec<String>,
     /// HTTP/2 settings towards the client.

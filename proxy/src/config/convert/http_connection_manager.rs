@@ -24,8 +24,11 @@ use super::{
         ads, duration, enumeration, header_value, non_empty, number, timeout, type_name, unpack,
     },
 };
-use crate::config::http::{
-    CodecType, HttpConnectionManager, HttpFilter, RouteSource, Router, ServerHeader,
+use crate::{
+    config::http::{
+        CodecType, HttpConnectionManager, HttpFilter, RouteSource, Router, ServerHeader,
+    },
+    http::path::PathOptions,
 };
 
 /// Envoy's default of `stream_idle_timeout`.
@@ -50,12 +53,12 @@ pub(super) fn http_connection_manager(
             request_timeout, request_headers_timeout, access_log,
             use_remote_address, xff_num_trusted_hops, skip_xff_append, via, generate_request_id,
             preserve_external_request_id, always_set_request_id_in_response, upgrade_configs,
-            path_with_escaped_slashes_action, route_specifier;
-        fixed: stream_error_on_invalid_http_message = false, normalize_path = false;
+            path_with_escaped_slashes_action, route_specifier, drain_timeout, normalize_path,
+            merge_slashes;
+        fixed: stream_error_on_invalid_http_message = false;
         ignored: proxy_100_continue = "100 (Continue) is always forwarded";
         refused: add_user_agent, tracing, http1_safe_max_connection_duration,
             http3_protocol_options, scheme_header_transformation, stream_flush_timeout,
-            drain_timeout, merge_slashes,
             drain_timeout_jitter, delayed_close_timeout, access_log_flush_interval,
             flush_access_log_on_new_request, access_log_options,
             original_ip_detection_extensions, early_header_mutation_extensions,
@@ -124,8 +127,10 @@ pub(super) fn http_connection_manager(
         max_requests_per_connection: common.max_requests_per_connection,
         accept_http_10: http1.accept_http_10,
         default_host_for_http_10: http1.default_host_for_http_10,
-        normalize_path: normalize_path.is_some_and(|normalize| normalize.value),
-        merge_slashes,
+        path: PathOptions {
+            normalize: normalize_path.is_some_and(|normalize| normalize.value),
+            merge_slashes,
+        },
         upgrades,
         http2,
         access_logs,

@@ -57,8 +57,9 @@ pub(super) fn common(at: &At<'_>, message: Option<pb::HttpProtocolOptions>) -> C
         return CommonOptions::default();
     };
     take!(at, message => pb::HttpProtocolOptions {
-        supported: idle_timeout, max_headers_count, max_requests_per_connection;
-        refused: max_connection_duration, max_connection_duration_jitter, max_response_headers_kb, max_stream_duration,
+        supported: idle_timeout, max_connection_duration, max_headers_count,
+            max_requests_per_connection;
+        refused: max_connection_duration_jitter, max_response_headers_kb, max_stream_duration,
             headers_with_underscores_action;
     });
     let at_count = at.field("max_headers_count");
@@ -81,6 +82,10 @@ pub(super) fn upstream_common(
     let common = common(at, message);
     if let Some(max) = common.max_headers_count {
         at.field("max_headers_count").unsupported(max);
+    }
+    if let Some(age) = common.max_connection_duration {
+        at.field("max_connection_duration")
+            .unsupported(format!("{age:?}"));
     }
     common
 }

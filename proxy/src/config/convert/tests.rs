@@ -92,7 +92,7 @@ fn what_is_unset_has_envoys_default() {
         (100, 60 << 10)
     );
     assert_eq!(manager.server_name, "envoy");
-    assert!(manager.generate_request_id && !manager.normalize_path);
+    assert!(manager.generate_request_id && !manager.path.normalize);
 
     let cluster = cluster_of("name: a").expect("cluster");
     assert_eq!(cluster.connect_timeout, Duration::from_secs(5));

@@ -24,6 +24,8 @@ use crate::{
             request::Request,
         },
         head::RequestHead,
+        local_reply::LocalReply,
+        path::BadPath,
     },
     reason::Reason,
 };
@@ -65,10 +67,21 @@ impl Http1<'_> {
         }
     }
 
-    /// What is wrong with the request before it is routed.
-    fn objection(&self) -> Option<Reason> {
+    /// What is wrong with the request before it is routed. Brings it into the form that is routed.
+    fn objection(&mut self) -> Option<Reason> {
         let config = &self.manager.config;
+        if self.request.method() != "CONNECT" {
+            match config.path.apply(self.request.text(&self.request.path)) {
+                Ok(None) => {}
+                Ok(Some(path)) => self.request.set_path(&path),
+                Err(BadPath) => return Some(Reason::BadRequest),
+            }
+        }
         if self.request.minor_version == 0 {
+            let host = &config.default_host_for_http_10;
+            if !host.is_empty() && self.request.authority.is_empty() {
+                self.request.set_authority(host.as_bytes());
+            }
             return (!config.accept_http_10).then_some(Reason::UpgradeRequired);
         }
         // RFC 9112 section 3.2: a request without Host is a bad one.
@@ -101,7 +114,12 @@ impl Http1<'_> {
         {
             outcome.cluster = Some(Arc::clone(&plan.cluster.config));
         }
-        if plan.cluster.config.protocol == UpstreamProtocol::Http2 {
+        // What an HTTP/1.0 client cannot read is framed anew; without a Host there is nothing to
+        // ask an HTTP/1.1 endpoint by.
+        let reframed = self.request.minor_version == 0
+            && upgrade.is_none()
+            && !self.request.authority.is_empty();
+        if plan.cluster.config.protocol == UpstreamProtocol::Http2 || reframed {
             return match upgrade {
                 None => self.forward_to_http2(plan, body.framing()).await,
                 // It would take an extended CONNECT (RFC 8441), which is not supported.
@@ -190,8 +208,17 @@ impl Http1<'_> {
             reason => plan.cluster.stats.upstream_rq.inc(reason.status()),
         }
         let body_is_read = sending.pump.drop_body(&mut self.buffer);
-        self.reply(&reason.into(), body_is_read, Some(&plan.matched))
-            .await
+        let mut reply = LocalReply::from(reason);
+        if reason == Reason::StreamIdleTimeout && body_is_read {
+            // As Envoy: it was not the client who kept us waiting.
+            reply.status = 504;
+        }
+        if sending.attempt > 1 {
+            let again = "before headers. retried and the latest reset reason";
+            let body = reason.body().replace("before headers. reset reason", again);
+            reply.body = body.into();
+        }
+        self.reply(&reply, body_is_read, Some(&plan.matched)).await
     }
 
     /// Waits before the next attempt.

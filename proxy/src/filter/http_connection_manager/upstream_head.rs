@@ -87,8 +87,8 @@ pub(super) fn write_request(
         b" HTTP/1.1\r\n"
     });
     // In absolute form the target's authority wins over `Host`.
-    let absolute = request.path.start != request.target.start;
-    let authority = absolute.then(|| request.text(&request.authority));
+    let own = request.has_own_authority;
+    let authority = own.then(|| request.text(&request.authority));
     let host = plan.host.map(str::as_bytes).or(authority);
     for field in &request.fields {
         match field.kind {

@@ -25,6 +25,8 @@ pub(crate) struct Request {
     pub(crate) path: Range<usize>,
     /// `Host`, or the authority of the target, which wins (RFC 9112 section 3.2.2).
     pub(crate) authority: Range<usize>,
+    /// The authority is not what `Host` says.
+    pub(crate) has_own_authority: bool,
     pub(crate) minor_version: u8,
     pub(crate) fields: Vec<Field>,
     pub(crate) semantics: Semantics,
@@ -100,6 +102,7 @@ impl Request {
         let target = &self.bytes[self.target.clone()];
         let (start, end) = (self.target.start, self.target.end);
         self.path = self.target.clone();
+        self.has_own_authority = false;
         self.authority = host.unwrap_or(end..end);
         if &self.bytes[self.method.clone()] == b"CONNECT" {
             self.authority = self.target.clone();
@@ -114,9 +117,25 @@ impl Request {
                 .position(|b| matches!(b, b'/' | b'?'))
                 .unwrap_or(rest.len());
             self.authority = authority..authority + length;
+            self.has_own_authority = true;
             self.path = authority + length..end;
         }
         Ok(())
+    }
+
+    /// Puts another path and query in the place of those that came.
+    pub(crate) fn set_path(&mut self, path: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(path);
+        self.path = start..self.bytes.len();
+    }
+
+    /// Puts another authority in the place of the one that came, or of none.
+    pub(crate) fn set_authority(&mut self, authority: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(authority);
+        self.authority = start..self.bytes.len();
+        self.has_own_authority = true;
     }
 
     pub(crate) fn text(&self, range: &Range<usize>) -> &[u8] {
@@ -151,14 +170,20 @@ impl Request {
 
     /// Forgets the head. Its memory stays unless it was unusually large.
     pub(crate) fn clear(&mut self) {
-        let (mut bytes, mut fields) =
-            (std::mem::take(&mut self.bytes), std::mem::take(&mut self.fields));
+        let (mut bytes, mut fields) = (
+            std::mem::take(&mut self.bytes),
+            std::mem::take(&mut self.fields),
+        );
         bytes.clear();
         fields.clear();
         if bytes.capacity() > 4096 {
             bytes = Vec::new();
         }
-        *self = Self { bytes, fields, ..Self::default() };
+        *self = Self {
+            bytes,
+            fields,
+            ..Self::default()
+        };
     }
 }
 
@@ -283,8 +308,17 @@ mod tests {
 
     /// Looks at everything there is to see.
     fn look(request: &Request) {
-        let _ = (request.method(), request.path_only(), request.authority(), request.upgrade());
-        let _ = (request.header("host"), request.header("content-type"), request.keeps_alive());
+        let _ = (
+            request.method(),
+            request.path_only(),
+            request.authority(),
+            request.upgrade(),
+        );
+        let _ = (
+            request.header("host"),
+            request.header("content-type"),
+            request.keeps_alive(),
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
-use http::{HeaderMap, Method, Request, Response, StatusCode, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, request, uri::PathAndQuery};
 use tokio::time::Instant;
 
 use super::{
@@ -60,9 +60,10 @@ pub(super) async fn serve(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let mut stream = Stream::begin(shared);
-    if let Some(reason) = stream.objection(&head) {
+    let objection = stream.objection(&head);
+    if let Some(reason) = objection.or_else(|| normalize(&shared.manager.config, &mut head).err()) {
         let kind = Kind::of(&head);
         return stream.reply(Some(&head), kind, respond, &reason.into(), None);
     }
@@ -78,6 +79,22 @@ pub(super) async fn serve(
         }
         Plan::Forward(plan) => stream.forward(&plan, head, body, respond).await,
     }
+}
+
+/// Brings the path into the form that is routed.
+fn normalize(
+    config: &config::HttpConnectionManager,
+    head: &mut request::Parts,
+) -> Result<(), Reason> {
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+    let path = config.path.apply(path.as_bytes());
+    if let Some(path) = path.map_err(|_| Reason::BadRequest)? {
+        let mut uri = std::mem::take(&mut head.uri).into_parts();
+        let path = PathAndQuery::from_maybe_shared(Bytes::from(path));
+        uri.path_and_query = Some(path.map_err(|_| Reason::BadRequest)?);
+        head.uri = Uri::from_parts(uri).map_err(|_| Reason::BadRequest)?;
+    }
+    Ok(())
 }
 
 // === impl Stream ===
