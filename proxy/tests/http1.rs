@@ -1,0 +1,355 @@
+//! HTTP/1 through the data plane, on loopback: large bodies and slow readers, pipelining, clients
+//! and endpoints that leave, interim responses, trailers, upgrades, draining.
+
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    proxy::{Config, Upstream},
+    scripted::{Endpoint, read_head},
+};
+
+#[expect(dead_code, reason = "shared with the tests of HTTP/2")]
+#[path = "http2/proxy.rs"]
+mod proxy;
+#[path = "http1/scripted.rs"]
+mod scripted;
+
+/// Far beyond what anything here takes: a hang fails instead of lasting.
+const PATIENCE: Duration = Duration::from_secs(30);
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let local = tokio::task::LocalSet::new();
+    let patient = async { tokio::time::timeout(PATIENCE, test).await };
+    local.block_on(&runtime, patient).expect("no hang")
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address)
+        .await
+        .expect("the proxy listens")
+}
+
+/// Bytes whose order matters.
+fn payload(length: usize) -> Vec<u8> {
+    (0..length).map(|n| (n / 7 % 251) as u8).collect()
+}
+
+/// A chunked body of pieces of growing size.
+fn chunked(mut data: &[u8]) -> Vec<u8> {
+    let (mut out, mut size) = (Vec::new(), 1);
+    while !data.is_empty() {
+        let (piece, rest) = data.split_at(size.min(data.len()));
+        out.extend_from_slice(format!("{:X};n={size}\r\n", piece.len()).as_bytes());
+        out.extend_from_slice(piece);
+        out.extend_from_slice(b"\r\n");
+        (data, size) = (rest, (size * 3).min(100_000));
+    }
+    out.extend_from_slice(b"0\r\nX-Trailer: kept\r\n\r\n");
+    out
+}
+
+#[test]
+fn large_bodies_pass_both_ways_byte_for_byte() {
+    run(async {
+        let data = payload(10 << 20);
+        let with_length = format!("Content-Length: {}\r\n\r\n", data.len());
+        let whole = [with_length.as_bytes(), &data].concat();
+        let chunks = [&b"Transfer-Encoding: chunked\r\n\r\n"[..], &chunked(&data)].concat();
+        for body in [whole, chunks] {
+            let mut endpoint = Endpoint::start().await;
+            let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+            let (mut read, mut write) = connect(proxy.address()).await.into_split();
+            let sent = [&b"POST / HTTP/1.1\r\nHost: h\r\n"[..], &body].concat();
+            tokio::task::spawn_local(async move {
+                write.write_all(&sent).await.expect("sent");
+                // A client that closes its side is taken to be gone.
+                std::future::pending::<()>().await;
+            });
+            let mut upstream = endpoint.accept().await;
+            read_head(&mut upstream).await;
+            let length = body.len()
+                - body
+                    .windows(4)
+                    .position(|w| w == b"\r\n\r\n")
+                    .expect("head")
+                - 4;
+            let mut got = vec![0; length];
+            upstream.read_exact(&mut got).await.expect("the body");
+            assert!(body.ends_with(&got), "the request's body is changed");
+            let answer = [&b"HTTP/1.1 200 OK\r\n"[..], &body].concat();
+            tokio::task::spawn_local(async move {
+                upstream.write_all(&answer).await.expect("answered");
+                std::future::pending::<()>().await;
+            });
+            read_head(&mut read).await;
+            let mut back = vec![0; length];
+            read.read_exact(&mut back).await.expect("the body");
+            assert!(back == got, "the response's body is changed");
+        }
+    });
+}
+
+#[test]
+fn who_does_not_read_stops_the_sender() {
+    run(async {
+        let mut endpoint = Endpoint::start().await;
+        let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+        let mut client = connect(proxy.address()).await;
+        client.write_all(GET).await.expect("sent");
+        let mut upstream = endpoint.accept().await;
+        read_head(&mut upstream).await;
+        let length: usize = 256 << 20;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        upstream.write_all(head.as_bytes()).await.expect("head");
+        // Whatever the kernel and the proxy hold together is far less than the body.
+        let (piece, mut sent) = (vec![b'x'; 1 << 16], 0);
+        let stuck = Duration::from_millis(500);
+        while let Ok(written) = tokio::time::timeout(stuck, upstream.write(&piece)).await {
+            sent += written.expect("the proxy is there");
+            assert!(sent < length / 2, "nobody reads, and {sent} bytes are gone");
+        }
+        read_head(&mut client).await;
+        let mut taken = vec![0; sent];
+        client.read_exact(&mut taken).await.expect("all of it");
+        assert!(taken.iter().all(|byte| *byte == b'x'));
+    });
+}
+
+#[test]
+fn a_hundred_requests_at_once_are_answered_in_order() {
+    run(async {
+        let mut endpoint = Endpoint::start().await;
+        let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+        let mut client = connect(proxy.address()).await;
+        let all: String = (0..100)
+            .map(|n| format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n"))
+            .collect();
+        client.write_all(all.as_bytes()).await.expect("sent");
+        let mut upstream = endpoint.accept().await;
+        for n in 0..100 {
+            let head = read_head(&mut upstream).await;
+            assert!(head.starts_with(&format!("GET /{n} ")), "{head}");
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-N: {n}\r\n\r\n");
+            upstream
+                .write_all(answer.as_bytes())
+                .await
+                .expect("answered");
+            let head = read_head(&mut client).await;
+            assert!(head.contains(&format!("X-N: {n}\r\n")), "{head}");
+        }
+        assert_eq!(proxy.stat("cluster", "upstream_cx_total"), 1);
+    });
+}
+
+#[test]
+fn a_head_may_come_in_any_two_pieces() {
+    run(async {
+        let mut endpoint = Endpoint::start().await;
+        let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+        let mut client = connect(proxy.address()).await;
+        client.set_nodelay(true).expect("nodelay");
+        let request = b"POST /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+        let mut upstream: Option<TcpStream> = None;
+        for at in 1..request.len() {
+            client.write_all(&request[..at]).await.expect("sent");
+            tokio::task::yield_now().await;
+            client.write_all(&request[at..]).await.expect("sent");
+            if upstream.is_none() {
+                upstream = Some(endpoint.accept().await);
+            }
+            let upstream = upstream.as_mut().expect("a connection");
+            let head = read_head(upstream).await;
+            assert!(
+                head.starts_with("POST /a?b HTTP/1.1\r\nHost: h\r\n"),
+                "{at}: {head}"
+            );
+            let mut body = [0; 3];
+            upstream.read_exact(&mut body).await.expect("the body");
+            assert_eq!(&body, b"abc", "{at}");
+            upstream.write_all(OK).await.expect("answered");
+            let head = read_head(&mut client).await;
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{at}: {head}");
+            client.read_exact(&mut body[..2]).await.expect("the body");
+        }
+    });
+}
+
+#[test]
+fn a_client_that_leaves_releases_the_endpoint() {
+    run(async {
+        // Before the response, and in the middle of it.
+        for answered in [false, true] {
+            let mut endpoint = Endpoint::start().await;
+            let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+            let mut client = connect(proxy.address()).await;
+            client.write_all(GET).await.expect("sent");
+            let mut upstream = endpoint.accept().await;
+            read_head(&mut upstream).await;
+            if answered {
+                let part = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart";
+                upstream.write_all(part).await.expect("answered");
+                read_head(&mut client).await;
+            }
+            drop(client);
+            let end = upstream.read(&mut [0; 1]).await;
+            assert!(matches!(end, Ok(0) | Err(_)), "{answered}: {end:?}");
+        }
+    });
+}
+
+#[test]
+fn an_endpoint_may_close_its_idle_connection_at_any_time() {
+    run(async {
+        let mut endpoint = Endpoint::start().await;
+        let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+        let mut client = connect(proxy.address()).await;
+        for _ in 0..20 {
+            client.write_all(GET).await.expect("sent");
+            let mut upstream = endpoint.accept().await;
+            read_head(&mut upstream).await;
+            upstream.write_all(OK).await.expect("answered");
+            // Closed without a word: the next request may find it open or not.
+            drop(upstream);
+            let head = read_head(&mut client).await;
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+            client.read_exact(&mut [0; 2]).await.expect("the body");
+        }
+        assert_eq!(proxy.stat("http", "downstream_rq_5xx"), 0);
+    });
+}
+
+#[test]
+fn interim_responses_and_trailers_are_passed_on() {
+    run(async {
+        let mut endpoint = Endpoint::start().await;
+        let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+        let mut client = connect(proxy.address()).await;
+        let head = b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n";
+        client.write_all(head).await.expect("sent");
+        let mut upstream = endpoint.accept().await;
+        assert!(
+            read_head(&mut upstream)
+                .await
+                .contains("Expect: 100-continue")
+        );
+        let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+        upstream.write_all(go_on).await.expect("go on");
+        let seen = read_head(&mut client).await;
+        assert_eq!(seen.as_bytes(), go_on);
+        let body = b"2\r\nab\r\n0\r\nX-Sum: 1\r\n\r\n";
+        client.write_all(body).await.expect("sent");
+        let mut got = [0; 23];
+        upstream
+            .read_exact(&mut got[..body.len()])
+            .await
+            .expect("the body");
+        assert_eq!(&got[..body.len()], body);
+    });
+}
+
+#[test]
+fn an_upgrade_opens_a_tunnel_both_ways() {
+    run(async {
+        let mut endpoint = Endpoint::start().await;
+        let mut config = Config::to(Upstream::Http1, endpoint.address);
+        config.manager = ", upgrade_configs: [ { upgrade_type: websocket } ]";
+        let proxy = config.start();
+        let mut client = connect(proxy.address()).await;
+        let head =
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        client.write_all(head).await.expect("sent");
+        let mut upstream = endpoint.accept().await;
+        read_head(&mut upstream).await;
+        let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhi";
+        upstream.write_all(switch).await.expect("answered");
+        assert!(read_head(&mut client).await.starts_with("HTTP/1.1 101"));
+        let mut bytes = [0; 5];
+        client.read_exact(&mut bytes[..2]).await.expect("hi");
+        assert_eq!(&bytes[..2], b"hi");
+        client.write_all(b"hello").await.expect("sent");
+        upstream.read_exact(&mut bytes).await.expect("hello");
+        assert_eq!(&bytes, b"hello");
+        client.shutdown().await.expect("half closed");
+        assert_eq!(upstream.read(&mut bytes).await.expect("the end"), 0);
+        upstream.write_all(b"later").await.expect("sent");
+        client.read_exact(&mut bytes).await.expect("later");
+        assert_eq!(&bytes, b"later");
+    });
+}
+
+#[test]
+fn idle_old_and_worn_connections_are_closed() {
+    run(async {
+        let direct = "{ match: { prefix: / }, direct_response: { status: 204 } }";
+        let manager = |options: &'static str| {
+            let mut config = Config::routes(direct);
+            config.manager = options;
+            config.start()
+        };
+        let ends = async |address, requests: usize| {
+            let mut client = connect(address).await;
+            let mut heads = Vec::new();
+            for _ in 0..requests {
+                client.write_all(GET).await.expect("sent");
+                heads.push(read_head(&mut client).await);
+            }
+            assert_eq!(client.read(&mut [0; 1]).await.expect("the end"), 0);
+            heads
+        };
+        let idle = manager(", common_http_protocol_options: { idle_timeout: 0.2s }");
+        ends(idle.address(), 1).await;
+        assert_eq!(idle.stat("http", "downstream_cx_idle_timeout"), 1);
+        let old = manager(", common_http_protocol_options: { max_connection_duration: 0.2s }");
+        ends(old.address(), 1).await;
+        assert_eq!(old.stat("http", "downstream_cx_max_duration_reached"), 1);
+        let worn = manager(", common_http_protocol_options: { max_requests_per_connection: 2 }");
+        let heads = ends(worn.address(), 2).await;
+        let said: Vec<_> = heads
+            .iter()
+            .map(|head| head.contains("connection: close"))
+            .collect();
+        assert_eq!(said, [false, true]);
+    });
+}
+
+#[test]
+fn a_large_upload_is_not_kept_for_a_retry() {
+    run(async {
+        let policy = "retry_policy: { retry_on: 5xx, num_retries: 2 }";
+        let route = format!("{{ match: {{ prefix: / }}, route: {{ cluster: up, {policy} }} }}");
+        let mut endpoint = Endpoint::start().await;
+        let proxy = Config::routes(&route)
+            .cluster("up", Upstream::Http1, endpoint.address, "")
+            .start();
+        for (size, attempts) in [(1000, 3), (100_000, 1)] {
+            let mut client = connect(proxy.address()).await;
+            let body = payload(size);
+            let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\n\r\n");
+            client.write_all(head.as_bytes()).await.expect("sent");
+            client.write_all(&body).await.expect("sent");
+            for _ in 0..attempts {
+                let mut upstream = endpoint.accept().await;
+                read_head(&mut upstream).await;
+                let mut got = vec![0; size];
+                upstream.read_exact(&mut got).await.expect("the body");
+                assert!(got == body, "{size}");
+                let answer = b"HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+                upstream.write_all(answer).await.expect("answered");
+            }
+            assert!(read_head(&mut client).await.starts_with("HTTP/1.1 503"));
+        }
+        assert_eq!(proxy.stat("cluster", "upstream_rq_retry"), 2);
+        assert_eq!(proxy.stat("cluster", "upstream_rq_retry_limit_exceeded"), 1);
+    });
+}
