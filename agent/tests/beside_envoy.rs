@@ -8,6 +8,8 @@
 mod answer;
 #[path = "beside_envoy/proxies.rs"]
 mod proxies;
+#[path = "beside_envoy/stats.rs"]
+mod stats;
 #[path = "beside_envoy/upstream.rs"]
 mod upstream;
 
@@ -23,6 +25,9 @@ struct Case {
     name: String,
     /// Bytes for the proxy; `@TEXT*N@` stands for TEXT N times.
     send: String,
+    /// To the listener that is particular about requests.
+    #[serde(default)]
+    strict: bool,
     /// Why our answer is not Envoy's, where it is not.
     #[serde(default)]
     differs: Option<String>,
@@ -42,6 +47,7 @@ fn the_same_bytes_get_the_same_answers_from_both() {
     let (echo, refused) = (upstream::start(), proxies::free_port());
     let ports = || Ports {
         listener: proxies::free_port(),
+        strict: proxies::free_port(),
         admin: proxies::free_port(),
         echo,
         refused,
@@ -52,8 +58,8 @@ fn the_same_bytes_get_the_same_answers_from_both() {
     for case in &cases {
         let bytes = answer::expand(&case.send);
         let (theirs, ours) = (
-            Answer::get(envoy.listener, &bytes),
-            Answer::get(weir.listener, &bytes),
+            Answer::get(envoy.port(case.strict), &bytes),
+            Answer::get(weir.port(case.strict), &bytes),
         );
         let only_ours = ours.beyond(&theirs);
         match &case.differs {
@@ -73,4 +79,6 @@ fn the_same_bytes_get_the_same_answers_from_both() {
         cases.len(),
         wrong.join("\n")
     );
+    let counted = stats::compare(&envoy, &weir);
+    assert!(counted.is_empty(), "Envoy, ours:\n{}", counted.join("\n"));
 }

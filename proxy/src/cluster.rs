@@ -124,7 +124,6 @@ impl Cluster {
         }
         self.requests.set(self.requests.get() + 1);
         host.add_active(1);
-        self.stats.upstream_rq_total.inc();
         self.stats.upstream_rq_active.inc();
         Some(ActiveRequest {
             cluster: Rc::clone(self),

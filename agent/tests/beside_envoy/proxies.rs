@@ -13,6 +13,7 @@ use weir_tests::skip::{Need, skip};
 /// What is filled into a bootstrap.
 pub(crate) struct Ports {
     pub(crate) listener: u16,
+    pub(crate) strict: u16,
     pub(crate) admin: u16,
     pub(crate) echo: u16,
     pub(crate) refused: u16,
@@ -21,6 +22,8 @@ pub(crate) struct Ports {
 /// A running proxy; killed when dropped.
 pub(crate) struct Proxy {
     pub(crate) listener: u16,
+    pub(crate) strict: u16,
+    pub(crate) admin: u16,
     child: Child,
     _directory: TempDir,
 }
@@ -76,12 +79,21 @@ impl Proxy {
         })
     }
 
+    /// Where a case goes to.
+    pub(crate) fn port(&self, strict: bool) -> u16 {
+        match strict {
+            true => self.strict,
+            false => self.listener,
+        }
+    }
+
     fn start(bootstrap: &str, ports: &Ports, command: impl FnOnce(PathBuf) -> Command) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("bootstrap.yaml");
         let mut text = bootstrap.to_owned();
         for (name, port) in [
             ("@LISTENER@", ports.listener),
+            ("@STRICT@", ports.strict),
             ("@ADMIN@", ports.admin),
             ("@ECHO@", ports.echo),
             ("@REFUSED@", ports.refused),
@@ -95,6 +107,8 @@ impl Proxy {
             .spawn();
         let proxy = Self {
             listener: ports.listener,
+            strict: ports.strict,
+            admin: ports.admin,
             child: child.expect("the proxy starts"),
             _directory: directory,
         };
@@ -104,9 +118,11 @@ impl Proxy {
 
     fn wait_until_listening(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.listener)).is_err() {
-            assert!(Instant::now() < deadline, "the proxy does not listen");
-            std::thread::sleep(Duration::from_millis(20));
+        for port in [self.listener, self.strict, self.admin] {
+            while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+                assert!(Instant::now() < deadline, "the proxy does not listen");
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 }

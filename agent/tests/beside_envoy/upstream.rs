@@ -1,8 +1,10 @@
 //! An upstream that answers with what it was sent, or, by path, with what is hard for a proxy.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::Mutex,
     thread,
     time::Duration,
 };
@@ -50,6 +52,11 @@ fn answer(head: &[String], body: &str) -> Option<Scripted> {
     };
     let close = |bytes: String| Some(Scripted { bytes, close: true });
     let echo = echo(head, body);
+    if let Some(flaky) = path.strip_prefix("/flaky/") {
+        if let Some(failure) = flake(flaky) {
+            return failure;
+        }
+    }
     let plain = format!("{HEAD}Content-Length: {}\r\n\r\n{echo}", echo.len());
     match path {
         "/close/early" => None,
@@ -75,6 +82,46 @@ fn answer(head: &[String], body: &str) -> Option<Scripted> {
         }
         _ => keep(plain),
     }
+}
+
+/// `N/WHAT`: fails N times in WHAT way, then not, and from the beginning again.
+fn flake(path: &str) -> Option<Option<Scripted>> {
+    static FAILED: Mutex<BTreeMap<String, u32>> = Mutex::new(BTreeMap::new());
+    let (times, what) = path.split_once('/')?;
+    let times: u32 = times.parse().ok()?;
+    let nth = {
+        let mut failed = FAILED.lock().expect("no panic");
+        let count = failed.entry(path.to_owned()).or_default();
+        *count = (*count + 1) % (times + 1);
+        *count
+    };
+    if nth == 0 {
+        return None;
+    }
+    let head = match what {
+        "close" => return Some(None),
+        "sleep" => {
+            thread::sleep(Duration::from_millis(600));
+            "HTTP/1.1 200 OK\r\n".to_owned()
+        }
+        "grpc" => {
+            "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: 14\r\n".to_owned()
+        }
+        status => {
+            let phrase = match status {
+                "404" => "Not Found",
+                "409" => "Conflict",
+                "500" => "Internal Server Error",
+                "503" => "Service Unavailable",
+                _ => "Status",
+            };
+            format!("HTTP/1.1 {status} {phrase}\r\n")
+        }
+    };
+    Some(Some(Scripted {
+        bytes: format!("{head}Content-Length: 4\r\n\r\nfail"),
+        close: false,
+    }))
 }
 
 /// The request as it came, header names in lower case and in order.

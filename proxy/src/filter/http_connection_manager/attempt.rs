@@ -62,6 +62,7 @@ impl Http1<'_> {
         let plan = sending.plan;
         let (mut upstream, reused) = self.connect(sending, host).await?;
         upstream.requests += 1;
+        plan.cluster.stats.upstream_rq_total.inc();
         let mut head = sending.pump.take_head();
         self.write_request_head(&mut head, plan, host, sending.upgrading, sending.attempt);
         sending.pump.rewind(head);

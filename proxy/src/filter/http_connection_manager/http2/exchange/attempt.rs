@@ -95,6 +95,7 @@ impl Exchange<'_, '_> {
             };
             Failure { reason, kind }
         })?;
+        self.plan.cluster.stats.upstream_rq_total.inc();
         let (mut upstream, sink) = self.send_head(place, host, attempt)?;
         match &mut self.sending {
             Some(sending) => sending.rewind(sink),
