@@ -6,6 +6,7 @@ use std::{cell::Cell, future::Future, rc::Rc, time::Duration};
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     client::{Client, request},
@@ -625,5 +626,94 @@ fn draining_says_goaway_and_lets_streams_end() {
         while proxy.stat("http", "downstream_cx_active") > 0 {
             tokio::task::yield_now().await;
         }
+    });
+}
+
+#[test]
+fn informational_responses_come_before_the_answer() {
+    run(async {
+        let address = upstream::accept(|mut stream| async move {
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).await.expect("a request");
+            assert!(read > 0);
+            let answer = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+                          HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            stream.write_all(answer.as_bytes()).await.expect("written");
+        })
+        .await;
+        let proxy = Config::to(Upstream::Http1, address).start();
+        let client = Client::connect(proxy.address()).await;
+        let mut open = client.0.ready().await.expect("open");
+        let (mut response, _) = open.send_request(client::get("/"), true).expect("sent");
+        let hints = std::future::poll_fn(|cx| response.poll_informational(cx)).await;
+        let hints = hints.expect("one").expect("a head");
+        assert_eq!(
+            (hints.status().as_u16(), &hints.headers()["link"]),
+            (103, &HeaderValue::from_static("</a>"))
+        );
+        assert_eq!(response.await.expect("an answer").status(), 200);
+    });
+}
+
+#[test]
+fn requests_that_cannot_be_served_are_refused_by_name() {
+    run(async {
+        let proxy = Config::to(Upstream::Http2, upstream::echo().await).start();
+        let mut client = Client::connect(proxy.address()).await;
+        let connect = http::Request::connect("other.test:443")
+            .body(())
+            .expect("a request");
+        let answer = client
+            .send(connect, Bytes::new(), None)
+            .await
+            .expect("an answer");
+        assert_eq!(
+            (answer.status(), answer.header("x-weir-reason")),
+            (403, "upgrade_refused")
+        );
+        let mut many = client::get("/");
+        for index in 0..101 {
+            let name = format!("x-{index}")
+                .parse::<http::HeaderName>()
+                .expect("a name");
+            many.headers_mut()
+                .insert(name, HeaderValue::from_static("1"));
+        }
+        let answer = client
+            .send(many, Bytes::new(), None)
+            .await
+            .expect("an answer");
+        assert_eq!(
+            (answer.status(), answer.header("x-weir-reason")),
+            (431, "request_head_too_large")
+        );
+        let answer = client.get("/").await.expect("the connection goes on");
+        assert_eq!(answer.status(), 200);
+    });
+}
+
+#[test]
+fn a_connection_ends_after_as_many_requests_as_it_may_carry() {
+    run(async {
+        let mut config = Config::to(Upstream::Http2, upstream::echo().await);
+        config.manager = ", common_http_protocol_options: { max_requests_per_connection: 2 }";
+        let proxy = config.start();
+        let mut client = Client::connect(proxy.address()).await;
+        for _ in 0..2 {
+            assert_eq!(client.get("/").await.expect("an answer").status(), 200);
+        }
+        while proxy.stat("http", "downstream_cx_active") > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(client.get("/").await.is_err());
+        config.manager =
+            ", common_http_protocol_options: { idle_timeout: 0.1s }, drain_timeout: 0.1s";
+        let proxy = config.start();
+        let mut client = Client::connect(proxy.address()).await;
+        assert_eq!(client.get("/").await.expect("an answer").status(), 200);
+        while proxy.stat("http", "downstream_cx_active") > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(proxy.stat("http", "downstream_cx_idle_timeout"), 1);
     });
 }
