@@ -3,6 +3,7 @@
 
 use std::{future::Future, net::SocketAddr, time::Duration};
 
+use proptest::prelude::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -352,4 +353,129 @@ fn a_large_upload_is_not_kept_for_a_retry() {
         assert_eq!(proxy.stat("cluster", "upstream_rq_retry"), 2);
         assert_eq!(proxy.stat("cluster", "upstream_rq_retry_limit_exceeded"), 1);
     });
+}
+
+#[test]
+fn the_circuit_breaker_bounds_retries() {
+    run(async {
+        let policy = "retry_policy: { retry_on: 5xx, num_retries: 2 }";
+        let route = format!("{{ match: {{ prefix: / }}, route: {{ cluster: up, {policy} }} }}");
+        let mut endpoint = Endpoint::start().await;
+        let breaker = ", circuit_breakers: { thresholds: [ { max_retries: 0 } ] }";
+        let proxy = Config::routes(&route)
+            .cluster("up", Upstream::Http1, endpoint.address, breaker)
+            .start();
+        let mut client = connect(proxy.address()).await;
+        client.write_all(GET).await.expect("sent");
+        let mut upstream = endpoint.accept().await;
+        read_head(&mut upstream).await;
+        let answer = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n";
+        upstream.write_all(answer).await.expect("answered");
+        assert!(read_head(&mut client).await.starts_with("HTTP/1.1 503"));
+        assert_eq!(proxy.stat("cluster", "upstream_rq_retry_overflow"), 1);
+        assert_eq!(proxy.stat("cluster", "upstream_rq_retry"), 0);
+    });
+}
+
+#[test]
+fn a_draining_listener_says_goodbye() {
+    run(async {
+        let mut endpoint = Endpoint::start().await;
+        let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+        let mut busy = connect(proxy.address()).await;
+        busy.write_all(GET).await.expect("sent");
+        let mut upstream = endpoint.accept().await;
+        read_head(&mut upstream).await;
+        let mut idle = connect(proxy.address()).await;
+        idle.write_all(b"GET /idle HTTP/1.1\r\nHost: h\r\n\r\n")
+            .await
+            .expect("sent");
+        let mut second = endpoint.accept().await;
+        read_head(&mut second).await;
+        second.write_all(OK).await.expect("answered");
+        read_head(&mut idle).await;
+        idle.read_exact(&mut [0; 2]).await.expect("the body");
+        proxy.handle.drain(false);
+        // Who waits for nothing is let go at once, who waits for an answer gets it.
+        assert_eq!(idle.read(&mut [0; 1]).await.expect("the end"), 0);
+        upstream.write_all(OK).await.expect("answered");
+        let head = read_head(&mut busy).await;
+        assert!(head.contains("connection: close\r\n"), "{head}");
+        let mut rest = Vec::new();
+        busy.read_to_end(&mut rest).await.expect("the end");
+        assert_eq!(rest, b"ok");
+    });
+}
+
+/// A message's body in bytes, framed in one of the two ways.
+fn bodies() -> impl Strategy<Value = Vec<u8>> {
+    let chunks = prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..6);
+    (chunks, any::<bool>()).prop_map(|(chunks, chunked)| {
+        if !chunked {
+            let data = chunks.concat();
+            let head = format!("Content-Length: {}\r\n\r\n", data.len());
+            return [head.as_bytes(), &data].concat();
+        }
+        let mut out = b"Transfer-Encoding: chunked\r\n\r\n".to_vec();
+        for chunk in chunks {
+            out.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            out.extend_from_slice(&chunk);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"0\r\nX-End: 1\r\n\r\n");
+        out
+    })
+}
+
+/// Writes `bytes` in pieces that end at `cuts`.
+async fn write_cut(stream: &mut TcpStream, bytes: &[u8], cuts: &[usize]) {
+    let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
+    cuts.sort_unstable();
+    let mut from = 0;
+    for to in cuts.into_iter().chain([bytes.len()]) {
+        stream.write_all(&bytes[from..to]).await.expect("sent");
+        tokio::task::yield_now().await;
+        from = to;
+    }
+}
+
+/// The body that `bytes`, which follow a start line, end with.
+fn body_of(bytes: &[u8]) -> &[u8] {
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+    &bytes[head.expect("a head") + 4..]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn no_byte_of_a_body_changes(
+        exchanges in prop::collection::vec((bodies(), bodies(), any::<[usize; 4]>()), 1..5),
+    ) {
+        run(async {
+            let mut endpoint = Endpoint::start().await;
+            let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+            let mut client = connect(proxy.address()).await;
+            client.set_nodelay(true).expect("nodelay");
+            let mut upstream: Option<TcpStream> = None;
+            for (request, response, cuts) in exchanges {
+                let sent = [&b"POST / HTTP/1.1\r\nHost: h\r\n"[..], &request].concat();
+                write_cut(&mut client, &sent, &cuts).await;
+                if upstream.is_none() {
+                    upstream = Some(endpoint.accept().await);
+                }
+                let upstream = upstream.as_mut().expect("a connection");
+                read_head(upstream).await;
+                let mut got = vec![0; body_of(&request).len()];
+                upstream.read_exact(&mut got).await.expect("the body");
+                assert_eq!(got, body_of(&request));
+                let answer = [&b"HTTP/1.1 200 OK\r\n"[..], &response].concat();
+                write_cut(upstream, &answer, &cuts).await;
+                read_head(&mut client).await;
+                let mut got = vec![0; body_of(&response).len()];
+                client.read_exact(&mut got).await.expect("the body");
+                assert_eq!(got, body_of(&response));
+            }
+        });
+    }
 }

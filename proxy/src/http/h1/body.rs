@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn a_body_ends_where_its_framing_says() {
-        let cases: &[(Framing, &str, Result<(usize, bool), BadChunk>)] = &[
+        type Taken = Result<(usize, bool), BadChunk>;
+        let cases: &[(Framing, &str, Taken)] = &[
             (Framing::Length(3), "abcGET", Ok((3, true))),
             (Framing::Length(0), "GET", Ok((0, true))),
             (Framing::Length(9), "abc", Ok((3, false))),
