@@ -7,6 +7,8 @@
 //! All of it needs protobuf descriptors, which take about 6 MB once loaded. [`Descriptors`] holds
 //! them; drop it as soon as the text is read or written.
 
+use std::thread;
+
 use envoy_types::pb::{envoy::config::bootstrap::v3::Bootstrap, google::protobuf::Any};
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions, prost::Message};
 use serde_json::Value;
@@ -55,7 +57,23 @@ pub struct Descriptors(DescriptorPool);
 /// # Errors
 /// [`JsonError`] names the place in the text or the field that is wrong.
 pub fn read_bootstrap(text: &str) -> Result<Bootstrap, JsonError> {
-    let bootstrap = Descriptors::load().read(type_url::BOOTSTRAP, text)?;
+    let mut bootstrap = Any {
+        type_url: type_url::BOOTSTRAP.to_owned(),
+        value: Vec::with_capacity(text.len().max(1)),
+    };
+    let read = || -> Result<(), JsonError> {
+        let read = Descriptors::load().read(type_url::BOOTSTRAP, text)?;
+        bootstrap.value.extend_from_slice(&read.value);
+        Ok(())
+    };
+    // Reading takes 5 MiB for a moment. On a thread of its own, they go back to the system with the
+    // thread's heap, as nothing stays in it: the bytes are in the caller's, and so are the
+    // descriptors that prost-reflect keeps for ever. On the caller's, what lives on would pin them.
+    drop(DescriptorPool::global());
+    thread::scope(|scope| match scope.spawn(read).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })?;
     codec::unpack_bootstrap(&bootstrap).map_err(|error| JsonError::Field {
         path: String::new(),
         reason: error.to_string(),
