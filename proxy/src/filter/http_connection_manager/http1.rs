@@ -74,6 +74,8 @@ enum Incoming {
 /// How long the rest of a refused request is read and dropped, so that closing does not reset the
 /// connection before the client has read the answer (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(1);
+/// Memory of a head that is kept from request to request, bytes.
+const KEPT_HEAD: usize = 4096;
 /// Bytes that are dropped at most.
 const LINGER_BYTES: usize = 1 << 20;
 
@@ -138,6 +140,12 @@ impl Http1<'_> {
         let retires_at = self.retires_at();
         let mut first_byte = None;
         self.request.clear();
+        for head in [&mut self.out, &mut self.response_out] {
+            // An unusually large one, or one with a body kept for a retry, is not held on to.
+            if head.capacity() > KEPT_HEAD {
+                *head = Vec::new();
+            }
+        }
         loop {
             if !self.buffer.is_empty() {
                 first_byte = first_byte.or_else(|| Some(Instant::now()));
