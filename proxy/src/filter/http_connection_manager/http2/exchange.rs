@@ -1,7 +1,9 @@
 //! One request sent on and answered, where either side speaks HTTP/2.
 
 mod attempt;
+mod client;
 mod respond;
+mod upstream;
 
 use std::{
     cell::RefCell,

@@ -2,12 +2,11 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
-use h2::client::ResponseFuture;
 use http::{Method, header, request, response};
 use tokio::time::Instant;
 
@@ -18,32 +17,19 @@ use super::{
             request_changes::RequestChanges,
             retry::{Failure, FailureKind},
         },
-        bridge::{Bridge, Encoder, Framed, Sink, Source, Stop, Wire},
-        message::{
-            change_request, http2_request, response_from_http1, write_http1_request,
-            write_http1_response,
-        },
+        bridge::{Bridge, Encoder, Framed, Sink, Source, Stop},
+        message::{change_request, http2_request, write_http1_request},
     },
     Client, Exchange,
+    upstream::{Http1Stream, UpstreamStream, failure},
 };
 use crate::{
     buffer::Buffer,
     cluster::{Host, Http2Lease, Upstream},
     config::cluster::UpstreamProtocol,
-    http::{
-        h1::{
-            body::Framing, decode::Decoder, request::Parsed, response::Response as Http1Response,
-        },
-        head::RequestHead,
-    },
+    http::{h1::response::Response as Http1Response, head::RequestHead},
     reason::Reason,
-    transport_socket::Connection,
 };
-
-/// Largest head of an HTTP/1 response.
-const MAX_RESPONSE_HEAD: usize = 1 << 20;
-/// Bytes of further requests that are read from an HTTP/1 client while one is being answered.
-const MAX_PIPELINED: usize = 16 * 1024;
 
 /// An attempt that got a response head.
 pub(super) struct Answered {
@@ -51,25 +37,6 @@ pub(super) struct Answered {
     /// The response's body.
     pub(super) source: Source,
     pub(super) upstream: UpstreamStream,
-}
-
-/// Who is asked.
-pub(super) enum UpstreamStream {
-    Http2 {
-        response: ResponseFuture,
-        _lease: Http2Lease,
-    },
-    Http1(Box<Http1Stream>),
-}
-
-/// A request on an HTTP/1 connection.
-pub(super) struct Http1Stream {
-    pub(super) upstream: Upstream,
-    pub(super) received: Buffer,
-    pub(super) response: Http1Response,
-    /// The end of the connection ends the response.
-    pub(super) until_close: bool,
-    reused: bool,
 }
 
 /// Something to send a request on.
@@ -327,214 +294,4 @@ impl Exchange<'_, '_> {
 /// Methods whose requests say that they have no body (RFC 9110 section 8.6).
 fn wants_length(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
-}
-
-/// What an error of an HTTP/2 endpoint means. `unsent`: nothing has left.
-fn failure(error: &h2::Error, unsent: bool) -> Failure {
-    let of_peer = error.is_remote();
-    let (reason, kind) = if error.is_go_away() && of_peer {
-        (Reason::UpstreamReset, FailureKind::GoneAway)
-    } else if error.is_reset() && of_peer {
-        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        let kind = match refused {
-            true => FailureKind::Refused,
-            false => FailureKind::Lost,
-        };
-        (Reason::UpstreamReset, kind)
-    } else if error.is_io() {
-        (Reason::UpstreamClosed, FailureKind::Lost)
-    } else {
-        (Reason::UpstreamProtocolError, FailureKind::Lost)
-    };
-    let kind = match unsent {
-        true => FailureKind::GoneAway,
-        false => kind,
-    };
-    Failure { reason, kind }
-}
-
-// === impl UpstreamStream ===
-
-impl UpstreamStream {
-    /// The HTTP/1 connection.
-    pub(super) fn connection(&mut self) -> Option<&mut Connection> {
-        match self {
-            Self::Http2 { .. } => None,
-            Self::Http1(stream) => Some(&mut stream.upstream.connection),
-        }
-    }
-
-    /// The HTTP/1 connection to read from.
-    pub(super) fn wire(&mut self) -> Option<Wire<'_>> {
-        match self {
-            Self::Http2 { .. } => None,
-            Self::Http1(stream) => Some((&mut stream.upstream.connection, &mut stream.received)),
-        }
-    }
-
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &mut Client<'_>,
-        is_head: bool,
-        sink_failed: bool,
-    ) -> Poll<Result<(response::Parts, Source), Failure>> {
-        match self {
-            Self::Http2 { response, .. } => {
-                while let Poll::Ready(Some(Ok(informational))) = response.poll_informational(cx) {
-                    client.inform(informational.into_parts().0);
-                }
-                if client.poll_informed(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                pin!(response).poll(cx).map(|answer| match answer {
-                    Ok(response) => {
-                        let (head, body) = response.into_parts();
-                        Ok((head, Source::Http2(body)))
-                    }
-                    Err(error) => Err(failure(&error, false)),
-                })
-            }
-            Self::Http1(stream) => stream.poll_head(cx, client, is_head, sink_failed),
-        }
-    }
-}
-
-// === impl Http1Stream ===
-
-impl Http1Stream {
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &mut Client<'_>,
-        is_head: bool,
-        sink_failed: bool,
-    ) -> Poll<Result<(response::Parts, Source), Failure>> {
-        let nothing_came = self.received.is_empty();
-        let failed = |reason| {
-            let lost = matches!(reason, Reason::UpstreamClosed | Reason::UpstreamReset);
-            let kind = match self.reused && nothing_came && lost {
-                true => FailureKind::Stale,
-                false => FailureKind::Lost,
-            };
-            Poll::Ready(Err(Failure { reason, kind }))
-        };
-        loop {
-            if !self.received.is_empty() {
-                let bytes = self.received.filled();
-                match self.response.parse(bytes) {
-                    Ok(Parsed::Complete(length)) if self.response.is_informational() => {
-                        client.inform(response_from_http1(bytes, &self.response));
-                        self.received.consume(length);
-                        continue;
-                    }
-                    // Nobody asked for another protocol.
-                    Ok(Parsed::Complete(_)) if self.response.status == 101 => {
-                        return failed(Reason::UpstreamProtocolError);
-                    }
-                    Ok(Parsed::Complete(length)) => {
-                        let head = response_from_http1(bytes, &self.response);
-                        let body = self.response.body(is_head);
-                        self.received.consume(length);
-                        self.until_close = body.framing() == Framing::UntilClose;
-                        let decoder = Decoder::new(body.framing());
-                        return Poll::Ready(Ok((head, Source::Http1(decoder))));
-                    }
-                    Ok(Parsed::Partial) if bytes.len() <= MAX_RESPONSE_HEAD => {}
-                    Ok(Parsed::Partial) | Err(_) => return failed(Reason::UpstreamProtocolError),
-                }
-            }
-            match self.upstream.connection.poll_read(cx, &mut self.received) {
-                Poll::Ready(Ok(0)) => return failed(Reason::UpstreamClosed),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return failed(Reason::UpstreamReset),
-                Poll::Pending if sink_failed => return failed(Reason::UpstreamReset),
-                Poll::Pending => {
-                    self.received.release();
-                    return Poll::Pending;
-                }
-            }
-        }
-    }
-}
-
-// === impl Client ===
-
-impl Client<'_> {
-    /// The HTTP/1 connection to read from.
-    pub(super) fn wire(&mut self) -> Option<Wire<'_>> {
-        match self {
-            Self::Http2(_) => None,
-            Self::Http1 { wire, .. } => Some((&mut *wire.0, &mut *wire.1)),
-        }
-    }
-
-    /// The HTTP/1 connection.
-    pub(super) fn connection(&mut self) -> Option<&mut Connection> {
-        match self {
-            Self::Http2(_) => None,
-            Self::Http1 { wire, .. } => Some(&mut *wire.0),
-        }
-    }
-
-    /// Ready when the client does not want the response any more, with its code.
-    pub(super) fn poll_gone(
-        &mut self,
-        cx: &mut Context<'_>,
-        has_sent_all: bool,
-    ) -> Poll<Option<h2::Reason>> {
-        match self {
-            Self::Http2(respond) => respond.poll_reset(cx).map(Result::ok),
-            Self::Http1 { wire, .. } => {
-                let (connection, buffer) = wire;
-                while has_sent_all && buffer.len() < MAX_PIPELINED {
-                    match connection.poll_read(cx, buffer) {
-                        Poll::Ready(Ok(n)) if n > 0 => {}
-                        Poll::Ready(_) => return Poll::Ready(None),
-                        Poll::Pending => {
-                            buffer.release();
-                            break;
-                        }
-                    }
-                }
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Passes an informational response on.
-    fn inform(&mut self, head: response::Parts) {
-        match self {
-            Self::Http2(respond) => {
-                // A client that is gone is noticed elsewhere.
-                let _ = respond.send_informational(http::Response::from_parts(head, ()));
-            }
-            Self::Http1 {
-                minor_version: 0, ..
-            } => {}
-            Self::Http1 { informational, .. } => {
-                write_http1_response(informational, false, &head);
-                informational.extend_from_slice(b"\r\n");
-            }
-        }
-    }
-
-    /// Ready when what the client is to be informed of has left.
-    fn poll_informed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Self::Http1 {
-            wire,
-            informational,
-            ..
-        } = self
-        {
-            while !informational.is_empty() {
-                match wire.0.poll_write(cx, informational) {
-                    Poll::Ready(Ok(n)) => drop(informational.drain(..n)),
-                    Poll::Ready(Err(_)) => informational.clear(),
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        }
-        Poll::Ready(())
-    }
 }

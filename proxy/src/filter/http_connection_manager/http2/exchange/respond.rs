@@ -12,7 +12,8 @@ use super::{
         message::{ResponseChanges, change_response, write_http1_response},
     },
     Answer, Client, Ended, Exchange,
-    attempt::{Answered, UpstreamStream},
+    attempt::Answered,
+    upstream::UpstreamStream,
 };
 use crate::{
     cluster::micros,
