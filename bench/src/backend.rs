@@ -1,4 +1,4 @@
-//! What the proxies forward to: nginx in the server pod.
+//! What the proxies forward to, in the server pod: nginx, and a TCP server of our own.
 
 use std::{
     fs,
@@ -15,6 +15,8 @@ use crate::{
     process::Process,
     scenario::Protocol,
 };
+
+pub(crate) mod tcp;
 
 const BODY: &str = "hello from the backend of the benchmark\n";
 
@@ -49,6 +51,9 @@ impl Backend {
             if connected.is_err() {
                 bail!("nginx: {}", fs::read_to_string(&log).unwrap_or_default());
             }
+        }
+        for port in [Protocol::Tcp.port(), Protocol::Tcp.direct_port()] {
+            pods.as_server(|| tcp::serve((SERVER, port)))?;
         }
         Ok(Self { _nginx: nginx })
     }

@@ -1,20 +1,27 @@
 //! Loads: what is sent through a proxy, and what came of it.
 
 use std::{
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 
-use crate::scenario::Load;
+use crate::{pods, scenario::Load};
 
 mod h2load;
+pub(crate) mod http;
+mod tcp;
 mod wrk;
 
 /// How long anything may take to listen.
 const READY: Duration = Duration::from_secs(10);
+
+/// Connections of the idle scenario, where the descriptors suffice.
+const IDLE: u64 = 10_000;
+/// Connections a proxy has open beside them.
+const SPARE: u64 = 50;
 
 /// Work done without one error.
 #[derive(Debug, Clone, Copy)]
@@ -31,19 +38,22 @@ pub(crate) struct Latency {
     pub(crate) p99: Duration,
 }
 
-/// Puts `load` on `address`, from the calling thread's namespace and core.
-pub(crate) fn run(load: Load, address: &str, duration: Duration) -> Result<Work> {
-    match load {
+/// Puts `load` on `address`, from the calling thread's namespace and core. Connections that are to
+/// stay open are returned.
+pub(crate) fn run(
+    load: Load,
+    address: SocketAddr,
+    duration: Duration,
+) -> Result<(Work, Vec<TcpStream>)> {
+    let work = match load {
         Load::Http1 {
             connections,
             path,
             keep,
-        } => wrk::run(
-            connections,
-            &format!("http://{address}{path}"),
-            keep,
-            duration,
-        ),
+        } => {
+            let url = format!("http://{address}{path}");
+            wrk::run(connections, &url, keep, duration)
+        }
         Load::Http2 {
             connections,
             streams,
@@ -53,7 +63,31 @@ pub(crate) fn run(load: Load, address: &str, duration: Duration) -> Result<Work>
             let url = format!("http://{address}{path}");
             h2load::run((connections, streams), &url, grpc, duration)
         }
-    }
+        Load::TcpBulk => tcp::bulk(address, duration),
+        Load::TcpConnect => tcp::connect(address, duration),
+        Load::OpenLoop { rate } => http::open_loop(address, rate, duration),
+        Load::Idle => return http::idle(address, IDLE.min(pods::connections()? - SPARE)),
+    };
+    work.map(|work| (work, Vec::new()))
+}
+
+/// Runs `client` on threads of the caller's namespace and core; all that they return.
+fn on_threads<T: Send>(
+    count: u32,
+    client: impl Fn(u32) -> Result<Vec<T>> + Sync,
+) -> Result<Vec<T>> {
+    let client = &client;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|index| scope.spawn(move || client(index)))
+            .collect();
+        let mut all = Vec::new();
+        for thread in threads {
+            let done = thread.join();
+            all.append(&mut done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(all)
+    })
 }
 
 /// Waits until something listens, as long as it can still begin to.

@@ -1,6 +1,9 @@
 //! Runs scenarios: each proxy in turn, round after round.
 
-use std::time::Duration;
+use std::{
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -12,7 +15,7 @@ use crate::{
     peer::{Kind, Peer},
     pods::{Pods, SERVER},
     process::Memory,
-    scenario::Scenario,
+    scenario::{Load, Scenario},
 };
 
 /// What one turn of one proxy gave.
@@ -21,6 +24,8 @@ pub(crate) struct Sample {
     /// None without a proxy.
     pub(crate) proxy: Option<ProxySample>,
     pub(crate) work: load::Work,
+    /// Connections open while `loaded` was taken, where that is what is measured.
+    pub(crate) open: usize,
 }
 
 /// What the proxy used.
@@ -31,6 +36,9 @@ pub(crate) struct ProxySample {
     pub(crate) loaded: Memory,
     pub(crate) ready: Duration,
 }
+
+/// Work, and connections that are still open.
+type Loaded = (load::Work, Vec<TcpStream>);
 
 /// One proxy's turns in one scenario, or why there is no figure.
 pub(crate) type Turns = Result<Vec<Sample>, String>;
@@ -88,8 +96,9 @@ impl<'a> Bench<'a> {
         let protocol = scenario.protocol();
         self.pods.forget_connections()?;
         if peer.kind == Kind::Direct {
-            let work = self.load(scenario, protocol.direct_port(), duration)?;
-            return Ok(Sample { proxy: None, work });
+            let (work, open) = self.load(scenario, protocol.direct_port(), duration)?;
+            let (proxy, open) = (None, open.len());
+            return Ok(Sample { proxy, work, open });
         }
         let said = |error: anyhow::Error| match peer.last_words(self.directory.path()) {
             words if words.is_empty() => error,
@@ -103,10 +112,12 @@ impl<'a> Bench<'a> {
         let load = |port: u16, duration| self.load(scenario, port, duration);
         let mut running = peer.start(&self.pods, protocol, self.directory.path())?;
         let idle = running.process.memory()?;
-        // The first touches of code and memory are not the price of a request.
-        load(protocol.port(), Duration::from_secs(1)).context("warm-up")?;
+        if scenario.load != Load::Idle {
+            // The first touches of code and memory are not the price of a request.
+            load(protocol.port(), Duration::from_secs(1)).context("warm-up")?;
+        }
         let before = running.process.cpu()?;
-        let work = load(protocol.port(), duration)?;
+        let (work, open) = load(protocol.port(), duration)?;
         ensure!(running.process.is_alive(), "the proxy has ended");
         let proxy = ProxySample {
             cpu: running.process.cpu()?.saturating_sub(before),
@@ -118,12 +129,13 @@ impl<'a> Bench<'a> {
         Ok(Sample {
             proxy: Some(proxy),
             work,
+            open: open.len(),
         })
     }
 
-    fn load(&self, scenario: &Scenario, port: u16, duration: Duration) -> Result<load::Work> {
-        let address = format!("{SERVER}:{port}");
+    fn load(&self, scenario: &Scenario, port: u16, duration: Duration) -> Result<Loaded> {
+        let address = SocketAddr::new(SERVER.parse()?, port);
         self.pods
-            .as_client(|| load::run(scenario.load, &address, duration))
+            .as_client(|| load::run(scenario.load, address, duration))
     }
 }

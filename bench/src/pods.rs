@@ -92,7 +92,7 @@ impl Pods {
     }
 
     fn capture(&self, agent: &Path) -> Result<()> {
-        let direct = [Protocol::Http1, Protocol::Http2].map(|p| p.direct_port().to_string());
+        let direct = Protocol::ALL.map(|p| p.direct_port().to_string());
         self.as_client(|| {
             let mut command = Command::new(agent);
             command.args(["capture", "--exclude-outbound-ports", &direct.join(",")]);

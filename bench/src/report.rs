@@ -23,6 +23,12 @@ use crate::{
 const STYLE: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
+const MIB: f64 = 1048576.0;
+/// At most, of Weir.
+const GOAL_PROGRAM_MIB: f64 = 12.0;
+const GOAL_IDLE_MIB: f64 = 10.0;
+const GOAL_READY_MS: f64 = 30.0;
+
 /// All that a run found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -68,6 +74,8 @@ struct Figures {
     p99_us: Option<f64>,
     rss_idle_kib: Option<f64>,
     rss_loaded_kib: Option<f64>,
+    /// What a connection adds, where they are left open.
+    kib_per_connection: Option<f64>,
     ready_ms: Option<f64>,
     /// Of each round, in order.
     all_cpu_us_per_unit: Vec<f64>,
@@ -140,6 +148,7 @@ impl Report {
             "p99 ms",
             "idle MiB",
             "loaded MiB",
+            "KiB/cx",
             "ready ms",
         ]);
         let mut last = "";
@@ -151,10 +160,7 @@ impl Report {
         for column in table.column_iter_mut().skip(2) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let programs = self.proxies.iter().map(|proxy| {
-            let size = proxy.program_bytes as f64 / f64::from(1 << 20);
-            format!("{}: {size:.1} MiB, {}\n", proxy.name, proxy.version)
-        });
+        let programs = self.proxies.iter().map(|proxy| self.footprint(proxy));
         format!(
             "{table}\n\nCPU us is CPU time of the proxy per request, call, MiB or connection; to Envoy its \
              ratio in the same round.\nMedians of {} rounds of {} s each.\n{}{}, {} cores, Linux {}, load {}, {}, commit {}\n",
@@ -168,6 +174,30 @@ impl Report {
             self.machine.date,
             self.machine.commit,
         )
+    }
+
+    /// What a proxy costs before it does anything: its program, its memory, its start.
+    fn footprint(&self, proxy: &Proxy) -> String {
+        let rows = || self.rows.iter().filter(|row| row.proxy == proxy.name);
+        let figures = || rows().filter_map(|row| row.figures.as_ref());
+        let idle = median(figures().filter_map(|figures| figures.rss_idle_kib));
+        let ready = median(figures().filter_map(|figures| figures.ready_ms));
+        let size = proxy.program_bytes as f64 / MIB;
+        let parts = [
+            (Some(size), "MiB program", GOAL_PROGRAM_MIB),
+            (idle.map(|kib| kib / 1024.0), "MiB idle", GOAL_IDLE_MIB),
+            (ready, "ms to listen", GOAL_READY_MS),
+        ];
+        let parts = parts.iter().filter_map(|(value, unit, goal)| {
+            let value = (*value)?;
+            let goal = match proxy.name == "Weir" {
+                true => format!(" (goal {goal:.0} {})", verdict(value <= *goal)),
+                false => String::new(),
+            };
+            Some(format!("{value:.1} {unit}{goal}, "))
+        });
+        let parts: String = parts.collect();
+        format!("{}: {parts}{}\n", proxy.name, proxy.version)
     }
 
     /// Writes JSON and the chart. Returns the paths.
@@ -203,7 +233,7 @@ impl Row {
         };
         let goal = self.goal.map_or(String::new(), |goal| {
             let met = figures.to_envoy.is_some_and(|ratio| ratio <= goal);
-            format!("{goal:.2} {}", if met { "met" } else { "missed" })
+            format!("{goal:.2} {}", verdict(met))
         });
         vec![
             title.to_owned(),
@@ -216,6 +246,7 @@ impl Row {
             show(figures.p99_us, 1e3, 2),
             show(figures.rss_idle_kib, 1024.0, 1),
             show(figures.rss_loaded_kib, 1024.0, 1),
+            show(figures.kib_per_connection, 1.0, 1),
             show(figures.ready_ms, 1.0, 1),
         ]
     }
@@ -240,6 +271,7 @@ impl Figures {
             p99_us: median(latency().map(|latency| micros(latency.p99))),
             rss_idle_kib: median(proxy().map(|proxy| proxy.idle.0 as f64)),
             rss_loaded_kib: median(proxy().map(|proxy| proxy.loaded.0 as f64)),
+            kib_per_connection: median(samples.iter().filter_map(Sample::kib_per_connection)),
             ready_ms: median(proxy().map(|proxy| proxy.ready.as_secs_f64() * 1e3)),
             all_cpu_us_per_unit: cpu,
         }
@@ -250,6 +282,15 @@ impl Sample {
     fn cpu_us(&self) -> Option<f64> {
         Some(self.proxy?.cpu.as_secs_f64() * 1e6 / self.work.units)
     }
+
+    fn kib_per_connection(&self) -> Option<f64> {
+        let proxy = self.proxy.filter(|_| self.open > 0)?;
+        Some((proxy.loaded.0 as f64 - proxy.idle.0 as f64) / self.open as f64)
+    }
+}
+
+fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "missed" }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {

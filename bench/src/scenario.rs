@@ -30,6 +30,14 @@ pub(crate) enum Load {
         path: &'static str,
         grpc: bool,
     },
+    /// One connection over which the server sends as fast as it can.
+    TcpBulk,
+    /// Connections one after another.
+    TcpConnect,
+    /// HTTP/1.1 requests at this many a second, as many as a proxy can easily do.
+    OpenLoop { rate: u32 },
+    /// HTTP/1.1 connections, each used once and left open.
+    Idle,
 }
 
 /// What becomes of an HTTP/1.1 connection after a request.
@@ -44,6 +52,7 @@ pub(crate) enum Keep {
 pub(crate) enum Protocol {
     Http1,
     Http2,
+    Tcp,
 }
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -115,6 +124,34 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             grpc: true,
         },
     },
+    Scenario {
+        name: "tcp-bulk",
+        title: "TCP, 1 connection",
+        unit: "MiB",
+        goal: Some(0.80),
+        load: Load::TcpBulk,
+    },
+    Scenario {
+        name: "tcp-connect",
+        title: "TCP, connect, echo, close",
+        unit: "connection",
+        goal: Some(0.70),
+        load: Load::TcpConnect,
+    },
+    Scenario {
+        name: "latency",
+        title: "HTTP/1.1 at 2000 requests/s, 16 connections",
+        unit: "request",
+        goal: None,
+        load: Load::OpenLoop { rate: 2000 },
+    },
+    Scenario {
+        name: "idle",
+        title: "HTTP/1.1, idle connections",
+        unit: "connection",
+        goal: None,
+        load: Load::Idle,
+    },
 ];
 
 // === impl Scenario ===
@@ -122,8 +159,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 impl Scenario {
     pub(crate) fn protocol(&self) -> Protocol {
         match self.load {
-            Load::Http1 { .. } => Protocol::Http1,
+            Load::Http1 { .. } | Load::OpenLoop { .. } | Load::Idle => Protocol::Http1,
             Load::Http2 { .. } => Protocol::Http2,
+            Load::TcpBulk | Load::TcpConnect => Protocol::Tcp,
         }
     }
 }
@@ -131,11 +169,14 @@ impl Scenario {
 // === impl Protocol ===
 
 impl Protocol {
+    pub(crate) const ALL: [Self; 3] = [Self::Http1, Self::Http2, Self::Tcp];
+
     /// Port of the server that is captured.
     pub(crate) fn port(self) -> u16 {
         match self {
             Self::Http1 => 8000,
             Self::Http2 => 8001,
+            Self::Tcp => 8002,
         }
     }
 

@@ -19,7 +19,7 @@ const UNBOUNDED: u32 = u32::MAX;
 
 /// For Envoy and Weir.
 pub(super) fn bootstrap() -> String {
-    let protocols = [Protocol::Http1, Protocol::Http2];
+    let protocols = Protocol::ALL;
     let mut listeners = vec![virtual_outbound()];
     listeners.extend(protocols.map(service_listener));
     let mut clusters = vec![
@@ -163,6 +163,7 @@ pub(super) fn haproxy(protocol: Protocol, connections: u64) -> String {
     let (mode, server) = match protocol {
         Protocol::Http1 => ("http", ""),
         Protocol::Http2 => ("http", " proto h2"),
+        Protocol::Tcp => ("tcp", ""),
     };
     format!(
         "global\n  nbthread 1\n  maxconn {connections}\n\
