@@ -231,9 +231,9 @@ impl Row {
         let show = |value: Option<f64>, scale: f64, digits: usize| {
             value.map_or(String::new(), |value| format!("{:.digits$}", value / scale))
         };
-        let goal = self.goal.map_or(String::new(), |goal| {
-            let met = figures.to_envoy.is_some_and(|ratio| ratio <= goal);
-            format!("{goal:.2} {}", verdict(met))
+        let goal = self.goal.zip(figures.to_envoy);
+        let goal = goal.map_or(String::new(), |(goal, ratio)| {
+            format!("{goal:.2} {}", verdict(ratio <= goal))
         });
         vec![
             title.to_owned(),
