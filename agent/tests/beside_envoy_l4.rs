@@ -34,24 +34,25 @@ fn the_same_first_bytes_reach_the_same_upstream_through_both() {
             admin,
             echo: 0,
             refused: 0,
+            strict: proxies::free_port(),
         }
     };
     let envoy = Proxy::envoy(&bootstrap, &ports());
     let weir = Proxy::weir(&bootstrap, &ports());
     for (name, bytes, upstream) in cases() {
-        let through_envoy = talk(envoy.listener, &bytes, Sent::AtOnce);
+        let through_envoy = talk(envoy.port(false), &bytes, Sent::AtOnce);
         assert_eq!(
             through_envoy,
             format!("{upstream} {}", bytes.len()),
             "{name} through Envoy"
         );
         assert_eq!(
-            talk(weir.listener, &bytes, Sent::AtOnce),
+            talk(weir.port(false), &bytes, Sent::AtOnce),
             through_envoy,
             "{name} at once"
         );
         assert_eq!(
-            talk(weir.listener, &bytes, Sent::InPieces),
+            talk(weir.port(false), &bytes, Sent::InPieces),
             through_envoy,
             "{name} in pieces"
         );

@@ -112,13 +112,15 @@ impl Proxy {
             child: child.expect("the proxy starts"),
             _directory: directory,
         };
-        proxy.wait_until_listening();
+        proxy.wait_until_listening(bootstrap);
         proxy
     }
 
-    fn wait_until_listening(&self) {
+    /// Waits for every port that the bootstrap names.
+    fn wait_until_listening(&self, bootstrap: &str) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        for port in [self.listener, self.strict, self.admin] {
+        let strict = bootstrap.contains("@STRICT@").then_some(self.strict);
+        for port in [self.listener, self.admin].into_iter().chain(strict) {
             while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
                 assert!(Instant::now() < deadline, "the proxy does not listen");
                 std::thread::sleep(Duration::from_millis(20));

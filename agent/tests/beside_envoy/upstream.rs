@@ -52,10 +52,8 @@ fn answer(head: &[String], body: &str) -> Option<Scripted> {
     };
     let close = |bytes: String| Some(Scripted { bytes, close: true });
     let echo = echo(head, body);
-    if let Some(flaky) = path.strip_prefix("/flaky/") {
-        if let Some(failure) = flake(flaky) {
-            return failure;
-        }
+    if let Some(failure) = path.strip_prefix("/flaky/").and_then(flake) {
+        return failure;
     }
     let plain = format!("{HEAD}Content-Length: {}\r\n\r\n{echo}", echo.len());
     match path {
