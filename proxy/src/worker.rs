@@ -4,11 +4,11 @@
 use std::{
     io,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
 };
 
-use tokio::sync::watch;
+use tokio::{runtime::LocalOptions, sync::watch};
 
 use crate::{
     connection_log::ConnectionLog, demand::DemandSender, snapshot::Snapshot, stats::Registry,
@@ -61,17 +61,29 @@ pub struct WorkerHandle {
 pub fn spawn(index: usize, shared: Shared) -> io::Result<WorkerHandle> {
     let connections = Arc::new(ConnectionLog::default());
     let log = Arc::clone(&connections);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let (started, starting) = mpsc::sync_channel(1);
     let thread = thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || {
-            let local = tokio::task::LocalSet::new();
-            let worker = Rc::new(Worker::new(index, shared, log));
-            local.block_on(&runtime, worker.run());
-            // Connections that are still open go with their runtime.
+            // Of this thread alone. A `LocalSet` on a shareable runtime would write to the
+            // runtime's eventfd, and wake up for it, each time a socket wakes a task.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            let (runtime, result) = match runtime {
+                Ok(runtime) => (Some(runtime), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            // Read below, by one who waits for nothing else.
+            let _ = started.send(result);
+            if let Some(runtime) = runtime {
+                let worker = Rc::new(Worker::new(index, shared, log));
+                runtime.block_on(worker.run());
+                // Connections that are still open go with their runtime.
+            }
         })?;
+    let lost = || Err(io::Error::other("the worker has ended"));
+    starting.recv().unwrap_or_else(|_| lost())?;
     Ok(WorkerHandle {
         connections,
         thread,
