@@ -145,12 +145,26 @@ impl Cluster {
         Rc::clone(&self.hosts.borrow())
     }
 
-    pub(crate) fn spoke_http(&self) -> bool {
-        self.spoke_http.get()
+    /// Whether what a connection to `destination` would reach has answered in HTTP.
+    pub(crate) fn spoke_http(&self, destination: SocketAddr) -> bool {
+        match self.config.discovery {
+            ClusterDiscovery::OriginalDst => self.original_dst.host(destination).spoke_http(),
+            _ => self.spoke_http.get(),
+        }
     }
 
+    /// An endpoint has answered in HTTP.
     pub(crate) fn note_http(&self) {
         self.spoke_http.set(true);
+    }
+
+    /// What a connection to `destination` reaches has answered in HTTP. Of an `ORIGINAL_DST`
+    /// cluster, that says nothing about what it reaches elsewhere.
+    pub(crate) fn note_http_at(&self, destination: SocketAddr) {
+        match self.config.discovery {
+            ClusterDiscovery::OriginalDst => self.original_dst.host(destination).note_http(),
+            _ => self.note_http(),
+        }
     }
 
     /// Closes pooled connections, now and as they come back: the cluster is gone or replaced.

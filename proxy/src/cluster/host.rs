@@ -38,6 +38,8 @@ struct Shared {
     /// Nothing is to be pooled any more. Pooled connections hold their host and their cluster, so
     /// these live until they are retired.
     retired: Cell<bool>,
+    /// It has answered in HTTP, where that is known of a host rather than of its cluster.
+    spoke_http: Cell<bool>,
 }
 
 /// The endpoints of a cluster, grouped for picking.
@@ -92,6 +94,14 @@ impl Host {
     /// Whether it has pooled connections of either kind.
     pub(super) fn holds_connections(&self) -> bool {
         !self.shared.idle.borrow().is_empty() || !self.shared.http2.is_empty()
+    }
+
+    pub(super) fn spoke_http(&self) -> bool {
+        self.shared.spoke_http.get()
+    }
+
+    pub(super) fn note_http(&self) {
+        self.shared.spoke_http.set(true);
     }
 
     pub(super) fn is_retired(&self) -> bool {

@@ -85,6 +85,12 @@ impl Clusters {
         self.watch_pools();
     }
 
+    /// As [`Self::put_back`], for a connection that was dialled ahead of detection.
+    pub(crate) fn put_back_spare(self: &Rc<Self>, upstream: Upstream) {
+        upstream.put_back_spare();
+        self.watch_pools();
+    }
+
     /// Sees to it that pooled connections are closed in time.
     pub(super) fn watch_pools(self: &Rc<Self>) {
         if !self.reaping.replace(true) {

@@ -106,6 +106,14 @@ impl Upstream {
             cluster.freed.notify_one();
         }
     }
+
+    /// Puts a connection back that was dialled before it was known what for. A host that has an
+    /// idle connection needs no other: the requests may go to another cluster altogether.
+    pub(super) fn put_back_spare(self) {
+        if self.host.idle().is_empty() {
+            self.put_back();
+        }
+    }
 }
 
 /// A request that waits for a connection.

@@ -126,8 +126,10 @@ impl TcpProxy {
                         upstream.connection.reset_on_drop();
                     }
                 }
-                let local = upstream.local_addr();
-                access_log::write_connection(&self.config.access_logs, context, local);
+                if !self.config.access_logs.is_empty() {
+                    let local = upstream.local_addr();
+                    access_log::write_connection(&self.config.access_logs, context, local);
+                }
             }
             Err(DialFailure {
                 reason,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
-    cluster::Upstream,
+    cluster::{Cluster, Upstream},
     config::{
         self,
         listener::{ListenerFilter, TransportProtocol},
@@ -48,6 +48,8 @@ pub(crate) struct ConnectionContext {
     pub(crate) start: Instant,
     pub(crate) start_time: SystemTime,
     pub(crate) outcome: Outcome,
+    /// Where it was dialled before it was clear who speaks.
+    pub(super) ahead: Option<Rc<Cluster>>,
     /// Held so that the destination is not forgotten while it is in use.
     _destination: Option<Arc<DestinationListener>>,
 }
@@ -97,6 +99,15 @@ pub(crate) async fn serve(
     context.record();
 }
 
+// === impl Outcome ===
+
+impl Outcome {
+    /// Whether the endpoint of the last request answered it.
+    fn was_answered(&self) -> bool {
+        self.upstream_host.is_some() && self.response_code != 0 && self.reason.is_none()
+    }
+}
+
 // === impl ConnectionContext ===
 
 impl ConnectionContext {
@@ -118,6 +129,7 @@ impl ConnectionContext {
             start: Instant::now(),
             start_time: SystemTime::now(),
             outcome: Outcome::default(),
+            ahead: None,
             _destination: None,
         }
     }
@@ -183,9 +195,14 @@ impl ConnectionContext {
             ActiveFilter::Http(filter) => {
                 if let Some(Ok(upstream)) = upstream {
                     // Dialled before the client spoke: the first connection of the pool.
-                    self.worker.clusters.put_back(upstream);
+                    self.worker.clusters.put_back_spare(upstream);
                 }
                 Box::pin(Rc::clone(filter).serve(self, stream, buffer)).await;
+                if let Some(ahead) = self.ahead.take()
+                    && self.outcome.was_answered()
+                {
+                    ahead.note_http_at(self.original_destination);
+                }
             }
         }
     }

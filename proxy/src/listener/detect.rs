@@ -155,16 +155,17 @@ fn count(stats: &super::ListenerStats, detection: &Detection) {
 
 /// Dials where the connection would go if the client never spoke; none if that is not one raw
 /// connection to a cluster, or if the cluster is known to wait for its client.
-fn dial_ahead(context: &ConnectionContext) -> Option<Dial> {
+fn dial_ahead(context: &mut ConnectionContext) -> Option<Dial> {
     let chain = context.choose_silent()?;
     let ActiveFilter::Tcp(filter) = &chain.filter else {
         return None;
     };
     let cluster = filter.cluster(&context.worker.clusters)?;
-    if cluster.spoke_http() {
+    let (filter, destination) = (Rc::clone(filter), context.original_destination);
+    if cluster.spoke_http(destination) {
         return None;
     }
-    let (filter, destination) = (Rc::clone(filter), context.original_destination);
+    context.ahead = Some(Rc::clone(&cluster));
     Some(Box::pin(async move {
         filter.dial_cluster(cluster, destination).await
     }))
