@@ -6,9 +6,14 @@ use std::cell::RefCell;
 const SIZE: usize = 16 * 1024;
 /// Empty buffers a worker keeps, 1 MiB. Idle connections hold none.
 const KEPT: usize = 64;
+/// Size once a read has filled a buffer: there is much to move, and each system call costs.
+const LARGE: usize = 128 * 1024;
+/// Empty large buffers a worker keeps, 1 MiB.
+const LARGE_KEPT: usize = 8;
 
 thread_local! {
     static STOCK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static LARGE_STOCK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Bytes that were read and not yet used up. Holds memory only while there are such bytes or a
@@ -17,6 +22,8 @@ thread_local! {
 pub(crate) struct Buffer {
     data: Vec<u8>,
     start: usize,
+    /// What was used up last had filled the buffer.
+    was_full: bool,
 }
 
 // === impl Buffer ===
@@ -40,6 +47,7 @@ impl Buffer {
     pub(crate) fn consume(&mut self, n: usize) {
         self.start = (self.start + n).min(self.data.len());
         if self.is_empty() {
+            self.was_full = self.data.len() == self.data.capacity();
             self.data.clear();
             self.start = 0;
         }
@@ -49,22 +57,30 @@ impl Buffer {
     pub(crate) fn release(&mut self) {
         if self.is_empty() && self.data.capacity() > 0 {
             let mut data = std::mem::take(&mut self.data);
-            self.start = 0;
+            (self.start, self.was_full) = (0, false);
+            data.clear();
             // One that grew for a large head is not worth keeping.
-            if data.capacity() <= 2 * SIZE {
-                data.clear();
-                STOCK.with_borrow_mut(|stock| {
-                    if stock.len() < KEPT {
-                        stock.push(data);
-                    }
-                });
-            }
+            let (stock, most) = match data.capacity() {
+                LARGE => (&LARGE_STOCK, LARGE_KEPT),
+                capacity if capacity <= 2 * SIZE => (&STOCK, KEPT),
+                _ => return,
+            };
+            stock.with_borrow_mut(|stock| {
+                if stock.len() < most {
+                    stock.push(data);
+                }
+            });
         }
     }
 
-    /// Makes room to read into, and returns what to append to. Grows beyond the usual size only
-    /// when it is full of bytes that are still needed.
+    /// Makes room to read into, and returns what to append to. Grows beyond the usual size when
+    /// the last read has filled it, or when it is full of bytes that are still needed.
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
+        if self.was_full && self.is_empty() && self.data.capacity() < LARGE {
+            self.release();
+            let stocked = LARGE_STOCK.with_borrow_mut(Vec::pop);
+            self.data = stocked.unwrap_or_else(|| Vec::with_capacity(LARGE));
+        }
         if self.data.capacity() == 0 {
             let stocked = STOCK.with_borrow_mut(Vec::pop);
             self.data = stocked.unwrap_or_else(|| Vec::with_capacity(SIZE));
@@ -108,6 +124,19 @@ mod tests {
         buffer.consume(9);
         buffer.release();
         assert_eq!((buffer.len(), buffer.data.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn a_buffer_that_was_filled_becomes_large_until_it_is_released() {
+        let mut buffer = Buffer::default();
+        buffer.room().extend_from_slice(&[b'a'; SIZE]);
+        buffer.consume(SIZE);
+        assert_eq!(buffer.room().capacity(), LARGE);
+        buffer.release();
+        assert_eq!(buffer.room().capacity(), SIZE);
+        buffer.room().push(b'a');
+        buffer.consume(1);
+        assert_eq!(buffer.room().capacity(), SIZE);
     }
 
     #[test]
