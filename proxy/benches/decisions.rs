@@ -1,0 +1,132 @@
+//! What is decided for each connection and request: which protocol, filter chain and route.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+use divan::{Bencher, black_box};
+use weir_api::xds::json;
+use weir_proxy::{
+    config::{
+        Bootstrap, convert,
+        http::RouteSource,
+        listener::{FilterChainMatch, NetworkFilter, TransportProtocol},
+    },
+    http::{head::RequestHead, route},
+    listener::{
+        filter_chain::{self, ConnectionFacts},
+        inspector::{http, tls},
+    },
+};
+
+const TRANSPARENT: &str = include_str!("../../examples/bootstraps/transparent.yaml");
+const VIRTUAL_HOSTS: &str = include_str!("../../examples/bootstraps/virtual-hosts.yaml");
+const REQUEST: &[u8] = b"GET /path HTTP/1.1\r\nhost: a.example\r\nuser-agent: curl/7.88.1\r\n\r\n";
+const CLIENT_HELLO: [u8; 48] = client_hello();
+
+fn main() {
+    divan::main();
+}
+
+/// No extensions: the shortest there is.
+const fn client_hello() -> [u8; 48] {
+    let mut hello = [0; 48];
+    let head = [22, 3, 1, 0, 43, 1, 0, 0, 39, 3, 3];
+    let mut at = 0;
+    while at < head.len() {
+        hello[at] = head[at];
+        at += 1;
+    }
+    // Behind 32 random bytes and an empty session id: one cipher suite, one compression.
+    hello[45] = 2;
+    hello
+}
+
+fn config(yaml: &str) -> Bootstrap {
+    let message = json::read_bootstrap(yaml).expect("an example");
+    convert::bootstrap(message).expect("an example")
+}
+
+#[divan::bench]
+fn detect_http() -> bool {
+    http::inspect(black_box(REQUEST)) == http::inspect(&[])
+}
+
+#[divan::bench]
+fn detect_tls() -> bool {
+    tls::inspect(black_box(&CLIENT_HELLO)) == tls::inspect(&[])
+}
+
+#[divan::bench(args = [1, 16, 256])]
+fn choose_filter_chain(bencher: Bencher<'_, '_>, chains: u16) {
+    let chains: Vec<FilterChainMatch> = (0..chains)
+        .map(|port| FilterChainMatch {
+            destination_port: Some(8000 + port),
+            ..FilterChainMatch::default()
+        })
+        .collect();
+    let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let (destination, source) = (address("10.0.0.1:8000"), address("10.0.0.2:40000"));
+    let protocols = ["http/1.1"];
+    bencher.bench(|| {
+        let facts = ConnectionFacts {
+            destination: black_box(destination),
+            source,
+            server_name: "",
+            transport_protocol: TransportProtocol::RawBuffer,
+            application_protocols: &protocols,
+        };
+        filter_chain::choose(chains.iter(), &facts)
+    });
+}
+
+/// A request to `shop.example/`.
+struct Request;
+
+impl RequestHead for Request {
+    fn method(&self) -> &str {
+        "GET"
+    }
+
+    fn path(&self) -> &str {
+        "/cart/items?page=2"
+    }
+
+    fn authority(&self) -> &str {
+        "shop.example"
+    }
+
+    fn header(&self, _name: &str) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn protocol(&self) -> &'static str {
+        "HTTP/1.1"
+    }
+}
+
+#[divan::bench]
+fn find_route(bencher: Bencher<'_, '_>) {
+    let config = config(VIRTUAL_HOSTS);
+    let chains = config
+        .listeners
+        .iter()
+        .flat_map(|listener| &listener.filter_chains);
+    let routes = chains
+        .flat_map(|chain| &chain.filters)
+        .find_map(|filter| match filter {
+            NetworkFilter::HttpConnectionManager(manager) => match &manager.routes {
+                RouteSource::Inline(routes) => Some(routes),
+                RouteSource::Rds(_) => None,
+            },
+            NetworkFilter::TcpProxy(_) => None,
+        });
+    let routes = routes.expect("the example has routes");
+    bencher.bench(|| route::find(black_box(routes), &Request, 0).is_some());
+}
+
+#[divan::bench]
+fn convert_bootstrap(bencher: Bencher<'_, '_>) {
+    let message = json::read_bootstrap(TRANSPARENT).expect("an example");
+    bencher
+        .with_inputs(|| message.clone())
+        .bench_values(|message| convert::bootstrap(message).expect("an example"));
+}
