@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::report::{Report, Row};
 
-const LEFT: f64 = 270.0;
+const LEFT: f64 = 390.0;
 const BAR: f64 = 16.0;
 const GAP: f64 = 14.0;
 /// Pixels of Envoy's bar, which is 1.00 by definition.
@@ -43,7 +43,7 @@ pub(crate) fn draw(report: &Report) -> String {
          width=\"{width:.0}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text x=\"20\" y=\"28\" font-size=\"15\" font-weight=\"bold\">CPU time per unit of work, Envoy = 1.00 \
-         (shorter is better)</text>\n{body}</svg>\n"
+         (shorter is better, red: goal)</text>\n{body}</svg>\n"
     )
 }
 
@@ -57,9 +57,16 @@ fn bar(body: &mut String, top: f64, row: &Row, ratio: f64) {
         body,
         "<rect x=\"{LEFT}\" y=\"{top:.0}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"{colour}\"/>"
     );
+    // Behind the mark of the goal, where that would be in the way.
+    let mark = row.goal.map_or(0.0, |goal| goal * WHOLE);
+    let end = if mark > width && mark < width + 40.0 {
+        mark
+    } else {
+        width
+    };
     text(
         body,
-        LEFT + width + 6.0,
+        LEFT + end + 6.0,
         top + 12.0,
         "start",
         &format!("{ratio:.2}"),

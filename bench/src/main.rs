@@ -57,6 +57,8 @@ fn run(args: &Args) -> Result<()> {
     let mut bench = Bench::new(args, &peers)?;
     let mut report = Report::new(&peers, args)?;
     for scenario in args.scenarios() {
+        // A whole run takes minutes.
+        let _ = writeln!(std::io::stderr(), "bench: {}", scenario.title);
         report.add(scenario, bench.run(scenario));
     }
     let mut out = std::io::stdout().lock();

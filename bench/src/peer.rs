@@ -171,5 +171,8 @@ impl Peer {
 fn version(program: &Path, flag: &str) -> Result<String> {
     let text = pods::run(Command::new(program).arg(flag))?;
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-    Ok(line.unwrap_or_default().to_owned())
+    let line = line.unwrap_or_default();
+    // Envoy says where it lies first.
+    let version = line.split_once("version: ");
+    Ok(version.map_or(line, |(_, version)| version).to_owned())
 }
