@@ -73,7 +73,7 @@ fuzz: ## Fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly
 bench: ## Measure beside Envoy and HAProxy, as root; BENCH='http1-64 --rounds 1' for a part of it
 	@$(CARGO) build --profile agent -p weir-agent
 	@$(CARGO) build --release -p weir-bench
-	@$(BUILT)/release/weir-bench --weir $(BUILT)/agent/weir-agent --out bench/results $(BENCH)
+	$(BUILT)/release/weir-bench --weir $(BUILT)/agent/weir-agent --out bench/results $(BENCH)
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed into this directory

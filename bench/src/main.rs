@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     ensure!(
         Uid::effective().is_root(),
-        "network namespaces and iptables need root: run `sudo make bench`"
+        "network namespaces and iptables need root: run this command with sudo"
     );
     let peers = peer::find(args)?;
     allow_descriptors()?;
