@@ -1,5 +1,4 @@
 //! The command line of `weir-agent capture`: what it prints, how it exits, what it says is wrong.
-#![allow(clippy::expect_used)]
 
 use std::{
     env, fs,

@@ -1,5 +1,4 @@
 //! `weir-agent proxy` as a process: what it prints, how it exits, what it says is wrong.
-#![allow(clippy::expect_used)]
 
 use std::{
     fs,

@@ -1,6 +1,5 @@
 //! `weir-agent run` in a network namespace, with the rules of `weir-agent capture`: traffic goes
 //! through, readiness waits for the redirect, and SIGTERM drains.
-#![allow(clippy::expect_used)]
 
 use std::{
     fs::{self, Permissions},

@@ -1,5 +1,4 @@
 //! The text of each family for a table of specifications. `REFRESH_GOLDEN=1` rewrites the files.
-#![allow(clippy::expect_used)]
 
 use std::{env, fs, path::Path};
 

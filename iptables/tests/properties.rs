@@ -1,5 +1,4 @@
 //! What holds for every specification, every state of the machine, and every text.
-#![allow(clippy::expect_used)]
 
 #[path = "properties/any.rs"]
 mod any;

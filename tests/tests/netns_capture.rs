@@ -1,5 +1,4 @@
 //! Rules put in force, again, anew and out, beside the rules of others, in both backends.
-#![allow(clippy::expect_used)]
 
 use std::{
     fs,

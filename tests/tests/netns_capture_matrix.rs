@@ -1,6 +1,5 @@
 //! Where every connection of a captured pod ends, with real sockets: both families, both
 //! backends. The table is the contract of REDIRECT capture.
-#![allow(clippy::expect_used)]
 
 #[path = "netns_capture_matrix/pod.rs"]
 mod pod;

@@ -1,5 +1,4 @@
 //! The namespace fixture itself.
-#![allow(clippy::expect_used)]
 
 use std::{
     io::ErrorKind,
