@@ -24,7 +24,10 @@ const ALLOWED: [(&str, &[&str]); 11] = [
         "weir-control",
         &["weir-api", "weir-discovery", "weir-injector"],
     ),
-    ("weir-cli", &["weir-api", "weir-playground"]),
+    (
+        "weir-cli",
+        &["weir-api", "weir-injector", "weir-playground"],
+    ),
     ("weir-tests", &[]),
     ("weir-bench", &["weir-tests"]),
 ];
