@@ -2,25 +2,36 @@
 
 use serde_json::Value;
 
-use crate::{Config, Decision, InjectError, inject::inject_as, pod::Owner};
+use crate::{
+    Config, InjectError, Injection,
+    inject::inject_as,
+    pod::{Owner, WrongType},
+    uninject,
+};
+
+mod kind;
+
+use kind::{Holder, holder};
 
 /// What came of looking at an object.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// The object, with every pod and pod template in it injected that is to be.
+    /// The object, with every pod and pod template in it changed that is to be.
     pub object: Value,
-    /// What was decided about each pod or template in it, in order; none if it holds none.
-    pub pods: Vec<Looked>,
+    /// What was found in it, in order; nothing if it holds no pods.
+    pub found: Vec<Found>,
 }
 
-/// What came of one pod or pod template.
+/// A pod, or an object with a pod template.
 #[derive(Debug, Clone)]
-pub struct Looked {
+pub struct Found {
     /// Such as `Deployment shop/web`.
     pub name: String,
-    /// Whether it is injected, and why.
-    pub decision: Decision,
-    /// What its author should know.
+    /// Whether it is another object than it was.
+    pub changed: bool,
+    /// Why it is as it was; `None` if it was changed.
+    pub skipped: Option<String>,
+    /// What its author should know besides.
     pub warnings: Vec<String>,
 }
 
@@ -35,133 +46,132 @@ pub struct DocumentError {
 }
 
 /// Injects a Pod, or the pod template of a Deployment, ReplicaSet, DaemonSet, StatefulSet, Job,
-/// CronJob or ReplicationController, or each item of a List. Objects of other kinds come back as
-/// they are. `namespace` is where objects go that name none.
+/// CronJob, ReplicationController or PodTemplate, or each item of a List. Objects of other kinds
+/// come back as they are. `namespace` is where objects go that name none.
+///
+/// # Errors
+/// The first pod that cannot be injected as it asks to be.
 pub fn inject_document(
-    mut object: Value,
+    object: Value,
     namespace: &str,
     config: &Config,
 ) -> Result<Document, DocumentError> {
-    let mut pods = Vec::new();
-    inject_object(&mut object, namespace, config, &mut pods)?;
-    Ok(Document { object, pods })
+    look(object, namespace, &mut |pod, owner, namespace| {
+        let Injection {
+            decision,
+            patch,
+            pod: injected,
+            warnings,
+        } = inject_as(pod, namespace, owner, config)?;
+        let skipped = match injected {
+            Some(_) if patch.is_empty() => Some("not injected: it was before".to_owned()),
+            Some(injected) => {
+                *pod = injected;
+                None
+            }
+            None => Some(format!("not injected: {decision}")),
+        };
+        Ok((skipped, warnings))
+    })
 }
 
-fn inject_object(
-    object: &mut Value,
+/// Takes out what an injection put in, wherever [`inject_document`] would put it.
+///
+/// # Errors
+/// The first pod whose fields are not of the type Kubernetes gives them.
+pub fn uninject_document(object: Value, namespace: &str) -> Result<Document, DocumentError> {
+    look(object, namespace, &mut |pod, _, _| {
+        let skipped = match uninject(pod)? {
+            Some(before) => {
+                *pod = before;
+                None
+            }
+            None => Some("not changed: its annotations do not say that it is injected".to_owned()),
+        };
+        Ok((skipped, Vec::new()))
+    })
+}
+
+/// What is done with a pod or pod template, given its owner and namespace: why it is left alone,
+/// and warnings.
+type Change<'a> = dyn FnMut(&mut Value, Option<Owner<'_>>, &str) -> Result<(Option<String>, Vec<String>), InjectError>
+    + 'a;
+
+fn look(
+    mut object: Value,
     namespace: &str,
-    config: &Config,
-    pods: &mut Vec<Looked>,
+    change: &mut Change<'_>,
+) -> Result<Document, DocumentError> {
+    let mut found = Vec::new();
+    look_at(&mut object, "", namespace, change, &mut found)?;
+    Ok(Document { object, found })
+}
+
+/// `listed` is the kind of an object in a list that names it for all.
+fn look_at(
+    object: &mut Value,
+    listed: &str,
+    namespace: &str,
+    change: &mut Change<'_>,
+    found: &mut Vec<Found>,
 ) -> Result<(), DocumentError> {
     let text = |pointer: &str| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
+        let text = object.pointer(pointer).and_then(Value::as_str);
+        text.map(str::to_owned)
     };
-    let kind = text("/kind").unwrap_or_default();
-    if kind == "List" {
-        let items = object.get_mut("items").and_then(Value::as_array_mut);
-        return items
-            .into_iter()
-            .flatten()
-            .try_for_each(|item| inject_object(item, namespace, config, pods));
-    }
-    let Some(pointer) = template(&kind) else {
-        return Ok(());
-    };
+    let kind = text("/kind").unwrap_or_else(|| listed.to_owned());
     let own_name = text("/metadata/name").or_else(|| text("/metadata/generateName"));
     let own_name = own_name.unwrap_or_default();
     let namespace = text("/metadata/namespace").unwrap_or_else(|| namespace.to_owned());
     let name = format!("{kind} {namespace}/{own_name}");
-    let Some(pod) = object.pointer_mut(pointer) else {
-        return Ok(());
+    let failed = |error| DocumentError {
+        name: name.clone(),
+        error,
     };
-    let owner = (kind != "Pod").then_some(Owner {
+    let pointer = match holder(&kind, text("/apiVersion").as_deref(), object) {
+        Holder::List(items) => {
+            let elements = object.get_mut("items").and_then(Value::as_array_mut);
+            return elements
+                .into_iter()
+                .flatten()
+                .try_for_each(|item| look_at(item, &items, &namespace, change, found));
+        }
+        Holder::Template(pointer) => pointer,
+        Holder::Unknown => {
+            found.push(Found {
+                name,
+                changed: false,
+                skipped: Some(
+                    "not changed: its pods are made by something that is not known here; the \
+                     webhook sees them"
+                        .to_owned(),
+                ),
+                warnings: Vec::new(),
+            });
+            return Ok(());
+        }
+        Holder::None => return Ok(()),
+    };
+    let owner = (!pointer.is_empty()).then_some(Owner {
         kind: &kind,
         name: &own_name,
     });
-    let injection = inject_as(pod, &namespace, owner, config);
-    let injection = injection.map_err(|error| DocumentError {
-        name: name.clone(),
-        error,
+    let pod = object.pointer_mut(pointer).ok_or_else(|| {
+        failed(InjectError::WrongType(WrongType {
+            path: pointer.trim_start_matches('/').replace('/', "."),
+            expected: "an object",
+            found: "nothing",
+        }))
     })?;
-    if let Some(injected) = injection.pod {
-        *pod = injected;
-    }
-    pods.push(Looked {
+    let (skipped, warnings) = change(pod, owner, &namespace).map_err(failed)?;
+    found.push(Found {
+        changed: skipped.is_none(),
         name,
-        decision: injection.decision,
-        warnings: injection.warnings,
+        skipped,
+        warnings,
     });
     Ok(())
 }
 
-/// Where the pod or pod template of a kind is.
-fn template(kind: &str) -> Option<&'static str> {
-    match kind {
-        "Pod" => Some(""),
-        "Deployment"
-        | "ReplicaSet"
-        | "DaemonSet"
-        | "StatefulSet"
-        | "Job"
-        | "ReplicationController" => Some("/spec/template"),
-        "CronJob" => Some("/spec/jobTemplate/spec/template"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn templates_in_a_list_are_injected_and_the_rest_is_left_alone() {
-        let template = json!({"spec": {"containers": [{"name": "app"}]}});
-        let service = json!({"kind": "Service", "metadata": {"name": "web"}, "spec": {"x": 1}});
-        let list = json!({"kind": "List", "items": [
-            service,
-            {"kind": "Deployment", "metadata": {"name": "web"}, "spec": {"template": template}},
-            {"kind": "CronJob", "metadata": {"name": "tidy", "namespace": "kube-system"},
-             "spec": {"jobTemplate": {"spec": {"template": template}}}},
-        ]});
-        let document = inject_document(list, "shop", &Config::default()).expect("document");
-        let names: Vec<_> = document
-            .pods
-            .iter()
-            .map(|pod| (&*pod.name, pod.decision))
-            .collect();
-        assert_eq!(
-            names,
-            [
-                ("Deployment shop/web", Decision::PolicyEnabled),
-                ("CronJob kube-system/tidy", Decision::SystemNamespace),
-            ]
-        );
-        let items = &document.object["items"];
-        assert_eq!(items[0], service);
-        let deployment = &items[1]["spec"]["template"]["spec"];
-        assert_eq!(deployment["initContainers"][1]["name"], "weir-proxy");
-        let env = deployment["initContainers"][1]["env"]
-            .as_array()
-            .expect("env");
-        assert!(env.contains(&json!({"name": "WEIR_WORKLOAD", "value": "web"})));
-        assert_eq!(
-            items[2]["spec"]["jobTemplate"]["spec"]["template"],
-            template
-        );
-    }
-
-    #[test]
-    fn an_object_that_cannot_be_injected_is_named() {
-        let pod = json!({"kind": "Pod", "metadata": {"name": "web"}, "spec": {"containers": 7}});
-        let error = inject_document(pod, "shop", &Config::default()).expect_err("refused");
-        assert_eq!(
-            error.to_string(),
-            "Pod shop/web: spec.containers: expected an array, found a number"
-        );
-    }
-}
+mod tests;

@@ -60,10 +60,17 @@ pub enum InjectError {
 /// Injects a pod. `namespace` is the one of the request: a pod made by a controller often does not
 /// name its own.
 pub fn inject(pod: &Value, namespace: &str, config: &Config) -> Result<Injection, InjectError> {
-    inject_as(pod, namespace, None, config)
+    let mut injection = inject_as(pod, namespace, None, config)?;
+    if injection.pod.is_none() {
+        let (name, decision) = (display_name(pod), injection.decision);
+        let warning = format!("pod {name} is not injected: {decision}");
+        injection.warnings.push(warning);
+    }
+    Ok(injection)
 }
 
-/// [`inject`], for the template of a workload, which will be the owner of its pods.
+/// [`inject`], without a warning where there is no sidecar, and for the template of a workload too,
+/// which will be the owner of its pods.
 pub(crate) fn inject_as(
     value: &Value,
     namespace: &str,
@@ -78,10 +85,6 @@ pub(crate) fn inject_as(
     let mut warnings = settings::unknown(&pod);
     warnings.extend(unclear_wish(&pod));
     if !decision.injects() {
-        warnings.push(format!(
-            "pod {} is not injected: {decision}",
-            pod.display_name()
-        ));
         return Ok(Injection {
             decision,
             patch: Patch(Vec::new()),
@@ -101,6 +104,13 @@ pub(crate) fn inject_as(
         pod: Some(injected),
         warnings,
     })
+}
+
+/// What people call this pod in a message.
+pub(crate) fn display_name(pod: &Value) -> &str {
+    let member = |key| pod["metadata"][key].as_str();
+    let name = member("name").or_else(|| member("generateName"));
+    name.unwrap_or("(unnamed)")
 }
 
 /// Lets a container of the pod that is named like the sidecar decide what only it can: where the

@@ -13,7 +13,9 @@ mod pod;
 mod quantity;
 mod selector;
 mod settings;
+mod status;
 mod template;
+mod uninject;
 
 pub mod config;
 pub mod decision;
@@ -28,3 +30,4 @@ pub use inject::{InjectError, Injection, inject};
 pub use pod::WrongType;
 pub use review::{ReviewError, review};
 pub use settings::BadAnnotation;
+pub use uninject::uninject;

@@ -88,11 +88,6 @@ impl<'a> Pod<'a> {
             containers: containers(&spec.required("containers")?)?,
         })
     }
-
-    /// What people call this pod in a message.
-    pub(crate) fn display_name(&self) -> &str {
-        self.name.or(self.generate_name).unwrap_or("(unnamed)")
-    }
 }
 
 /// A map of strings. A value of another type is an error where the key is ours; elsewhere the API

@@ -11,8 +11,8 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
-use serde_json::Value;
-use weir_injector::{Config, Injection, inject};
+use serde_json::{Map, Value};
+use weir_injector::{Config, Injection, inject, uninject};
 
 /// A case as read from its file.
 struct Case {
@@ -72,8 +72,37 @@ impl Case {
         let again = inject(injected, &self.namespace, &self.config).expect("injectable again");
         assert_eq!(again.patch.0, [], "a second injection changes nothing");
         let _: Pod = serde_json::from_value(injected.clone()).expect("a Pod");
+        let taken_out = uninject(injected).expect("readable").expect("injected");
+        let before = uninject(&self.pod).expect("readable");
+        let before = before.unwrap_or_else(|| {
+            let mut pod = self.pod.clone();
+            // A status that the injector did not write goes as well.
+            if let Some(annotations) = pod.pointer_mut("/metadata/annotations") {
+                let annotations = annotations.as_object_mut();
+                annotations.and_then(|map| map.remove("weir.dev/status"));
+            }
+            pod
+        });
+        assert_eq!(meaning(taken_out), meaning(before), "taken out again");
         keeps(&self.pod, injected, "");
         names_are_unique(injected);
+    }
+}
+
+/// A document without what means the same as nothing: `null`, and empty lists and objects.
+fn meaning(value: Value) -> Value {
+    let empty = |value: &Value| {
+        value.is_null() || [Value::Array(vec![]), Value::Object(Map::new())].contains(value)
+    };
+    match value {
+        Value::Object(members) => {
+            let members = members
+                .into_iter()
+                .map(|(key, value)| (key, meaning(value)));
+            members.filter(|(_, value)| !empty(value)).collect()
+        }
+        Value::Array(elements) => elements.into_iter().map(meaning).collect(),
+        scalar => scalar,
     }
 }
 

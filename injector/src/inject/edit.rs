@@ -1,7 +1,6 @@
 //! The changes to a pod, in the order in which the patch makes them.
 
 use json_patch::{Patch, PatchError};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use weir_api::{
     annotations,
@@ -13,21 +12,12 @@ use crate::{
     editor::{Editor, at},
     merge,
     pod::Pod,
+    status::Status,
     template::Template,
 };
 
 /// Annotation that tells `kubectl logs` and `kubectl exec` which container is meant.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
-
-/// The value of [`annotations::STATUS`]: names of what the injector takes care of in the pod.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    init_containers: Vec<String>,
-    containers: Vec<String>,
-    volumes: Vec<String>,
-    version: String,
-}
 
 /// Makes all changes to `value`, which `pod` is the view of.
 pub(super) fn edit(
@@ -36,10 +26,12 @@ pub(super) fn edit(
     kind: SidecarKind,
     template: Template,
 ) -> Result<(Value, Patch), PatchError> {
+    let written = Status::written(pod);
+    let mut status = written.clone().unwrap_or_else(|| Status::first(&value));
     let mut editor = Editor::new(value);
     let (init_list, list) = (at(["spec", "initContainers"]), at(["spec", "containers"]));
     let has_init = template.init.is_some();
-    let volumes: Vec<String> = template.volumes.iter().filter_map(name_of).collect();
+    status.set_containers(has_init, kind);
     match kind {
         SidecarKind::Native => {
             if let Some(own) = editor.position(&list, "name", &PROXY_CONTAINER.into()) {
@@ -76,16 +68,26 @@ pub(super) fn edit(
     }
     let volume_list = at(["spec", "volumes"]);
     for volume in template.volumes {
-        let name = volume.get("name").cloned().unwrap_or_default();
-        if editor.position(&volume_list, "name", &name).is_none() {
+        let name = volume["name"].as_str().unwrap_or_default().to_owned();
+        if editor
+            .position(&volume_list, "name", &name.as_str().into())
+            .is_none()
+        {
             editor.append(&volume_list, volume)?;
+            note(&mut status.volumes, &name);
         }
     }
-    annotate(&mut editor, pod, &Status::new(has_init, kind, volumes))?;
+    annotate(&mut editor, pod, status, written)?;
     Ok(editor.finish())
 }
 
-fn annotate(editor: &mut Editor, pod: &Pod<'_>, status: &Status) -> Result<(), PatchError> {
+/// Adds the annotations, the status last, unless it says the same already.
+fn annotate(
+    editor: &mut Editor,
+    pod: &Pod<'_>,
+    mut status: Status,
+    written: Option<Status>,
+) -> Result<(), PatchError> {
     for parent in [at(["metadata"]), at(["metadata", "annotations"])] {
         if editor.get(&parent).is_none() {
             editor.add(parent, json!({}))?;
@@ -96,45 +98,17 @@ fn annotate(editor: &mut Editor, pod: &Pod<'_>, status: &Status) -> Result<(), P
     let application = pod.containers.iter().find(|container| !container.is_ours());
     if let Some(application) = application.filter(|_| editor.get(&default).is_none()) {
         editor.add(default, application.name.into())?;
+        note(&mut status.annotations, DEFAULT_CONTAINER);
     }
-    let written = pod.annotations.get(annotations::STATUS);
-    let written = written.and_then(|text| serde_json::from_str::<Status>(text).ok());
-    if !written.is_some_and(|written| written.names_the_same(status)) {
+    if written.as_ref() != Some(&status) {
         editor.add(annotation(annotations::STATUS), status.to_json().into())?;
     }
     Ok(())
 }
 
-fn name_of(value: &Value) -> Option<String> {
-    Some(value.get("name")?.as_str()?.to_owned())
-}
-
-// === impl Status ===
-
-impl Status {
-    fn new(has_init: bool, kind: SidecarKind, volumes: Vec<String>) -> Self {
-        let init = has_init.then(|| INIT_CONTAINER.to_owned());
-        let proxy = vec![PROXY_CONTAINER.to_owned()];
-        let (more, containers) = match kind {
-            SidecarKind::Native => (proxy, Vec::new()),
-            SidecarKind::Classic => (Vec::new(), proxy),
-        };
-        Self {
-            init_containers: init.into_iter().chain(more).collect(),
-            containers,
-            volumes,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-
-    fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("strings and lists of strings serialise")
-    }
-
-    /// Whether both name the same things. The version is the one that first injected the pod.
-    fn names_the_same(&self, other: &Self) -> bool {
-        self.init_containers == other.init_containers
-            && self.containers == other.containers
-            && self.volumes == other.volumes
+/// Adds a name to a list that lacks it.
+fn note(names: &mut Vec<String>, name: &str) {
+    if !names.iter().any(|other| other == name) {
+        names.push(name.to_owned());
     }
 }
