@@ -15,6 +15,14 @@ pub struct NodeId {
     pub cluster_domain: String,
 }
 
+/// Key of the node's metadata: all addresses of the pod, comma-separated.
+pub const INSTANCE_IPS: &str = "INSTANCE_IPS";
+/// Key of the node's metadata: name of the node that the pod is on.
+pub const NODE_NAME: &str = "NODE_NAME";
+/// Key of the node's metadata: the ports that the pod's containers declare, a JSON list of
+/// [`crate::sidecar::PodPort`].
+pub const APP_PORTS: &str = "APP_PORTS";
+
 /// A `node.id` that is not of the form of [`NodeId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("node id {0:?} is not sidecar~<ip>~<pod>.<namespace>~<namespace>.svc.<domain>")]

@@ -75,7 +75,7 @@ pub const DEFAULT_CONTROL_PLANE: &str = "weir-control.weir-system.svc:15012";
 pub const READY_PATH: &str = "/healthz/ready";
 
 /// A port an application container declares.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodPort {
     /// Name of the port; its prefix up to the first `-` may name a protocol.

@@ -98,7 +98,7 @@ async fn endpointz(State(views): Shared, Query(filter): Query<Filter>) -> Respon
 async fn configz(State(views): Shared) -> Response {
     Json(registry::resources(
         &snapshot(&views),
-        views.hub.generator(),
+        &views.hub.generator(),
     ))
     .into_response()
 }

@@ -1,6 +1,9 @@
 //! A snapshot and a name give a resource.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use weir_api::{
     names,
@@ -8,16 +11,18 @@ use weir_api::{
 };
 
 use super::{
+    MeshConfig,
     build::{capture, cluster, endpoint, http, listener, route},
     names::{Kind, Subject},
     resource::{Digest, Metadata, Resource},
+    view::{Client, Scope, View},
 };
 use crate::model::{
     Changes, Claim, ClaimKind, Destination, Endpoint, NamespacedName, ResolvedService, ServiceKind,
     ServicePort, Snapshot,
 };
 
-/// What a person sets for the whole mesh.
+/// What is settled when the control plane starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Domain of the cluster, with which the names of services end.
@@ -28,6 +33,7 @@ pub struct Settings {
 #[derive(Debug, Clone, Default)]
 pub struct Generator {
     settings: Settings,
+    mesh: MeshConfig,
 }
 
 // === impl Settings ===
@@ -46,10 +52,47 @@ impl Generator {
     /// With these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self {
+            settings,
+            mesh: MeshConfig::default(),
+        }
     }
 
-    /// The resource of that name. `None` is what the mesh does not know.
+    /// The same with other settings of the mesh.
+    #[must_use]
+    pub fn with_mesh(&self, mesh: MeshConfig) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            mesh,
+        }
+    }
+
+    /// The settings of the mesh.
+    #[must_use]
+    pub fn mesh(&self) -> &MeshConfig {
+        &self.mesh
+    }
+
+    /// Which view a client that asks for the resource by name has of it.
+    #[must_use]
+    pub fn view(&self, _snapshot: &Snapshot, _kind: Kind, _name: &str, _client: &Client) -> View {
+        View::Everyone
+    }
+
+    /// The resource of that name as somebody in particular sees it. `None` is what the mesh does not
+    /// know.
+    #[must_use]
+    pub fn resource_for(
+        &self,
+        snapshot: &Snapshot,
+        kind: Kind,
+        name: &str,
+        _view: &View,
+    ) -> Option<Resource> {
+        self.resource(snapshot, kind, name)
+    }
+
+    /// The resource of that name as nobody in particular sees it.
     #[must_use]
     pub fn resource(&self, snapshot: &Snapshot, kind: Kind, name: &str) -> Option<Resource> {
         match kind {
@@ -86,10 +129,13 @@ impl Generator {
         }
     }
 
-    /// The names of every resource that may differ after these changes.
+    /// The names of every resource that may differ after these changes, and for whom.
     #[must_use]
-    pub fn affected(&self, changes: &Changes) -> BTreeSet<(Kind, String)> {
-        let mut affected = BTreeSet::new();
+    pub fn affected(&self, changes: &Changes) -> BTreeMap<(Kind, String), Scope> {
+        let mut affected = BTreeMap::new();
+        let mut all = |kind: Kind, name: String| {
+            affected.insert((kind, name), Scope::All);
+        };
         for (name, change) in &changes.services {
             let kinds: &[Kind] = if change.declaration_changed() {
                 &[Kind::Cluster, Kind::Endpoint, Kind::Route]
@@ -99,14 +145,15 @@ impl Generator {
             let services = change.old.iter().chain(&change.new);
             for port in services.flat_map(|service| &service.service.ports) {
                 let name = self.service_name(name, port.port);
-                affected.extend(kinds.iter().map(|kind| (*kind, name.clone())));
+                kinds.iter().for_each(|kind| all(*kind, name.clone()));
             }
         }
         for (address, change) in &changes.addresses {
-            affected.insert((Kind::Listener, names::outbound_listener(*address)));
+            all(Kind::Listener, names::outbound_listener(*address));
             for claim in [change.old.as_ref(), change.new.as_ref()] {
-                let name = self.endpoint_name(*address, claim);
-                affected.extend(name.map(|name| (Kind::Cluster, name)));
+                if let Some(name) = self.endpoint_name(*address, claim) {
+                    all(Kind::Cluster, name);
+                }
             }
         }
         affected

@@ -1,13 +1,16 @@
 //! Who subscribed to what, and the resources they share.
 
+mod topic;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
+use self::topic::{Built, Topic};
 use super::{
-    Generator, Kind, Resource,
+    Client, Generator, Kind, MeshConfig, Resource, Scope, View,
     mailbox::Mailbox,
     metrics::Metrics,
     status::{HubStatus, Reports},
@@ -22,13 +25,16 @@ pub(super) struct ClientId(u64);
 /// change, for all its subscribers; nobody pays for what nobody asked for.
 #[derive(Debug)]
 pub struct Hub {
-    generator: Generator,
     state: Mutex<State>,
+    /// Held while resources are built outside the state's lock, so that older ones never replace
+    /// newer ones.
+    publishing: Mutex<()>,
     metrics: Metrics,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    generator: Arc<Generator>,
     /// `None` until the registry has said all it has to say at first: before that nobody may be
     /// told that something does not exist.
     snapshot: Option<Arc<Snapshot>>,
@@ -38,17 +44,22 @@ struct State {
     last_client: u64,
 }
 
-/// A name somebody subscribed to.
-#[derive(Debug, Default)]
-struct Topic {
-    subscribers: HashSet<ClientId>,
-    resource: Option<Arc<Resource>>,
-}
-
 #[derive(Debug)]
 struct Registered {
+    /// Who it is, once it has said so.
+    client: Arc<Client>,
     mailbox: Arc<Mailbox>,
     reports: Arc<dyn Reports>,
+}
+
+/// A resource to build anew.
+#[derive(Debug)]
+struct Work {
+    kind: Kind,
+    name: Arc<str>,
+    scope: Scope,
+    /// The subscribers it is built for.
+    clients: Vec<(ClientId, Arc<Client>)>,
 }
 
 /// What a hub knows of a name right now.
@@ -68,9 +79,13 @@ impl Hub {
     /// A hub that knows nothing yet.
     #[must_use]
     pub fn new(generator: Generator) -> Self {
+        let state = State {
+            generator: Arc::new(generator),
+            ..State::default()
+        };
         Self {
-            generator,
-            state: Mutex::default(),
+            state: Mutex::new(state),
+            publishing: Mutex::default(),
             metrics: Metrics::default(),
         }
     }
@@ -78,40 +93,71 @@ impl Hub {
     /// Makes a snapshot the current one and wakes those whose resources changed. `since` is when
     /// the first event of these changes was seen.
     pub fn publish(&self, snapshot: &Arc<Snapshot>, changes: &Changes, since: Instant) {
-        let mut affected = self.generator.affected(changes);
-        let shrunk = self.generator.shrunk(changes);
-        let first = {
+        let _publishing = self.publishing();
+        let generator = self.generator();
+        let mut affected = generator.affected(changes);
+        let shrunk = generator.shrunk(changes);
+        let (first, work) = {
             let mut state = self.lock();
             let first = state.snapshot.replace(snapshot.clone()).is_none();
             if first {
-                affected.extend(state.subscribed());
-                for kind in state.wildcards.keys() {
-                    let names = self.generator.names(snapshot, *kind).into_iter();
-                    affected.extend(names.map(|name| (*kind, name)));
-                }
+                affected = state.everything();
             }
-            affected.retain(|(kind, name)| state.is_wanted(*kind, name));
-            first
+            (first, state.plan(affected))
         };
-        // Built outside the lock. A subscriber that comes meanwhile gets the old resource, and the
-        // new one with everybody else below.
-        let built: Vec<_> = affected
-            .into_iter()
-            .map(|(kind, name)| {
-                let resource = self.generator.resource(snapshot, kind, &name);
-                (kind, name, resource.map(Arc::new))
-            })
-            .collect();
-        let mut state = self.lock();
-        for (kind, name, resource) in built {
-            let urgent = kind == Kind::Endpoint && shrunk.contains(&name);
-            state.announce(kind, &name.into(), resource, urgent, since);
-        }
+        self.build(&generator, snapshot, work, &shrunk, since);
         if first {
-            state
-                .clients
-                .values()
-                .for_each(|client| client.mailbox.wake());
+            self.lock().wake_all();
+        }
+    }
+
+    /// Changes the settings of the whole mesh, and wakes those whose resources changed.
+    pub fn set_mesh_config(&self, mesh: MeshConfig) {
+        let _publishing = self.publishing();
+        let (generator, snapshot, work) = {
+            let mut state = self.lock();
+            if *state.generator.mesh() == mesh {
+                return;
+            }
+            state.generator = Arc::new(state.generator.with_mesh(mesh));
+            let Some(snapshot) = state.snapshot.clone() else {
+                return;
+            };
+            let everything = state.everything();
+            (state.generator.clone(), snapshot, state.plan(everything))
+        };
+        let shrunk = BTreeSet::new();
+        self.build(&generator, &snapshot, work, &shrunk, Instant::now());
+    }
+
+    /// Builds outside the lock, for this takes time. A subscriber that comes meanwhile gets the old
+    /// resource, and the new one with everybody else.
+    fn build(
+        &self,
+        generator: &Generator,
+        snapshot: &Snapshot,
+        work: Vec<Work>,
+        shrunk: &BTreeSet<String>,
+        since: Instant,
+    ) {
+        let build = |work: &Work| {
+            let mut built = Built::default();
+            for (id, client) in &work.clients {
+                let view = generator.view(snapshot, work.kind, &work.name, client);
+                let resource = || {
+                    let resource = generator.resource_for(snapshot, work.kind, &work.name, &view);
+                    resource.map(Arc::new)
+                };
+                built.resources.entry(view.clone()).or_insert_with(resource);
+                built.views.insert(*id, view);
+            }
+            built
+        };
+        let built: Vec<_> = work.iter().map(build).collect();
+        let mut state = self.lock();
+        for (work, built) in work.iter().zip(built) {
+            let urgent = work.kind == Kind::Endpoint && shrunk.contains(&*work.name);
+            state.announce(work, built, urgent, since);
         }
     }
 
@@ -129,8 +175,8 @@ impl Hub {
 
     /// The generator, to look at resources without subscribing.
     #[must_use]
-    pub fn generator(&self) -> &Generator {
-        &self.generator
+    pub fn generator(&self) -> Arc<Generator> {
+        self.lock().generator.clone()
     }
 
     /// What happened so far.
@@ -161,8 +207,20 @@ impl Hub {
         let mut state = self.lock();
         state.last_client += 1;
         let id = ClientId(state.last_client);
-        state.clients.insert(id, Registered { mailbox, reports });
+        let registered = Registered {
+            client: Arc::default(),
+            mailbox,
+            reports,
+        };
+        state.clients.insert(id, registered);
         id
+    }
+
+    /// A client says who it is, before it asks for anything.
+    pub(super) fn introduce(&self, id: ClientId, client: Client) {
+        if let Some(registered) = self.lock().clients.get_mut(&id) {
+            registered.client = Arc::new(client);
+        }
     }
 
     /// Forgets a client that subscribed to these names.
@@ -183,15 +241,18 @@ impl Hub {
 
     pub(super) fn subscribe(&self, client: ClientId, kind: Kind, name: &Arc<str>) {
         let mut state = self.lock();
-        let snapshot = state.snapshot.clone();
+        let (generator, snapshot) = (state.generator.clone(), state.snapshot.clone());
+        let snapshot = snapshot.as_deref();
+        let who = state.client(client);
+        let view = snapshot.map(|snapshot| generator.view(snapshot, kind, name, &who));
+        let view = view.unwrap_or_default();
+        let build = || {
+            let resource = generator.resource_for(snapshot?, kind, name, &view);
+            resource.map(Arc::new)
+        };
         let topics = state.topics.entry(kind).or_default();
-        let topic = topics.entry(name.clone()).or_insert_with(|| Topic {
-            resource: snapshot
-                .and_then(|snapshot| self.generator.resource(&snapshot, kind, name))
-                .map(Arc::new),
-            ..Topic::default()
-        });
-        topic.subscribers.insert(client);
+        let topic = topics.entry(name.clone()).or_default();
+        topic.add(client, view.clone(), build);
     }
 
     pub(super) fn unsubscribe(&self, client: ClientId, kind: Kind, name: &Arc<str>) {
@@ -200,12 +261,12 @@ impl Hub {
 
     /// Subscribes to everything of a kind, and says what there is now.
     pub(super) fn subscribe_all(&self, client: ClientId, kind: Kind) -> BTreeSet<String> {
-        let snapshot = {
+        let (generator, snapshot) = {
             let mut state = self.lock();
             state.wildcards.entry(kind).or_default().insert(client);
-            state.snapshot.clone()
+            (state.generator.clone(), state.snapshot.clone())
         };
-        let names = snapshot.map(|snapshot| self.generator.names(&snapshot, kind));
+        let names = snapshot.map(|snapshot| generator.names(&snapshot, kind));
         names.unwrap_or_default()
     }
 
@@ -215,22 +276,35 @@ impl Hub {
         }
     }
 
-    pub(super) fn current(&self, kind: Kind, name: &str) -> Current {
-        let (snapshot, topic) = {
-            let state = self.lock();
-            let topic = state.topics.get(&kind).and_then(|topics| topics.get(name));
-            (
-                state.snapshot.clone(),
-                topic.map(|topic| topic.resource.clone()),
-            )
-        };
-        let Some(snapshot) = snapshot else {
+    /// What a client sees of a name. Who gets everything of a kind sees listeners as nobody in
+    /// particular, for it was not told of the clusters that listeners of its own refer to.
+    pub(super) fn current(&self, client: ClientId, kind: Kind, name: &str) -> Current {
+        let state = self.lock();
+        let Some(snapshot) = state.snapshot.clone() else {
             return Current::Unknown;
         };
-        let generate = || self.generator.resource(&snapshot, kind, name).map(Arc::new);
-        topic
+        let generator = state.generator.clone();
+        let topic = state.topics.get(&kind).and_then(|topics| topics.get(name));
+        let view = match topic.and_then(|topic| topic.view(client)) {
+            Some(view) => view.clone(),
+            None if kind == Kind::Listener => View::Everyone,
+            None => generator.view(&snapshot, kind, name, &state.client(client)),
+        };
+        let known = topic.and_then(|topic| topic.resource(&view));
+        drop(state);
+        let generate = || {
+            let resource = generator.resource_for(&snapshot, kind, name, &view);
+            resource.map(Arc::new)
+        };
+        known
             .unwrap_or_else(generate)
             .map_or(Current::Absent, Current::Present)
+    }
+
+    fn publishing(&self) -> MutexGuard<'_, ()> {
+        self.publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -242,9 +316,51 @@ impl Hub {
 // === impl State ===
 
 impl State {
-    fn subscribed(&self) -> impl Iterator<Item = (Kind, String)> {
+    /// Every name that somebody subscribed to, or gets with all others.
+    fn everything(&self) -> BTreeMap<(Kind, String), Scope> {
         let topics = self.topics.iter();
-        topics.flat_map(|(kind, topics)| topics.keys().map(|name| (*kind, name.to_string())))
+        let names =
+            topics.flat_map(|(kind, topics)| topics.keys().map(|name| (*kind, name.to_string())));
+        let mut all: BTreeMap<_, _> = names.map(|name| (name, Scope::All)).collect();
+        if let Some(snapshot) = &self.snapshot {
+            for kind in self.wildcards.keys() {
+                let names = self.generator.names(snapshot, *kind).into_iter();
+                all.extend(names.map(|name| ((*kind, name), Scope::All)));
+            }
+        }
+        all
+    }
+
+    /// What of the affected names is wanted, and by whom.
+    fn plan(&self, affected: BTreeMap<(Kind, String), Scope>) -> Vec<Work> {
+        let affected = affected.into_iter();
+        let affected = affected.filter(|((kind, name), _)| self.is_wanted(*kind, name));
+        affected
+            .map(|((kind, name), scope)| {
+                let topic = self.topics.get(&kind).and_then(|topics| topics.get(&*name));
+                let subscribers = topic.into_iter().flat_map(Topic::subscribers);
+                let clients = subscribers.map(|id| (id, self.client(id)));
+                Work {
+                    kind,
+                    name: name.into(),
+                    clients: clients.filter(|(_, client)| scope.covers(client)).collect(),
+                    scope,
+                }
+            })
+            .collect()
+    }
+
+    fn client(&self, id: ClientId) -> Arc<Client> {
+        let registered = self.clients.get(&id);
+        registered
+            .map(|registered| registered.client.clone())
+            .unwrap_or_default()
+    }
+
+    fn wake_all(&self) {
+        self.clients
+            .values()
+            .for_each(|client| client.mailbox.wake());
     }
 
     fn is_wanted(&self, kind: Kind, name: &str) -> bool {
@@ -256,29 +372,16 @@ impl State {
                 .is_some_and(|clients| !clients.is_empty())
     }
 
-    fn announce(
-        &mut self,
-        kind: Kind,
-        name: &Arc<str>,
-        resource: Option<Arc<Resource>>,
-        urgent: bool,
-        since: Instant,
-    ) {
-        let mut clients = HashSet::new();
-        let version = |resource: &Option<Arc<Resource>>| resource.as_ref().map(|it| it.version);
-        if let Some(topic) = self
-            .topics
-            .get_mut(&kind)
-            .and_then(|topics| topics.get_mut(name))
-            && version(&topic.resource) != version(&resource)
-        {
-            topic.resource = resource;
-            clients.extend(&topic.subscribers);
+    fn announce(&mut self, work: &Work, built: Built, urgent: bool, since: Instant) {
+        let topics = self.topics.get_mut(&work.kind);
+        let topic = topics.and_then(|topics| topics.get_mut(&work.name));
+        let mut clients = topic.map(|topic| topic.renew(built)).unwrap_or_default();
+        if work.scope == Scope::All {
+            clients.extend(self.wildcards.get(&work.kind).into_iter().flatten());
         }
-        clients.extend(self.wildcards.get(&kind).into_iter().flatten());
         for client in clients {
             if let Some(client) = self.clients.get(&client) {
-                client.mailbox.put(kind, name, urgent, since);
+                client.mailbox.put(work.kind, &work.name, urgent, since);
             }
         }
     }
@@ -288,8 +391,8 @@ impl State {
             return;
         };
         if let Some(topic) = topics.get_mut(name) {
-            topic.subscribers.remove(&client);
-            if topic.subscribers.is_empty() {
+            topic.remove(client);
+            if topic.is_empty() {
                 topics.remove(name);
             }
         }

@@ -8,7 +8,10 @@ use super::{
     Progress, Seat, Session, WILDCARD, answer,
     subscription::{Answer, Flight, News, Told, TypeState, What},
 };
-use crate::xds::{Kind, Resource, Version, hub::Hub};
+use crate::xds::{
+    Client, Kind, Resource, Version,
+    hub::{ClientId, Hub},
+};
 
 /// Responses of one type a client may leave without an answer before it gets no more of them: what
 /// it then misses is said once, in its latest version.
@@ -69,6 +72,7 @@ impl Session for DeltaSession {
     fn request(&mut self, request: discovery::DeltaDiscoveryRequest, hub: &Hub) {
         let mut progress = self.seat.shared.lock();
         if let Some(node) = request.node {
+            hub.introduce(self.seat.client, Client::of(&node));
             progress.node = node.id;
         }
         let node = progress.node.clone();
@@ -169,7 +173,7 @@ impl DeltaSession {
         if state.in_flight.len() >= WINDOW {
             return None;
         }
-        let Batch { changed, removed } = gather(step, state, hub);
+        let Batch { changed, removed } = gather(step, state, self.seat.client, hub);
         let since = state.since;
         if state.due.is_empty() {
             state.since = None;
@@ -207,7 +211,7 @@ struct Batch {
 }
 
 /// Takes off the due names what this step has to say, up to a full response.
-fn gather(step: Step, state: &mut TypeState, hub: &Hub) -> Batch {
+fn gather(step: Step, state: &mut TypeState, client: ClientId, hub: &Hub) -> Batch {
     let kind = step.kind();
     let candidates = match step {
         Step::Urgent => &state.urgent,
@@ -222,7 +226,7 @@ fn gather(step: Step, state: &mut TypeState, hub: &Hub) -> Batch {
         if matches!(step, Step::Remove(_)) && !known {
             continue;
         }
-        match (step, state.news(name, hub.current(kind, name))) {
+        match (step, state.news(name, hub.current(client, kind, name))) {
             (_, News::Nothing) => {
                 done.insert(name.clone());
             }

@@ -11,7 +11,7 @@ use super::{
     subscription::{Flight, News, TypeState, What},
 };
 use crate::xds::{
-    Kind, Resource,
+    Client, Kind, Resource,
     hub::{ClientId, Current, Hub},
     resource::Digest,
 };
@@ -52,6 +52,7 @@ impl Session for SotwSession {
     fn request(&mut self, request: discovery::DiscoveryRequest, hub: &Hub) {
         let mut progress = self.seat.shared.lock();
         if let Some(node) = request.node {
+            hub.introduce(self.seat.client, Client::of(&node));
             progress.node = node.id;
         }
         let node = progress.node.clone();
@@ -145,7 +146,7 @@ impl SotwSession {
         let (said, changed) = if is_whole(kind) {
             whole(state, kind, self.seat.client, hub)?
         } else {
-            let changed = changed(state, kind, hub);
+            let changed = changed(state, kind, self.seat.client, hub);
             (changed.clone(), changed)
         };
         let since = state.since.take();
@@ -201,7 +202,7 @@ fn whole(
     let mut digest = Digest::of(b"");
     let mut whole = Resources::new();
     for name in &names {
-        match hub.current(kind, name) {
+        match hub.current(client, kind, name) {
             Current::Present(resource) => {
                 digest = digest.resource(&resource);
                 whole.push(resource);
@@ -229,10 +230,10 @@ fn whole(
 }
 
 /// The part of what is due that can be said.
-fn changed(state: &mut TypeState, kind: Kind, hub: &Hub) -> Resources {
+fn changed(state: &mut TypeState, kind: Kind, client: ClientId, hub: &Hub) -> Resources {
     let mut changed = Vec::new();
     for name in std::mem::take(&mut state.due) {
-        match state.news(&name, hub.current(kind, &name)) {
+        match state.news(&name, hub.current(client, kind, &name)) {
             News::Changed(resource) => changed.push(resource),
             News::Removed => state.tell(&name, What::Absent, 0),
             News::Nothing | News::Later => {}

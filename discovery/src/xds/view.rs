@@ -1,0 +1,169 @@
+//! Resources that are not the same for every client: who a client is, and what of that makes a
+//! difference.
+
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+
+use weir_api::{
+    node::{self, NodeId},
+    sidecar::PodPort,
+    xds::{
+        envoy::config::core::v3 as core,
+        google::protobuf::{Struct, value::Kind as Value},
+    },
+};
+
+use crate::model::NamespacedName;
+
+/// What a client says about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Client {
+    /// Its pod, if it is a sidecar.
+    pub pod: Option<NamespacedName>,
+    /// The addresses of its pod.
+    pub addresses: Vec<IpAddr>,
+    /// The node it is on.
+    pub node: Option<Arc<str>>,
+    /// The ports that the pod's containers declare.
+    pub ports: Vec<PodPort>,
+}
+
+/// What of a client makes a difference to a resource. Clients of equal views share one resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum View {
+    /// Nothing.
+    #[default]
+    Everyone,
+    /// Which pod it is.
+    Sidecar(Arc<Client>),
+    /// Which zone it is in.
+    Zone(Arc<str>),
+    /// Which node it is on.
+    Node(Arc<str>),
+}
+
+/// For whom a resource may differ after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// For everybody.
+    All,
+    /// For the sidecars of these pods.
+    Pods(BTreeSet<NamespacedName>),
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Reads what a client says about itself. What cannot be read is left out: such a client is
+    /// served like any other.
+    #[must_use]
+    pub fn of(node: &core::Node) -> Self {
+        let Ok(id) = node.id.parse::<NodeId>() else {
+            return Self::default();
+        };
+        let text = |key: &str| node.metadata.as_ref().and_then(|fields| text(fields, key));
+        let others = text(node::INSTANCE_IPS).unwrap_or_default().split(',');
+        let others = others.filter_map(|address| address.parse().ok());
+        let mut addresses: Vec<IpAddr> = std::iter::once(id.ip).chain(others).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let ports = text(node::APP_PORTS).map(serde_json::from_str);
+        Self {
+            pod: Some(NamespacedName::new(&id.namespace, &id.pod)),
+            addresses,
+            node: text(node::NODE_NAME)
+                .filter(|name| !name.is_empty())
+                .map(Arc::from),
+            ports: ports.and_then(Result::ok).unwrap_or_default(),
+        }
+    }
+}
+
+fn text<'a>(fields: &'a Struct, key: &str) -> Option<&'a str> {
+    match fields.fields.get(key)?.kind.as_ref()? {
+        Value::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// Whether the resource may differ for this client.
+    #[must_use]
+    pub fn covers(&self, client: &Client) -> bool {
+        match self {
+            Self::All => true,
+            Self::Pods(pods) => client.pod.as_ref().is_some_and(|pod| pods.contains(pod)),
+        }
+    }
+
+    /// What either covers.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Pods(mut pods), Self::Pods(more)) => {
+                pods.extend(more);
+                Self::Pods(pods)
+            }
+            _ => Self::All,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str, metadata: &[(&str, &str)]) -> core::Node {
+        let value = |text: &str| weir_api::xds::google::protobuf::Value {
+            kind: Some(Value::StringValue(text.to_owned())),
+        };
+        let fields = metadata
+            .iter()
+            .map(|(key, text)| ((*key).to_owned(), value(text)));
+        core::Node {
+            id: id.to_owned(),
+            metadata: Some(Struct {
+                fields: fields.collect(),
+            }),
+            ..core::Node::default()
+        }
+    }
+
+    #[test]
+    fn a_sidecar_says_its_pod_addresses_node_and_ports() {
+        let client = Client::of(&node(
+            "sidecar~10.4.0.7~web-0.shop~shop.svc.cluster.local",
+            &[
+                ("INSTANCE_IPS", "10.4.0.7,fd00::7"),
+                ("NODE_NAME", "node-1"),
+                ("APP_PORTS", r#"[{"name":"http","containerPort":8080}]"#),
+            ],
+        ));
+        assert_eq!(client.pod, Some(NamespacedName::new("shop", "web-0")));
+        assert_eq!(client.addresses.len(), 2);
+        assert_eq!(client.node.as_deref(), Some("node-1"));
+        assert_eq!(client.ports[0].container_port, 8080);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_nobody_in_particular() {
+        assert_eq!(Client::of(&node("envoy", &[])), Client::default());
+        let id = "sidecar~10.4.0.7~web-0.shop~shop.svc.cluster.local";
+        let client = Client::of(&node(id, &[("APP_PORTS", "8080"), ("NODE_NAME", "")]));
+        assert!(client.ports.is_empty() && client.node.is_none());
+    }
+
+    #[test]
+    fn scopes_add_up() {
+        let pods = |name: &str| Scope::Pods([NamespacedName::new("shop", name)].into());
+        let client = |name: &str| Client {
+            pod: Some(NamespacedName::new("shop", name)),
+            ..Client::default()
+        };
+        let both = pods("a").and(pods("b"));
+        assert!(both.covers(&client("a")) && both.covers(&client("b")));
+        assert!(!both.covers(&client("c")) && !both.covers(&Client::default()));
+        assert_eq!(both.and(Scope::All), Scope::All);
+    }
+}
