@@ -11,8 +11,8 @@
 //! // `/var/lib/weir/root-cert.pem` is what clients trust; its text is also at hand:
 //! let bundle = certificates.root_pem().to_owned();
 //! // One configuration per kind of server. All serve the renewed certificate by themselves.
-//! let webhook = certificates.server_config(&[b"h2", b"http/1.1"]);
-//! let xds = certificates.server_config(&[b"h2"]);
+//! let webhook = certificates.serving().server_config(&[b"h2", b"http/1.1"]);
+//! let xds = certificates.serving().server_config(&[b"h2"]);
 //! tokio::spawn(async move { certificates.keep_fresh().await });
 //! # let _ = (bundle, webhook, xds);
 //! # Ok(())
@@ -21,23 +21,18 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use arc_swap::ArcSwap;
-use rustls::{
-    ServerConfig,
-    crypto::ring,
-    server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
-};
+use weir_api::sidecar::CA_FILE;
 
 mod authority;
 mod files;
+mod serving;
 
 use authority::Authority;
-use weir_api::sidecar::CA_FILE;
+pub use serving::{Issued, Serving};
 
 /// File with the CA's key and certificate, readable by the owner only.
 const AUTHORITY_FILE: &str = "ca.pem";
@@ -56,20 +51,7 @@ pub struct Certificates {
     authority: Authority,
     names: Vec<String>,
     serving: Arc<Serving>,
-}
-
-/// Hands the certificate of the moment to each handshake.
-#[derive(Debug)]
-struct Serving {
-    current: ArcSwap<Issued>,
-}
-
-/// A serving certificate and its life.
-#[derive(Debug)]
-struct Issued {
-    certified: Arc<CertifiedKey>,
-    renew_at: SystemTime,
-    not_after: SystemTime,
+    renew_at: Mutex<SystemTime>,
 }
 
 /// Certificates that cannot be made or used.
@@ -122,11 +104,13 @@ impl Certificates {
             authority.pem(),
             files::Access::Everyone,
         )?;
-        let current = ArcSwap::from_pointee(issue(&authority, names, now)?);
+        let serving = Arc::new(Serving::default());
+        serving.set(issue(&authority, names, now)?);
         Ok(Self {
             authority,
             names: names.to_vec(),
-            serving: Arc::new(Serving { current }),
+            serving,
+            renew_at: Mutex::new(now + SERVING_LIFE / 2),
         })
     }
 
@@ -135,23 +119,9 @@ impl Certificates {
         self.authority.pem()
     }
 
-    /// A server configuration that offers these protocols by ALPN, the preferred one first, and
-    /// serves the certificate of the moment.
-    pub fn server_config(&self, protocols: &[&[u8]]) -> Arc<ServerConfig> {
-        let provider = Arc::new(ring::default_provider());
-        let resolver: Arc<dyn ResolvesServerCert> = self.serving.clone();
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring has a cipher suite for TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_cert_resolver(resolver);
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        Arc::new(config)
-    }
-
-    /// When the certificate served now ends.
-    pub fn not_after(&self) -> SystemTime {
-        self.serving.current.load().not_after
+    /// What servers serve.
+    pub fn serving(&self) -> &Arc<Serving> {
+        &self.serving
     }
 
     /// Renews the serving certificate whenever half of its life is over. Handshakes under way and
@@ -171,16 +141,16 @@ impl Certificates {
 
     /// Renews the serving certificate if it is time, and says how long it is until it is.
     fn renew_if_due(&self, now: SystemTime) -> Result<Duration, CertificateError> {
-        let left = |renew_at: SystemTime| renew_at.duration_since(now).unwrap_or_default();
-        let wait = left(self.serving.current.load().renew_at);
+        // Nothing panics while it is held.
+        let mut renew_at = self.renew_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = renew_at.duration_since(now).unwrap_or_default();
         if !wait.is_zero() {
             return Ok(wait);
         }
-        let issued = issue(&self.authority, &self.names, now)?;
-        let wait = left(issued.renew_at);
-        self.serving.current.store(Arc::new(issued));
+        self.serving.set(issue(&self.authority, &self.names, now)?);
+        *renew_at = now + SERVING_LIFE / 2;
         tracing::info!("renewed the serving certificate");
-        Ok(wait)
+        Ok(SERVING_LIFE / 2)
     }
 }
 
@@ -198,17 +168,8 @@ fn issue(
         })?;
     Ok(Issued {
         certified: Arc::new(certified),
-        renew_at: now + SERVING_LIFE / 2,
         not_after,
     })
-}
-
-// === impl Serving ===
-
-impl ResolvesServerCert for Serving {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.load().certified))
-    }
 }
 
 #[cfg(test)]

@@ -10,13 +10,18 @@ use weir_api::ports;
 
 use crate::ControlError;
 
+mod kubernetes;
+
+pub use kubernetes::Kubernetes;
+
 /// The control plane of Weir: tells sidecars about services, and adds sidecars to pods.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "weir-control", version, about, max_term_width = 100)]
 pub struct Config {
-    /// Directory of Kubernetes manifests to take services and endpoints from. It is watched.
+    /// Directory of Kubernetes manifests to take services and endpoints from, without a Kubernetes
+    /// API server. It is watched.
     #[arg(long, env = "WEIR_MANIFESTS", value_name = "DIR")]
-    pub manifests: PathBuf,
+    pub manifests: Option<PathBuf>,
 
     /// Where xDS is served without TLS. Loopback only.
     #[arg(long, env = "WEIR_XDS_PLAINTEXT_ADDR", value_name = "ADDR", value_parser = address,
@@ -38,8 +43,8 @@ pub struct Config {
           default_value_t = any(ports::WEBHOOK))]
     pub webhook_addr: SocketAddr,
 
-    /// Directory of the certificate authority; it is made there if there is none, and
-    /// root-cert.pem beside it is what clients trust.
+    /// Directory of the certificate authority, with --manifests; it is made there if there is none,
+    /// and root-cert.pem beside it is what clients trust.
     #[arg(
         long,
         env = "WEIR_CERTS_DIR",
@@ -48,13 +53,24 @@ pub struct Config {
     )]
     pub certs_dir: PathBuf,
 
-    /// Host names and addresses clients use: what the serving certificate is valid for.
-    #[arg(long, env = "WEIR_SERVING_NAMES", value_name = "NAME,..", value_delimiter = ',',
-          default_values = SERVING_NAMES)]
+    /// Host names and addresses clients use: what the serving certificate is valid for. Without it
+    /// the names of the Service, localhost and its addresses.
+    #[arg(
+        long,
+        env = "WEIR_SERVING_NAMES",
+        value_name = "NAME,..",
+        value_delimiter = ','
+    )]
     pub serving_names: Vec<String>,
 
-    /// Configuration of the injector, YAML or JSON. Without it all settings have their defaults.
-    #[arg(long, env = "WEIR_INJECTOR_CONFIG", value_name = "FILE")]
+    /// Configuration of the injector with --manifests, YAML or JSON. Without it all settings have
+    /// their defaults.
+    #[arg(
+        long,
+        env = "WEIR_INJECTOR_CONFIG",
+        value_name = "FILE",
+        requires = "manifests"
+    )]
     pub injector_config: Option<PathBuf>,
 
     /// Domain of the cluster, with which the names of services end.
@@ -69,16 +85,14 @@ pub struct Config {
     /// What is logged, as a filter such as `info` or `weir_discovery=debug`.
     #[arg(long, env = "WEIR_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
+
+    /// What is only meant without --manifests.
+    #[command(flatten)]
+    pub kubernetes: Kubernetes,
 }
 
-/// How the control plane is reached in a cluster that was set up by the chart, and on this machine.
-const SERVING_NAMES: [&str; 5] = [
-    "weir-control.weir-system.svc",
-    "weir-control.weir-system.svc.cluster.local",
-    "localhost",
-    "127.0.0.1",
-    "::1",
-];
+/// How the control plane is reached on its own machine.
+const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 // === impl Config ===
 
@@ -97,6 +111,17 @@ impl Config {
             return Err(ControlError::Config(reason));
         }
         Ok(())
+    }
+
+    /// Host names and addresses the serving certificate is valid for.
+    #[must_use]
+    pub fn serving_names(&self) -> Vec<String> {
+        if !self.serving_names.is_empty() {
+            return self.serving_names.clone();
+        }
+        let mut names = self.kubernetes.service_names(&self.cluster_domain);
+        names.extend(LOCAL_NAMES.map(str::to_owned));
+        names
     }
 }
 

@@ -16,14 +16,15 @@ use serde::Deserialize;
 use weir_discovery::{model::Snapshot, xds::Hub};
 use weir_injector::webhook::Injector;
 
-use crate::certificates::Certificates;
+use crate::{certificates::Serving, health::Health};
 
 /// What the endpoints look at.
 #[derive(Debug)]
 struct Views {
     hub: Arc<Hub>,
     injector: Arc<Injector>,
-    certificates: Arc<Certificates>,
+    serving: Arc<Serving>,
+    health: Arc<Health>,
 }
 
 type Shared = State<Arc<Views>>;
@@ -39,7 +40,7 @@ struct Filter {
 }
 
 const INDEX: &str = "<h1>weir-control</h1><ul>\
-    <li><a href=/ready>/ready</a> whether the registry was read\
+    <li><a href=/ready>/ready</a> whether it serves, and if not, why\
     <li><a href=/metrics>/metrics</a> Prometheus metrics\
     <li><a href=/debug/registryz>/debug/registryz</a> services (?namespace=, ?name=)\
     <li><a href=/debug/endpointz>/debug/endpointz</a> endpoints of services (?namespace=, ?name=)\
@@ -51,12 +52,14 @@ const INDEX: &str = "<h1>weir-control</h1><ul>\
 pub(crate) fn router(
     hub: Arc<Hub>,
     injector: Arc<Injector>,
-    certificates: Arc<Certificates>,
+    serving: Arc<Serving>,
+    health: Arc<Health>,
 ) -> Router {
     let views = Views {
         hub,
         injector,
-        certificates,
+        serving,
+        health,
     };
     Router::new()
         .route("/", get(|| async { Html(INDEX) }))
@@ -70,18 +73,23 @@ pub(crate) fn router(
         .with_state(Arc::new(views))
 }
 
-async fn ready(State(views): Shared) -> (StatusCode, &'static str) {
-    if views.hub.is_synced() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        let reason = "not ready: the registry was not read yet\n";
-        (StatusCode::SERVICE_UNAVAILABLE, reason)
+async fn ready(State(views): Shared) -> (StatusCode, String) {
+    let mut reasons = views.health.reasons();
+    if !views.hub.is_synced() {
+        reasons.push("the registry was not read yet".to_owned());
     }
+    if reasons.is_empty() {
+        return (StatusCode::OK, "ready\n".to_owned());
+    }
+    let text = reasons
+        .iter()
+        .map(|reason| format!("not ready: {reason}\n"));
+    (StatusCode::SERVICE_UNAVAILABLE, text.collect())
 }
 
 async fn metrics(State(views): Shared) -> Response {
     let mut text = String::new();
-    metrics::write(&mut text, &views.hub, &views.certificates);
+    metrics::write(&mut text, &views.hub, &views.serving);
     views.injector.metrics().write_prometheus(&mut text);
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], text).into_response()

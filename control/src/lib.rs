@@ -6,6 +6,8 @@ pub mod config;
 mod debug;
 pub mod error;
 pub mod exit;
+mod health;
+mod kubernetes;
 mod run;
 mod serve;
 pub mod webhook;

@@ -6,30 +6,32 @@ use std::{
 };
 
 use tokio::{
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::watch,
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
-use weir_discovery::{
-    manifests::{self, Directory},
-    model::Event,
-    publish,
-    xds::{AdsServer, Generator, Hub, Settings},
-};
+use weir_discovery::xds::{AdsServer, Generator, Hub, Settings};
 use weir_injector::webhook::Injector;
 
 use crate::{
     Config, ControlError,
-    certificates::Certificates,
+    certificates::Serving,
     debug,
+    health::Health,
+    kubernetes::{self, Cluster},
     serve::{self, Bound, Sockets},
     webhook,
 };
 
+mod files;
+
+use files::Files;
+
 /// Batches of changes the registry may be ahead of the model: enough for a burst, and each is small.
-const EVENT_BATCHES: usize = 16;
+pub(crate) const EVENT_BATCHES: usize = 16;
 
 /// Runs until SIGTERM or SIGINT, and says on standard output where it listens: one line of JSON.
 ///
@@ -75,27 +77,26 @@ pub async fn run(
     bound: impl FnOnce(&Bound),
 ) -> Result<(), ControlError> {
     config.check()?;
-    let (directory, initial) = open_manifests(&config)?;
-    let injector = Arc::new(Injector::new(injector_config(&config)?));
-    let certificates = Certificates::open(&config.certs_dir, &config.serving_names)
-        .map_err(|error| ControlError::Config(format!("--certs-dir: {error}")))?;
-    let certificates = Arc::new(certificates);
+    let source = match &config.manifests {
+        Some(manifests) => Source::Files(Box::new(Files::open(&config, manifests)?)),
+        None => Source::Cluster(Cluster::open(&config).await?),
+    };
     let sockets = Sockets::bind(&config).await?;
     let addresses = sockets.bound(&config)?;
 
-    let hub = Arc::new(Hub::new(Generator::new(Settings {
-        cluster_domain: config.cluster_domain.clone(),
-    })));
-    let (events, batches) = mpsc::channel(EVENT_BATCHES);
+    let parts = match &source {
+        Source::Files(files) => files.parts(&config),
+        Source::Cluster(_) => Parts::new(&config, default_injector(&config), Arc::default()),
+    };
     let mut background = JoinSet::new();
-    background.spawn(manifests::watch(directory, events));
-    background.spawn(publish::publish(initial, batches, hub.clone()));
-    let renewed = certificates.clone();
-    background.spawn(async move { renewed.keep_fresh().await });
+    match source {
+        Source::Files(files) => files.start(&parts, &mut background),
+        Source::Cluster(cluster) => kubernetes::start(cluster, &parts, &mut background),
+    }
 
     let mut servers = JoinSet::new();
-    let ads = AdsServer::new(hub.clone());
-    let tls = TlsAcceptor::from(certificates.server_config(&[b"h2"]));
+    let ads = AdsServer::new(parts.hub.clone());
+    let tls = TlsAcceptor::from(parts.serving.server_config(&[b"h2"]));
     servers.spawn(serve::xds(
         sockets.xds_plaintext,
         None,
@@ -103,13 +104,14 @@ pub async fn run(
         stopped.clone(),
     ));
     servers.spawn(serve::xds(sockets.xds, Some(tls), ads, stopped.clone()));
-    let debug = debug::router(hub, injector.clone(), certificates.clone());
+    let debug = debug::router(
+        parts.hub.clone(),
+        parts.injector.clone(),
+        parts.serving.clone(),
+        parts.health.clone(),
+    );
     servers.spawn(serve::http(sockets.debug, debug, stopped.clone()));
-    let routes = weir_injector::webhook::router(injector);
-    servers.spawn(async move {
-        let stop = serve::stop(stopped);
-        webhook::serve(sockets.webhook, routes, &certificates, stop).await;
-    });
+    servers.spawn(webhooks(parts, sockets.webhook, stopped));
     bound(&addresses);
     while let Some(ended) = servers.join_next().await {
         if let Err(error) = ended {
@@ -119,26 +121,58 @@ pub async fn run(
     Ok(())
 }
 
-fn open_manifests(config: &Config) -> Result<(Directory, Vec<Event>), ControlError> {
-    Directory::open(&config.manifests).map_err(|errors| {
-        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        ControlError::Config(format!("--manifests: {}", errors.join("\n  ")))
-    })
+/// Serves the webhooks once the configuration is known: what an injector with defaults would add to
+/// a pod is not what the administrator wants. Until then connections wait in the kernel's queue.
+async fn webhooks(parts: Parts, socket: TcpListener, stopped: watch::Receiver<bool>) {
+    let mut configured = parts.configured.subscribe();
+    let stop = serve::stop(stopped);
+    tokio::pin!(stop);
+    tokio::select! {
+        _ = configured.wait_for(|configured| *configured) => {}
+        () = &mut stop => return,
+    }
+    let routes = weir_injector::webhook::router(parts.injector);
+    webhook::serve(socket, routes, &parts.serving, stop).await;
 }
 
-fn injector_config(config: &Config) -> Result<weir_injector::Config, ControlError> {
-    let Some(path) = &config.injector_config else {
-        return Ok(weir_injector::Config {
-            cluster_domain: config.cluster_domain.clone(),
-            ..weir_injector::Config::default()
-        });
-    };
-    let wrong = |reason: String| {
-        ControlError::Config(format!("--injector-config {}: {reason}", path.display()))
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let document = yaml_serde::Deserializer::from_str(&text);
-    weir_injector::Config::read(document).map_err(|error| wrong(error.to_string()))
+/// Where services, certificates and configuration come from.
+enum Source {
+    Files(Box<Files>),
+    Cluster(Cluster),
+}
+
+/// What a source fills and servers serve.
+pub(crate) struct Parts {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) injector: Arc<Injector>,
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) health: Arc<Health>,
+    /// Whether the injector has the administrator's configuration.
+    pub(crate) configured: watch::Sender<bool>,
+}
+
+// === impl Parts ===
+
+impl Parts {
+    fn new(config: &Config, injector: weir_injector::Config, serving: Arc<Serving>) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(Generator::new(Settings {
+                cluster_domain: config.cluster_domain.clone(),
+            }))),
+            injector: Arc::new(Injector::new(injector)),
+            serving,
+            health: Arc::default(),
+            configured: watch::Sender::new(false),
+        }
+    }
+}
+
+/// Configuration of the injector where the administrator gives none.
+pub(crate) fn default_injector(config: &Config) -> weir_injector::Config {
+    weir_injector::Config {
+        cluster_domain: config.cluster_domain.clone(),
+        ..weir_injector::Config::default()
+    }
 }
 
 fn announce(bound: &Bound) {

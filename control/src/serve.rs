@@ -41,8 +41,9 @@ pub struct Bound {
     pub debug: SocketAddr,
     /// Admission webhooks.
     pub webhook: SocketAddr,
-    /// What clients of `xds` and `webhook` trust.
-    pub root_cert: PathBuf,
+    /// What clients of `xds` and `webhook` trust, with manifests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_cert: Option<PathBuf>,
 }
 
 // === impl Sockets ===
@@ -68,7 +69,10 @@ impl Sockets {
             xds: address(&self.xds)?,
             debug: address(&self.debug)?,
             webhook: address(&self.webhook)?,
-            root_cert: config.certs_dir.join(CA_FILE),
+            root_cert: config
+                .manifests
+                .as_ref()
+                .map(|_| config.certs_dir.join(CA_FILE)),
         })
     }
 }

@@ -10,7 +10,7 @@
 //! let injector = Arc::new(Injector::new(Config::default()));
 //! let listener = tokio::net::TcpListener::bind("[::]:15017").await?;
 //! let shutdown = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-//! webhook::serve(listener, weir_injector::webhook::router(injector), &certificates, shutdown).await;
+//! webhook::serve(listener, weir_injector::webhook::router(injector), certificates.serving(), shutdown).await;
 //! # Ok(())
 //! # }
 //! ```
@@ -39,7 +39,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::certificates::Certificates;
+use crate::certificates::Serving;
 
 /// Connections served at a time; more wait in the kernel's queue. An API server keeps one or two
 /// open, so a thousand is only reached by something that is none.
@@ -60,10 +60,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    certificates: &Certificates,
+    serving: &Arc<Serving>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let tls = TlsAcceptor::from(certificates.server_config(&[b"h2", b"http/1.1"]));
+    let tls = TlsAcceptor::from(serving.server_config(&[b"h2", b"http/1.1"]));
     let router = router.layer(middleware::from_fn(within_time));
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();

@@ -245,6 +245,17 @@ fn what_is_wrong_is_named_and_the_exit_code_says_whose_fault_it_is() {
         "{text}"
     );
 
+    let mut neither = Command::new(env!("CARGO_BIN_EXE_weir-control"));
+    neither
+        .env_remove("KUBECONFIG")
+        .env_remove("KUBERNETES_SERVICE_HOST");
+    let (code, text) = fails(neither);
+    assert_eq!(code, Some(64));
+    assert!(
+        text.contains("neither --manifests nor --kubeconfig is given"),
+        "{text}"
+    );
+
     let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = taken.local_addr().expect("address").to_string();
     let mut busy = Command::new(env!("CARGO_BIN_EXE_weir-control"));

@@ -4,7 +4,7 @@ use std::{fmt::Write, time::SystemTime};
 
 use weir_discovery::xds::{CONVERGENCE_BOUNDS, Counts, Hub, KindCounts};
 
-use crate::certificates::Certificates;
+use crate::certificates::Serving;
 
 /// A counter by kind of resource: name, help, value.
 type ByKind = (&'static str, &'static str, fn(&KindCounts) -> u64);
@@ -36,7 +36,7 @@ const BY_KIND: [ByKind; 5] = [
 ];
 
 /// Appends the metrics of discovery and of the certificates.
-pub(super) fn write(out: &mut String, hub: &Hub, certificates: &Certificates) {
+pub(super) fn write(out: &mut String, hub: &Hub, serving: &Serving) {
     let counts = hub.metrics().counts();
     let status = hub.status();
     let snapshot = hub.snapshot().unwrap_or_default();
@@ -71,7 +71,8 @@ pub(super) fn write(out: &mut String, hub: &Hub, certificates: &Certificates) {
         head(out, name, "counter", help);
         line(out, name, "", value);
     }
-    let expiry = certificates.not_after().duration_since(SystemTime::now());
+    let expiry = serving.not_after().unwrap_or(SystemTime::UNIX_EPOCH);
+    let expiry = expiry.duration_since(SystemTime::now());
     let expiry = expiry.unwrap_or_default().as_secs();
     for (name, help, value) in [
         (

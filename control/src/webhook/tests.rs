@@ -16,6 +16,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use weir_injector::{Config, webhook::Injector};
 
 use super::*;
+use crate::certificates::Certificates;
 
 /// A webhook on loopback.
 struct Server {
@@ -35,7 +36,7 @@ async fn server() -> Server {
     let task = tokio::spawn(async move {
         let router = weir_injector::webhook::router(Arc::new(Injector::new(Config::default())));
         let shutdown = async { stopped.await.unwrap_or_default() };
-        serve(listener, router, &certificates, shutdown).await;
+        serve(listener, router, certificates.serving(), shutdown).await;
     });
     Server {
         address,
