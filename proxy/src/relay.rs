@@ -16,7 +16,7 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{buffer::Buffer, transport_socket::Connection};
-use splice::Pipe;
+pub(crate) use splice::{Broken, Pipe};
 
 /// Bytes of one direction after which it is spliced. Below it, a pipe costs more than it saves.
 const SPLICE_AFTER: u64 = 32 * 1024;
@@ -141,7 +141,8 @@ impl Direction {
                 self.pipe = Pipe::new();
             }
             if let Some(pipe) = &mut self.pipe {
-                return pipe.poll_move(cx, from, to, &mut self.moved);
+                let moved = pipe.poll_move(cx, (from, to), u64::MAX, &mut self.moved);
+                return moved.map_err(Broken::into_inner);
             }
         }
         let read = from.poll_read(cx, &mut self.buffer);

@@ -30,50 +30,87 @@ struct Ends {
 }
 
 /// A pipe between two sockets.
-pub(super) struct Pipe {
+pub(crate) struct Pipe {
     ends: Option<Ends>,
     filled: usize,
+    /// What it was last filled with.
+    taken: usize,
+}
+
+/// Which side of a pipe failed.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    Source(io::Error),
+    Sink(io::Error),
 }
 
 // === impl Pipe ===
 
 impl Pipe {
     /// None if the process has no descriptors left; bytes are then copied.
-    pub(super) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let stocked = STOCK.with_borrow_mut(Vec::pop);
         let ends = stocked.or_else(Ends::open)?;
         Some(Self {
             ends: Some(ends),
             filled: 0,
+            taken: 0,
         })
     }
 
-    /// Moves once: fills the pipe if it is empty, then empties it. 0 is the end of the source.
-    pub(super) fn poll_move(
+    /// Whether everything it took has been given.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// Moves once, `most` bytes at most: fills the pipe if it is empty, then empties it. 0 is the
+    /// end of the source.
+    pub(crate) fn poll_move(
         &mut self,
         cx: &mut Context<'_>,
-        from: &TcpStream,
-        to: &TcpStream,
+        (from, to): (&TcpStream, &TcpStream),
+        most: u64,
         moved: &mut u64,
-    ) -> Poll<io::Result<usize>> {
-        let Some(ends) = &self.ends else {
-            return Poll::Ready(Ok(0));
-        };
+    ) -> Poll<Result<usize, Broken>> {
         if self.filled == 0 {
-            self.filled = loop {
-                ready!(from.poll_read_ready(cx))?;
-                let fill = || step(from, &ends.write, ends.capacity);
-                match from.try_io(Interest::READABLE, fill) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    filled => break filled?,
-                }
-            };
+            self.filled = ready!(self.poll_fill(cx, from, most)).map_err(Broken::Source)?;
+            self.taken = self.filled;
             if self.filled == 0 {
                 return Poll::Ready(Ok(0));
             }
         }
-        let taken = self.filled;
-        while self.filled > 0 {
+        ready!(self.poll_empty(cx, to, moved)).map_err(Broken::Sink)?;
+        Poll::Ready(Ok(self.taken))
+    }
+
+    fn poll_fill(
+        &self,
+        cx: &mut Context<'_>,
+        from: &TcpStream,
+        most: u64,
+    ) -> Poll<io::Result<usize>> {
+        let Some(ends) = &self.ends else {
+            return Poll::Ready(Ok(0));
+        };
+        let most = usize::try_from(most).map_or(ends.capacity, |most| most.min(ends.capacity));
+        loop {
+            ready!(from.poll_read_ready(cx))?;
+            match from.try_io(Interest::READABLE, || step(from, &ends.write, most)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                filled => return Poll::Ready(filled),
+            }
+        }
+    }
+
+    fn poll_empty(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &TcpStream,
+        moved: &mut u64,
+    ) -> Poll<io::Result<()>> {
+        while let Some(ends) = &self.ends
+            && self.filled > 0
+        {
             ready!(to.poll_write_ready(cx))?;
             match to.try_io(Interest::WRITABLE, || step(&ends.read, to, self.filled)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -85,7 +122,18 @@ impl Pipe {
                 }
             }
         }
-        Poll::Ready(Ok(taken))
+        Poll::Ready(Ok(()))
+    }
+}
+
+// === impl Broken ===
+
+impl Broken {
+    /// The error, whichever side it was.
+    pub(super) fn into_inner(self) -> io::Error {
+        match self {
+            Self::Source(error) | Self::Sink(error) => error,
+        }
     }
 }
 

@@ -113,17 +113,20 @@ impl Config {
         let text = self.yaml(0);
         let message = json::read_bootstrap(&text).expect(&text);
         let bootstrap = convert::bootstrap(message.clone()).expect(&text);
-        let server = Server::start(&bootstrap, Options::new(message)).expect("a free port");
-        Proxy {
-            handle: server.handle(),
-            _server: server,
-        }
+        Proxy::of(Server::start(&bootstrap, Options::new(message)).expect("a free port"))
     }
 }
 
 // === impl Proxy ===
 
 impl Proxy {
+    pub(crate) fn of(server: Server) -> Self {
+        Self {
+            handle: server.handle(),
+            _server: server,
+        }
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         let snapshot = self.handle.snapshot();
         let socket = &snapshot.listeners["in"].sockets[0];

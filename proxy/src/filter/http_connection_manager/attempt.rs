@@ -27,7 +27,7 @@ use crate::{
         h1::{head::FieldKind, request::Parsed},
         head::RequestHead,
         header_edits::HeaderEdits,
-        request_id,
+        request_id::{self, RequestId},
         route::rewrite_path,
     },
     reason::Reason,
@@ -303,7 +303,7 @@ impl Http1<'_> {
             host: new_host.as_deref(),
             upgrade: upgrading,
             forwarded_for,
-            request_id: request_id.as_deref(),
+            request_id: request_id.as_ref().map(RequestId::as_str),
             expected_timeout_ms: timeout.map(|timeout| timeout.as_millis()),
             attempt: count.then_some(attempt),
         };

@@ -5,10 +5,17 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use crate::{buffer::Buffer, http::h1::body::Body, transport_socket::Connection};
+use crate::{
+    buffer::Buffer,
+    http::h1::body::Body,
+    relay::{Broken, Pipe},
+    transport_socket::Connection,
+};
 
 /// Bytes of a body that are kept for another attempt: forms and calls of APIs, not uploads.
 const MAX_KEPT: usize = 64 * 1024;
+/// A body of which this much is still to come is spliced.
+const SPLICE_FROM: u64 = 64 * 1024;
 
 /// A message on its way.
 pub(super) struct Pump {
@@ -25,6 +32,8 @@ pub(super) struct Pump {
     kept: Option<Vec<u8>>,
     /// Something of the body has left and was not kept.
     lost: bool,
+    /// Moves what need not be seen within the kernel.
+    pipe: Option<Pipe>,
 }
 
 /// Why a message stopped.
@@ -51,6 +60,7 @@ impl Pump {
             moved: 0,
             kept: None,
             lost: false,
+            pipe: None,
         }
     }
 
@@ -125,6 +135,15 @@ impl Pump {
             if self.body.has_ended() {
                 return Poll::Ready(Ok(()));
             }
+            if self.can_splice(from, to) {
+                buffer.release();
+                match ready!(self.poll_splice(cx, from, to))? {
+                    0 if self.body.end() => {}
+                    0 => return Poll::Ready(Err(PumpError::Source)),
+                    taken => self.body.pass(taken as u64),
+                }
+                continue;
+            }
             match ready!(from.poll_read(cx, buffer)) {
                 Ok(0) if self.body.end() => {}
                 Ok(0) | Err(_) => return Poll::Ready(Err(PumpError::Source)),
@@ -149,6 +168,38 @@ impl Pump {
             (false, true) => to.poll_write(cx, head),
             (false, false) => to.poll_write_two(cx, head, body),
         }
+    }
+
+    /// Whether enough is to come of a body that need not be seen for it to be worth a pipe. It
+    /// stays with the pipe then, which may hold a part.
+    fn can_splice(&mut self, from: &Connection, to: &Connection) -> bool {
+        if self.pipe.is_none() {
+            let worth = self.kept.is_none() && self.body.opaque() >= SPLICE_FROM;
+            if worth && from.as_raw().is_some() && to.as_raw().is_some() {
+                self.pipe = Pipe::new();
+            }
+        }
+        self.pipe.is_some()
+    }
+
+    /// Moves a part of the body within the kernel. 0 is the end of the source.
+    fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &Connection,
+        to: &Connection,
+    ) -> Poll<Result<usize, PumpError>> {
+        let (Some(pipe), Some(from), Some(to)) = (&mut self.pipe, from.as_raw(), to.as_raw())
+        else {
+            return Poll::Ready(Err(PumpError::Sink));
+        };
+        let (most, before) = (self.body.opaque(), self.moved);
+        let moved = pipe.poll_move(cx, (from, to), most, &mut self.moved);
+        self.lost |= self.moved > before || !pipe.is_empty();
+        moved.map_err(|broken| match broken {
+            Broken::Source(_) => PumpError::Source,
+            Broken::Sink(_) => PumpError::Sink,
+        })
     }
 
     fn account(&mut self, written: usize, buffer: &mut Buffer) {

@@ -7,7 +7,12 @@ use crate::{
     access_log::Facts,
     cluster::Host,
     config::route::HostRewrite,
-    http::{head::RequestHead, header_edits::HeaderEdits, request_id, route::rewrite_path},
+    http::{
+        head::RequestHead,
+        header_edits::HeaderEdits,
+        request_id::{self, RequestId},
+        route::rewrite_path,
+    },
 };
 
 /// What the configuration changes about a request's head.
@@ -21,7 +26,7 @@ pub(super) struct RequestChanges<'c> {
     /// The client's address, if it is to be appended to `x-forwarded-for`.
     pub(super) forwarded_for: Option<IpAddr>,
     /// A new request id.
-    pub(super) request_id: Option<String>,
+    pub(super) request_id: Option<RequestId>,
     /// `x-envoy-expected-rq-timeout-ms`
     pub(super) expected_timeout_ms: Option<u64>,
     /// `x-envoy-attempt-count`

@@ -1,7 +1,7 @@
 //! Heads as they are sent on. What the configuration does not change stays as it came, byte for
 //! byte: names in their case, in their order, repeated ones apart.
 
-use std::{net::IpAddr, ops::Range};
+use std::{fmt::Display, io::Write, net::IpAddr, ops::Range};
 
 use crate::{
     config::{HttpConnectionManager, http::ServerHeader},
@@ -110,15 +110,13 @@ pub(super) fn write_request(
         line(out, "connection", b"Upgrade");
     }
     if let Some(address) = plan.forwarded_for {
-        let before = request.field(FieldKind::ForwardedFor);
-        let before = before
-            .map(|value| [value, b","].concat())
-            .unwrap_or_default();
-        line(
-            out,
-            "x-forwarded-for",
-            &[&before[..], address.to_string().as_bytes()].concat(),
-        );
+        out.extend_from_slice(b"x-forwarded-for: ");
+        if let Some(before) = request.field(FieldKind::ForwardedFor) {
+            out.extend_from_slice(before);
+            out.push(b',');
+        }
+        show(out, address);
+        out.extend_from_slice(b"\r\n");
     }
     if request.field(FieldKind::ForwardedProto).is_none() {
         line(out, "x-forwarded-proto", b"http");
@@ -127,14 +125,10 @@ pub(super) fn write_request(
         line(out, "x-request-id", id.as_bytes());
     }
     if let Some(ms) = plan.expected_timeout_ms {
-        line(
-            out,
-            "x-envoy-expected-rq-timeout-ms",
-            ms.to_string().as_bytes(),
-        );
+        line_of(out, "x-envoy-expected-rq-timeout-ms", ms);
     }
     if let Some(attempt) = plan.attempt {
-        line(out, "x-envoy-attempt-count", attempt.to_string().as_bytes());
+        line_of(out, "x-envoy-attempt-count", attempt);
     }
     if !manager.via.is_empty() {
         line(out, "via", manager.via.as_bytes());
@@ -177,11 +171,7 @@ pub(super) fn write_response(
         });
     }
     if let Some(ms) = plan.service_time_ms {
-        line(
-            out,
-            "x-envoy-upstream-service-time",
-            ms.to_string().as_bytes(),
-        );
+        line_of(out, "x-envoy-upstream-service-time", ms);
     }
     if let Some(id) = plan.request_id {
         line(out, "x-request-id", id.as_bytes());
@@ -206,7 +196,7 @@ pub(super) fn write_response(
 /// Writes a status line.
 pub(super) fn status_line(out: &mut Vec<u8>, old: bool, status: u16, phrase: &[u8]) {
     out.extend_from_slice(if old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
-    out.extend_from_slice(status.to_string().as_bytes());
+    show(out, status);
     out.push(b' ');
     out.extend_from_slice(phrase);
     out.extend_from_slice(b"\r\n");
@@ -218,6 +208,20 @@ pub(super) fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a header field whose value has no text yet.
+fn line_of(out: &mut Vec<u8>, name: &str, value: impl Display) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    show(out, value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a value without a text of its own in between.
+fn show(out: &mut Vec<u8>, value: impl Display) {
+    // Writing into a Vec cannot fail.
+    let _ = write!(out, "{value}");
 }
 
 /// Copies a field as it came, if `keep` says so.

@@ -85,6 +85,26 @@ impl Body {
         }
     }
 
+    /// How many of the next bytes belong to the body whatever they are; 0 if they are to be looked
+    /// at.
+    #[must_use]
+    pub fn opaque(&self) -> u64 {
+        match self.framing {
+            _ if self.ended => 0,
+            Framing::Length(_) => self.left,
+            Framing::UntilClose => u64::MAX,
+            Framing::Chunked => 0,
+        }
+    }
+
+    /// Counts bytes that passed unseen, no more than [`Body::opaque`] said.
+    pub fn pass(&mut self, bytes: u64) {
+        if let Framing::Length(_) = self.framing {
+            self.left = self.left.saturating_sub(bytes);
+            self.ended = self.left == 0;
+        }
+    }
+
     /// The connection has ended. False if that cuts the body short.
     pub fn end(&mut self) -> bool {
         if self.framing == Framing::UntilClose {

@@ -67,7 +67,7 @@ pub(super) fn change_request(
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     }
     if let Some(id) = &changes.request_id {
-        insert(headers, REQUEST_ID, id.clone());
+        insert(headers, REQUEST_ID, id.as_str().to_owned());
     }
     if let Some(ms) = changes.expected_timeout_ms {
         headers.insert(EXPECTED_TIMEOUT, ms.into());

@@ -1,0 +1,73 @@
+//! Allocations of the data plane per request, stream and connection: counted, and held.
+//!
+//! The client and the endpoint of these tests allocate nothing while it is counted, and the control
+//! thread does not run, so what is counted is the worker's.
+
+use std::{alloc::System, net::SocketAddr};
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+use crate::{
+    frugal::{Http1, Http2, Tcp},
+    proxy::{Config, Upstream},
+};
+
+#[path = "allocations/frugal.rs"]
+mod frugal;
+#[expect(dead_code, reason = "shared with the tests of HTTP/2")]
+#[path = "http2/proxy.rs"]
+mod proxy;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Rounds before anything is counted: connections are open, buffers and tables have their size.
+const WARM_UP: usize = 200;
+/// Rounds that are counted, enough for a timer or a table that grows once not to matter.
+const ROUNDS: usize = 1000;
+
+/// Allocations per round; one that grows or moves memory counts as well.
+fn allocations(mut round: impl FnMut()) -> f64 {
+    (0..WARM_UP).for_each(|_| round());
+    let region = Region::new(ALLOCATOR);
+    (0..ROUNDS).for_each(|_| round());
+    let change = region.change();
+    (change.allocations + change.reallocations) as f64 / ROUNDS as f64
+}
+
+#[expect(clippy::print_stdout, reason = "with --nocapture, the numbers")]
+fn claim(what: &str, counted: f64, most: f64) {
+    println!("{what}: {counted:.2} allocations");
+    // A few in a thousand are a table's that grows, or a timer's.
+    assert!(
+        counted <= most + 0.05,
+        "{what}: {counted:.2} allocations, at most {most} were meant"
+    );
+}
+
+/// One test, because what is counted is of the whole process.
+#[test]
+fn the_hot_path_allocates_next_to_nothing() {
+    let listen = |serve: fn(std::net::TcpStream)| -> SocketAddr { frugal::serve(serve) };
+
+    let proxy = Config::to(Upstream::Http1, listen(Http1::serve)).start();
+    let mut client = Http1::connect(proxy.address());
+    claim(
+        "HTTP/1.1 request on a kept connection",
+        allocations(|| client.exchange()),
+        0.0,
+    );
+
+    let proxy = Config::to(Upstream::Http2, listen(Http2::serve)).start();
+    let mut client = Http2::connect(proxy.address());
+    // Most are of `h2` and `http`: header maps, URI, frames.
+    claim("HTTP/2 stream", allocations(|| client.exchange()), 14.0);
+
+    let proxy = frugal::tcp_proxy(listen(Tcp::serve));
+    let address = proxy.address();
+    claim(
+        "TCP connection",
+        allocations(|| Tcp::exchange(address)),
+        6.0,
+    );
+}
