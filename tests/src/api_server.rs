@@ -1,0 +1,199 @@
+//! A real API server for tests: etcd, kube-apiserver and the controller manager of the directory that
+//! `KUBEBUILDER_ASSETS` names, on this machine's loopback or in a network namespace of their own.
+//!
+//! There are no kubelets: Deployments make pods, and those stay pending until a test writes their
+//! status ([`ApiServer::run_pod`]).
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::{
+    netns::NetNs,
+    skip::{Need, skip},
+};
+
+mod credentials;
+mod objects;
+mod process;
+mod start;
+
+pub use objects::Namespace;
+use process::Process;
+
+/// Where an API server of our own runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine's loopback. Its webhooks can be reached by URL only.
+    Machine,
+    /// In a network namespace of its own, where [`ApiServer::serve_service`] makes the addresses of
+    /// Services reachable. Needs root.
+    Namespace,
+}
+
+/// A running API server. Dropping it ends what was started for it.
+#[derive(Debug)]
+pub struct ApiServer {
+    kubeconfig: PathBuf,
+    kubectl: PathBuf,
+    /// In the order in which they end.
+    processes: Vec<Process>,
+    netns: Option<NetNs>,
+    controllers: bool,
+    /// Kubeconfigs, certificates, logs and data. Last, so that it outlives who writes there.
+    dir: TempDir,
+}
+
+/// What `KUBEBUILDER_ASSETS` offers.
+#[derive(Debug, Clone)]
+struct Assets(PathBuf);
+
+// === impl ApiServer ===
+
+impl ApiServer {
+    /// One API server for all tests of this process: one of our own, else the cluster that
+    /// `KUBECONFIG` names. Only for tests that keep to namespaces they make and remove. `None`, after
+    /// a visible `SKIP`, where there is neither.
+    ///
+    /// # Panics
+    /// Where one is named and does not work, or is required (`REQUIRE_API_SERVER=1`) and missing.
+    #[must_use]
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<ApiServer>> = OnceLock::new();
+        let made = SHARED.get_or_init(|| match Assets::named() {
+            Some(assets) => {
+                Some(start::start(&assets, Place::Machine).expect("start an API server"))
+            }
+            None => Self::given().expect("use the cluster that KUBECONFIG names"),
+        });
+        if made.is_none() {
+            let reason = "neither KUBEBUILDER_ASSETS nor KUBECONFIG names an API server";
+            skip(Need::ApiServer, reason);
+        }
+        made.as_ref()
+    }
+
+    /// An API server of the test's own, to do with as it pleases. `None`, after a visible `SKIP`, where
+    /// `KUBEBUILDER_ASSETS` does not name its programs or the machine makes no network namespaces.
+    ///
+    /// # Panics
+    /// Where the programs are there and do not work, or are required and missing.
+    #[must_use]
+    pub fn start(place: Place) -> Option<Self> {
+        let Some(assets) = Assets::named() else {
+            let reason = "KUBEBUILDER_ASSETS names no directory with etcd and kube-apiserver";
+            skip(Need::ApiServer, reason);
+            return None;
+        };
+        if place == Place::Namespace && !crate::netns::available() {
+            return None;
+        }
+        Some(start::start(&assets, place).expect("start an API server"))
+    }
+
+    /// Kubeconfig of a cluster administrator.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The network namespace it runs in, where it has one.
+    #[must_use]
+    pub fn netns(&self) -> Option<&NetNs> {
+        self.netns.as_ref()
+    }
+
+    /// Whether the controller manager runs: Deployments make pods, Services get EndpointSlices.
+    /// Where it does not (there is none in the assets), pods need no ServiceAccount.
+    #[must_use]
+    pub fn has_controllers(&self) -> bool {
+        self.controllers
+    }
+
+    /// Directory for files of the test, gone with the API server.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A command that can reach the API server, with `KUBECONFIG` set to the administrator's.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let program = program.as_ref();
+        let mut command = match &self.netns {
+            Some(netns) => netns.command(&program.to_string_lossy()),
+            None => Command::new(program),
+        };
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
+    }
+
+    /// Runs `kubectl` as administrator and returns what it printed.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.kubectl_with(arguments, "")
+    }
+
+    /// Runs `kubectl` with `input` on its standard input.
+    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let file = tempfile::tempfile().and_then(|mut file| {
+            std::io::Write::write_all(&mut file, input.as_bytes())?;
+            std::io::Seek::rewind(&mut file)?;
+            Ok(file)
+        })?;
+        let mut command = self.command(&self.kubectl);
+        command.args(arguments).stdin(Stdio::from(file));
+        let output = command.output().context("kubectl")?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let shown = arguments.join(" ");
+        ensure!(output.status.success(), "kubectl {shown}: {stderr}");
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The cluster that `KUBECONFIG` names, if it does.
+    fn given() -> Result<Option<Self>> {
+        let Some(kubeconfig) = env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        let server = Self {
+            kubeconfig: kubeconfig.into(),
+            kubectl: "kubectl".into(),
+            processes: Vec::new(),
+            netns: None,
+            controllers: true,
+            dir: TempDir::with_prefix("weir-api-")?,
+        };
+        server.kubectl(&["get", "--raw", "/readyz"])?;
+        Ok(Some(server))
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            process.end();
+        }
+    }
+}
+
+// === impl Assets ===
+
+impl Assets {
+    fn named() -> Option<Self> {
+        let dir = PathBuf::from(env::var_os("KUBEBUILDER_ASSETS")?);
+        let complete = ["etcd", "kube-apiserver"]
+            .iter()
+            .all(|program| dir.join(program).is_file());
+        complete.then_some(Self(dir))
+    }
+
+    /// Path of a program, if it is there.
+    fn program(&self, name: &str) -> Option<PathBuf> {
+        Some(self.0.join(name)).filter(|path| path.is_file())
+    }
+}
