@@ -102,6 +102,34 @@ fn large_bodies_pass_both_ways_byte_for_byte() {
 }
 
 #[test]
+fn a_large_response_leaves_its_connection_for_the_next_request() {
+    run(async {
+        let mut endpoint = Endpoint::start().await;
+        let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+        let mut client = connect(proxy.address()).await;
+        let data = payload(1 << 20);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", data.len());
+        let answer = [head.as_bytes(), &data].concat();
+        tokio::task::spawn_local(async move {
+            // Accepts once: another connection would never be answered.
+            let mut upstream = endpoint.accept().await;
+            loop {
+                read_head(&mut upstream).await;
+                upstream.write_all(&answer).await.expect("answered");
+            }
+        });
+        for _ in 0..3 {
+            client.write_all(GET).await.expect("sent");
+            read_head(&mut client).await;
+            let mut back = vec![0; data.len()];
+            client.read_exact(&mut back).await.expect("the body");
+            assert!(back == data, "the body is changed");
+        }
+        assert_eq!(proxy.stat("cluster", "upstream_cx_total"), 1);
+    });
+}
+
+#[test]
 fn who_does_not_read_stops_the_sender() {
     run(async {
         let mut endpoint = Endpoint::start().await;
