@@ -5,6 +5,7 @@
 //! the object and the field. It never stops the rest.
 
 mod endpoint_slice;
+mod node;
 mod pod;
 mod service;
 
@@ -12,6 +13,7 @@ use std::fmt;
 
 pub use endpoint_slice::{SERVICE_NAME_LABEL, endpoint_slice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+pub use node::{REGION_LABEL, SUB_ZONE_LABEL, ZONE_LABEL, node};
 pub use pod::{pod, pod_is_ready, workload};
 pub use service::service;
 

@@ -10,6 +10,7 @@ mod changes;
 mod endpoint;
 mod index;
 mod name;
+mod node;
 mod object;
 mod pod;
 mod protocol;
@@ -19,12 +20,15 @@ mod shards;
 mod snapshot;
 
 pub use changes::{AddressChange, Changes, ServiceChange};
-pub use endpoint::{Endpoint, EndpointPort, EndpointSlice, Locality, Readiness, SliceEndpoint};
+pub use endpoint::{
+    Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,
+};
 pub use index::Index;
 pub use name::NamespacedName;
+pub use node::Node;
 pub use object::{Event, Object, ObjectKey};
 pub use pod::{Pod, Workload};
 pub use protocol::{Hint, HintSource, Protocol};
 pub use resolve::ResolvedService;
-pub use service::{InternalTrafficPolicy, Service, ServiceKind, ServicePort};
+pub use service::{InternalTrafficPolicy, Service, ServiceKind, ServicePort, TrafficDistribution};
 pub use snapshot::{Claim, ClaimKind, Destination, Snapshot};

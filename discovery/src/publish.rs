@@ -62,7 +62,10 @@ fn commit(index: &mut Index, hub: &Hub, since: Instant) {
 mod tests {
     use super::*;
     use crate::{
-        model::{InternalTrafficPolicy, NamespacedName, Object, Service, ServiceKind},
+        model::{
+            InternalTrafficPolicy, NamespacedName, Object, Service, ServiceKind,
+            TrafficDistribution,
+        },
         xds::Generator,
     };
 
@@ -74,6 +77,7 @@ mod tests {
             addresses: Vec::new(),
             ports: Vec::new(),
             internal_traffic_policy: InternalTrafficPolicy::Cluster,
+            traffic_distribution: TrafficDistribution::Any,
         }))]
     }
 

@@ -6,7 +6,7 @@ use k8s_openapi::api::discovery::v1 as discovery;
 
 use super::{Problem, Problems, is_tcp};
 use crate::model::{
-    EndpointPort, EndpointSlice, Locality, NamespacedName, Readiness, SliceEndpoint,
+    EndpointPort, EndpointSlice, Hints, Locality, NamespacedName, Readiness, SliceEndpoint,
 };
 
 /// Label of a slice that names its service.
@@ -88,15 +88,33 @@ fn read_endpoint(
         address,
         readiness: readiness(endpoint.conditions.as_ref()),
         node: endpoint.node_name.as_deref().map(Arc::from),
-        locality: Locality {
+        locality: Arc::new(Locality {
             zone: endpoint.zone.as_deref().unwrap_or_default().into(),
             ..Locality::default()
-        },
+        }),
+        hints: Arc::new(hints(endpoint.hints.as_ref())),
         pod: target.and_then(|target| {
             let namespace = target.namespace.as_deref().unwrap_or(namespace);
             Some(NamespacedName::new(namespace, target.name.as_deref()?))
         }),
     })
+}
+
+fn hints(hints: Option<&discovery::EndpointHints>) -> Hints {
+    let zones = hints.and_then(|hints| hints.for_zones.as_ref());
+    let nodes = hints.and_then(|hints| hints.for_nodes.as_ref());
+    Hints {
+        zones: zones
+            .into_iter()
+            .flatten()
+            .map(|it| it.name.as_str().into())
+            .collect(),
+        nodes: nodes
+            .into_iter()
+            .flatten()
+            .map(|it| it.name.as_str().into())
+            .collect(),
+    }
 }
 
 /// An unset condition is the good one. An endpoint may be ready and terminating at once, when its

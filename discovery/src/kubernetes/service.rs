@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{self as core, ServiceSpec};
 
 use super::{Problem, Problems, is_tcp};
-use crate::model::{Hint, InternalTrafficPolicy, Service, ServiceKind, ServicePort};
+use crate::model::{
+    Hint, InternalTrafficPolicy, Service, ServiceKind, ServicePort, TrafficDistribution,
+};
 
 /// Reads a Service. `None` if it has no name; ports and addresses that make no sense are left out.
 pub fn service(service: &core::Service, problems: &mut Vec<Problem>) -> Option<Service> {
@@ -36,7 +38,23 @@ pub fn service(service: &core::Service, problems: &mut Vec<Problem>) -> Option<S
         } else {
             InternalTrafficPolicy::Cluster
         },
+        traffic_distribution: traffic_distribution(spec, &mut problems),
     })
+}
+
+fn traffic_distribution(spec: &ServiceSpec, problems: &mut Problems) -> TrafficDistribution {
+    match spec.traffic_distribution.as_deref() {
+        None | Some("") => TrafficDistribution::Any,
+        Some("PreferSameZone" | "PreferClose") => TrafficDistribution::PreferSameZone,
+        Some("PreferSameNode") => TrafficDistribution::PreferSameNode,
+        Some(other) => {
+            let reason = format!(
+                "{other:?} is not supported: PreferSameZone, PreferClose or PreferSameNode"
+            );
+            problems.push("spec.trafficDistribution", reason);
+            TrafficDistribution::Any
+        }
+    }
 }
 
 fn kind(spec: &ServiceSpec) -> ServiceKind {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use k8s_openapi::{
     api::{
-        core::v1::{Pod, Service},
+        core::v1::{Node, Pod, Service},
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -20,6 +20,7 @@ pub(super) enum Manifest {
     Service(Box<Service>),
     EndpointSlice(EndpointSlice),
     Pod(Box<Pod>),
+    Node(Box<Node>),
     /// A kind that discovery knows and needs nothing of, by kind, namespace and name.
     Other {
         kind: String,
@@ -106,6 +107,7 @@ impl Reader<'_> {
         let manifest = match (version.as_str(), kind.as_str()) {
             ("v1", "Service") => Manifest::Service(Box::new(self.typed(value, at)?)),
             ("v1", "Pod") => Manifest::Pod(Box::new(self.typed(value, at)?)),
+            ("v1", "Node") => Manifest::Node(Box::new(self.typed(value, at)?)),
             ("discovery.k8s.io/v1", "EndpointSlice") => {
                 Manifest::EndpointSlice(self.typed(value, at)?)
             }

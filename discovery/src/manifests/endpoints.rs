@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use k8s_openapi::{
@@ -14,7 +15,7 @@ use k8s_openapi::{
 use super::document::Manifest;
 use crate::{
     kubernetes::{self, SERVICE_NAME_LABEL},
-    model::{EndpointPort, EndpointSlice, Locality, NamespacedName, Readiness, SliceEndpoint},
+    model::{EndpointPort, EndpointSlice, NamespacedName, Readiness, SliceEndpoint},
 };
 
 /// Slices for every service with a selector that no manifest has a slice for. A named target port
@@ -147,7 +148,8 @@ fn endpoints(pod: &Pod, unready_too: bool) -> Vec<SliceEndpoint> {
         address,
         readiness,
         node: read.node.clone(),
-        locality: Locality::default(),
+        locality: Arc::default(),
+        hints: Arc::default(),
         pod: Some(read.name.clone()),
     };
     read.addresses.iter().copied().map(endpoint).collect()

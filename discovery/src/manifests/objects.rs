@@ -78,6 +78,7 @@ fn read(manifest: &Manifest, problems: &mut Vec<Problem>) -> Option<Object> {
             kubernetes::endpoint_slice(slice, problems).map(Object::EndpointSlice)
         }
         Manifest::Pod(pod) => kubernetes::pod(pod, problems).map(Object::Pod),
+        Manifest::Node(node) => kubernetes::node(node, problems).map(Object::Node),
         Manifest::Other { .. } => None,
     }
 }
@@ -87,6 +88,7 @@ fn identity(manifest: &Manifest) -> (&str, &ObjectMeta) {
         Manifest::Service(service) => ("Service", &service.metadata),
         Manifest::EndpointSlice(slice) => ("EndpointSlice", &slice.metadata),
         Manifest::Pod(pod) => ("Pod", &pod.metadata),
+        Manifest::Node(node) => ("Node", &node.metadata),
         Manifest::Other { kind, meta } => (kind, meta),
     }
 }

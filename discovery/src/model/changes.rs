@@ -1,6 +1,10 @@
 //! What differs between two snapshots.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use super::{Claim, NamespacedName, ResolvedService};
 
@@ -11,6 +15,10 @@ pub struct Changes {
     pub services: BTreeMap<NamespacedName, ServiceChange>,
     /// Destinations of which anything changed.
     pub addresses: BTreeMap<SocketAddr, AddressChange>,
+    /// Pods that came, went, or changed in themselves or in the services they stand behind.
+    pub pods: BTreeSet<NamespacedName>,
+    /// Nodes that came, went or moved.
+    pub nodes: BTreeSet<Arc<str>>,
 }
 
 /// One changed service.
@@ -29,6 +37,16 @@ pub struct AddressChange {
     pub old: Option<Claim>,
     /// Who has it.
     pub new: Option<Claim>,
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.pods.is_empty() && self.nodes.is_empty()
+    }
 }
 
 // === impl ServiceChange ===

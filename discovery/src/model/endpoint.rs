@@ -38,8 +38,10 @@ pub struct SliceEndpoint {
     pub readiness: Readiness,
     /// The node it is on.
     pub node: Option<Arc<str>>,
-    /// Where that is.
-    pub locality: Locality,
+    /// Where that is, as far as the slice says. The node's own locality counts for more.
+    pub locality: Arc<Locality>,
+    /// For whom it is meant.
+    pub hints: Arc<Hints>,
     /// The pod behind it. Endpoints outside the cluster have none and are as good as any.
     pub pod: Option<NamespacedName>,
 }
@@ -67,6 +69,16 @@ pub struct Locality {
     pub sub_zone: Arc<str>,
 }
 
+/// Whose clients an endpoint is meant for, by the controller that spreads traffic. Empty means that
+/// it did not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hints {
+    /// Clients in these zones.
+    pub zones: Vec<Arc<str>>,
+    /// Clients on these nodes.
+    pub nodes: Vec<Arc<str>>,
+}
+
 /// An endpoint of one port of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -76,8 +88,10 @@ pub struct Endpoint {
     pub readiness: Readiness,
     /// The node it is on.
     pub node: Option<Arc<str>>,
-    /// Where that is.
-    pub locality: Locality,
+    /// Where that is: the locality of its node, else the zone its slice gives.
+    pub locality: Arc<Locality>,
+    /// For whom it is meant.
+    pub hints: Arc<Hints>,
     /// The pod behind it.
     pub pod: Option<Arc<Pod>>,
 }

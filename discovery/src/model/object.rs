@@ -1,6 +1,8 @@
 //! What registries say.
 
-use super::{EndpointSlice, NamespacedName, Pod, Service};
+use std::sync::Arc;
+
+use super::{EndpointSlice, NamespacedName, Node, Pod, Service};
 
 /// A change a registry saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub enum Object {
     EndpointSlice(EndpointSlice),
     /// A pod.
     Pod(Pod),
+    /// A node.
+    Node(Node),
 }
 
 /// What tells objects apart.
@@ -31,6 +35,8 @@ pub enum ObjectKey {
     EndpointSlice(NamespacedName),
     /// A pod.
     Pod(NamespacedName),
+    /// A node.
+    Node(Arc<str>),
 }
 
 // === impl Object ===
@@ -43,6 +49,7 @@ impl Object {
             Self::Service(service) => ObjectKey::Service(service.name.clone()),
             Self::EndpointSlice(slice) => ObjectKey::EndpointSlice(slice.name.clone()),
             Self::Pod(pod) => ObjectKey::Pod(pod.name.clone()),
+            Self::Node(node) => ObjectKey::Node(node.name.clone()),
         }
     }
 }

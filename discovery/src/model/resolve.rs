@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Claim, ClaimKind, Endpoint, EndpointSlice, NamespacedName, Pod, Readiness, Service,
+    Claim, ClaimKind, Endpoint, EndpointSlice, NamespacedName, Node, Pod, Readiness, Service,
     ServiceKind, ServicePort, SliceEndpoint,
 };
 
@@ -23,12 +23,14 @@ pub struct ResolvedService {
 
 impl ResolvedService {
     /// Joins a service with its slices. Endpoints of a family the service has no address of are
-    /// left out, as kube-proxy does; a service without addresses has both. Where two slices hold one address, as they do while a
-    /// controller moves endpoints between slices, the better state of the two counts.
+    /// left out, as kube-proxy does; a service without addresses has both. Where two slices hold one
+    /// address, as they do while a controller moves endpoints between slices, the better state of
+    /// the two counts.
     pub(super) fn new<'a>(
         service: Arc<Service>,
         slices: &(impl Iterator<Item = &'a EndpointSlice> + Clone),
         pod: impl Fn(&NamespacedName) -> Option<Arc<Pod>>,
+        node: impl Fn(&Arc<str>) -> Option<Arc<Node>>,
     ) -> Self {
         let own = &service.addresses;
         let has_family = |endpoint: &&SliceEndpoint| {
@@ -44,7 +46,11 @@ impl ResolvedService {
                         address: SocketAddr::new(endpoint.address, target.port),
                         readiness: endpoint.readiness,
                         node: endpoint.node.clone(),
-                        locality: endpoint.locality.clone(),
+                        locality: endpoint.node.as_ref().and_then(&node).map_or_else(
+                            || endpoint.locality.clone(),
+                            |node| node.locality.clone(),
+                        ),
+                        hints: endpoint.hints.clone(),
                         pod: endpoint.pod.as_ref().and_then(&pod),
                     }));
                 }

@@ -21,6 +21,8 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// Which endpoints a client may use.
     pub internal_traffic_policy: InternalTrafficPolicy,
+    /// Which of those a client prefers.
+    pub traffic_distribution: TrafficDistribution,
 }
 
 /// How clients reach a service.
@@ -53,4 +55,18 @@ pub enum InternalTrafficPolicy {
     Cluster,
     /// Those on the client's own node.
     Local,
+}
+
+/// Which endpoints of a service a client prefers. Where endpoints carry [`super::Hints`], a
+/// controller has worked this out already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TrafficDistribution {
+    /// None over another.
+    #[default]
+    Any,
+    /// Those in the client's own zone, while there are any: `PreferSameZone`, or its older name
+    /// `PreferClose`.
+    PreferSameZone,
+    /// Those on the client's own node, else those in its zone.
+    PreferSameNode,
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Endpoint, NamespacedName, Pod, ResolvedService, ServicePort, shards::Shards};
+use super::{Endpoint, NamespacedName, Node, Pod, ResolvedService, ServicePort, shards::Shards};
 
 /// Everything known at one moment. A clone costs next to nothing.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,9 @@ pub struct Snapshot {
     pub(super) services: Shards<NamespacedName, Arc<ResolvedService>>,
     pub(super) addresses: Shards<SocketAddr, Arc<[Claim]>>,
     pub(super) pods: Shards<IpAddr, Arc<Pod>>,
+    /// The services each pod stands behind, in order.
+    pub(super) pod_services: Shards<NamespacedName, Arc<[NamespacedName]>>,
+    pub(super) nodes: Shards<Arc<str>, Arc<Node>>,
 }
 
 /// A service's claim to a destination. The least of several claims has it, so the order of the
@@ -120,6 +123,25 @@ impl Snapshot {
     #[must_use]
     pub fn pod(&self, address: IpAddr) -> Option<&Arc<Pod>> {
         self.pods.get(&address)
+    }
+
+    /// The names of the services that have a pod among their endpoints, ready or not, in order. A
+    /// name may be that of a service that is not there.
+    #[must_use]
+    pub fn services_of(&self, pod: &NamespacedName) -> &[NamespacedName] {
+        self.pod_services.get(pod).map_or(&[], |services| services)
+    }
+
+    /// The node of that name.
+    #[must_use]
+    pub fn node(&self, name: &Arc<str>) -> Option<&Arc<Node>> {
+        self.nodes.get(name)
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
     }
 
     /// How many addresses belong to a pod.

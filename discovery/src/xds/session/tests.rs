@@ -17,8 +17,8 @@ use weir_api::xds::{
 use super::*;
 use crate::{
     model::{
-        EndpointPort, EndpointSlice, Event, Hint, Index, InternalTrafficPolicy, Locality,
-        NamespacedName, Object, Readiness, Service, ServiceKind, ServicePort, SliceEndpoint,
+        EndpointPort, EndpointSlice, Event, Hint, Index, InternalTrafficPolicy, NamespacedName,
+        Object, Readiness, Service, ServiceKind, ServicePort, SliceEndpoint, TrafficDistribution,
     },
     xds::{Generator, names::Kind},
 };
@@ -117,6 +117,7 @@ fn declared(number: u8, hinted: bool) -> Service {
             hint: Hint::of(hinted.then_some("http"), None, 80),
         }],
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
+        traffic_distribution: TrafficDistribution::Any,
     }
 }
 
@@ -125,7 +126,8 @@ fn service(number: u8, endpoints: u8, hinted: bool) -> [Event; 2] {
         address: [10, 5, number, at].into(),
         readiness: Readiness::Ready,
         node: None,
-        locality: Locality::default(),
+        locality: Arc::default(),
+        hints: Arc::default(),
         pod: None,
     };
     let slice = EndpointSlice {
