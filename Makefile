@@ -7,6 +7,9 @@ ARGS ?=
 TEST_ARGS ?= --workspace
 # What `make bench` hands to the benchmark.
 BENCH ?=
+# What `make image` builds: IMAGE=registry/weir:tag, PLATFORM=linux/arm64.
+IMAGE ?= ghcr.io/weir-mesh/weir:0.1.0
+PLATFORM ?=
 # Seconds per fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 20
 
@@ -56,7 +59,7 @@ lint: ## Check format, lints and, where cargo-deny is installed, dependencies
 .PHONY: golden
 golden: ## Rewrite the golden files of all tests; read git diff afterwards
 	@REFRESH_GOLDEN=1 $(CARGO) test --workspace --lib --bins \
-		--test golden --test supported_configuration --test docs
+		--test golden --test supported_configuration --test docs --test chart
 	@git status --short
 
 .PHONY: build
@@ -64,6 +67,10 @@ build: ## Build what ships: weir and weir-control in release, weir-agent in its 
 	@$(CARGO) build --release -p weir-cli -p weir-control
 	@$(CARGO) build --profile agent -p weir-agent
 	@ls -l $(BUILT)/release/weir $(BUILT)/release/weir-control $(BUILT)/agent/weir-agent
+
+.PHONY: image
+image: ## Build the image of all parts with docker, podman or buildah
+	@scripts/image $(IMAGE) $(PLATFORM)
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly toolchain)

@@ -1,0 +1,138 @@
+//! Running Helm, and reading what it renders.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+use weir_tests::skip::{Need, skip};
+
+/// Namespace of every rendered release.
+pub(crate) const NAMESPACE: &str = "weir-system";
+
+/// Objects of a rendered chart.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rendered {
+    objects: Vec<Value>,
+}
+
+/// Root of the repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Directory of the chart.
+pub(crate) fn chart() -> PathBuf {
+    root().join("charts/weir")
+}
+
+/// Data of these tests.
+pub(crate) fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chart")
+}
+
+/// Whether there is Helm; says `SKIP` where there is none.
+pub(crate) fn available() -> bool {
+    let there = Command::new("helm").arg("version").output().is_ok();
+    if !there {
+        skip(Need::Peers, "there is no helm: make setup");
+    }
+    there
+}
+
+/// Runs Helm and gives what it printed: on standard output, or on standard error if it failed.
+pub(crate) fn helm(arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new("helm").args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
+}
+
+/// Names of the values files of the matrix, with their paths.
+pub(crate) fn matrix() -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(data().join("values")).unwrap();
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            (name, path)
+        })
+        .collect();
+    files.sort();
+    assert!(files.len() > 10, "the matrix was not found");
+    files
+}
+
+/// Every document of a text in YAML. A key that is there twice is an error.
+pub(crate) fn documents(text: &str) -> Vec<Value> {
+    let documents = yaml_serde::Deserializer::from_str(text);
+    documents
+        .map(|document| yaml_serde::Value::deserialize(document).unwrap())
+        .filter(|document| !document.is_null())
+        .map(|document| serde_json::to_value(document).unwrap())
+        .collect()
+}
+
+// === impl Rendered ===
+
+impl Rendered {
+    /// The chart with the values of a file.
+    pub(crate) fn with_file(values: &Path) -> Self {
+        Self::of(&["--values", &values.to_string_lossy()])
+    }
+
+    /// The chart with values as `--set` takes them; "" for none.
+    pub(crate) fn with(values: &str) -> Self {
+        Self::of(&["--set", values])
+    }
+
+    fn of(values: &[&str]) -> Self {
+        let chart = chart().to_string_lossy().into_owned();
+        // Without hooks such as the test: they are not part of what is installed.
+        let command = ["template", "weir", &chart, "-n", NAMESPACE, "--no-hooks"];
+        let text = helm(&[&command, values].concat()).unwrap();
+        Self {
+            objects: documents(&text),
+        }
+    }
+
+    /// All objects, in the order of their kinds and names, whichever Helm prints them in.
+    pub(crate) fn sorted(&self) -> Vec<&Value> {
+        let mut objects: Vec<&Value> = self.objects.iter().collect();
+        objects.sort_by_key(|object| identity(object));
+        objects
+    }
+
+    /// All objects of a kind.
+    pub(crate) fn all(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.objects
+            .iter()
+            .filter(move |object| object["kind"] == kind)
+    }
+
+    /// The only object of a kind.
+    pub(crate) fn one(&self, kind: &str) -> &Value {
+        let mut found = self.all(kind);
+        let first = found.next().unwrap_or_else(|| panic!("no {kind}"));
+        assert!(found.next().is_none(), "more than one {kind}");
+        first
+    }
+}
+
+/// Kind, namespace and name.
+pub(crate) fn identity(object: &Value) -> String {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+    let part = |pointer| text(pointer).unwrap_or_default();
+    format!(
+        "{} {}/{}",
+        part("/kind"),
+        part("/metadata/namespace"),
+        part("/metadata/name")
+    )
+}
