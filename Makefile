@@ -7,6 +7,7 @@ ARGS ?=
 TEST_ARGS ?= --workspace
 # What `make bench` hands to the benchmark.
 BENCH ?=
+BENCHMARK = $(BUILT)/release/weir-bench --weir $(BUILT)/agent/weir-agent --out bench/results $(BENCH)
 # What `make image` builds: IMAGE=registry/weir:tag, PLATFORM=linux/arm64.
 IMAGE ?= ghcr.io/weir-mesh/weir:0.1.0
 PLATFORM ?=
@@ -78,9 +79,15 @@ fuzz: ## Fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly
 
 .PHONY: bench
 bench: ## Measure beside Envoy and HAProxy, as root; BENCH='http1-64 --rounds 1' for a part of it
+	@scripts/setup bench
 	@$(CARGO) build --profile agent -p weir-agent
 	@$(CARGO) build --release -p weir-bench
-	$(BUILT)/release/weir-bench --weir $(BUILT)/agent/weir-agent --out bench/results $(BENCH)
+	@if [ "$$(id -u)" != 0 ]; then \
+		echo "The benchmark makes network namespaces, which needs root. It is built; run:" >&2; \
+		echo "  sudo env PATH=\"$$PATH\" $(BENCHMARK)" >&2; \
+		exit 1; \
+	fi
+	$(BENCHMARK)
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed into this directory

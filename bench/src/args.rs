@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Seconds of load in each turn.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) seconds: u32,
-    /// Where JSON and SVG go; nowhere by default.
+    /// Where JSON and SVG of a whole run go; nowhere by default. Parts are only printed.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -57,6 +57,11 @@ fn labelled(text: &str) -> Result<(String, PathBuf), String> {
 // === impl Args ===
 
 impl Args {
+    /// Whether all scenarios are run, with all proxies.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.scenarios.is_empty() && self.without.is_empty() && self.others.is_empty()
+    }
+
     /// What to run, in the order of the table.
     pub(crate) fn scenarios(&self) -> impl Iterator<Item = &'static Scenario> {
         let wanted = |scenario: &&Scenario| {

@@ -46,13 +46,13 @@ impl Backend {
         });
         let mut nginx = Process::new(child.context("nginx (Debian: apt-get install nginx)")?);
         for protocol in [Protocol::Http1, Protocol::Http2] {
-            let connected =
-                pods.as_server(|| until_connected(SERVER, protocol.port(), || nginx.is_alive()));
+            let port = protocol.direct_port();
+            let connected = pods.as_server(|| until_connected(SERVER, port, || nginx.is_alive()));
             if connected.is_err() {
                 bail!("nginx: {}", fs::read_to_string(&log).unwrap_or_default());
             }
         }
-        for port in [Protocol::Tcp.port(), Protocol::Tcp.direct_port()] {
+        for port in Protocol::Tcp.ports() {
             pods.as_server(|| tcp::serve((SERVER, port)))?;
         }
         Ok(Self { _nginx: nginx })
@@ -63,9 +63,12 @@ fn nginx(directory: &Path) -> String {
     let directory = directory.display();
     let (http1, http2) = (Protocol::Http1, Protocol::Http2);
     let server = |protocol: Protocol, version: &str| {
+        let listen = protocol
+            .ports()
+            .map(|port| format!("listen {port}{version};"));
         format!(
             "server {{
-                listen {port}{version}; listen {direct}{version};
+                {listen}
                 location / {{ return 200 '{BODY}'; }}
                 location /1mib {{ alias {directory}/1mib; }}
                 location /grpc {{
@@ -74,12 +77,11 @@ fn nginx(directory: &Path) -> String {
                     return 200 'twelve bytes';
                 }}
             }}\n",
-            port = protocol.port(),
-            direct = protocol.direct_port(),
+            listen = listen.concat(),
         )
     };
     format!(
-        "daemon off; worker_processes 1; user root; pid {directory}/nginx.pid;
+        "daemon off; master_process off; pid {directory}/nginx.pid;
         events {{ worker_connections 32768; }}
         http {{
             access_log off; default_type text/plain; tcp_nodelay on; sendfile on;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{pods, scenario::Load};
 
@@ -67,6 +67,7 @@ pub(crate) fn run(
         Load::TcpConnect => tcp::connect(address, duration),
         Load::OpenLoop { rate } => http::open_loop(address, rate, duration),
         Load::Idle => return http::idle(address, IDLE.min(pods::connections()? - SPARE)),
+        Load::Start => bail!("a start has no load"),
     };
     work.map(|work| (work, Vec::new()))
 }
@@ -106,6 +107,19 @@ pub(crate) fn until_connected(
             Err(_) => thread::sleep(Duration::from_micros(200)),
         }
     }
+}
+
+/// Waits until an admin interface answers `GET /ready` with 200, as long as it can still begin to.
+pub(crate) fn until_ready(admin: (&str, u16), mut is_alive: impl FnMut() -> bool) -> Result<()> {
+    let start = Instant::now();
+    while !http::is_ready(admin) {
+        ensure!(
+            start.elapsed() < READY && is_alive(),
+            "not ready within {READY:?}"
+        );
+        thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
 }
 
 // === impl Latency ===

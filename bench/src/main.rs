@@ -63,7 +63,7 @@ fn run(args: &Args) -> Result<()> {
     }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", report.table()).context("standard output")?;
-    if let Some(directory) = &args.out {
+    if let Some(directory) = args.out.as_ref().filter(|_| args.is_whole()) {
         for path in report.write(directory)? {
             writeln!(out, "{}", path.display()).context("standard output")?;
         }

@@ -12,11 +12,15 @@ use crate::{
     args::Args,
     backend::Backend,
     load,
-    peer::{Kind, Peer},
-    pods::{Pods, SERVER},
-    process::Memory,
-    scenario::{Load, Scenario},
+    load::Latency,
+    peer::{Kind, Peer, Running},
+    pods::{Pods, SERVER, Side},
+    process::{self, Memory},
+    scenario::{Load, Scenario, Sidecars},
 };
+
+/// How often a proxy is started in one turn of the scenario that is about that.
+const STARTS: u32 = 10;
 
 /// What one turn of one proxy gave.
 #[derive(Debug, Clone, Copy)]
@@ -31,10 +35,12 @@ pub(crate) struct Sample {
 /// What the proxy used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProxySample {
+    /// Of all sidecars in the path.
     pub(crate) cpu: Duration,
+    /// Of the client's.
     pub(crate) idle: Memory,
     pub(crate) loaded: Memory,
-    pub(crate) ready: Duration,
+    pub(crate) listens: Duration,
 }
 
 /// Work, and connections that are still open.
@@ -74,7 +80,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// The turns of each peer, in their order.
+    /// The turns of each peer, in their order. None of those that have no part in it.
     pub(crate) fn run(&mut self, scenario: &Scenario) -> Vec<Turns> {
         let mut all: Vec<Turns> = self.peers.iter().map(|_| Ok(Vec::new())).collect();
         for round in 1..=self.args.rounds {
@@ -82,6 +88,9 @@ impl<'a> Bench<'a> {
                 let Ok(samples) = turns else {
                     continue;
                 };
+                if peer.kind == Kind::Direct && scenario.load == Load::Start {
+                    continue;
+                }
                 match self.turn(peer, scenario) {
                     Ok(sample) => samples.push(sample),
                     Err(error) => *turns = Err(format!("round {round}: {error:#}")),
@@ -104,26 +113,71 @@ impl<'a> Bench<'a> {
             words if words.is_empty() => error,
             words => error.context(format!("it said {words:?}")),
         };
-        self.through(peer, scenario, duration).map_err(said)
+        let sample = match scenario.load {
+            Load::Start => self.starts(peer, scenario),
+            _ => self.through(peer, scenario, duration),
+        };
+        sample.map_err(said)
+    }
+
+    /// Starts it over and over.
+    fn starts(&self, peer: &Peer, scenario: &Scenario) -> Result<Sample> {
+        let (mut cpu, mut all, mut last) = (Duration::ZERO, Vec::new(), None);
+        for _ in 0..STARTS {
+            let before = process::cpu_of_ended()?;
+            let mut running = self.start(peer, Side::Outbound, scenario)?;
+            all.push(running.until_ready(&self.pods, peer.kind)?);
+            last = Some((running.process.memory()?, running.listens));
+            // Its threads that have ended count as well.
+            drop(running);
+            cpu += process::cpu_of_ended()?.saturating_sub(before);
+        }
+        let (memory, listens) = last.context("no start")?;
+        Ok(Sample {
+            proxy: Some(ProxySample {
+                cpu,
+                idle: memory,
+                loaded: memory,
+                listens,
+            }),
+            work: load::Work {
+                units: STARTS.into(),
+                elapsed: all.iter().sum(),
+                latency: Latency::of(all),
+            },
+            open: 0,
+        })
+    }
+
+    fn start(&self, peer: &Peer, side: Side, scenario: &Scenario) -> Result<Running> {
+        peer.start(&self.pods, side, scenario, self.directory.path())
     }
 
     fn through(&self, peer: &Peer, scenario: &Scenario, duration: Duration) -> Result<Sample> {
-        let protocol = scenario.protocol();
-        let load = |port: u16, duration| self.load(scenario, port, duration);
-        let mut running = peer.start(&self.pods, protocol, self.directory.path())?;
-        let idle = running.process.memory()?;
+        let load = |duration| self.load(scenario, scenario.port(), duration);
+        let inbound = match scenario.sidecars {
+            Sidecars::Client => None,
+            Sidecars::Both => Some(self.start(peer, Side::Inbound, scenario)?),
+        };
+        let outbound = self.start(peer, Side::Outbound, scenario)?;
+        let (idle, listens) = (outbound.process.memory()?, outbound.listens);
+        let mut sidecars: Vec<Running> = [outbound].into_iter().chain(inbound).collect();
         if scenario.load != Load::Idle {
             // The first touches of code and memory are not the price of a request.
-            load(protocol.port(), Duration::from_secs(1)).context("warm-up")?;
+            load(Duration::from_secs(1)).context("warm-up")?;
         }
-        let before = running.process.cpu()?;
-        let (work, open) = load(protocol.port(), duration)?;
-        ensure!(running.process.is_alive(), "the proxy has ended");
+        let cpu = |sidecars: &[Running]| -> Result<Duration> {
+            sidecars.iter().map(|one| one.process.cpu()).sum()
+        };
+        let before = cpu(&sidecars)?;
+        let (work, open) = load(duration)?;
+        let all_live = sidecars.iter_mut().all(|one| one.process.is_alive());
+        ensure!(all_live, "the proxy has ended");
         let proxy = ProxySample {
-            cpu: running.process.cpu()?.saturating_sub(before),
+            cpu: cpu(&sidecars)?.saturating_sub(before),
             idle,
-            loaded: running.process.memory()?,
-            ready: running.ready,
+            loaded: sidecars[0].process.memory()?,
+            listens,
         };
         ensure!(work.units > 0.0, "no work was done");
         Ok(Sample {

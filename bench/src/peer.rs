@@ -5,17 +5,17 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
     args::Args,
-    load::until_connected,
-    pods::{self, OUTBOUND, Pods},
+    load::{self, until_connected},
+    pods::{self, Pods, Side},
     process::Process,
-    scenario::Protocol,
+    scenario::Scenario,
 };
 
 mod config;
@@ -23,6 +23,8 @@ mod find;
 
 /// The sidecar's user and group, whose connections the rules let past.
 const SIDECAR: u32 = 1337;
+/// Port of the admin interface of Envoy and Weir.
+const ADMIN: u16 = 15000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -46,8 +48,10 @@ pub(crate) struct Peer {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) process: Process,
+    /// When it was executed.
+    began: Instant,
     /// From exec until a connection was accepted.
-    pub(crate) ready: Duration,
+    pub(crate) listens: Duration,
 }
 
 /// Those that `args` ask for, or all that is missing and how to get it.
@@ -85,6 +89,20 @@ pub(crate) fn find(args: &Args) -> Result<Vec<Peer>> {
     Ok(peers)
 }
 
+// === impl Running ===
+
+impl Running {
+    /// From exec until it says that it is ready; for HAProxy, which says nothing, until it listens.
+    pub(crate) fn until_ready(&mut self, pods: &Pods, kind: Kind) -> Result<Duration> {
+        if kind == Kind::Haproxy {
+            return Ok(self.listens);
+        }
+        let ask = || load::until_ready(("127.0.0.1", ADMIN), || self.process.is_alive());
+        pods.as_proxy(Side::Outbound, ask)?;
+        Ok(self.began.elapsed())
+    }
+}
+
 // === impl Peer ===
 
 impl Peer {
@@ -114,15 +132,16 @@ impl Peer {
         Ok(installed)
     }
 
-    /// Starts it for traffic of one protocol, and waits until it listens.
+    /// Starts it as the sidecar of a pod, and waits until it listens.
     pub(crate) fn start(
         &self,
         pods: &Pods,
-        protocol: Protocol,
+        side: Side,
+        scenario: &Scenario,
         directory: &Path,
     ) -> Result<Running> {
-        let config = directory.join(format!("{}.conf", self.label));
-        let log = directory.join(format!("{}.log", self.label));
+        let config = directory.join(format!("{}-{side:?}.conf", self.label));
+        let log = self.log(side, directory);
         let mut command = Command::new(&self.program);
         let text = match self.kind {
             Kind::Direct => bail!("there is no process without a proxy"),
@@ -131,17 +150,18 @@ impl Peer {
                 // The hot restarter's shared memory would be one more thing to clean up.
                 command.args(["--concurrency", "1", "--disable-hot-restart"]);
                 command.args(["--log-level", "warning"]);
-                config::bootstrap()
+                config::bootstrap(side)
             }
             Kind::Weir => {
                 command.arg("proxy").arg("--config").arg(&config);
                 command.args(["--concurrency", "1", "--log", "warn"]);
-                config::bootstrap()
+                config::bootstrap(side)
             }
             Kind::Haproxy => {
                 // In the foreground, one process, so that its id is the proxy's.
                 command.arg("-db").arg("-f").arg(&config);
-                config::haproxy(protocol, pods::connections()?)
+                let connections = pods::connections()?;
+                config::haproxy(side, scenario.protocol(), scenario.port(), connections)
             }
         };
         fs::write(&config, text).context("configuration")?;
@@ -151,20 +171,30 @@ impl Peer {
             .stdout(output.try_clone()?)
             .stderr(output);
         command.uid(SIDECAR).gid(SIDECAR);
-        pods.as_proxy(|| {
+        pods.as_proxy(side, || {
             let child = command.spawn().with_context(|| format!("{command:?}"))?;
-            let mut process = Process::new(child);
-            let ready = until_connected("127.0.0.1", OUTBOUND, || process.is_alive())?;
-            Ok(Running { process, ready })
+            let (mut process, began) = (Process::new(child), Instant::now());
+            let listens = until_connected("127.0.0.1", side.port(), || process.is_alive())?;
+            Ok(Running {
+                process,
+                began,
+                listens,
+            })
         })
     }
 
     /// The end of what it printed since it was started.
     pub(crate) fn last_words(&self, directory: &Path) -> String {
-        let log = fs::read_to_string(directory.join(format!("{}.log", self.label)));
-        let log = log.unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(5)..].join("\n")
+        let logs = [Side::Outbound, Side::Inbound].map(|side| {
+            let log = fs::read_to_string(self.log(side, directory)).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            lines[lines.len().saturating_sub(5)..].join("\n")
+        });
+        logs.join("\n").trim().to_owned()
+    }
+
+    fn log(&self, side: Side, directory: &Path) -> PathBuf {
+        directory.join(format!("{}-{side:?}.log", self.label))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A client pod and a server pod: two network namespaces on a veth pair. The client's connections
-//! are captured by the rules that `weir-agent capture` writes.
+//! are captured by the rules that `weir-agent capture` writes, and those to some ports of the server
+//! are captured there, too.
 
 use std::{fs, path::Path, process::Command};
 
@@ -7,12 +8,17 @@ use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit};
 use weir_tests::netns::NetNs;
 
-use crate::{process::pin, scenario::Protocol};
+use crate::{
+    process::pin,
+    scenario::{Protocol, Sidecars},
+};
 
 /// Address of the server pod.
 pub(crate) const SERVER: &str = "10.77.0.2";
 /// Port that the client's connections are redirected to.
 pub(crate) const OUTBOUND: u16 = 15001;
+/// Port that the connections to the server are redirected to.
+pub(crate) const INBOUND: u16 = 15006;
 
 /// Kernel settings of each pod.
 const SETTINGS: [(&str, &str); 4] = [
@@ -24,11 +30,20 @@ const SETTINGS: [(&str, &str); 4] = [
     ("core/somaxconn", "4096"),
 ];
 
-/// Where things run: the proxy alone on one core, all else on the other.
+/// Where things run: the proxies alone on one core, all else on the other.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cores {
     pub(crate) proxy: usize,
     pub(crate) others: usize,
+}
+
+/// Whose sidecar it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The client's.
+    Outbound,
+    /// The server's.
+    Inbound,
 }
 
 #[derive(Debug)]
@@ -71,9 +86,17 @@ impl Pods {
         Ok(pods)
     }
 
-    /// Runs `body` in the client pod, on the core of the proxy.
-    pub(crate) fn as_proxy<T: Send>(&self, body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        inside(&self.client, self.cores.proxy, body)
+    /// Runs `body` in the pod of a sidecar, on the core of the proxies.
+    pub(crate) fn as_proxy<T: Send>(
+        &self,
+        side: Side,
+        body: impl FnOnce() -> Result<T> + Send,
+    ) -> Result<T> {
+        let pod = match side {
+            Side::Outbound => &self.client,
+            Side::Inbound => &self.server,
+        };
+        inside(pod, self.cores.proxy, body)
     }
 
     /// Runs `body` in the client pod, on the core of the load.
@@ -88,16 +111,35 @@ impl Pods {
 
     /// Forgets all connections: one whose port is used again would go the way of the old one.
     pub(crate) fn forget_connections(&self) -> Result<()> {
-        self.as_client(|| run(Command::new("conntrack").arg("-F")).map(drop))
+        let flush = || run(Command::new("conntrack").arg("-F")).map(drop);
+        self.as_client(flush)?;
+        self.as_server(flush)
     }
 
     fn capture(&self, agent: &Path) -> Result<()> {
-        let direct = Protocol::ALL.map(|p| p.direct_port().to_string());
-        self.as_client(|| {
+        let list = |port: fn(Protocol) -> u16| Protocol::ALL.map(|p| port(p).to_string()).join(",");
+        let capture = |arguments: &[&str]| {
             let mut command = Command::new(agent);
-            command.args(["capture", "--exclude-outbound-ports", &direct.join(",")]);
-            run(&mut command).map(drop)
-        })
+            run(command.arg("capture").args(arguments)).map(drop)
+        };
+        let direct = list(Protocol::direct_port);
+        self.as_client(|| capture(&["--exclude-outbound-ports", &direct]))?;
+        let meshed = list(|protocol| protocol.port(Sidecars::Both));
+        // The server dials nobody.
+        let nothing = ["--include-outbound-cidrs", "", "--include-inbound-ports"];
+        self.as_server(|| capture(&[&nothing[..], &[&meshed]].concat()))
+    }
+}
+
+// === impl Side ===
+
+impl Side {
+    /// Port that the rules send connections to.
+    pub(crate) fn port(self) -> u16 {
+        match self {
+            Self::Outbound => OUTBOUND,
+            Self::Inbound => INBOUND,
+        }
     }
 }
 

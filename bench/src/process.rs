@@ -5,6 +5,10 @@ use std::{fs, path::PathBuf, process::Child, time::Duration};
 use anyhow::{Context, Result};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
+    sys::{
+        resource::{UsageWho, getrusage},
+        time::TimeValLike,
+    },
     unistd::Pid,
 };
 
@@ -23,6 +27,15 @@ pub(crate) fn pin(core: usize) -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &cores).with_context(|| format!("core {core}"))
 }
 
+/// CPU time of all processes started here that have ended.
+pub(crate) fn cpu_of_ended() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("getrusage")?;
+    let micros = [usage.user_time(), usage.system_time()].map(|time| time.num_microseconds());
+    Ok(Duration::from_micros(
+        micros.iter().sum::<i64>().unsigned_abs(),
+    ))
+}
+
 // === impl Process ===
 
 impl Process {
@@ -30,7 +43,7 @@ impl Process {
         Self(child)
     }
 
-    /// CPU time of all its threads, user and system. From the scheduler, which counts
+    /// CPU time of all threads it has, user and system. From the scheduler, which counts
     /// nanoseconds; `/proc/PID/stat` counts ticks of 10 ms.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let mut nanoseconds = 0;

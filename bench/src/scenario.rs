@@ -11,7 +11,17 @@ pub(crate) struct Scenario {
     pub(crate) unit: &'static str,
     /// Weir's CPU time per unit is to be at most this part of Envoy's.
     pub(crate) goal: Option<f64>,
+    pub(crate) sidecars: Sidecars,
     pub(crate) load: Load,
+}
+
+/// Whose sidecars are in the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sidecars {
+    /// The client's.
+    Client,
+    /// The client's and the server's, both of one kind. CPU time is the sum.
+    Both,
 }
 
 /// The load a scenario puts on a proxy.
@@ -38,6 +48,8 @@ pub(crate) enum Load {
     OpenLoop { rate: u32 },
     /// HTTP/1.1 connections, each used once and left open.
     Idle,
+    /// No load: exec, until it listens and says that it is ready.
+    Start,
 }
 
 /// What becomes of an HTTP/1.1 connection after a request.
@@ -61,6 +73,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "HTTP/1.1, 64 connections",
         unit: "request",
         goal: Some(0.45),
+        sidecars: Sidecars::Client,
         load: Load::Http1 {
             connections: 64,
             path: "/",
@@ -72,6 +85,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "HTTP/1.1, 1 connection",
         unit: "request",
         goal: Some(0.45),
+        sidecars: Sidecars::Client,
         load: Load::Http1 {
             connections: 1,
             path: "/",
@@ -83,6 +97,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "HTTP/1.1, Connection: close",
         unit: "request",
         goal: Some(0.50),
+        sidecars: Sidecars::Client,
         load: Load::Http1 {
             connections: 16,
             path: "/",
@@ -94,6 +109,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "HTTP/1.1, 1 MiB bodies, 4 connections",
         unit: "request",
         goal: None,
+        sidecars: Sidecars::Client,
         load: Load::Http1 {
             connections: 4,
             path: "/1mib",
@@ -105,6 +121,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "HTTP/2, 8 connections x 32 streams",
         unit: "request",
         goal: Some(0.70),
+        sidecars: Sidecars::Client,
         load: Load::Http2 {
             connections: 8,
             streams: 32,
@@ -117,6 +134,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "gRPC unary, 8 connections x 8 calls",
         unit: "call",
         goal: None,
+        sidecars: Sidecars::Client,
         load: Load::Http2 {
             connections: 8,
             streams: 8,
@@ -129,6 +147,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "TCP, 1 connection",
         unit: "MiB",
         goal: Some(0.80),
+        sidecars: Sidecars::Client,
         load: Load::TcpBulk,
     },
     Scenario {
@@ -136,13 +155,35 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "TCP, connect, echo, close",
         unit: "connection",
         goal: Some(0.70),
+        sidecars: Sidecars::Client,
         load: Load::TcpConnect,
+    },
+    Scenario {
+        name: "both-http1-64",
+        title: "HTTP/1.1, 64 connections, both sidecars",
+        unit: "request",
+        goal: None,
+        sidecars: Sidecars::Both,
+        load: Load::Http1 {
+            connections: 64,
+            path: "/",
+            keep: Keep::Alive,
+        },
+    },
+    Scenario {
+        name: "both-tcp-bulk",
+        title: "TCP, 1 connection, both sidecars",
+        unit: "MiB",
+        goal: None,
+        sidecars: Sidecars::Both,
+        load: Load::TcpBulk,
     },
     Scenario {
         name: "latency",
         title: "HTTP/1.1 at 2000 requests/s, 16 connections",
         unit: "request",
         goal: None,
+        sidecars: Sidecars::Client,
         load: Load::OpenLoop { rate: 2000 },
     },
     Scenario {
@@ -150,7 +191,16 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "HTTP/1.1, idle connections",
         unit: "connection",
         goal: None,
+        sidecars: Sidecars::Client,
         load: Load::Idle,
+    },
+    Scenario {
+        name: "start",
+        title: "Exec until ready",
+        unit: "start",
+        goal: None,
+        sidecars: Sidecars::Client,
+        load: Load::Start,
     },
 ];
 
@@ -159,10 +209,17 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 impl Scenario {
     pub(crate) fn protocol(&self) -> Protocol {
         match self.load {
-            Load::Http1 { .. } | Load::OpenLoop { .. } | Load::Idle => Protocol::Http1,
+            Load::Http1 { .. } | Load::OpenLoop { .. } | Load::Idle | Load::Start => {
+                Protocol::Http1
+            }
             Load::Http2 { .. } => Protocol::Http2,
             Load::TcpBulk | Load::TcpConnect => Protocol::Tcp,
         }
+    }
+
+    /// Port of the server that is captured.
+    pub(crate) fn port(&self) -> u16 {
+        self.protocol().port(self.sidecars)
     }
 }
 
@@ -171,17 +228,27 @@ impl Scenario {
 impl Protocol {
     pub(crate) const ALL: [Self; 3] = [Self::Http1, Self::Http2, Self::Tcp];
 
-    /// Port of the server that is captured.
-    pub(crate) fn port(self) -> u16 {
-        match self {
+    /// Port of the server that is captured by these sidecars.
+    pub(crate) fn port(self, sidecars: Sidecars) -> u16 {
+        let port = match self {
             Self::Http1 => 8000,
             Self::Http2 => 8001,
             Self::Tcp => 8002,
+        };
+        match sidecars {
+            Sidecars::Client => port,
+            Sidecars::Both => port + 10,
         }
     }
 
     /// Port of the same server that is not.
     pub(crate) fn direct_port(self) -> u16 {
-        self.port() + 2000
+        self.port(Sidecars::Client) + 2000
+    }
+
+    /// All ports of the same server.
+    pub(crate) fn ports(self) -> [u16; 3] {
+        let captured = [Sidecars::Client, Sidecars::Both].map(|sidecars| self.port(sidecars));
+        [captured[0], captured[1], self.direct_port()]
     }
 }

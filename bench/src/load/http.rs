@@ -59,6 +59,19 @@ pub(super) fn idle(address: SocketAddr, count: u64) -> Result<(Work, Vec<TcpStre
     Ok((work, open))
 }
 
+/// Whether an admin interface says that the proxy is ready.
+pub(super) fn is_ready(admin: (&str, u16)) -> bool {
+    let ask = || -> Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(admin)?;
+        stream.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    // Nobody listens yet, or it says no.
+    ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 "))
+}
+
 /// One request and all of its response.
 fn exchange(connection: &mut TcpStream, buffer: &mut [u8]) -> Result<()> {
     connection.write_all(REQUEST).context("request")?;

@@ -4,9 +4,10 @@
 
 use serde_json::{Value, json};
 
+use super::ADMIN;
 use crate::{
-    pods::{OUTBOUND, SERVER},
-    scenario::Protocol,
+    pods::{INBOUND, OUTBOUND, SERVER, Side},
+    scenario::{Protocol, Sidecars},
 };
 
 const TYPES: &str = "type.googleapis.com/envoy.extensions";
@@ -14,27 +15,86 @@ const TYPES: &str = "type.googleapis.com/envoy.extensions";
 const PASSTHROUGH: &str = "PassthroughCluster";
 /// Has no endpoint.
 const BLACK_HOLE: &str = "BlackHoleCluster";
+/// What the HTTP inspector may find.
+const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
+/// Where the server's sidecar dials the application from.
+const APPLICATION_CLIENT: &str = "127.0.0.6";
 /// No limit: the load is to meet the proxy, not a circuit breaker.
 const UNBOUNDED: u32 = u32::MAX;
 
 /// For Envoy and Weir.
-pub(super) fn bootstrap() -> String {
-    let protocols = Protocol::ALL;
-    let mut listeners = vec![virtual_outbound()];
-    listeners.extend(protocols.map(service_listener));
-    let mut clusters = vec![
-        cluster(json!({
-            "name": PASSTHROUGH, "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED",
-        })),
-        cluster(json!({ "name": BLACK_HOLE, "type": "STATIC" })),
-    ];
-    clusters.extend(protocols.map(service_cluster));
+pub(super) fn bootstrap(side: Side) -> String {
+    let (listeners, mut clusters) = match side {
+        Side::Outbound => outbound(),
+        Side::Inbound => inbound(),
+    };
+    clusters.push(cluster(json!({ "name": BLACK_HOLE, "type": "STATIC" })));
     let bootstrap = json!({
         "node": { "id": "bench", "cluster": "bench" },
-        "admin": { "address": address("127.0.0.1", 15000) },
+        "admin": { "address": address("127.0.0.1", ADMIN) },
         "static_resources": { "listeners": listeners, "clusters": clusters },
     });
     bootstrap.to_string()
+}
+
+/// Listeners and clusters of the client's sidecar.
+fn outbound() -> (Vec<Value>, Vec<Value>) {
+    let ports: Vec<u16> = Protocol::ALL
+        .into_iter()
+        .flat_map(|protocol| [Sidecars::Client, Sidecars::Both].map(|by| protocol.port(by)))
+        .collect();
+    let listeners = ports.iter().copied().map(service_listener);
+    let clusters = ports.iter().copied().map(service_cluster);
+    let passthrough = cluster(json!({
+        "name": PASSTHROUGH, "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED",
+    }));
+    (
+        [virtual_outbound()].into_iter().chain(listeners).collect(),
+        [passthrough].into_iter().chain(clusters).collect(),
+    )
+}
+
+/// Listener and clusters of the server's sidecar: as `weir-agent run` makes them of a pod's ports.
+fn inbound() -> (Vec<Value>, Vec<Value>) {
+    let ports = Protocol::ALL.map(|protocol| protocol.port(Sidecars::Both));
+    let chains = ports.map(|port| {
+        let name = format!("inbound|{port}||");
+        let chain = |criteria: Value, filter: Value| {
+            json!({ "filter_chain_match": criteria, "filters": [filter] })
+        };
+        let http = json!({
+            "destination_port": port, "transport_protocol": "raw_buffer",
+            "application_protocols": HTTP,
+        });
+        let tcp = json!({ "destination_port": port, "transport_protocol": "raw_buffer" });
+        [
+            chain(http, http_connection_manager(&name)),
+            chain(tcp, tcp_proxy(&name)),
+        ]
+    });
+    let clusters = ports.map(|port| {
+        let mut cluster = cluster(json!({
+            "name": format!("inbound|{port}||"), "type": "ORIGINAL_DST",
+            "lb_policy": "CLUSTER_PROVIDED",
+            // The rules let past what comes from there.
+            "upstream_bind_config": {
+                "source_address": { "address": APPLICATION_CLIENT, "port_value": 0 },
+            },
+        }));
+        cluster["typed_extension_protocol_options"] = as_downstream();
+        cluster
+    });
+    let mut listener = detecting(json!({
+        "name": "virtualInbound",
+        "address": address("0.0.0.0", INBOUND),
+        "traffic_direction": "INBOUND",
+        "filter_chains": chains.concat(),
+        "default_filter_chain": { "name": "blackhole", "filters": [tcp_proxy(BLACK_HOLE)] },
+    }));
+    if let Some(filters) = listener["listener_filters"].as_array_mut() {
+        filters.insert(0, listener_filter("original_dst", "OriginalDst"));
+    }
+    (vec![listener], clusters.to_vec())
 }
 
 /// Hands connections over by original destination.
@@ -56,50 +116,58 @@ fn virtual_outbound() -> Value {
 }
 
 /// Detects TLS and HTTP; what is neither goes on as TCP.
-fn service_listener(protocol: Protocol) -> Value {
-    let port = protocol.port();
-    json!({
+fn service_listener(port: u16) -> Value {
+    detecting(json!({
         "name": format!("0.0.0.0_{port}"),
         "address": address("0.0.0.0", port),
         "bind_to_port": false,
         "traffic_direction": "OUTBOUND",
-        "continue_on_listener_filters_timeout": true,
-        "listener_filters_timeout": "5s",
-        "listener_filters": [
-            listener_filter("tls_inspector", "TlsInspector"),
-            listener_filter("http_inspector", "HttpInspector"),
-        ],
         "filter_chains": [{
             "name": "http",
             "filter_chain_match": {
-                "transport_protocol": "raw_buffer",
-                "application_protocols": ["http/1.0", "http/1.1", "h2c"],
+                "transport_protocol": "raw_buffer", "application_protocols": HTTP,
             },
-            "filters": [http_connection_manager(&service(protocol))],
+            "filters": [http_connection_manager(&service(port))],
         }],
         "default_filter_chain": { "name": "tcp", "filters": [tcp_proxy(PASSTHROUGH)] },
-    })
+    }))
 }
 
-fn service(protocol: Protocol) -> String {
-    format!("outbound|{}||backend", protocol.port())
+/// A listener that looks at the first bytes.
+fn detecting(mut listener: Value) -> Value {
+    listener["continue_on_listener_filters_timeout"] = json!(true);
+    listener["listener_filters_timeout"] = json!("5s");
+    listener["listener_filters"] = json!([
+        listener_filter("tls_inspector", "TlsInspector"),
+        listener_filter("http_inspector", "HttpInspector"),
+    ]);
+    listener
 }
 
-fn service_cluster(protocol: Protocol) -> Value {
-    let name = service(protocol);
-    let endpoint = json!({ "endpoint": { "address": address(SERVER, protocol.port()) } });
-    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+fn service(port: u16) -> String {
+    format!("outbound|{port}||backend")
+}
+
+fn service_cluster(port: u16) -> Value {
+    let name = service(port);
+    let endpoint = json!({ "endpoint": { "address": address(SERVER, port) } });
     cluster(json!({
         "name": name,
         "type": "STATIC",
         "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": [endpoint] }] },
-        "typed_extension_protocol_options": { options: {
-            "@type": format!("type.googleapis.com/{options}"),
-            "use_downstream_protocol_config": {
-                "http_protocol_options": {}, "http2_protocol_options": {},
-            },
-        }},
+        "typed_extension_protocol_options": as_downstream(),
     }))
+}
+
+/// The endpoint is spoken to as the client spoke.
+fn as_downstream() -> Value {
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    json!({ options: {
+        "@type": format!("type.googleapis.com/{options}"),
+        "use_downstream_protocol_config": {
+            "http_protocol_options": {}, "http2_protocol_options": {},
+        },
+    }})
 }
 
 fn cluster(mut cluster: Value) -> Value {
@@ -159,18 +227,22 @@ fn address(address: &str, port: u16) -> Value {
 }
 
 /// For HAProxy. Connections to the server are shared as Envoy and Weir do it.
-pub(super) fn haproxy(protocol: Protocol, connections: u64) -> String {
+pub(super) fn haproxy(side: Side, protocol: Protocol, port: u16, connections: u64) -> String {
     let (mode, server) = match protocol {
         Protocol::Http1 => ("http", ""),
         Protocol::Http2 => ("http", " proto h2"),
         Protocol::Tcp => ("tcp", ""),
     };
+    let source = match side {
+        Side::Outbound => String::new(),
+        Side::Inbound => format!(" source {APPLICATION_CLIENT}"),
+    };
     format!(
         "global\n  nbthread 1\n  maxconn {connections}\n\
          defaults\n  mode {mode}\n  http-reuse always\n\
          \x20 timeout connect 10s\n  timeout client 1h\n  timeout server 1h\n\
-         frontend outbound\n  bind :{OUTBOUND}\n  default_backend service\n\
-         backend service\n  server backend {SERVER}:{port}{server}\n",
-        port = protocol.port(),
+         frontend sidecar\n  bind :{bind}\n  default_backend service\n\
+         backend service\n  server backend {SERVER}:{port}{server}{source}\n",
+        bind = side.port(),
     )
 }
