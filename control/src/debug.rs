@@ -88,8 +88,7 @@ async fn ready(State(views): Shared) -> (StatusCode, String) {
 }
 
 async fn metrics(State(views): Shared) -> Response {
-    let mut text = String::new();
-    metrics::write(&mut text, &views.hub, &views.serving);
+    let mut text = metrics::page(&views.hub, &views.serving);
     views.injector.metrics().write_prometheus(&mut text);
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], text).into_response()

@@ -108,7 +108,8 @@ pub(crate) async fn xds(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (tls, server, stopped) = (tls.clone(), server.clone(), stopped.clone());
+                let (tls, server) = (tls.clone(), server.clone().for_peer(peer));
+                let stopped = stopped.clone();
                 connections.spawn(async move {
                     if let Err(error) = xds_connection(stream, tls, server, stopped).await {
                         tracing::debug!(%peer, error, "xDS connection");

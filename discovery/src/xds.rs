@@ -4,25 +4,31 @@
 //! subscribed to what and builds a resource once for all of them; a session per stream decides what
 //! that client has to be told; [`AdsServer`] carries it over gRPC.
 
+mod auth;
 mod build;
 mod generator;
 mod hub;
+mod limits;
 mod mailbox;
 mod mesh_config;
 mod metrics;
 mod names;
 mod resource;
+mod secrets;
 mod server;
 mod session;
 mod status;
 mod view;
 
+pub use auth::{AuthError, Authenticator, Identity};
 pub use generator::{Generator, Settings};
 pub use hub::Hub;
+pub use limits::Limits;
 pub use mesh_config::{AccessLog, LoadBalancer, MeshConfig, OutboundMode, OutboundTrafficPolicy};
-pub use metrics::{CONVERGENCE_BOUNDS, Counts, KindCounts, Metrics};
+pub use metrics::{Counts, Fault, Histogram, KindCounts, Metrics, TIME_BOUNDS};
 pub use names::Kind;
 pub use resource::{Resource, Version};
+pub use secrets::ROOT_CA;
 pub use server::{AdsServer, serve_connection};
-pub use status::{ClientStatus, HubStatus, ResourceState, TypeStatus};
+pub use status::{ClientStatus, FaultStatus, HubSizes, HubStatus, ResourceState, TypeStatus};
 pub use view::{Client, Scope, View};

@@ -2,6 +2,8 @@
 
 #[path = "ads/delta.rs"]
 mod delta;
+#[path = "ads/faults.rs"]
+mod faults;
 #[path = "ads/mesh.rs"]
 mod mesh;
 
@@ -313,7 +315,7 @@ async fn a_server_that_stops_sends_its_clients_elsewhere() {
     client.subscribe(Kind::Endpoint, &[CART]).await;
     client.next().await;
     mesh.stop.send(true).expect("connections listen");
-    let end = client.end().await;
+    let end = client.end().await.expect("an error");
     assert_eq!(end.code(), tonic::Code::Unavailable);
     assert_eq!(end.message(), "the control plane stops; connect again");
 }

@@ -1,8 +1,11 @@
 //! Metrics in the Prometheus text format.
 
-use std::{fmt::Write, time::SystemTime};
+mod text;
 
-use weir_discovery::xds::{CONVERGENCE_BOUNDS, Counts, Hub, KindCounts};
+use std::time::SystemTime;
+
+use text::Text;
+use weir_discovery::xds::{Counts, Fault, Hub, KindCounts};
 
 use crate::certificates::Serving;
 
@@ -35,56 +38,118 @@ const BY_KIND: [ByKind; 5] = [
     ),
 ];
 
-/// Appends the metrics of discovery and of the certificates.
-pub(super) fn write(out: &mut String, hub: &Hub, serving: &Serving) {
+/// The metrics of discovery and of the certificates.
+pub(super) fn page(hub: &Hub, serving: &Serving) -> String {
+    let mut text = Text::default();
     let counts = hub.metrics().counts();
-    let status = hub.status();
-    let snapshot = hub.snapshot().unwrap_or_default();
-    for (name, help, value) in BY_KIND {
-        head(out, name, "counter", help);
-        for (kind, counts) in &counts.kinds {
-            line(
-                out,
-                name,
-                &format!("{{kind=\"{}\"}}", kind.word()),
-                value(counts),
-            );
-        }
-    }
-    for (name, help, value) in [
+    clients(&mut text, hub, &counts);
+    resources(&mut text, &counts);
+    times(&mut text, &counts);
+    registry(&mut text, hub, &counts);
+    let expiry = serving.not_after().unwrap_or(SystemTime::UNIX_EPOCH);
+    let expiry = expiry.duration_since(SystemTime::now());
+    text.single(
+        "gauge",
+        "weir_serving_cert_expiry_seconds",
+        "Time until the serving certificate ends.",
+        expiry.unwrap_or_default().as_secs(),
+    );
+    text.into_string()
+}
+
+fn clients(text: &mut Text, hub: &Hub, counts: &Counts) {
+    let sizes = hub.sizes();
+    for (kind, name, help, value) in [
         (
+            "gauge",
+            "weir_xds_clients",
+            "Connected clients.",
+            sizes.clients as u64,
+        ),
+        (
+            "gauge",
+            "weir_xds_topics",
+            "Names that clients subscribed to.",
+            sizes.topics as u64,
+        ),
+        (
+            "gauge",
+            "weir_xds_clients_waiting",
+            "Clients that wait for their turn to be told something.",
+            counts.waiting,
+        ),
+        (
+            "gauge",
+            "weir_xds_clients_pushing",
+            "Clients whose turn it is.",
+            counts.pushing,
+        ),
+        (
+            "counter",
             "weir_xds_streams_total",
             "Streams that clients opened.",
             counts.streams_opened,
         ),
         (
-            "weir_xds_bad_requests_total",
-            "Requests that made no sense.",
-            counts.bad_requests,
-        ),
-        (
-            "weir_xds_publishes_total",
-            "Snapshots published after debounce.",
-            counts.publishes,
+            "counter",
+            "weir_xds_connections_aged_total",
+            "Connections that ended because of their age.",
+            counts.connections_aged,
         ),
     ] {
-        head(out, name, "counter", help);
-        line(out, name, "", value);
+        text.single(kind, name, help, value);
     }
-    let expiry = serving.not_after().unwrap_or(SystemTime::UNIX_EPOCH);
-    let expiry = expiry.duration_since(SystemTime::now());
-    let expiry = expiry.unwrap_or_default().as_secs();
+    text.labelled(
+        "counter",
+        ("weir_xds_faults_total", "fault"),
+        "What clients did that they should not; logs and /debug/syncz name them.",
+        Fault::ALL.map(|fault| {
+            (
+                fault.word(),
+                counts.faults.get(&fault).copied().unwrap_or(0),
+            )
+        }),
+    );
+}
+
+fn resources(text: &mut Text, counts: &Counts) {
+    for (name, help, value) in BY_KIND {
+        let kinds = counts.kinds.iter();
+        let values = kinds.map(|(kind, counts)| (kind.word(), value(counts)));
+        text.labelled("counter", (name, "kind"), help, values);
+    }
+}
+
+fn times(text: &mut Text, counts: &Counts) {
+    for (name, help, histogram) in [
+        (
+            "weir_xds_publish_seconds",
+            "To build what changed and tell the mailboxes of clients.",
+            &counts.publish_time,
+        ),
+        (
+            "weir_xds_queue_seconds",
+            "From when there may be something to say to a client to its turn.",
+            &counts.queue_time,
+        ),
+        (
+            "weir_xds_push_seconds",
+            "From a response to when the client's connection has taken it.",
+            &counts.push_time,
+        ),
+        (
+            "weir_xds_convergence_seconds",
+            "From the first event of a change to the ACK of a client.",
+            &counts.convergence,
+        ),
+    ] {
+        text.histogram(name, help, histogram);
+    }
+}
+
+fn registry(text: &mut Text, hub: &Hub, counts: &Counts) {
+    let snapshot = hub.snapshot().unwrap_or_default();
     for (name, help, value) in [
-        (
-            "weir_xds_clients",
-            "Connected clients.",
-            status.clients.len() as u64,
-        ),
-        (
-            "weir_xds_topics",
-            "Names that clients subscribed to.",
-            status.topics as u64,
-        ),
         (
             "weir_services",
             "Services known.",
@@ -95,46 +160,13 @@ pub(super) fn write(out: &mut String, hub: &Hub, serving: &Serving) {
             "Addresses of pods known.",
             snapshot.pod_address_count() as u64,
         ),
-        (
-            "weir_serving_cert_expiry_seconds",
-            "Time until the serving certificate ends.",
-            expiry,
-        ),
     ] {
-        head(out, name, "gauge", help);
-        line(out, name, "", value);
+        text.single("gauge", name, help, value);
     }
-    convergence(out, &counts);
-}
-
-fn convergence(out: &mut String, counts: &Counts) {
-    const NAME: &str = "weir_xds_convergence_seconds";
-    head(
-        out,
-        NAME,
-        "histogram",
-        "From the first event of a change to the ACK of a client.",
+    text.single(
+        "counter",
+        "weir_xds_publishes_total",
+        "Snapshots published after debounce.",
+        counts.publishes,
     );
-    let mut sum = 0;
-    let bounds = CONVERGENCE_BOUNDS.iter().map(ToString::to_string);
-    for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(counts.convergence) {
-        sum += count;
-        line(
-            out,
-            &format!("{NAME}_bucket"),
-            &format!("{{le=\"{bound}\"}}"),
-            sum,
-        );
-    }
-    line(out, &format!("{NAME}_sum"), "", counts.convergence_sum);
-    line(out, &format!("{NAME}_count"), "", sum);
-}
-
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-fn line(out: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
-    let _ = writeln!(out, "{name}{labels} {value}");
 }

@@ -13,7 +13,8 @@ use super::{
     Client, Generator, Kind, MeshConfig, Resource, Scope, View,
     mailbox::Mailbox,
     metrics::Metrics,
-    status::{HubStatus, Reports},
+    secrets::Secrets,
+    status::{HubSizes, HubStatus, Reports},
 };
 use crate::model::{Changes, Snapshot};
 
@@ -34,7 +35,7 @@ pub struct Hub {
 
 #[derive(Debug, Default)]
 struct State {
-    generator: Arc<Generator>,
+    maker: Maker,
     /// `None` until the registry has said all it has to say at first: before that nobody may be
     /// told that something does not exist.
     snapshot: Option<Arc<Snapshot>>,
@@ -42,6 +43,13 @@ struct State {
     wildcards: BTreeMap<Kind, BTreeSet<ClientId>>,
     clients: BTreeMap<ClientId, Registered>,
     last_client: u64,
+}
+
+/// Makes resources: of the model, and those that are not of it.
+#[derive(Debug, Clone, Default)]
+struct Maker {
+    generator: Arc<Generator>,
+    secrets: Arc<Secrets>,
 }
 
 #[derive(Debug)]
@@ -79,8 +87,12 @@ impl Hub {
     /// A hub that knows nothing yet.
     #[must_use]
     pub fn new(generator: Generator) -> Self {
-        let state = State {
+        let maker = Maker {
             generator: Arc::new(generator),
+            ..Maker::default()
+        };
+        let state = State {
+            maker,
             ..State::default()
         };
         Self {
@@ -94,60 +106,82 @@ impl Hub {
     /// the first event of these changes was seen.
     pub fn publish(&self, snapshot: &Arc<Snapshot>, changes: &Changes, since: Instant) {
         let _publishing = self.publishing();
+        let began = Instant::now();
         let generator = self.generator();
         let mut affected = generator.affected(changes);
         let shrunk = generator.shrunk(changes);
-        let (first, work) = {
+        let (first, maker, work) = {
             let mut state = self.lock();
             let first = state.snapshot.replace(snapshot.clone()).is_none();
             if first {
                 affected = state.everything();
             }
-            (first, state.plan(affected))
+            (first, state.maker.clone(), state.plan(affected))
         };
-        self.build(&generator, snapshot, work, &shrunk, since);
+        self.build(&maker, snapshot, &work, &shrunk, since);
         if first {
             self.lock().wake_all();
         }
+        let took = began.elapsed();
+        self.metrics
+            .update(|counts| counts.publish_time.observe(took));
     }
 
     /// Changes the settings of the whole mesh, and wakes those whose resources changed.
     pub fn set_mesh_config(&self, mesh: MeshConfig) {
+        self.remake(|maker| {
+            let changed = *maker.generator.mesh() != mesh;
+            maker.generator = Arc::new(maker.generator.with_mesh(mesh));
+            changed
+        });
+    }
+
+    /// Sets what SDS serves: trusted certificates, PEM, by name ([`super::ROOT_CA`]). Wakes those
+    /// who asked for what changed.
+    pub fn set_trusted(&self, trusted: BTreeMap<String, Vec<u8>>) {
+        self.remake(|maker| {
+            let secrets = Secrets::new(trusted);
+            let changed = *maker.secrets != secrets;
+            maker.secrets = Arc::new(secrets);
+            changed
+        });
+    }
+
+    /// Builds everything anew after a change that is not one of the model.
+    fn remake(&self, change: impl FnOnce(&mut Maker) -> bool) {
         let _publishing = self.publishing();
-        let (generator, snapshot, work) = {
+        let (maker, snapshot, work) = {
             let mut state = self.lock();
-            if *state.generator.mesh() == mesh {
+            if !change(&mut state.maker) {
                 return;
             }
-            state.generator = Arc::new(state.generator.with_mesh(mesh));
             let Some(snapshot) = state.snapshot.clone() else {
                 return;
             };
             let everything = state.everything();
-            (state.generator.clone(), snapshot, state.plan(everything))
+            (state.maker.clone(), snapshot, state.plan(everything))
         };
         let shrunk = BTreeSet::new();
-        self.build(&generator, &snapshot, work, &shrunk, Instant::now());
+        self.build(&maker, &snapshot, &work, &shrunk, Instant::now());
     }
 
     /// Builds outside the lock, for this takes time. A subscriber that comes meanwhile gets the old
     /// resource, and the new one with everybody else.
     fn build(
         &self,
-        generator: &Generator,
+        maker: &Maker,
         snapshot: &Snapshot,
-        work: Vec<Work>,
+        work: &[Work],
         shrunk: &BTreeSet<String>,
         since: Instant,
     ) {
         let build = |work: &Work| {
             let mut built = Built::default();
             for (id, client) in &work.clients {
-                let view = generator.view(snapshot, work.kind, &work.name, client);
-                let resource = || {
-                    let resource = generator.resource_for(snapshot, work.kind, &work.name, &view);
-                    resource.map(Arc::new)
-                };
+                let view = maker
+                    .generator
+                    .view(snapshot, work.kind, &work.name, client);
+                let resource = || maker.make(snapshot, work.kind, &work.name, &view);
                 built.resources.entry(view.clone()).or_insert_with(resource);
                 built.views.insert(*id, view);
             }
@@ -176,13 +210,23 @@ impl Hub {
     /// The generator, to look at resources without subscribing.
     #[must_use]
     pub fn generator(&self) -> Arc<Generator> {
-        self.lock().generator.clone()
+        self.lock().maker.generator.clone()
     }
 
     /// What happened so far.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// How many clients and names there are.
+    #[must_use]
+    pub fn sizes(&self) -> HubSizes {
+        let state = self.lock();
+        HubSizes {
+            clients: state.clients.len(),
+            topics: state.topics.values().map(HashMap::len).sum(),
+        }
     }
 
     /// Every client and what it was told.
@@ -241,15 +285,12 @@ impl Hub {
 
     pub(super) fn subscribe(&self, client: ClientId, kind: Kind, name: &Arc<str>) {
         let mut state = self.lock();
-        let (generator, snapshot) = (state.generator.clone(), state.snapshot.clone());
+        let (maker, snapshot) = (state.maker.clone(), state.snapshot.clone());
         let snapshot = snapshot.as_deref();
         let who = state.client(client);
-        let view = snapshot.map(|snapshot| generator.view(snapshot, kind, name, &who));
+        let view = snapshot.map(|snapshot| maker.generator.view(snapshot, kind, name, &who));
         let view = view.unwrap_or_default();
-        let build = || {
-            let resource = generator.resource_for(snapshot?, kind, name, &view);
-            resource.map(Arc::new)
-        };
+        let build = || maker.make(snapshot?, kind, name, &view);
         let topics = state.topics.entry(kind).or_default();
         let topic = topics.entry(name.clone()).or_default();
         topic.add(client, view.clone(), build);
@@ -264,7 +305,7 @@ impl Hub {
         let (generator, snapshot) = {
             let mut state = self.lock();
             state.wildcards.entry(kind).or_default().insert(client);
-            (state.generator.clone(), state.snapshot.clone())
+            (state.maker.generator.clone(), state.snapshot.clone())
         };
         let names = snapshot.map(|snapshot| generator.names(&snapshot, kind));
         names.unwrap_or_default()
@@ -283,21 +324,20 @@ impl Hub {
         let Some(snapshot) = state.snapshot.clone() else {
             return Current::Unknown;
         };
-        let generator = state.generator.clone();
+        let maker = state.maker.clone();
         let topic = state.topics.get(&kind).and_then(|topics| topics.get(name));
         let view = match topic.and_then(|topic| topic.view(client)) {
             Some(view) => view.clone(),
             None if kind == Kind::Listener => View::Everyone,
-            None => generator.view(&snapshot, kind, name, &state.client(client)),
+            None => {
+                let client = state.client(client);
+                maker.generator.view(&snapshot, kind, name, &client)
+            }
         };
         let known = topic.and_then(|topic| topic.resource(&view));
         drop(state);
-        let generate = || {
-            let resource = generator.resource_for(&snapshot, kind, name, &view);
-            resource.map(Arc::new)
-        };
         known
-            .unwrap_or_else(generate)
+            .unwrap_or_else(|| maker.make(&snapshot, kind, name, &view))
             .map_or(Current::Absent, Current::Present)
     }
 
@@ -313,6 +353,24 @@ impl Hub {
     }
 }
 
+// === impl Maker ===
+
+impl Maker {
+    fn make(
+        &self,
+        snapshot: &Snapshot,
+        kind: Kind,
+        name: &str,
+        view: &View,
+    ) -> Option<Arc<Resource>> {
+        if kind == Kind::Secret {
+            return self.secrets.get(name);
+        }
+        let resource = self.generator.resource_for(snapshot, kind, name, view);
+        resource.map(Arc::new)
+    }
+}
+
 // === impl State ===
 
 impl State {
@@ -324,7 +382,7 @@ impl State {
         let mut all: BTreeMap<_, _> = names.map(|name| (name, Scope::All)).collect();
         if let Some(snapshot) = &self.snapshot {
             for kind in self.wildcards.keys() {
-                let names = self.generator.names(snapshot, *kind).into_iter();
+                let names = self.maker.generator.names(snapshot, *kind).into_iter();
                 all.extend(names.map(|name| ((*kind, name), Scope::All)));
             }
         }

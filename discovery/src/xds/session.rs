@@ -7,6 +7,7 @@ mod subscription;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -14,12 +15,15 @@ use std::{
 pub(super) use delta::DeltaSession;
 pub(super) use sotw::SotwSession;
 use subscription::TypeState;
+use tonic::Status;
+use weir_api::xds::envoy::config::core::v3::Node;
 
 use super::{
-    Kind, Resource,
+    Identity, Kind, Resource,
     hub::{ClientId, Hub},
     mailbox::{Mailbox, News},
-    status::{ClientStatus, Reports},
+    metrics::Fault,
+    status::{ClientStatus, FaultStatus, Reports},
 };
 
 /// The name that stands for all names.
@@ -32,14 +36,32 @@ pub(super) trait Session: Send {
     /// What it is told.
     type Response: Send;
 
+    /// A new stream.
+    fn new(hub: &Hub, origin: Origin) -> Self;
+
     /// What all variants keep.
     fn seat(&self) -> &Seat;
+
+    /// Who a request says it is from, which the first one of a stream does.
+    fn node(request: &Self::Request) -> Option<&Node>;
+
+    /// How many names the client would have subscribed to with this request, at most.
+    fn names(&self, request: &Self::Request) -> usize;
 
     /// Takes in a request.
     fn request(&mut self, request: Self::Request, hub: &Hub);
 
     /// The next thing to say, if there is any and the client still listens.
     fn next(&mut self, hub: &Hub) -> Option<Self::Response>;
+}
+
+/// Where a stream comes from.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Origin {
+    /// The other end of the connection.
+    pub(super) peer: Option<SocketAddr>,
+    /// Who opened it, where that is asked for.
+    pub(super) identity: Option<Identity>,
 }
 
 /// A client's place at the hub.
@@ -56,6 +78,7 @@ pub(super) struct Seat {
 struct Shared {
     connected: Instant,
     protocol: &'static str,
+    origin: Origin,
     progress: Mutex<Progress>,
 }
 
@@ -64,16 +87,18 @@ struct Shared {
 struct Progress {
     node: String,
     types: BTreeMap<Kind, TypeState>,
+    faults: BTreeMap<Fault, FaultStatus>,
 }
 
 // === impl Seat ===
 
 impl Seat {
-    fn take(hub: &Hub, protocol: &'static str) -> Self {
+    fn take(hub: &Hub, protocol: &'static str, origin: Origin) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let shared = Arc::new(Shared {
             connected: Instant::now(),
             protocol,
+            origin,
             progress: Mutex::default(),
         });
         Self {
@@ -107,6 +132,34 @@ impl Seat {
         }
     }
 
+    /// Whether the client is who it says it is. It has to say so before anything else if that
+    /// matters.
+    pub(super) fn check(&self, node: Option<&Node>) -> Result<(), Status> {
+        match (&self.shared.origin.identity, node) {
+            (None, _) => Ok(()),
+            (Some(identity), Some(node)) => identity.may_be(node),
+            (Some(_), None) if !self.shared.lock().node.is_empty() => Ok(()),
+            (Some(_), None) => Err(Status::invalid_argument(
+                "node: is missing in the first request of the stream",
+            )),
+        }
+    }
+
+    /// Notes that the client did what it should not.
+    pub(super) fn fault(&self, fault: Fault, detail: &str, hub: &Hub) {
+        self.shared.lock().fault(fault, detail, hub);
+    }
+
+    /// Names the client subscribed to, but for those of one type.
+    fn names_besides(&self, besides: Option<Kind>) -> usize {
+        let progress = self.shared.lock();
+        let types = progress
+            .types
+            .iter()
+            .filter(|(kind, _)| Some(**kind) != besides);
+        types.map(|(_, state)| state.subscribed.len()).sum()
+    }
+
     /// Leaves.
     pub(super) fn leave(&self, hub: &Hub) {
         let progress = self.shared.lock();
@@ -125,6 +178,66 @@ impl Seat {
 // === impl Progress ===
 
 impl Progress {
+    /// Notes that the client did what it should not. Who does it again and again is in the logs at
+    /// the first, second, fourth time and so on.
+    fn fault(&mut self, fault: Fault, detail: &str, hub: &Hub) {
+        hub.metrics().fault(fault);
+        let (node, what) = (&self.node, fault.word());
+        let status = self.faults.entry(fault).or_insert_with(|| FaultStatus {
+            what,
+            times: 0,
+            last: String::new(),
+        });
+        status.times += 1;
+        detail.clone_into(&mut status.last);
+        if status.times.is_power_of_two() {
+            let times = status.times;
+            tracing::warn!(
+                node,
+                what,
+                detail,
+                times,
+                "a client does what it should not"
+            );
+        }
+    }
+
+    /// The state of a type that a request is about; `None` if the type is not served.
+    fn about(&mut self, type_url: &str, hub: &Hub) -> Option<Kind> {
+        let kind = Kind::of(type_url);
+        if kind.is_none() {
+            self.fault(Fault::UnknownType, type_url, hub);
+        }
+        kind
+    }
+
+    /// Notes an ACK or a NACK where logs and metrics see it.
+    fn answer(&mut self, kind: Kind, nonce: &str, error: Option<&str>, hub: &Hub) {
+        let state = self.types.entry(kind).or_default();
+        let number = nonce.parse().ok();
+        let Some((rejected, since)) = number.and_then(|nonce| state.answer(nonce, error)) else {
+            let detail = format!("{}: {nonce:?}", kind.word());
+            self.fault(Fault::WrongNonce, &detail, hub);
+            return;
+        };
+        let Some(error) = error else {
+            hub.metrics().kind(kind, |counts| counts.acks += 1);
+            if let Some(since) = since {
+                hub.metrics().converged(since.elapsed());
+            }
+            return;
+        };
+        let (node, kind_word) = (&self.node, kind.word());
+        tracing::warn!(
+            node,
+            kind = kind_word,
+            ?rejected,
+            error,
+            "client rejected resources"
+        );
+        hub.metrics().kind(kind, |counts| counts.nacks += 1);
+    }
+
     /// Endpoints of clusters that changed are due again: a client that sets a cluster up anew waits
     /// for them, and does not ask again for a name it has subscribed to all along.
     fn endpoints_again(&mut self, changed: &[Arc<Resource>]) {
@@ -154,47 +267,12 @@ impl Reports for Shared {
         let types = progress.types.iter();
         ClientStatus {
             node: progress.node.clone(),
+            peer: self.origin.peer,
+            identity: self.origin.identity.as_ref().map(ToString::to_string),
             protocol: self.protocol,
             connected_s: self.connected.elapsed().as_secs(),
             types: types.map(|(kind, state)| state.report(*kind)).collect(),
-        }
-    }
-}
-
-/// Notes an ACK or a NACK where logs and metrics see it.
-fn answer(
-    state: &mut TypeState,
-    kind: Kind,
-    node: &str,
-    nonce: &str,
-    error: Option<&str>,
-    hub: &Hub,
-) {
-    let nonce = nonce.parse().ok();
-    let Some((rejected, since)) = nonce.and_then(|nonce| state.answer(nonce, error)) else {
-        tracing::debug!(
-            node,
-            kind = kind.word(),
-            "an answer to nothing that was sent"
-        );
-        return;
-    };
-    match error {
-        Some(error) => {
-            tracing::warn!(
-                node,
-                kind = kind.word(),
-                ?rejected,
-                error,
-                "client rejected resources"
-            );
-            hub.metrics().kind(kind, |counts| counts.nacks += 1);
-        }
-        None => {
-            hub.metrics().kind(kind, |counts| counts.acks += 1);
-            if let Some(since) = since {
-                hub.metrics().converged(since.elapsed());
-            }
+            faults: progress.faults.values().cloned().collect(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What clients were told and what they said to it, for people.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, net::SocketAddr};
 
 use serde::Serialize;
 
@@ -13,17 +13,43 @@ pub struct HubStatus {
     pub clients: Vec<ClientStatus>,
 }
 
+/// How many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HubSizes {
+    /// Connected clients.
+    pub clients: usize,
+    /// Names somebody subscribed to.
+    pub topics: usize,
+}
+
 /// One client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClientStatus {
     /// Its `node.id`.
     pub node: String,
+    /// The other end of its connection.
+    pub peer: Option<SocketAddr>,
+    /// Namespace and service account of its token, where one is asked for.
+    pub identity: Option<String>,
     /// Which protocol variant it speaks: `delta` or `sotw`.
     pub protocol: &'static str,
     /// How long it has been connected, seconds.
     pub connected_s: u64,
     /// What it subscribed to, by type.
     pub types: Vec<TypeStatus>,
+    /// What it did that it should not.
+    pub faults: Vec<FaultStatus>,
+}
+
+/// Something a client did that it should not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FaultStatus {
+    /// What, as [`super::Fault::word`] has it.
+    pub what: &'static str,
+    /// How often.
+    pub times: u64,
+    /// The last time, more exactly.
+    pub last: String,
 }
 
 /// The subscription of one client to one type.

@@ -28,27 +28,46 @@ pub(crate) struct Delta {
 
 impl Delta {
     pub(crate) async fn connect(address: &str, node: &str) -> Self {
+        let node = Node {
+            id: node.to_owned(),
+            ..Node::default()
+        };
+        Self::connect_as(address, node).await
+    }
+
+    pub(crate) async fn connect_as(address: &str, node: Node) -> Self {
+        let stream = Self::open(address, node, None).await;
+        stream.expect("a stream")
+    }
+
+    /// Opens a stream, with a token if there is one.
+    pub(crate) async fn open(
+        address: &str,
+        node: Node,
+        token: Option<&str>,
+    ) -> Result<Self, tonic::Status> {
         let client = AggregatedDiscoveryServiceClient::connect(address.to_owned()).await;
         let (requests, receiver) = mpsc::channel(256);
         let first = DeltaDiscoveryRequest {
-            node: Some(Node {
-                id: node.to_owned(),
-                ..Node::default()
-            }),
+            node: Some(node),
             type_url: Kind::Secret.type_url().to_owned(),
             ..DeltaDiscoveryRequest::default()
         };
         requests.send(first).await.expect("open");
-        let stream = ReceiverStream::new(receiver);
+        let mut request = tonic::Request::new(ReceiverStream::new(receiver));
+        if let Some(token) = token {
+            let header = format!("Bearer {token}").parse().expect("a header");
+            request.metadata_mut().insert("authorization", header);
+        }
         let responses = client
             .expect("connect")
-            .delta_aggregated_resources(stream)
-            .await;
-        Self {
+            .delta_aggregated_resources(request)
+            .await?;
+        Ok(Self {
             requests,
-            responses: responses.expect("stream").into_inner(),
+            responses: responses.into_inner(),
             barriers: 0,
-        }
+        })
     }
 
     pub(crate) async fn send(&self, request: DeltaDiscoveryRequest) {
@@ -110,10 +129,14 @@ impl Delta {
         message.expect("the stream goes on")
     }
 
-    /// How the stream ended.
-    pub(crate) async fn end(&mut self) -> tonic::Status {
+    /// How the stream ended: with an error, or as agreed.
+    pub(crate) async fn end(&mut self) -> Option<tonic::Status> {
         let message = timeout(PATIENCE, self.responses.message()).await;
-        message.expect("an end in time").expect_err("no response")
+        match message.expect("an end in time") {
+            Ok(None) => None,
+            Ok(Some(response)) => panic!("a response: {response:?}"),
+            Err(status) => Some(status),
+        }
     }
 
     /// The next response, acknowledged.

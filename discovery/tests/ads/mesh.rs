@@ -21,16 +21,22 @@ pub(crate) struct Mesh {
 impl Mesh {
     /// Serves, and knows nothing yet: not even that there is nothing.
     pub(crate) async fn unsynced() -> Self {
+        Self::serving(|server| server).await
+    }
+
+    /// The same with a server that is set up in another way.
+    pub(crate) async fn serving(set_up: impl FnOnce(AdsServer) -> AdsServer) -> Self {
         let files = tempfile::tempdir().expect("temporary directory");
         let (directory, _) = Directory::open(files.path()).expect("directory");
         let hub = Arc::new(Hub::new(Generator::default()));
         let (stop, stopped) = watch::channel(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = format!("http://{}", listener.local_addr().expect("address"));
-        let server = AdsServer::new(hub.clone());
+        let server = set_up(AdsServer::new(hub.clone()));
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve_connection(stream, server.clone(), stopped.clone()));
+            while let Ok((stream, peer)) = listener.accept().await {
+                let server = server.clone().for_peer(peer);
+                tokio::spawn(serve_connection(stream, server, stopped.clone()));
             }
         });
         Self {

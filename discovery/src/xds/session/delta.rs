@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use weir_api::xds::envoy::service::discovery::v3 as discovery;
+use weir_api::xds::envoy::{config::core::v3::Node, service::discovery::v3 as discovery};
 
 use super::{
-    Progress, Seat, Session, WILDCARD, answer,
+    Origin, Progress, Seat, Session, WILDCARD,
     subscription::{Answer, Flight, News, Told, TypeState, What},
 };
 use crate::xds::{
@@ -53,20 +53,27 @@ const STEPS: [Step; 11] = [
 
 // === impl DeltaSession ===
 
-impl DeltaSession {
-    pub(in crate::xds) fn new(hub: &Hub) -> Self {
-        Self {
-            seat: Seat::take(hub, "delta"),
-        }
-    }
-}
-
 impl Session for DeltaSession {
     type Request = discovery::DeltaDiscoveryRequest;
     type Response = discovery::DeltaDiscoveryResponse;
 
+    fn new(hub: &Hub, origin: Origin) -> Self {
+        Self {
+            seat: Seat::take(hub, "delta", origin),
+        }
+    }
+
     fn seat(&self) -> &Seat {
         &self.seat
+    }
+
+    fn node(request: &discovery::DeltaDiscoveryRequest) -> Option<&Node> {
+        request.node.as_ref()
+    }
+
+    fn names(&self, request: &discovery::DeltaDiscoveryRequest) -> usize {
+        let brought = request.initial_resource_versions.len();
+        self.seat.names_besides(None) + request.resource_names_subscribe.len().max(brought)
     }
 
     fn request(&mut self, request: discovery::DeltaDiscoveryRequest, hub: &Hub) {
@@ -75,22 +82,16 @@ impl Session for DeltaSession {
             hub.introduce(self.seat.client, Client::of(&node));
             progress.node = node.id;
         }
-        let node = progress.node.clone();
-        let Some(kind) = Kind::of(&request.type_url) else {
-            tracing::warn!(
-                node,
-                type_url = request.type_url,
-                "unknown type; it is not served"
-            );
+        let Some(kind) = progress.about(&request.type_url, hub) else {
             return;
         };
         let first = !progress.types.contains_key(&kind);
-        let state = progress.types.entry(kind).or_default();
         if !request.response_nonce.is_empty() {
             let error = request.error_detail.as_ref();
             let error = error.map(|status| status.message.as_str());
-            answer(state, kind, &node, &request.response_nonce, error, hub);
+            progress.answer(kind, &request.response_nonce, error, hub);
         }
+        let state = progress.types.entry(kind).or_default();
         let mut subscribe = request.resource_names_subscribe;
         let asks = first && request.response_nonce.is_empty();
         if asks && subscribe.is_empty() && kind.has_implicit_wildcard() {

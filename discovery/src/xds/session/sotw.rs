@@ -4,10 +4,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use weir_api::xds::envoy::service::discovery::v3 as discovery;
+use weir_api::xds::envoy::{config::core::v3::Node, service::discovery::v3 as discovery};
 
 use super::{
-    Progress, Seat, Session, WILDCARD, answer,
+    Origin, Progress, Seat, Session, WILDCARD,
     subscription::{Flight, News, TypeState, What},
 };
 use crate::xds::{
@@ -31,22 +31,36 @@ pub(in crate::xds) struct SotwSession {
     seat: Seat,
 }
 
-// === impl SotwSession ===
-
-impl SotwSession {
-    pub(in crate::xds) fn new(hub: &Hub) -> Self {
-        Self {
-            seat: Seat::take(hub, "sotw"),
-        }
-    }
+/// Whether a request was sent before the client saw the latest response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stale {
+    Yes,
+    No,
 }
+
+// === impl SotwSession ===
 
 impl Session for SotwSession {
     type Request = discovery::DiscoveryRequest;
     type Response = discovery::DiscoveryResponse;
 
+    fn new(hub: &Hub, origin: Origin) -> Self {
+        Self {
+            seat: Seat::take(hub, "sotw", origin),
+        }
+    }
+
     fn seat(&self) -> &Seat {
         &self.seat
+    }
+
+    fn node(request: &discovery::DiscoveryRequest) -> Option<&Node> {
+        request.node.as_ref()
+    }
+
+    fn names(&self, request: &discovery::DiscoveryRequest) -> usize {
+        // A request names all the client wants of its type, and replaces what it had.
+        self.seat.names_besides(Kind::of(&request.type_url)) + request.resource_names.len()
     }
 
     fn request(&mut self, request: discovery::DiscoveryRequest, hub: &Hub) {
@@ -55,30 +69,20 @@ impl Session for SotwSession {
             hub.introduce(self.seat.client, Client::of(&node));
             progress.node = node.id;
         }
-        let node = progress.node.clone();
-        let Some(kind) = Kind::of(&request.type_url) else {
-            tracing::warn!(
-                node,
-                type_url = request.type_url,
-                "unknown type; it is not served"
-            );
+        let Some(kind) = progress.about(&request.type_url, hub) else {
             return;
         };
         let first = !progress.types.contains_key(&kind);
-        let state = progress.types.entry(kind).or_default();
-        let in_flight = state.in_flight.keys().next_back().copied();
-        if !request.response_nonce.is_empty() {
-            if in_flight.is_some_and(|nonce| nonce.to_string() != request.response_nonce) {
-                // The client had not seen the latest response yet. It will answer that one, too,
-                // and name what it wants by then.
-                return;
-            }
+        // A nonce in a first request is of an earlier stream, and none of ours.
+        if !first && !request.response_nonce.is_empty() {
             let error = request.error_detail.as_ref();
             let error = error.map(|status| status.message.as_str());
-            if in_flight.is_some() {
-                answer(state, kind, &node, &request.response_nonce, error, hub);
+            if self.answered(&mut progress, kind, &request.response_nonce, error, hub) == Stale::Yes
+            {
+                return;
             }
         }
+        let state = progress.types.entry(kind).or_default();
         let mut names: BTreeSet<Arc<str>> = request
             .resource_names
             .iter()
@@ -99,6 +103,34 @@ impl Session for SotwSession {
 }
 
 impl SotwSession {
+    /// Takes in an ACK or a NACK. Each request after the first names the response before it, so a
+    /// name that was answered before says nothing.
+    fn answered(
+        &self,
+        progress: &mut Progress,
+        kind: Kind,
+        nonce: &str,
+        error: Option<&str>,
+        hub: &Hub,
+    ) -> Stale {
+        let in_flight = progress.types.get(&kind);
+        let in_flight = in_flight.and_then(|state| state.in_flight.keys().next_back().copied());
+        let is_ours = |nonce: u64| (1..=self.seat.last_nonce).contains(&nonce);
+        match (
+            nonce.parse().ok().filter(|nonce| is_ours(*nonce)),
+            in_flight,
+        ) {
+            // Notes that it is wrong. What the client wants is what it says all the same.
+            (None, _) => progress.answer(kind, nonce, error, hub),
+            // The client had not seen the latest response yet. It will answer that one, too, and
+            // name what it wants by then.
+            (Some(nonce), Some(latest)) if nonce != latest => return Stale::Yes,
+            (Some(_), Some(_)) => progress.answer(kind, nonce, error, hub),
+            (Some(_), None) => {}
+        }
+        Stale::No
+    }
+
     fn resubscribe(
         &self,
         state: &mut TypeState,

@@ -167,7 +167,7 @@ struct DeltaClient {
 impl DeltaClient {
     fn new(hub: &Hub, wildcard: bool) -> Self {
         let mut client = Self {
-            session: DeltaSession::new(hub),
+            session: DeltaSession::new(hub, Origin::default()),
             wildcard,
             subscribed: BTreeMap::new(),
             world: World::new(),
@@ -238,7 +238,7 @@ struct SotwClient {
 impl SotwClient {
     fn new(hub: &Hub, wildcard: bool) -> Self {
         let mut client = Self {
-            session: SotwSession::new(hub),
+            session: SotwSession::new(hub, Origin::default()),
             wildcard,
             subscribed: BTreeMap::new(),
             nonces: BTreeMap::new(),
