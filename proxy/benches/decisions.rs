@@ -1,12 +1,17 @@
-//! What is decided for each connection and request: which protocol, filter chain and route.
+//! What is decided for each connection and request: which protocol, filter chain, route and
+//! endpoint.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use divan::{Bencher, black_box};
 use weir_api::xds::json;
 use weir_proxy::{
+    cluster::Cluster,
     config::{
-        Bootstrap, convert,
+        Bootstrap, LoadAssignment,
+        cluster::{ClusterDiscovery, LbPolicy},
+        convert,
+        endpoint::{Endpoint, HealthStatus, LocalityEndpoints},
         http::RouteSource,
         listener::{FilterChainMatch, NetworkFilter, TransportProtocol},
     },
@@ -17,7 +22,6 @@ use weir_proxy::{
     },
 };
 
-const TRANSPARENT: &str = include_str!("../../examples/bootstraps/transparent.yaml");
 const VIRTUAL_HOSTS: &str = include_str!("../../examples/bootstraps/virtual-hosts.yaml");
 const REQUEST: &[u8] = b"GET /path HTTP/1.1\r\nhost: a.example\r\nuser-agent: curl/7.88.1\r\n\r\n";
 const CLIENT_HELLO: [u8; 48] = client_hello();
@@ -123,10 +127,26 @@ fn find_route(bencher: Bencher<'_, '_>) {
     bencher.bench(|| route::find(black_box(routes), &Request, 0).is_some());
 }
 
-#[divan::bench]
-fn convert_bootstrap(bencher: Bencher<'_, '_>) {
-    let message = json::read_bootstrap(TRANSPARENT).expect("an example");
-    bencher
-        .with_inputs(|| message.clone())
-        .bench_values(|message| convert::bootstrap(message).expect("an example"));
+#[divan::bench(args = [1, 16, 1024])]
+fn pick_endpoint(bencher: Bencher<'_, '_>, count: u16) {
+    let mut clusters = config(VIRTUAL_HOSTS).clusters;
+    let mut cluster = clusters.swap_remove(0);
+    let config = Arc::get_mut(&mut cluster).expect("not shared yet");
+    config.lb_policy = LbPolicy::LeastRequest;
+    let endpoint = |port| Endpoint {
+        address: SocketAddr::from(([10, 0, 0, 1], port)),
+        hostname: String::new(),
+        health: HealthStatus::Healthy,
+        weight: 1,
+    };
+    config.discovery = ClusterDiscovery::Static(Arc::new(LoadAssignment {
+        cluster_name: config.name.clone(),
+        localities: vec![LocalityEndpoints {
+            endpoints: (1..=count).map(endpoint).collect(),
+            ..LocalityEndpoints::default()
+        }],
+    }));
+    let cluster = Cluster::new(&cluster, Arc::default(), None);
+    let destination = SocketAddr::from(([10, 0, 0, 1], 80));
+    bencher.bench_local(|| cluster.pick(black_box(destination), None).is_some());
 }

@@ -13,7 +13,7 @@ mod guard;
 mod help;
 mod histogram;
 mod listeners;
-mod prometheus;
+pub mod prometheus;
 mod query;
 mod reply;
 mod routes;

@@ -21,13 +21,14 @@ use tokio::sync::Notify;
 use crate::config::{self, LoadAssignment, cluster::ClusterDiscovery};
 
 pub(crate) use connect::{DialError, Upstream, micros};
-pub(crate) use host::{Host, HostSet};
+pub use host::Host;
+pub(crate) use host::HostSet;
 pub(crate) use http2::Http2Lease;
 pub(crate) use manager::Clusters;
 pub use stats::ClusterStats;
 
 /// A cluster in one worker.
-pub(crate) struct Cluster {
+pub struct Cluster {
     pub(crate) config: Arc<config::Cluster>,
     pub(crate) stats: Arc<ClusterStats>,
     hosts: RefCell<Rc<HostSet>>,
@@ -60,7 +61,9 @@ pub(crate) struct ActiveRetry(Rc<Cluster>);
 // === impl Cluster ===
 
 impl Cluster {
-    pub(crate) fn new(
+    /// A cluster, whose stats go to `stats`. `endpoints` are those of EDS.
+    #[must_use]
+    pub fn new(
         config: &Arc<config::Cluster>,
         stats: Arc<ClusterStats>,
         endpoints: Option<&LoadAssignment>,
@@ -100,7 +103,7 @@ impl Cluster {
 
     /// The host for a connection or a request. `avoid` is one that has just failed; it is picked
     /// again only if there is no other.
-    pub(crate) fn pick(
+    pub fn pick(
         &self,
         original_destination: SocketAddr,
         avoid: Option<&Rc<Host>>,

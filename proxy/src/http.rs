@@ -3,7 +3,7 @@
 pub mod h1;
 pub(crate) mod h2;
 pub mod head;
-pub(crate) mod header_edits;
+pub mod header_edits;
 pub(crate) mod local_reply;
 pub mod path;
 pub(crate) mod request_id;

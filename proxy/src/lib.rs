@@ -10,7 +10,7 @@ pub mod cluster;
 pub mod config;
 pub mod connection_log;
 pub mod demand;
-mod filter;
+pub mod filter;
 pub mod format;
 pub mod http;
 pub mod listener;

@@ -24,7 +24,8 @@ struct Metric<'a> {
 }
 
 /// The page: every value that `wanted` takes.
-pub(super) fn text(scopes: &[ScopeReading], wanted: impl Fn(&Scope, &Value) -> bool) -> String {
+#[must_use]
+pub fn text(scopes: &[ScopeReading], wanted: impl Fn(&Scope, &Value) -> bool) -> String {
     let mut metrics: BTreeMap<(Kind, String), Metric<'_>> = BTreeMap::new();
     for ScopeReading { scope, values } in scopes {
         for value in values.iter().filter(|value| wanted(scope, value)) {

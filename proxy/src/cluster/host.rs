@@ -17,7 +17,7 @@ use crate::config::{
 };
 
 /// An endpoint.
-pub(crate) struct Host {
+pub struct Host {
     pub(crate) address: SocketAddr,
     /// For `auto_host_rewrite`; may be empty.
     pub(crate) hostname: Box<str>,

@@ -12,7 +12,7 @@ mod request_changes;
 mod respond;
 mod retry;
 mod stats;
-mod upstream_head;
+pub mod upstream_head;
 
 use std::{
     cell::{Cell, RefCell},

@@ -4,5 +4,5 @@
 pub mod body;
 pub(crate) mod decode;
 pub mod head;
-pub(crate) mod request;
+pub mod request;
 pub(crate) mod response;

@@ -12,7 +12,7 @@ use crate::{
 
 /// Changes to the headers of one message.
 #[derive(Debug, Default)]
-pub(crate) struct HeaderEdits<'c> {
+pub struct HeaderEdits<'c> {
     /// Lower case; every header of these names goes.
     pub(crate) dropped: Vec<&'c str>,
     /// Added at the end, in order.

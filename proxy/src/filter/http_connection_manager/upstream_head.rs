@@ -17,22 +17,24 @@ use crate::{
 };
 
 /// What is done to a request besides the configured header mutations.
-pub(super) struct RequestHeadPlan<'a> {
-    pub(super) edits: &'a HeaderEdits<'a>,
+#[derive(Debug)]
+pub struct RequestHeadPlan<'a> {
+    /// Configured header mutations.
+    pub edits: &'a HeaderEdits<'a>,
     /// New path and query.
-    pub(super) path: Option<&'a str>,
+    pub path: Option<&'a str>,
     /// New `Host`.
-    pub(super) host: Option<&'a str>,
+    pub host: Option<&'a str>,
     /// The upgrade is forwarded.
-    pub(super) upgrade: bool,
+    pub upgrade: bool,
     /// The client's address, if it is to be appended to `x-forwarded-for`.
-    pub(super) forwarded_for: Option<IpAddr>,
+    pub forwarded_for: Option<IpAddr>,
     /// A new request id.
-    pub(super) request_id: Option<&'a str>,
+    pub request_id: Option<&'a str>,
     /// `x-envoy-expected-rq-timeout-ms`
-    pub(super) expected_timeout_ms: Option<u128>,
+    pub expected_timeout_ms: Option<u128>,
     /// `x-envoy-attempt-count`
-    pub(super) attempt: Option<u32>,
+    pub attempt: Option<u32>,
 }
 
 /// What is done to a response besides the configured header mutations.
@@ -61,7 +63,7 @@ pub(super) enum ConnectionHeader {
 }
 
 /// Writes a request's head to `out`.
-pub(super) fn write_request(
+pub fn write_request(
     out: &mut Vec<u8>,
     request: &Request,
     manager: &HttpConnectionManager,

@@ -16,7 +16,7 @@ const USUAL_HEADERS: usize = 64;
 /// A request head: a copy of its bytes and where its parts lie. Its memory is used again for the
 /// next request of the connection.
 #[derive(Debug, Default)]
-pub(crate) struct Request {
+pub struct Request {
     pub(crate) bytes: Vec<u8>,
     pub(crate) method: Range<usize>,
     /// As it came: a path, a URL, an authority or `*`.
@@ -34,7 +34,7 @@ pub(crate) struct Request {
 
 /// Whether there is a whole head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Parsed {
+pub enum Parsed {
     /// Yes, of this many bytes.
     Complete(usize),
     /// Not yet.
@@ -45,7 +45,10 @@ pub(crate) enum Parsed {
 
 impl Request {
     /// Reads a head from the front of `bytes`. After an error the request is empty.
-    pub(crate) fn parse(&mut self, bytes: &[u8], max_headers: usize) -> Result<Parsed, HeadError> {
+    ///
+    /// # Errors
+    /// What is no head, or has more headers than allowed.
+    pub fn parse(&mut self, bytes: &[u8], max_headers: usize) -> Result<Parsed, HeadError> {
         let mut usual = [EMPTY_HEADER; USUAL_HEADERS];
         let parsed = match self.parse_into(bytes, &mut usual[..max_headers.min(USUAL_HEADERS)]) {
             Err(HeadError::TooManyHeaders) if max_headers > USUAL_HEADERS => {
