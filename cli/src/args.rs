@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{call, demo, echo, pods};
+use crate::{call, check, demo, echo, pods};
 
 /// A service mesh, on this machine and in Kubernetes.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Logs(pods::LogsArgs),
     /// Print a pod's statistics, read from its sidecar's admin port
     Stats(pods::StatsArgs),
+    /// Say whether a cluster is fit for Weir, and whether an installed Weir works
+    Check(check::CheckArgs),
     /// Run the echo application: it answers every protocol and says who called and how
     Echo(echo::EchoArgs),
     /// Make one call and print what happened as JSON
@@ -53,6 +55,7 @@ impl Command {
             Self::Exec(args) => pods::exec(&args, run_root),
             Self::Logs(args) => pods::logs(&args, run_root),
             Self::Stats(args) => pods::stats(&args, run_root),
+            Self::Check(args) => check::run(&args),
             Self::Echo(args) => echo::run(args),
             Self::Call(args) => call::run(&args),
             Self::PlaygroundExec { what } => playground_exec(&what),

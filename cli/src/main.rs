@@ -6,6 +6,8 @@ use clap::Parser;
 
 mod args;
 mod call;
+mod check;
+mod cluster;
 mod demo;
 mod echo;
 mod output;

@@ -1,0 +1,171 @@
+//! Pods that should have a sidecar and have none, or have that of another version.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
+use serde::Deserialize;
+use serde_json::Value;
+use weir_api::{annotations, sidecar};
+use weir_injector::Decision;
+
+use super::{
+    facts::{Facts, Read, name_of},
+    finding::Finding,
+    nodes::shorten,
+    scope::Scope,
+};
+
+const CHECK: &str = "pods";
+/// Pods a page: what is held at once.
+const PAGE: u32 = 250;
+
+/// What became of all pods.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    /// Pods that should have a sidecar and have none, by namespace.
+    without: BTreeMap<String, Vec<String>>,
+    /// Pods with a sidecar of another image than new pods get, by namespace.
+    outdated: BTreeMap<String, Vec<String>>,
+    /// How many have one, by namespace.
+    with: BTreeMap<String, usize>,
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+struct Page {
+    metadata: Value,
+    items: Vec<Value>,
+}
+
+// === impl Census ===
+
+impl Census {
+    /// Namespaces with sidecars.
+    pub(super) fn namespaces(&self) -> BTreeSet<&str> {
+        self.with.keys().map(String::as_str).collect()
+    }
+
+    /// Takes one pod into account.
+    fn count(&mut self, pod: &Value, namespace: &Namespace, scope: &Scope) {
+        let text = |path: &str| pod.pointer(path).and_then(Value::as_str);
+        // What has ended or is about to is past injecting.
+        let ended = matches!(text("/status/phase"), Some("Succeeded" | "Failed"));
+        if ended || pod.pointer("/metadata/deletionTimestamp").is_some() {
+            return;
+        }
+        let into = name_of(namespace).to_owned();
+        let name = text("/metadata/name").unwrap_or_default().to_owned();
+        match sidecar_image(pod) {
+            Some(image) => {
+                *self.with.entry(into.clone()).or_default() += 1;
+                let own = pod
+                    .pointer("/metadata/annotations")
+                    .and_then(|all| all.get(annotations::PROXY_IMAGE));
+                if image != scope.config.image && own.is_none() {
+                    self.outdated.entry(into).or_default().push(name);
+                }
+            }
+            None if scope
+                .decision(namespace, pod)
+                .is_some_and(Decision::injects) =>
+            {
+                self.without.entry(into).or_default().push(name);
+            }
+            None => {}
+        }
+    }
+}
+
+/// What became of these pods of one namespace.
+#[cfg(test)]
+pub(super) fn census(pods: &[Value], namespace: &Namespace, scope: &Scope) -> Census {
+    let mut census = Census::default();
+    for pod in pods {
+        census.count(pod, namespace, scope);
+    }
+    census
+}
+
+/// Looks at every pod, a page at a time.
+pub(super) async fn read(client: &Client, scope: &Scope, namespaces: &[Namespace]) -> Read<Census> {
+    let by_name: BTreeMap<&str, &Namespace> =
+        namespaces.iter().map(|one| (name_of(one), one)).collect();
+    let mut census = Census::default();
+    let mut next = String::new();
+    loop {
+        // Raw, as the injector reads them.
+        let path = format!("/api/v1/pods?limit={PAGE}&continue={next}");
+        let request = http::Request::get(path)
+            .body(Vec::new())
+            .map_err(kube::Error::HttpError)?;
+        let page: Page = client.request(request).await?;
+        for pod in &page.items {
+            let namespace = pod.pointer("/metadata/namespace").and_then(Value::as_str);
+            if let Some(namespace) = namespace.and_then(|name| by_name.get(name)) {
+                census.count(pod, namespace, scope);
+            }
+        }
+        match page.metadata.get("continue").and_then(Value::as_str) {
+            Some(token) if !token.is_empty() => next = token.to_owned(),
+            _ => return Ok(census),
+        }
+    }
+}
+
+pub(super) fn check(facts: &Facts) -> Vec<Finding> {
+    let census = match &facts.pods {
+        Ok(census) => census,
+        Err(unread) => return vec![unread.finding(CHECK)],
+    };
+    let mut findings = Vec::new();
+    for (namespace, pods) in &census.without {
+        findings.push(Finding::warning(
+            CHECK,
+            format!(
+                "pods in {namespace} should have a sidecar and have none: {}",
+                named(pods)
+            ),
+            format!(
+                "they were made before Weir would inject them: kubectl rollout restart -n \
+                     {namespace} deployment"
+            ),
+        ));
+    }
+    for (namespace, pods) in &census.outdated {
+        findings.push(Finding::warning(
+            CHECK,
+            format!(
+                "pods in {namespace} have a sidecar of another version: {}",
+                named(pods)
+            ),
+            format!("kubectl rollout restart -n {namespace} deployment"),
+        ));
+    }
+    let all: usize = census.with.values().sum();
+    if findings.is_empty() {
+        findings.push(Finding::ok(
+            CHECK,
+            format!("every pod that should have a sidecar has one ({all} pods)"),
+        ));
+    }
+    findings
+}
+
+fn named(pods: &[String]) -> String {
+    shorten(&pods.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn sidecar_image(pod: &Value) -> Option<&str> {
+    let list = |path: &str| {
+        pod.pointer(path)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    };
+    let mut all = list("/spec/initContainers").chain(list("/spec/containers"));
+    let proxy = all.find(|container| {
+        container.get("name").and_then(Value::as_str) == Some(sidecar::PROXY_CONTAINER)
+    })?;
+    proxy.get("image").and_then(Value::as_str).or(Some(""))
+}

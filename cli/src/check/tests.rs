@@ -1,0 +1,282 @@
+//! What follows from what was read, without a cluster.
+
+use k8s_openapi::{ByteString, apimachinery::pkg::version::Info};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use weir_injector::config::SidecarKind;
+
+use super::{
+    Names, certificate, conflicts, control_plane,
+    facts::Facts,
+    finding::{Finding, Level, Report},
+    nodes, pods, webhook,
+};
+
+fn object<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).expect("as the API has it")
+}
+
+fn names() -> Names {
+    Names {
+        namespace: "weir-system".to_owned(),
+        revision: "default".to_owned(),
+    }
+}
+
+/// A cluster in which everything could be read and nothing is there, but for `webhooks`.
+fn cluster(webhooks: &[Value]) -> Facts {
+    let mutating = webhooks.iter().cloned().map(object).collect();
+    Facts::assume(names(), Info::default(), mutating)
+}
+
+fn injector() -> Value {
+    json!({
+        "metadata": {"name": "weir-injector"},
+        "webhooks": [{
+            "name": "namespace.injector.weir.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": {"service": {"name": "weir-control", "namespace": "weir-system"}},
+            "namespaceSelector": {"matchLabels": {"weir.dev/injection": "enabled"}},
+            "objectSelector": {"matchExpressions": [
+                {"key": "weir.dev/inject", "operator": "NotIn", "values": ["false"]},
+            ]},
+        }],
+    })
+}
+
+/// A namespace whose pods are injected, with more labels and annotations.
+fn shop(labels: &[(&str, &str)], annotations: &Value) -> Value {
+    let mut all = json!({"weir.dev/injection": "enabled"});
+    for (key, value) in labels {
+        all[key] = json!(value);
+    }
+    json!({"metadata": {"name": "shop", "labels": all, "annotations": annotations}})
+}
+
+/// The messages of a level.
+fn said(findings: &[Finding], level: Level) -> Vec<&str> {
+    let of_level = findings.iter().filter(|finding| finding.level == level);
+    of_level.map(|finding| finding.message.as_str()).collect()
+}
+
+#[test]
+fn a_kubelet_without_native_sidecars_matters_where_they_are_wanted() {
+    let node = |name: &str, version: &str| {
+        object(json!({"metadata": {"name": name}, "status": {"nodeInfo": {
+            "kubeletVersion": version, "architecture": "", "bootID": "", "containerRuntimeVersion": "",
+            "kernelVersion": "", "kubeProxyVersion": "", "machineID": "", "operatingSystem": "",
+            "osImage": "", "systemUUID": "",
+        }}}))
+    };
+    let mut facts = cluster(&[injector()]);
+    facts.nodes = Ok(vec![
+        node("new", "v1.33.2-gke.1"),
+        node("old", "v1.28.9+k3s1"),
+    ]);
+    let failures = nodes::check(&facts);
+    assert!(
+        said(&failures, Level::Failure)[0].ends_with(": old"),
+        "{failures:?}"
+    );
+    facts.scope.config.sidecar = SidecarKind::Classic;
+    assert_eq!(said(&nodes::check(&facts), Level::Failure).len(), 0);
+}
+
+#[test]
+fn cilium_is_in_the_way_where_it_rewrites_addresses_in_pods() {
+    for (data, level) in [
+        (json!({"kube-proxy-replacement": "true"}), Level::Failure),
+        (
+            json!({"kube-proxy-replacement": "strict", "bpf-lb-sock-hostns-only": "false"}),
+            Level::Failure,
+        ),
+        (
+            json!({"kube-proxy-replacement": "false", "bpf-lb-sock": "true"}),
+            Level::Failure,
+        ),
+        (
+            json!({"kube-proxy-replacement": "true", "bpf-lb-sock-hostns-only": "true"}),
+            Level::Ok,
+        ),
+        (json!({"kube-proxy-replacement": "false"}), Level::Ok),
+    ] {
+        let mut facts = cluster(&[]);
+        facts.cilium = Ok(vec![object(json!({"data": data}))]);
+        assert_eq!(conflicts::check(&facts)[0].level, level, "{data}");
+    }
+}
+
+#[test]
+fn another_mesh_is_in_the_way_where_a_namespace_asks_for_both() {
+    let other = |name: &str, webhook: &str| {
+        let mut other = injector();
+        other["metadata"]["name"] = json!(name);
+        other["webhooks"][0]["name"] = json!(webhook);
+        other
+    };
+    let istio = other(
+        "istio-sidecar-injector",
+        "namespace.sidecar-injector.istio.io",
+    );
+    let linkerd = other(
+        "linkerd-proxy-injector",
+        "linkerd-proxy-injector.linkerd.io",
+    );
+    for (namespace, both) in [
+        (shop(&[], &json!({})), false),
+        (
+            shop(
+                &[("istio-injection", "disabled")],
+                &json!({"linkerd.io/inject": "disabled"}),
+            ),
+            false,
+        ),
+        (shop(&[("istio-injection", "enabled")], &json!({})), true),
+        (shop(&[("istio.io/rev", "canary")], &json!({})), true),
+        (shop(&[], &json!({"linkerd.io/inject": "enabled"})), true),
+    ] {
+        let mut facts = cluster(&[injector(), istio.clone(), linkerd.clone()]);
+        facts.namespaces = Ok(vec![object(namespace.clone())]);
+        let findings = conflicts::check(&facts);
+        assert_eq!(
+            said(&findings, Level::Failure).len(),
+            usize::from(both),
+            "{namespace} {findings:?}"
+        );
+    }
+}
+
+#[test]
+fn pod_security_is_in_the_way_only_where_sidecars_are_wanted() {
+    let strict = ("pod-security.kubernetes.io/enforce", "restricted");
+    let mut facts = cluster(&[injector()]);
+    facts.namespaces = Ok(vec![
+        object(shop(&[strict], &json!({}))),
+        object(json!({"metadata": {"name": "other", "labels": {strict.0: strict.1}}})),
+    ]);
+    let findings = conflicts::check(&facts);
+    let failures = said(&findings, Level::Failure);
+    assert_eq!(failures.len(), 1, "{findings:?}");
+    assert!(failures[0].contains("in shop: weir-init"), "{findings:?}");
+}
+
+#[test]
+fn webhooks_without_a_control_plane_are_said_to_block_pods() {
+    let facts = cluster(&[injector()]);
+    let findings = control_plane::check(&facts);
+    let failures = said(&findings, Level::Failure);
+    assert!(
+        failures[0].contains("no Deployment weir-control"),
+        "{failures:?}"
+    );
+    assert!(failures[1].contains("leads nowhere"), "{failures:?}");
+}
+
+#[test]
+fn a_missing_bundle_is_named_by_webhook() {
+    let facts = cluster(&[injector()]);
+    let findings = webhook::check(&facts);
+    let failures = said(&findings, Level::Failure);
+    assert!(
+        failures[0].starts_with("no caBundle in namespace.injector.weir.dev"),
+        "{failures:?}"
+    );
+}
+
+/// A CA, and a serving certificate it signed, as PEM.
+fn certificates() -> (String, String) {
+    let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().expect("key");
+    let root = ca.self_signed(&key).expect("sign").pem();
+    let issuer = rcgen::Issuer::new(ca, key);
+    let leaf = rcgen::CertificateParams::new(vec!["weir-control.weir-system.svc".to_owned()]);
+    let leaf_key = rcgen::KeyPair::generate().expect("key");
+    let leaf = leaf
+        .expect("name")
+        .signed_by(&leaf_key, &issuer)
+        .expect("sign")
+        .pem();
+    (root, leaf)
+}
+
+#[test]
+fn a_bundle_that_did_not_sign_the_serving_certificate_is_told() {
+    let (root, leaf) = certificates();
+    let (other, _) = certificates();
+    for (bundle, level) in [(&root, Level::Ok), (&other, Level::Failure)] {
+        let mut webhooks = injector();
+        webhooks["webhooks"][0]["clientConfig"]["caBundle"] =
+            json!(ByteString(bundle.clone().into_bytes()));
+        let mut facts = cluster(&[webhooks]);
+        let data = json!({"tls.crt": ByteString(leaf.clone().into_bytes())});
+        facts.secret = Ok(Some(object(json!({"data": data}))));
+        let findings = certificate::check(&facts);
+        let last = findings.last().expect("findings");
+        assert_eq!(last.level, level, "{findings:?}");
+        assert!(
+            last.message.contains("weir-control.weir-system.svc"),
+            "{findings:?}"
+        );
+    }
+}
+
+#[test]
+fn pods_without_the_sidecar_they_should_have_are_counted_by_what_the_webhook_would_do() {
+    let facts = cluster(&[injector()]);
+    let namespace = object(shop(&[], &json!({})));
+    let pod = |name: &str, labels: Value, containers: Value| {
+        let metadata = json!({"name": name, "namespace": "shop", "labels": labels});
+        json!({"metadata": metadata, "spec": {"containers": containers}})
+    };
+    let app = json!([{"name": "app", "image": "app"}]);
+    let image = facts.scope.config.image.clone();
+    let mut host = pod("host", json!({}), app.clone());
+    host["spec"]["hostNetwork"] = json!(true);
+    let mut done = pod("done", json!({}), app.clone());
+    done["status"] = json!({"phase": "Succeeded"});
+    let all = [
+        pod("bare", json!({}), app.clone()),
+        pod("out", json!({"weir.dev/inject": "false"}), app),
+        pod(
+            "fine",
+            json!({}),
+            json!([{"name": "weir-proxy", "image": image}]),
+        ),
+        pod(
+            "old",
+            json!({}),
+            json!([{"name": "weir-proxy", "image": "weir:old"}]),
+        ),
+        host,
+        done,
+    ];
+    let mut facts = facts;
+    facts.pods = Ok(pods::census(&all, &namespace, &facts.scope));
+    let findings = pods::check(&facts);
+    let warnings = said(&findings, Level::Warning);
+    assert_eq!(warnings.len(), 2, "{findings:?}");
+    assert!(warnings[0].starts_with("pods in shop should have") && warnings[0].ends_with(": bare"));
+    assert!(
+        warnings[1].starts_with("pods in shop have a sidecar of another")
+            && warnings[1].ends_with(": old")
+    );
+}
+
+#[test]
+fn a_report_reads_well_and_parses() {
+    let report = Report::new(vec![
+        Finding::ok("api-server", "Kubernetes 1.36 answers"),
+        Finding::failure("webhooks", "no caBundle", "read the log"),
+    ]);
+    let text = report.to_string();
+    assert!(
+        text.contains("FAILURE  webhooks       no caBundle\n"),
+        "{text}"
+    );
+    assert!(text.contains("-> read the log\n"), "{text}");
+    assert!(text.ends_with("1 ok, 0 warnings, 1 failure\n"), "{text}");
+    let value = serde_json::to_value(&report).expect("json");
+    assert_eq!(value.pointer("/checks/1/level"), Some(&json!("failure")));
+    assert_eq!(value.pointer("/checks/0/advice"), None);
+    assert_eq!(value.pointer("/summary/failures"), Some(&json!(1)));
+}
