@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{call, check, demo, echo, pods};
+use crate::{call, check, demo, echo, inject, pods};
 
 /// A service mesh, on this machine and in Kubernetes.
 #[derive(Debug, Parser)]
@@ -31,6 +31,10 @@ pub(crate) enum Command {
     Logs(pods::LogsArgs),
     /// Print a pod's statistics, read from its sidecar's admin port
     Stats(pods::StatsArgs),
+    /// Add sidecars to the pods and workloads of files, as the webhook does, and print the result
+    Inject(inject::InjectArgs),
+    /// Take the sidecars out of files again, and print the result
+    Uninject(inject::UninjectArgs),
     /// Say whether a cluster is fit for Weir, and whether an installed Weir works
     Check(check::CheckArgs),
     /// Run the echo application: it answers every protocol and says who called and how
@@ -55,6 +59,8 @@ impl Command {
             Self::Exec(args) => pods::exec(&args, run_root),
             Self::Logs(args) => pods::logs(&args, run_root),
             Self::Stats(args) => pods::stats(&args, run_root),
+            Self::Inject(args) => Ok(inject::inject(&args)),
+            Self::Uninject(args) => Ok(inject::uninject(&args)),
             Self::Check(args) => check::run(&args),
             Self::Echo(args) => echo::run(args),
             Self::Call(args) => call::run(&args),

@@ -10,6 +10,7 @@ mod check;
 mod cluster;
 mod demo;
 mod echo;
+mod inject;
 mod output;
 mod pods;
 

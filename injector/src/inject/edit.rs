@@ -77,7 +77,7 @@ pub(super) fn edit(
             note(&mut status.volumes, &name);
         }
     }
-    annotate(&mut editor, pod, status, written)?;
+    annotate(&mut editor, pod, status, written.as_ref())?;
     Ok(editor.finish())
 }
 
@@ -86,7 +86,7 @@ fn annotate(
     editor: &mut Editor,
     pod: &Pod<'_>,
     mut status: Status,
-    written: Option<Status>,
+    written: Option<&Status>,
 ) -> Result<(), PatchError> {
     for parent in [at(["metadata"]), at(["metadata", "annotations"])] {
         if editor.get(&parent).is_none() {
@@ -100,7 +100,7 @@ fn annotate(
         editor.add(default, application.name.into())?;
         note(&mut status.annotations, DEFAULT_CONTAINER);
     }
-    if written.as_ref() != Some(&status) {
+    if written != Some(&status) {
         editor.add(annotation(annotations::STATUS), status.to_json().into())?;
     }
     Ok(())

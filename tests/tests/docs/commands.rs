@@ -3,13 +3,14 @@
 use crate::{documents, read};
 
 /// Programs of others that a document may use.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "cd",
     "cargo",
     "curl",
     "envoy",
     "git",
     "ip",
+    "kubectl",
     "rustup",
     "scripts/setup",
 ];
