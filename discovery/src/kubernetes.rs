@@ -1,23 +1,25 @@
-//! Kubernetes objects to objects of the model. No I/O: the manifests registry reads the objects
-//! from files, a watch gets them from the API server.
+//! The Kubernetes API as a registry, and its objects as objects of the model.
 //!
-//! What is wrong with one object, or with one port or endpoint of it, is a [`Problem`] that names
-//! the object and the field. It never stops the rest.
+//! [`watch`] follows the API server. The functions that read an object do no I/O: the manifests
+//! registry uses them on objects from files. What is wrong with one object, or with one port or
+//! endpoint of it, is a [`Problem`] that names the object and the field. It never stops the rest.
 
 mod endpoint_slice;
 mod node;
 mod pod;
 mod service;
+mod watch;
+pub mod wire;
 
 use std::fmt;
 
 pub use endpoint_slice::{SERVICE_NAME_LABEL, endpoint_slice};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub use node::{REGION_LABEL, SUB_ZONE_LABEL, ZONE_LABEL, node};
 pub use pod::{pod, pod_is_ready, workload};
 pub use service::service;
+pub use watch::{WatchStatus, Watches, watch};
 
-use crate::model::NamespacedName;
+use crate::model::{Interner, NamespacedName};
 
 /// What is wrong with an object, or with a part of it that is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +35,8 @@ pub struct Problem {
 /// Collects the problems of one object.
 #[derive(Debug)]
 pub struct Problems<'a> {
-    object: String,
+    kind: &'static str,
+    meta: &'a wire::Meta,
     sink: &'a mut Vec<Problem>,
 }
 
@@ -54,28 +57,23 @@ impl fmt::Display for Problem {
 
 impl<'a> Problems<'a> {
     /// For the object of that kind and name.
-    pub fn of(kind: &str, meta: &ObjectMeta, sink: &'a mut Vec<Problem>) -> Self {
-        let namespace = namespace(meta);
-        let name = meta.name.as_deref().unwrap_or("(without a name)");
-        Self {
-            object: format!("{kind} {namespace}/{name}"),
-            sink,
-        }
+    pub fn of(kind: &'static str, meta: &'a wire::Meta, sink: &'a mut Vec<Problem>) -> Self {
+        Self { kind, meta, sink }
     }
 
     /// Notes one.
     pub fn push(&mut self, field: impl Into<String>, reason: impl Into<String>) {
         self.sink.push(Problem {
-            object: self.object.clone(),
+            object: self.meta.describe(self.kind),
             field: field.into(),
             reason: reason.into(),
         });
     }
 
     /// The object's name, which it must have.
-    fn name(&mut self, meta: &ObjectMeta) -> Option<NamespacedName> {
-        match meta.name.as_deref() {
-            Some(name) if !name.is_empty() => Some(NamespacedName::new(namespace(meta), name)),
+    fn name(&mut self, names: &Interner) -> Option<NamespacedName> {
+        match self.meta.name.as_deref() {
+            Some(name) if !name.is_empty() => Some(names.name(self.meta.namespace(), name)),
             _ => {
                 self.push("metadata.name", "is missing");
                 None
@@ -91,12 +89,6 @@ impl<'a> Problems<'a> {
         }
         number
     }
-}
-
-/// Namespace of an object; manifests may leave it out.
-#[must_use]
-pub fn namespace(meta: &ObjectMeta) -> &str {
-    meta.namespace.as_deref().unwrap_or("default")
 }
 
 /// Whether a port's protocol is TCP, which it is unless it says otherwise.

@@ -9,6 +9,7 @@
 mod changes;
 mod endpoint;
 mod index;
+mod interner;
 mod name;
 mod node;
 mod object;
@@ -24,6 +25,7 @@ pub use endpoint::{
     Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,
 };
 pub use index::Index;
+pub use interner::Interner;
 pub use name::NamespacedName;
 pub use node::Node;
 pub use object::{Event, Object, ObjectKey};

@@ -1,6 +1,6 @@
 //! From events of a registry to snapshots in the hub, debounced.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -18,10 +18,39 @@ pub const DEBOUNCE_QUIET: Duration = Duration::from_millis(100);
 pub const DEBOUNCE_MAX: Duration = Duration::from_secs(10);
 
 /// Publishes what the registry says at first at once, then follows it until it ends.
-pub async fn publish(initial: Vec<Event>, mut events: mpsc::Receiver<Vec<Event>>, hub: Arc<Hub>) {
+pub async fn publish(initial: Vec<Event>, events: mpsc::Receiver<Vec<Event>>, hub: Arc<Hub>) {
     let mut index = Index::default();
     initial.into_iter().for_each(|event| index.apply(event));
     commit(&mut index, &hub, Instant::now());
+    follow(index, events, hub).await;
+}
+
+/// Publishes nothing before `synced`, by when the registry has sent all it has to say at first:
+/// until then nobody may be told that something does not exist. Follows it from there.
+pub async fn publish_when(
+    synced: impl Future<Output = ()>,
+    mut events: mpsc::Receiver<Vec<Event>>,
+    hub: Arc<Hub>,
+) {
+    let mut index = Index::default();
+    let mut synced = pin!(synced);
+    loop {
+        tokio::select! {
+            batch = events.recv() => match batch {
+                Some(batch) => batch.into_iter().for_each(|event| index.apply(event)),
+                None => return,
+            },
+            () = &mut synced => break,
+        }
+    }
+    while let Ok(batch) = events.try_recv() {
+        batch.into_iter().for_each(|event| index.apply(event));
+    }
+    commit(&mut index, &hub, Instant::now());
+    follow(index, events, hub).await;
+}
+
+async fn follow(mut index: Index, mut events: mpsc::Receiver<Vec<Event>>, hub: Arc<Hub>) {
     while let Some(batch) = events.recv().await {
         let since = Instant::now();
         batch.into_iter().for_each(|event| index.apply(event));

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1 as core;
-
-use super::{Problem, Problems};
-use crate::model::{Locality, Node};
+use super::{Problem, Problems, wire};
+use crate::model::{Interner, Locality, Node};
 
 /// Label of a node that names its region.
 pub const REGION_LABEL: &str = "topology.kubernetes.io/region";
@@ -15,17 +13,16 @@ pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 pub const SUB_ZONE_LABEL: &str = "topology.weir.dev/subzone";
 
 /// Reads a Node. `None` if it has no name.
-pub fn node(node: &core::Node, problems: &mut Vec<Problem>) -> Option<Node> {
-    let mut problems = Problems::of("Node", &node.metadata, problems);
-    let name = problems.name(&node.metadata)?;
+pub fn node(node: &wire::Node, names: &Interner, problems: &mut Vec<Problem>) -> Option<Node> {
+    let name = Problems::of("Node", &node.metadata, problems).name(names)?;
     let label = |key| -> Arc<str> {
         let labels = node.metadata.labels.as_ref();
         let value = labels.and_then(|labels| labels.get(key));
-        value.map(String::as_str).unwrap_or_default().into()
+        names.text(value.map(String::as_str).unwrap_or_default())
     };
     Some(Node {
         name: name.name,
-        locality: Arc::new(Locality {
+        locality: names.locality(&Locality {
             region: label(REGION_LABEL),
             zone: label(ZONE_LABEL),
             sub_zone: label(SUB_ZONE_LABEL),

@@ -1,16 +1,14 @@
 //! `v1.Pod` to [`Pod`].
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
-use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-
-use super::{Problem, Problems};
-use crate::model::{Pod, Workload};
+use super::{Problem, Problems, wire};
+use crate::model::{Interner, Pod, Workload};
 
 /// Reads a Pod. `None` if it has no name, or has ended and with it the right to its addresses.
-pub fn pod(pod: &core::Pod, problems: &mut Vec<Problem>) -> Option<Pod> {
+pub fn pod(pod: &wire::Pod, names: &Interner, problems: &mut Vec<Problem>) -> Option<Pod> {
     let mut problems = Problems::of("Pod", &pod.metadata, problems);
-    let name = problems.name(&pod.metadata)?;
+    let name = problems.name(names)?;
     let status = pod.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref());
     if matches!(phase, Some("Succeeded" | "Failed")) {
@@ -18,19 +16,19 @@ pub fn pod(pod: &core::Pod, problems: &mut Vec<Problem>) -> Option<Pod> {
     }
     let spec = pod.spec.as_ref();
     Some(Pod {
-        workload: workload(&pod.metadata),
+        workload: workload(&pod.metadata, names),
         addresses: addresses(status, &mut problems),
         host_network: spec.and_then(|spec| spec.host_network) == Some(true),
         node: spec
             .and_then(|spec| spec.node_name.as_deref())
-            .map(Arc::from),
+            .map(|node| names.text(node)),
         name,
     })
 }
 
 /// Whether a pod says it takes traffic.
 #[must_use]
-pub fn pod_is_ready(pod: &core::Pod) -> bool {
+pub fn pod_is_ready(pod: &wire::Pod) -> bool {
     let conditions = pod
         .status
         .as_ref()
@@ -41,7 +39,7 @@ pub fn pod_is_ready(pod: &core::Pod) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-fn addresses(status: Option<&core::PodStatus>, problems: &mut Problems) -> Vec<IpAddr> {
+fn addresses(status: Option<&wire::PodStatus>, problems: &mut Problems) -> Vec<IpAddr> {
     let Some(status) = status else {
         return Vec::new();
     };
@@ -65,7 +63,11 @@ fn addresses(status: Option<&core::PodStatus>, problems: &mut Problems) -> Vec<I
 /// What owns a pod, as people name it. The names of a ReplicaSet of a Deployment and of a Job of a
 /// CronJob end in what their owner appended, so the owner's name needs no second look-up.
 #[must_use]
-pub fn workload(meta: &ObjectMeta) -> Workload {
+pub fn workload(meta: &wire::Meta, names: &Interner) -> Workload {
+    let named = |kind: &str, name: &str| Workload {
+        kind: names.text(kind),
+        name: names.text(name),
+    };
     let owners = meta.owner_references.as_deref().unwrap_or_default();
     let controls = |owner: &&_| controller(owner);
     let Some(owner) = owners.iter().find(controls).or_else(|| owners.first()) else {
@@ -87,7 +89,7 @@ pub fn workload(meta: &ObjectMeta) -> Workload {
     }
 }
 
-fn controller(owner: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference) -> bool {
+fn controller(owner: &wire::OwnerReference) -> bool {
     owner.controller == Some(true)
 }
 
@@ -98,21 +100,13 @@ fn cron_job(job: &str) -> Option<&str> {
     (minute.len() >= 8 && minute.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 
-fn named(kind: &str, name: &str) -> Workload {
-    Workload {
-        kind: kind.into(),
-        name: name.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-
     use super::*;
 
     #[test]
     fn a_pod_belongs_to_what_people_created() {
+        let names = Interner::default();
         for (kind, owner, hash, expected) in [
             ("ReplicaSet", "cart-7d9f", Some("7d9f"), "Deployment/cart"),
             ("ReplicaSet", "cart-7d9f", None, "ReplicaSet/cart-7d9f"),
@@ -120,21 +114,21 @@ mod tests {
             ("Job", "report-28373160", None, "CronJob/report"),
             ("Job", "migrate-3", None, "Job/migrate-3"),
         ] {
-            let meta = ObjectMeta {
+            let meta = wire::Meta {
                 labels: hash.map(|hash| [("pod-template-hash".into(), hash.into())].into()),
-                owner_references: Some(vec![OwnerReference {
+                owner_references: Some(vec![wire::OwnerReference {
                     kind: kind.into(),
                     name: owner.into(),
-                    ..OwnerReference::default()
+                    ..wire::OwnerReference::default()
                 }]),
-                ..ObjectMeta::default()
+                ..wire::Meta::default()
             };
-            assert_eq!(workload(&meta).to_string(), expected);
+            assert_eq!(workload(&meta, &names).to_string(), expected);
         }
-        let alone = ObjectMeta {
+        let alone = wire::Meta {
             name: Some("once".into()),
-            ..ObjectMeta::default()
+            ..wire::Meta::default()
         };
-        assert_eq!(workload(&alone).to_string(), "Pod/once");
+        assert_eq!(workload(&alone, &names).to_string(), "Pod/once");
     }
 }

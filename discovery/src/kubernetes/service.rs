@@ -2,17 +2,22 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{self as core, ServiceSpec};
-
-use super::{Problem, Problems, is_tcp};
+use super::{
+    Problem, Problems, is_tcp,
+    wire::{self, ServiceSpec},
+};
 use crate::model::{
-    Hint, InternalTrafficPolicy, Service, ServiceKind, ServicePort, TrafficDistribution,
+    Hint, InternalTrafficPolicy, Interner, Service, ServiceKind, ServicePort, TrafficDistribution,
 };
 
 /// Reads a Service. `None` if it has no name; ports and addresses that make no sense are left out.
-pub fn service(service: &core::Service, problems: &mut Vec<Problem>) -> Option<Service> {
+pub fn service(
+    service: &wire::Service,
+    names: &Interner,
+    problems: &mut Vec<Problem>,
+) -> Option<Service> {
     let mut problems = Problems::of("Service", &service.metadata, problems);
-    let name = problems.name(&service.metadata)?;
+    let name = problems.name(names)?;
     let empty = ServiceSpec::default();
     let spec = service.spec.as_ref().unwrap_or(&empty);
     let created = service.metadata.creation_timestamp.as_ref();
@@ -68,7 +73,7 @@ fn kind(spec: &ServiceSpec) -> ServiceKind {
 }
 
 /// Every address that stands for the service, each once.
-fn addresses(service: &core::Service, spec: &ServiceSpec, problems: &mut Problems) -> Vec<IpAddr> {
+fn addresses(service: &wire::Service, spec: &ServiceSpec, problems: &mut Problems) -> Vec<IpAddr> {
     let mut texts = Vec::new();
     let mut add = |field: String, text: &str| {
         if !text.is_empty() && text != "None" {

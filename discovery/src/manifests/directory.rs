@@ -12,7 +12,7 @@ use super::{
     document::{self, Located},
     objects,
 };
-use crate::model::{Event, Object, ObjectKey};
+use crate::model::{Event, Interner, Object, ObjectKey};
 
 /// A directory of manifests and what it said at the last look.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub struct Directory {
     /// Stamps at the last look: what differs from one look to the next is still being written.
     seen: BTreeMap<PathBuf, Stamp>,
     objects: BTreeMap<ObjectKey, Object>,
+    names: Interner,
     /// Problems that were reported and are still there.
     reported: BTreeSet<String>,
 }
@@ -59,6 +60,7 @@ impl Directory {
             files: BTreeMap::new(),
             seen: BTreeMap::new(),
             objects: BTreeMap::new(),
+            names: Interner::default(),
             reported: BTreeSet::new(),
         };
         for (file, stamp) in &seen {
@@ -139,7 +141,7 @@ impl Directory {
 
     /// What the files mean now, and how that differs from what they meant before.
     fn update(&mut self) -> Vec<Event> {
-        let (objects, problems) = objects::collect(self.contents());
+        let (objects, problems) = objects::collect(self.contents(), &self.names);
         let errors = self.files.values().filter_map(|file| file.error.as_ref());
         let errors = errors.map(|error| format!("{error}; what the file said before stays"));
         self.report(problems.into_iter().chain(errors).collect());

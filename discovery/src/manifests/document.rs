@@ -2,17 +2,12 @@
 
 use std::path::Path;
 
-use k8s_openapi::{
-    api::{
-        core::v1::{Node, Pod, Service},
-        discovery::v1::EndpointSlice,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::api::core::v1::Endpoints;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{ManifestError, legacy};
+use crate::kubernetes::wire::{EndpointSlice, Meta, Node, Pod, Service};
 
 /// An object of a manifest.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +19,7 @@ pub(super) enum Manifest {
     /// A kind that discovery knows and needs nothing of, by kind, namespace and name.
     Other {
         kind: String,
-        meta: ObjectMeta,
+        meta: Meta,
     },
 }
 
@@ -112,7 +107,7 @@ impl Reader<'_> {
                 Manifest::EndpointSlice(self.typed(value, at)?)
             }
             ("v1", "Endpoints") => {
-                let slices = legacy::mirror(&self.typed(value, at)?).into_iter();
+                let slices = legacy::mirror(&self.typed::<Endpoints>(value, at)?).into_iter();
                 into.extend(slices.map(|slice| self.located(Manifest::EndpointSlice(slice))));
                 return Ok(());
             }

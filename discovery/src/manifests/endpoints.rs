@@ -4,32 +4,33 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::Arc,
 };
 
-use k8s_openapi::{
-    api::core::v1::{Pod, Service, ServicePort, ServiceSpec},
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::document::Manifest;
 use crate::{
-    kubernetes::{self, SERVICE_NAME_LABEL},
-    model::{EndpointPort, EndpointSlice, NamespacedName, Readiness, SliceEndpoint},
+    kubernetes::{
+        self, SERVICE_NAME_LABEL,
+        wire::{Pod, Service, ServicePort, ServiceSpec},
+    },
+    model::{
+        EndpointPort, EndpointSlice, Hints, Interner, Locality, NamespacedName, Readiness,
+        SliceEndpoint,
+    },
 };
 
 /// Slices for every service with a selector that no manifest has a slice for. A named target port
 /// may differ from pod to pod, so there is one slice for each set of port numbers.
 pub(super) fn derive<'a>(
     manifests: impl Iterator<Item = &'a Manifest> + Clone,
+    names: &'a Interner,
 ) -> impl Iterator<Item = EndpointSlice> {
     let with_slices: BTreeSet<_> = manifests.clone().filter_map(sliced_service).collect();
     let mut pods: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
     for manifest in manifests.clone() {
         if let Manifest::Pod(pod) = manifest {
-            pods.entry(kubernetes::namespace(&pod.metadata))
-                .or_default()
-                .push(pod);
+            pods.entry(pod.metadata.namespace()).or_default().push(pod);
         }
     }
     manifests
@@ -39,9 +40,9 @@ pub(super) fn derive<'a>(
         })
         .filter(move |service| !name(service).is_some_and(|name| with_slices.contains(&name)))
         .flat_map(move |service| {
-            let namespace = kubernetes::namespace(&service.metadata);
+            let namespace = service.metadata.namespace();
             let pods = pods.get(namespace).map(Vec::as_slice);
-            slices(service, pods.unwrap_or_default())
+            slices(service, pods.unwrap_or_default(), names)
         })
 }
 
@@ -50,21 +51,15 @@ fn sliced_service(manifest: &Manifest) -> Option<NamespacedName> {
         return None;
     };
     let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
-    Some(NamespacedName::new(
-        kubernetes::namespace(&slice.metadata),
-        service,
-    ))
+    Some(NamespacedName::new(slice.metadata.namespace(), service))
 }
 
 fn name(service: &Service) -> Option<NamespacedName> {
     let name = service.metadata.name.as_deref()?;
-    Some(NamespacedName::new(
-        kubernetes::namespace(&service.metadata),
-        name,
-    ))
+    Some(NamespacedName::new(service.metadata.namespace(), name))
 }
 
-fn slices(service: &Service, pods: &[&Pod]) -> Vec<EndpointSlice> {
+fn slices(service: &Service, pods: &[&Pod], names: &Interner) -> Vec<EndpointSlice> {
     let (Some(service_name), Some(spec)) = (name(service), &service.spec) else {
         return Vec::new();
     };
@@ -82,7 +77,7 @@ fn slices(service: &Service, pods: &[&Pod]) -> Vec<EndpointSlice> {
             let name = port.name.clone().unwrap_or_default();
             Some((name, target(port, pod)?))
         });
-        let endpoints = endpoints(pod, unready_too).into_iter();
+        let endpoints = endpoints(pod, unready_too, names).into_iter();
         let endpoints = endpoints.filter(|endpoint| has_family(spec, endpoint.address));
         by_ports
             .entry(ports.collect())
@@ -131,9 +126,9 @@ fn has_family(spec: &ServiceSpec, address: IpAddr) -> bool {
     own.peek().is_none() || own.any(|own| own.is_ipv4() == address.is_ipv4())
 }
 
-fn endpoints(pod: &Pod, unready_too: bool) -> Vec<SliceEndpoint> {
+fn endpoints(pod: &Pod, unready_too: bool, names: &Interner) -> Vec<SliceEndpoint> {
     // What is wrong with the pod is reported where it is read for itself.
-    let Some(read) = kubernetes::pod(pod, &mut Vec::new()) else {
+    let Some(read) = kubernetes::pod(pod, names, &mut Vec::new()) else {
         return Vec::new();
     };
     let ready = kubernetes::pod_is_ready(pod);
@@ -148,8 +143,8 @@ fn endpoints(pod: &Pod, unready_too: bool) -> Vec<SliceEndpoint> {
         address,
         readiness,
         node: read.node.clone(),
-        locality: Arc::default(),
-        hints: Arc::default(),
+        locality: names.locality(&Locality::default()),
+        hints: names.hints(&Hints::default()),
         pod: Some(read.name.clone()),
     };
     read.addresses.iter().copied().map(endpoint).collect()
@@ -168,10 +163,8 @@ fn target(port: &ServicePort, pod: &Pod) -> Option<u16> {
         None => port.port,
         Some(IntOrString::Int(number)) => *number,
         Some(IntOrString::String(name)) => {
-            let containers = &pod.spec.as_ref()?.containers;
-            let ports = containers
-                .iter()
-                .flat_map(|container| container.ports.iter().flatten());
+            let containers = pod.spec.as_ref()?.containers.iter().flatten();
+            let ports = containers.flat_map(|container| container.ports.iter().flatten());
             let mut named = ports.filter(|port| port.name.as_deref() == Some(name));
             named.next()?.container_port
         }

@@ -2,14 +2,14 @@
 //! EndpointSlices.
 
 use k8s_openapi::{
-    api::{
-        core::v1::{EndpointAddress, EndpointSubset, Endpoints},
-        discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
-    },
+    api::core::v1::{EndpointAddress, EndpointSubset, Endpoints},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::kubernetes::SERVICE_NAME_LABEL;
+use crate::kubernetes::{
+    SERVICE_NAME_LABEL,
+    wire::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Meta, TargetRef},
+};
 
 /// A slice for each subset and family.
 pub(super) fn mirror(endpoints: &Endpoints) -> Vec<EndpointSlice> {
@@ -17,7 +17,7 @@ pub(super) fn mirror(endpoints: &Endpoints) -> Vec<EndpointSlice> {
     subsets
         .flat_map(|(at, subset)| ["IPv4", "IPv6"].map(|family| (at, subset, family)))
         .map(|(at, subset, family)| slice(&endpoints.metadata, at, subset, family))
-        .filter(|slice| !slice.endpoints.is_empty())
+        .filter(|slice| slice.endpoints.iter().flatten().next().is_some())
         .collect()
 }
 
@@ -33,35 +33,40 @@ fn slice(meta: &ObjectMeta, at: usize, subset: &EndpointSubset, family: &str) ->
         name: port.name.clone(),
         port: Some(port.port),
         protocol: port.protocol.clone(),
-        app_protocol: port.app_protocol.clone(),
     });
     EndpointSlice {
-        metadata: ObjectMeta {
+        metadata: Meta {
             // No name an object can have: it never meets a slice out of a file.
             name: Some(format!("{service}/endpoints-{at}-{family}")),
             namespace: meta.namespace.clone(),
             labels: Some([(SERVICE_NAME_LABEL.to_owned(), service)].into()),
-            ..ObjectMeta::default()
+            ..Meta::default()
         },
         address_type: family.to_owned(),
         ports: Some(ports.collect()),
-        endpoints: [
-            of(&subset.addresses, true),
-            of(&subset.not_ready_addresses, false),
-        ]
-        .concat(),
+        endpoints: Some(
+            [
+                of(&subset.addresses, true),
+                of(&subset.not_ready_addresses, false),
+            ]
+            .concat(),
+        ),
     }
 }
 
 fn endpoint(address: &EndpointAddress, ready: bool) -> Endpoint {
     Endpoint {
-        addresses: vec![address.ip.clone()],
+        addresses: Some(vec![address.ip.clone()]),
         conditions: Some(EndpointConditions {
             ready: Some(ready),
             ..EndpointConditions::default()
         }),
         node_name: address.node_name.clone(),
-        target_ref: address.target_ref.clone(),
+        target_ref: address.target_ref.as_ref().map(|target| TargetRef {
+            kind: target.kind.clone(),
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+        }),
         ..Endpoint::default()
     }
 }

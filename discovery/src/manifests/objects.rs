@@ -5,27 +5,26 @@ use std::{
     path::Path,
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
 use super::{
     ManifestError,
     document::{Located, Manifest},
     endpoints,
 };
 use crate::{
-    kubernetes::{self, Problem},
-    model::{Object, ObjectKey},
+    kubernetes::{self, Problem, wire::Meta},
+    model::{Interner, Object, ObjectKey},
 };
 
 /// Objects of the model, and what is wrong in the files, each with the file it is in.
 pub(super) fn collect<'a>(
     contents: impl Iterator<Item = (&'a Path, &'a Located)> + Clone,
+    names: &Interner,
 ) -> (BTreeMap<ObjectKey, Object>, BTreeSet<String>) {
     let mut objects = BTreeMap::new();
     let mut problems = BTreeSet::new();
     for (path, located) in contents.clone() {
         let mut found = Vec::new();
-        if let Some(object) = read(&located.manifest, &mut found) {
+        if let Some(object) = read(&located.manifest, names, &mut found) {
             // The first has it; `duplicates` names the others.
             objects.entry(object.key()).or_insert(object);
         }
@@ -35,7 +34,7 @@ pub(super) fn collect<'a>(
         problems.extend(found.iter().map(place));
     }
     let manifests = contents.clone().map(|(_, located)| &located.manifest);
-    for slice in endpoints::derive(manifests) {
+    for slice in endpoints::derive(manifests, names) {
         let slice = Object::EndpointSlice(slice);
         objects.entry(slice.key()).or_insert(slice);
     }
@@ -53,7 +52,7 @@ pub(super) fn duplicates<'a>(
         let name = meta.name.as_deref().unwrap_or_default();
         let key = (
             kind.to_owned(),
-            kubernetes::namespace(meta).to_owned(),
+            meta.namespace().to_owned(),
             name.to_owned(),
         );
         let (at, document) = *first.entry(key).or_insert((path, located));
@@ -63,7 +62,7 @@ pub(super) fn duplicates<'a>(
             field: "metadata.name".to_owned(),
             reason: format!(
                 "{kind} {}/{name} is also in {}, document {}",
-                kubernetes::namespace(meta),
+                meta.namespace(),
                 at.display(),
                 document.document
             ),
@@ -71,19 +70,21 @@ pub(super) fn duplicates<'a>(
     })
 }
 
-fn read(manifest: &Manifest, problems: &mut Vec<Problem>) -> Option<Object> {
+fn read(manifest: &Manifest, names: &Interner, problems: &mut Vec<Problem>) -> Option<Object> {
     match manifest {
-        Manifest::Service(service) => kubernetes::service(service, problems).map(Object::Service),
-        Manifest::EndpointSlice(slice) => {
-            kubernetes::endpoint_slice(slice, problems).map(Object::EndpointSlice)
+        Manifest::Service(service) => {
+            kubernetes::service(service, names, problems).map(Object::Service)
         }
-        Manifest::Pod(pod) => kubernetes::pod(pod, problems).map(Object::Pod),
-        Manifest::Node(node) => kubernetes::node(node, problems).map(Object::Node),
+        Manifest::EndpointSlice(slice) => {
+            kubernetes::endpoint_slice(slice, names, problems).map(Object::EndpointSlice)
+        }
+        Manifest::Pod(pod) => kubernetes::pod(pod, names, problems).map(Object::Pod),
+        Manifest::Node(node) => kubernetes::node(node, names, problems).map(Object::Node),
         Manifest::Other { .. } => None,
     }
 }
 
-fn identity(manifest: &Manifest) -> (&str, &ObjectMeta) {
+fn identity(manifest: &Manifest) -> (&str, &Meta) {
     match manifest {
         Manifest::Service(service) => ("Service", &service.metadata),
         Manifest::EndpointSlice(slice) => ("EndpointSlice", &slice.metadata),

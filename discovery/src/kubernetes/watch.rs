@@ -1,0 +1,57 @@
+//! Follows the API server: lists each kind once and watches it from there, for ever.
+//!
+//! Each kind has a task of its own, so that trouble with one holds up no other. A list comes as a
+//! stream where the server can do that and in pages where it cannot. A watch that breaks goes on
+//! where it was; where the server has forgotten that place, or what it said made no sense, the kind
+//! is listed again, and what is no longer there is gone. Nobody waits for ever: a silent server is
+//! taken for dead, and attempts are spaced out.
+
+mod backoff;
+mod collection;
+mod follow;
+mod frame;
+mod kind;
+mod lines;
+mod status;
+
+use std::sync::Arc;
+
+use kube::Client;
+pub use status::{WatchStatus, Watches};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use self::{follow::Follow, kind::Kind};
+use super::wire;
+use crate::model::{Event, Interner};
+
+/// Follows every kind of object that the model is made of, and sends what changed.
+///
+/// `watches` tells how it goes, and when every kind was listed once. Ends when nobody receives any
+/// more.
+pub async fn watch(client: Client, events: mpsc::Sender<Vec<Event>>, watches: Watches) {
+    let names = Arc::new(Interner::default());
+    let mut kinds = JoinSet::new();
+    // Nodes and pods first: services are resolved once, at the end, either way.
+    kinds.spawn(follow::<wire::Node>(&client, &events, &watches, &names));
+    kinds.spawn(follow::<wire::Pod>(&client, &events, &watches, &names));
+    kinds.spawn(follow::<wire::EndpointSlice>(
+        &client, &events, &watches, &names,
+    ));
+    kinds.spawn(follow::<wire::Service>(&client, &events, &watches, &names));
+    drop(events);
+    while let Some(ended) = kinds.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a watch ended; changes of its kind are no longer seen");
+        }
+    }
+}
+
+fn follow<K: Kind>(
+    client: &Client,
+    events: &mpsc::Sender<Vec<Event>>,
+    watches: &Watches,
+    names: &Arc<Interner>,
+) -> impl Future<Output = ()> + use<K> {
+    let status = watches.of(K::KIND);
+    Follow::<K>::new(client.clone(), events.clone(), status, names.clone()).run()
+}

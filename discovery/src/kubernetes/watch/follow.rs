@@ -1,0 +1,416 @@
+//! The task that follows one kind.
+
+use std::{sync::Arc, time::Duration};
+
+use http_body_util::{BodyExt, Collected, Limited};
+use hyper::{
+    Response,
+    header::{ACCEPT_ENCODING, HeaderValue, RETRY_AFTER},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use kube::{
+    Client,
+    client::Body,
+    core::{
+        Request,
+        params::{ListParams, WatchParams},
+    },
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    backoff::Backoff,
+    collection::Collection,
+    frame::{Frame, Page},
+    kind::Kind,
+    lines::Lines,
+    status::Reporter,
+};
+use crate::model::{Event, Interner};
+
+/// How long the server keeps a watch open. A connection that died silently is found dead after that.
+const WATCH: Duration = Duration::from_secs(180);
+/// How much later than [`WATCH`] a server may end it before it is taken for dead.
+const WATCH_MARGIN: Duration = Duration::from_secs(5);
+/// How long a server has to answer, and to go on with an answer that it began.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long a list that comes as a stream may pause. A server of before 1.27 does not know such
+/// lists: it sends what there is, and never says that it was all.
+const LIST_PAUSE: Duration = Duration::from_secs(10);
+/// Objects in a page.
+const PAGE: u32 = 500;
+/// Largest page. Objects are a few KiB, and the API server stores none of more than a few MiB.
+const PAGE_BYTES: usize = 256 << 20;
+/// Most of an error that is read.
+const ERROR_BYTES: usize = 64 << 10;
+/// Events sent at once. It bounds what waits in the channel.
+const BATCH: usize = 512;
+/// A watch that ends sooner without a word counts as a failure.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// Follows one kind for ever.
+pub(super) struct Follow<K> {
+    client: Client,
+    events: mpsc::Sender<Vec<Event>>,
+    status: Reporter,
+    objects: Collection<K>,
+    /// Whether the server can list as a stream; it can until it says otherwise.
+    streaming: bool,
+}
+
+/// Where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Position {
+    /// With a list.
+    Nowhere,
+    /// With a watch of what is newer than this version.
+    At(String),
+}
+
+/// Why it does not go on by itself.
+enum Stop {
+    /// Nobody receives any more.
+    Unwanted,
+    /// The server does not list as a stream.
+    NoStreams(String),
+    /// Something failed. Another attempt begins there.
+    Failed {
+        position: Position,
+        reason: String,
+        /// How long the server wants us to wait.
+        wait: Option<Duration>,
+    },
+}
+
+type Watching = Lines<Body>;
+
+// === impl Follow ===
+
+impl<K: Kind> Follow<K> {
+    pub(super) fn new(
+        client: Client,
+        events: mpsc::Sender<Vec<Event>>,
+        status: Reporter,
+        names: Arc<Interner>,
+    ) -> Self {
+        Self {
+            client,
+            events,
+            status,
+            objects: Collection::new(names),
+            streaming: true,
+        }
+    }
+
+    /// Until nobody receives any more.
+    pub(super) async fn run(mut self) {
+        let mut position = Position::Nowhere;
+        let mut backoff = Backoff::default();
+        loop {
+            let began = Instant::now();
+            let wait = match self.turn(position.clone()).await {
+                Ok(next) => {
+                    let progress = next != position || began.elapsed() >= SHORTEST;
+                    position = next;
+                    self.status.ended();
+                    if progress {
+                        backoff.reset();
+                        continue;
+                    }
+                    backoff.next(None)
+                }
+                Err(Stop::Unwanted) => return,
+                Err(Stop::NoStreams(reason)) => {
+                    tracing::info!(kind = K::KIND, reason, "lists come in pages");
+                    self.streaming = false;
+                    self.status.paged();
+                    continue;
+                }
+                Err(Stop::Failed {
+                    position: next,
+                    reason,
+                    wait,
+                }) => {
+                    if next != position && next != Position::Nowhere {
+                        backoff.reset();
+                    }
+                    position = next;
+                    let wait = backoff.next(wait);
+                    tracing::warn!(kind = K::KIND, reason, ?wait, "watch failed");
+                    self.status.failed(reason);
+                    wait
+                }
+            };
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.events.closed() => return,
+            }
+        }
+    }
+
+    /// One list, one watch, or both where the server can do both in one.
+    async fn turn(&mut self, position: Position) -> Result<Position, Stop> {
+        match position {
+            Position::Nowhere if self.streaming => self.list_as_stream().await,
+            Position::Nowhere => self.list_in_pages().await,
+            Position::At(version) => {
+                let lines = self.open(Some(&version)).await?;
+                self.watch(lines, version).await
+            }
+        }
+    }
+
+    async fn list_as_stream(&mut self) -> Result<Position, Stop> {
+        let mut lines = match self.open(None).await {
+            Err(Stop::Failed { reason, .. })
+                if reason.starts_with("400") || reason.starts_with("422") =>
+            {
+                return Err(Stop::NoStreams(reason));
+            }
+            opened => opened?,
+        };
+        self.objects.begin();
+        loop {
+            let Ok(more) = timeout(LIST_PAUSE, lines.wait()).await else {
+                return Err(Stop::NoStreams("a list as a stream had no end".to_owned()));
+            };
+            let more = more.map_err(|error| failed(Position::Nowhere, error))?;
+            if !more {
+                return Err(failed(Position::Nowhere, "a list ended early"));
+            }
+            let mut events = Vec::new();
+            let mut end = None;
+            while let Some(line) = lines.here() {
+                match read_frame(line)? {
+                    Frame::Changed(item) => events.extend(self.objects.changed(&item)),
+                    Frame::Deleted(meta) => events.extend(self.objects.deleted(&meta)),
+                    Frame::Bookmark { version, ends_list } if ends_list => {
+                        end = Some(version.unwrap_or_default());
+                        break;
+                    }
+                    Frame::Bookmark { .. } => {}
+                    Frame::Error(status) => return Err(refused(&status, Position::Nowhere)),
+                }
+                if events.len() >= BATCH {
+                    self.send(std::mem::take(&mut events)).await?;
+                }
+            }
+            self.send(events).await?;
+            if let Some(version) = end {
+                self.finish_list().await?;
+                return self.watch(lines, version).await;
+            }
+        }
+    }
+
+    async fn list_in_pages(&mut self) -> Result<Position, Stop> {
+        let lost = |error: &dyn std::fmt::Display| failed(Position::Nowhere, error);
+        self.objects.begin();
+        let mut token = None;
+        loop {
+            let mut params = ListParams::default().limit(PAGE);
+            params.continue_token = token.take();
+            let request = Request::new(K::PATH).list(&params);
+            let request = request.map_err(|error| lost(&error))?;
+            let response = self.ask(request, Position::Nowhere).await?;
+            let body = Limited::new(response.into_body(), PAGE_BYTES).collect();
+            let body = timeout(ANSWER, body).await;
+            let body = body.map_err(|_| lost(&"a page of a list did not come to its end"))?;
+            let body = body.map_err(|error| lost(&error))?.to_bytes();
+            let page: Page<K> = Page::read(&body).map_err(|error| lost(&error))?;
+            let events = page.items.iter();
+            let events = events.filter_map(|item| self.objects.changed(item));
+            let events = events.collect();
+            self.send(events).await?;
+            match (page.next, page.version) {
+                (Some(next), _) => token = Some(next),
+                (None, Some(version)) => {
+                    self.finish_list().await?;
+                    return Ok(Position::At(version));
+                }
+                (None, None) => return Err(lost(&"a list has no resourceVersion")),
+            }
+        }
+    }
+
+    /// Drops what the list did not mention. After this the kind counts as listed.
+    async fn finish_list(&mut self) -> Result<(), Stop> {
+        let gone = self.objects.end();
+        self.send(gone).await?;
+        self.status.listed();
+        tracing::info!(kind = K::KIND, objects = self.objects.len(), "listed");
+        Ok(())
+    }
+
+    /// Until the watch ends.
+    async fn watch(&mut self, mut lines: Watching, mut version: String) -> Result<Position, Stop> {
+        loop {
+            let at = |version: &String| Position::At(version.clone());
+            let mut events = Vec::new();
+            let mut end = None;
+            while let Some(line) = lines.here() {
+                let newer = match read_frame(line) {
+                    Ok(Frame::Changed(item)) => {
+                        events.extend(self.objects.changed(&item));
+                        item.meta().resource_version.clone()
+                    }
+                    Ok(Frame::Deleted(meta)) => {
+                        events.extend(self.objects.deleted(&meta));
+                        meta.resource_version
+                    }
+                    Ok(Frame::Bookmark { version, .. }) => version,
+                    Ok(Frame::Error(status)) => {
+                        end = Some(refused(&status, at(&version)));
+                        break;
+                    }
+                    Err(stop) => {
+                        end = Some(stop);
+                        break;
+                    }
+                };
+                if let Some(newer) = newer.filter(|newer| !newer.is_empty()) {
+                    version = newer;
+                }
+                if events.len() >= BATCH {
+                    break;
+                }
+            }
+            self.send(events).await?;
+            if let Some(end) = end {
+                return Err(end);
+            }
+            let silent = WATCH + WATCH_MARGIN;
+            let more = tokio::select! {
+                more = timeout(silent, lines.wait()) => more,
+                () = self.events.closed() => return Err(Stop::Unwanted),
+            };
+            match more {
+                Err(_) => return Err(failed(at(&version), "the server fell silent")),
+                Ok(Err(error)) => return Err(failed(at(&version), error)),
+                Ok(Ok(false)) => return Ok(at(&version)),
+                Ok(Ok(true)) => {}
+            }
+        }
+    }
+
+    /// Opens a watch of what is newer than a version, or of everything with what there is first.
+    async fn open(&mut self, version: Option<&str>) -> Result<Watching, Stop> {
+        let position = version.map_or(Position::Nowhere, |it| Position::At(it.to_owned()));
+        let params = WatchParams {
+            // A few minutes, at the edge of what fits any integer.
+            timeout: u32::try_from(WATCH.as_secs()).ok(),
+            bookmarks: true,
+            send_initial_events: version.is_none(),
+            ..WatchParams::default()
+        };
+        let request = Request::new(K::PATH).watch(&params, version.unwrap_or_default());
+        let request = request.map_err(|error| failed(position.clone(), error))?;
+        let response = self.ask(request, position).await?;
+        self.status.connected();
+        Ok(Lines::new(response.into_body()))
+    }
+
+    /// Sends a request and waits for the head of a good answer.
+    async fn ask(
+        &self,
+        request: hyper::Request<Vec<u8>>,
+        position: Position,
+    ) -> Result<Response<Body>, Stop> {
+        let mut request = request.map(Body::from);
+        let identity = HeaderValue::from_static("identity");
+        request.headers_mut().insert(ACCEPT_ENCODING, identity);
+        let response = match timeout(ANSWER, self.client.send(request)).await {
+            Err(_) => return Err(failed(position, "the server does not answer")),
+            Ok(Err(error)) => return Err(failed(position, chain(&error))),
+            Ok(Ok(response)) => response,
+        };
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let code = response.status().as_u16();
+        let wait = response.headers().get(RETRY_AFTER);
+        let wait = wait.and_then(|it| it.to_str().ok()?.parse().ok());
+        let body = Limited::new(response.into_body(), ERROR_BYTES).collect();
+        let body = timeout(ANSWER, body).await;
+        let body = body.ok().and_then(Result::ok).map(Collected::to_bytes);
+        let body = body.unwrap_or_default();
+        let mut status: Status = serde_json::from_slice(&body).unwrap_or_else(|_| Status {
+            message: Some(String::from_utf8_lossy(&body).trim().to_owned()),
+            ..Status::default()
+        });
+        status.code = Some(code.into());
+        match (refused(&status, position), wait.map(Duration::from_secs)) {
+            (
+                Stop::Failed {
+                    position, reason, ..
+                },
+                Some(wait),
+            ) => Err(Stop::Failed {
+                position,
+                reason,
+                wait: Some(wait),
+            }),
+            (stop, _) => Err(stop),
+        }
+    }
+
+    async fn send(&mut self, events: Vec<Event>) -> Result<(), Stop> {
+        self.status.heard(events.len(), self.objects.len());
+        if let Some(problems) = self.objects.problems_if_changed() {
+            self.status.problems(problems);
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        let sent = self.events.send(events).await;
+        sent.map_err(|_| Stop::Unwanted)
+    }
+}
+
+/// Reads a line. One that makes no sense may have been about anything, so all is listed again.
+fn read_frame<K: Kind>(line: &[u8]) -> Result<Frame<K>, Stop> {
+    Frame::read(line).map_err(|error| {
+        let reason = format!("the server sent a line that makes no sense: {error}");
+        failed(Position::Nowhere, reason)
+    })
+}
+
+fn failed(position: Position, reason: impl std::fmt::Display) -> Stop {
+    Stop::Failed {
+        position,
+        reason: reason.to_string(),
+        wait: None,
+    }
+}
+
+/// What the server said instead. A version that it has forgotten is no place to go on.
+fn refused(status: &Status, position: Position) -> Stop {
+    let code = status.code.unwrap_or_default();
+    let reason = status.reason.as_deref().unwrap_or_default();
+    let message = status.message.as_deref().unwrap_or_default();
+    let wait = status.details.as_ref();
+    let wait = wait.and_then(|details| u64::try_from(details.retry_after_seconds?).ok());
+    Stop::Failed {
+        position: if code == 410 {
+            Position::Nowhere
+        } else {
+            position
+        },
+        reason: format!("{code} {reason}: {message}"),
+        wait: wait.map(Duration::from_secs),
+    }
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
