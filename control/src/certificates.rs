@@ -29,9 +29,14 @@ use weir_api::sidecar::CA_FILE;
 
 mod authority;
 mod files;
+mod leaf;
+pub(crate) mod rotation;
 mod serving;
+pub(crate) mod stored;
+pub(crate) mod verify;
 
-use authority::Authority;
+pub(crate) use authority::Authority;
+pub(crate) use leaf::{Leaf, Life};
 pub use serving::{Issued, Serving};
 
 /// File with the CA's key and certificate, readable by the owner only.
@@ -159,17 +164,13 @@ fn issue(
     names: &[String],
     now: SystemTime,
 ) -> Result<Issued, CertificateError> {
+    let wrong = |reason| CertificateError::Issue {
+        names: names.to_vec(),
+        reason,
+    };
     let not_after = now + SERVING_LIFE;
-    let certified = authority
-        .issue(names, now - CLOCK_SKEW, not_after)
-        .map_err(|reason| CertificateError::Issue {
-            names: names.to_vec(),
-            reason,
-        })?;
-    Ok(Issued {
-        certified: Arc::new(certified),
-        not_after,
-    })
+    let leaf = authority.issue(names, now - CLOCK_SKEW, not_after);
+    leaf.map(|leaf| leaf.issued()).map_err(wrong)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use weir_discovery::{model::Snapshot, xds::Hub};
 use weir_injector::webhook::Injector;
 
-use crate::{certificates::Serving, health::Health};
+use crate::{certificates::Serving, health::Health, kubernetes};
 
 /// What the endpoints look at.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ struct Views {
     injector: Arc<Injector>,
     serving: Arc<Serving>,
     health: Arc<Health>,
+    cluster: Option<Arc<kubernetes::Views>>,
 }
 
 type Shared = State<Arc<Views>>;
@@ -54,12 +55,14 @@ pub(crate) fn router(
     injector: Arc<Injector>,
     serving: Arc<Serving>,
     health: Arc<Health>,
+    cluster: Option<Arc<kubernetes::Views>>,
 ) -> Router {
     let views = Views {
         hub,
         injector,
         serving,
         health,
+        cluster,
     };
     Router::new()
         .route("/", get(|| async { Html(INDEX) }))
@@ -90,6 +93,9 @@ async fn ready(State(views): Shared) -> (StatusCode, String) {
 async fn metrics(State(views): Shared) -> Response {
     let mut text = metrics::page(&views.hub, &views.serving);
     views.injector.metrics().write_prometheus(&mut text);
+    if let Some(cluster) = &views.cluster {
+        cluster.write_prometheus(&mut text);
+    }
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

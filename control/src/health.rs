@@ -23,6 +23,11 @@ impl Health {
         changed
     }
 
+    /// A subject stands in the way no longer. Says whether it did.
+    pub(crate) fn ready(&self, subject: &'static str) -> bool {
+        self.lock().remove(subject).is_some()
+    }
+
     /// All reasons, by subject.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let reasons = self.lock();

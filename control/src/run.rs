@@ -21,7 +21,7 @@ use crate::{
     certificates::Serving,
     debug,
     health::Health,
-    kubernetes::{self, Cluster},
+    kubernetes::Cluster,
     serve::{self, Bound, Sockets},
     webhook,
 };
@@ -79,7 +79,7 @@ pub async fn run(
     config.check()?;
     let source = match &config.manifests {
         Some(manifests) => Source::Files(Box::new(Files::open(&config, manifests)?)),
-        None => Source::Cluster(Cluster::open(&config).await?),
+        None => Source::Cluster(Box::new(Cluster::open(&config).await?)),
     };
     let sockets = Sockets::bind(&config).await?;
     let addresses = sockets.bound(&config)?;
@@ -89,10 +89,13 @@ pub async fn run(
         Source::Cluster(_) => Parts::new(&config, default_injector(&config), Arc::default()),
     };
     let mut background = JoinSet::new();
-    match source {
-        Source::Files(files) => files.start(&parts, &mut background),
-        Source::Cluster(cluster) => kubernetes::start(cluster, &parts, &mut background),
-    }
+    let cluster = match source {
+        Source::Files(files) => {
+            files.start(&parts, &mut background);
+            None
+        }
+        Source::Cluster(cluster) => Some(cluster.start(&parts, &mut background)),
+    };
 
     let mut servers = JoinSet::new();
     let ads = AdsServer::new(parts.hub.clone());
@@ -109,6 +112,7 @@ pub async fn run(
         parts.injector.clone(),
         parts.serving.clone(),
         parts.health.clone(),
+        cluster,
     );
     servers.spawn(serve::http(sockets.debug, debug, stopped.clone()));
     servers.spawn(webhooks(parts, sockets.webhook, stopped));
@@ -138,7 +142,7 @@ async fn webhooks(parts: Parts, socket: TcpListener, stopped: watch::Receiver<bo
 /// Where services, certificates and configuration come from.
 enum Source {
     Files(Box<Files>),
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 /// What a source fills and servers serve.

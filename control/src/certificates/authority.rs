@@ -9,15 +9,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
 };
-use rustls::{
-    crypto::ring::sign::any_supported_type,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
-    sign::CertifiedKey,
-};
-use x509_parser::{parse_x509_certificate, prelude::X509Certificate};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use x509_parser::parse_x509_certificate;
 
 use super::{
-    CLOCK_SKEW, CertificateError, SERVING_LIFE,
+    CLOCK_SKEW, CertificateError, Leaf, Life, SERVING_LIFE,
     files::{self, Access},
 };
 
@@ -27,9 +23,11 @@ const LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const NAME: &str = "weir control plane CA";
 
 /// A key that signs, and the certificate that says so.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    key_pem: String,
     pem: String,
+    life: Life,
 }
 
 // === impl Authority ===
@@ -42,40 +40,63 @@ impl Authority {
             reason,
         };
         if let Some(text) = files::read(path)? {
-            let (authority, not_after) = Self::parse(&text).map_err(wrong)?;
-            if now + SERVING_LIFE < not_after {
+            let authority = Self::parse(&text, &text).map_err(wrong)?;
+            if now + SERVING_LIFE < authority.life.not_after {
                 return Ok(authority);
             }
             tracing::warn!(path = %path.display(), "the CA ends soon, making a new one");
-            let text = create(now).map_err(wrong)?;
-            files::write(path, &text, Access::Owner)?;
-            return Self::parse(&text)
-                .map(|(authority, _)| authority)
-                .map_err(wrong);
+            let authority = Self::create(now, LIFE).map_err(wrong)?;
+            files::write(path, &authority.both(), Access::Owner)?;
+            return Ok(authority);
         }
-        let text = create(now).map_err(wrong)?;
-        let text = match files::write_new(path, &text, Access::Owner)? {
-            true => text,
-            // Another process was quicker; its CA is the one.
-            false => files::read(path)?.unwrap_or_default(),
-        };
-        Self::parse(&text)
-            .map(|(authority, _)| authority)
-            .map_err(wrong)
+        let authority = Self::create(now, LIFE).map_err(wrong)?;
+        if files::write_new(path, &authority.both(), Access::Owner)? {
+            return Ok(authority);
+        }
+        // Another process was quicker; its CA is the one.
+        let text = files::read(path)?.unwrap_or_default();
+        Self::parse(&text, &text).map_err(wrong)
+    }
+
+    /// Makes a CA that lives this long.
+    pub(crate) fn create(now: SystemTime, life: Duration) -> Result<Self, String> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, NAME);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        set_validity(&mut params, now - CLOCK_SKEW, now + life);
+        let key = KeyPair::generate().map_err(text)?;
+        let certificate = params.self_signed(&key).map_err(text)?;
+        Self::parse(&key.serialize_pem(), &certificate.pem())
     }
 
     /// The certificate.
-    pub(super) fn pem(&self) -> &str {
+    pub(crate) fn pem(&self) -> &str {
         &self.pem
     }
 
+    /// The key.
+    pub(crate) fn key_pem(&self) -> &str {
+        &self.key_pem
+    }
+
+    /// From when to when it is valid.
+    pub(crate) fn life(&self) -> Life {
+        self.life
+    }
+
+    fn both(&self) -> String {
+        format!("{}{}", self.key_pem, self.pem)
+    }
+
     /// A certificate of this CA for a server of these names, with a new key.
-    pub(super) fn issue(
+    pub(crate) fn issue(
         &self,
         names: &[String],
         not_before: SystemTime,
         not_after: SystemTime,
-    ) -> Result<CertifiedKey, String> {
+    ) -> Result<Leaf, String> {
         let mut params = CertificateParams::new(names).map_err(text)?;
         params.distinguished_name = DistinguishedName::new();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -84,14 +105,12 @@ impl Authority {
         set_validity(&mut params, not_before, not_after);
         let key = KeyPair::generate().map_err(text)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(text)?;
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let signer = any_supported_type(&key).map_err(text)?;
-        Ok(CertifiedKey::new(vec![certificate.der().clone()], signer))
+        Leaf::parse(&key.serialize_pem(), &certificate.pem())
     }
 
-    /// Reads key and certificate, and when the latter ends.
-    fn parse(pem: &str) -> Result<(Self, SystemTime), String> {
-        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes());
+    /// Reads key and certificate, each from the first block of its kind in a text.
+    pub(crate) fn parse(key_pem: &str, pem: &str) -> Result<Self, String> {
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes());
         let key = key.map_err(|error| format!("no private key: {error}"))?;
         let key = KeyPair::try_from(&key).map_err(|error| format!("private key: {error}"))?;
         let der = CertificateDer::from_pem_slice(pem.as_bytes());
@@ -104,13 +123,14 @@ impl Authority {
         if certificate.public_key().subject_public_key.data != key.public_key_raw() {
             return Err("the certificate is not for the private key".to_owned());
         }
-        let not_after = not_after(&certificate);
+        let life = Life::of(&certificate);
         let begin = pem.find(CERTIFICATE_BEGIN).unwrap_or_default();
-        let authority = Self {
+        Ok(Self {
+            key_pem: key.serialize_pem(),
             issuer: Issuer::from_ca_cert_der(&der, key).map_err(text)?,
             pem: pem[begin..].to_owned(),
-        };
-        Ok((authority, not_after))
+            life,
+        })
     }
 }
 
@@ -125,29 +145,11 @@ impl std::fmt::Debug for Authority {
     }
 }
 
-/// Makes a CA: its key and its certificate, in PEM.
-fn create(now: SystemTime) -> Result<String, String> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, NAME);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    set_validity(&mut params, now - CLOCK_SKEW, now + LIFE);
-    let key = KeyPair::generate().map_err(text)?;
-    let certificate = params.self_signed(&key).map_err(text)?;
-    Ok(format!("{}{}", key.serialize_pem(), certificate.pem()))
-}
-
 fn set_validity(params: &mut CertificateParams, not_before: SystemTime, not_after: SystemTime) {
     let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + since_epoch(not_before);
     params.not_after = epoch + since_epoch(not_after);
-}
-
-fn not_after(certificate: &X509Certificate<'_>) -> SystemTime {
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or_default();
-    UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

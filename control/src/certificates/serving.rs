@@ -54,15 +54,11 @@ impl Serving {
         Some(self.current.load().as_ref()?.not_after)
     }
 
-    /// The certificate served now.
-    pub fn leaf(&self) -> Option<CertificateDer<'static>> {
-        self.current
-            .load()
-            .as_ref()?
-            .certified
-            .cert
-            .first()
-            .cloned()
+    /// The certificate served now, and those between it and a root; nothing if there is none yet.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let current = self.current.load();
+        let current = current.as_ref();
+        current.map_or_else(Vec::new, |issued| issued.certified.cert.clone())
     }
 }
 

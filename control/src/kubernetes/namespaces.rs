@@ -1,0 +1,165 @@
+//! Namespaces: labels and annotations of all of them, and which ones have injected pods.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Namespace as NamespaceObject;
+use kube::{
+    Api, Client, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        watcher::{Config, Event, watcher},
+    },
+};
+use tokio::sync::watch;
+use weir_api::annotations::NAMESPACE_INJECTION;
+
+use super::failure;
+
+/// Label that names a revision, on a namespace or a pod.
+const REVISION: &str = "weir.dev/rev";
+/// An annotation as large as the object that was applied; nobody here reads it.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// What is known of a namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Namespace {
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+/// All namespaces of the cluster, as they change.
+#[derive(Debug)]
+pub(crate) struct Namespaces {
+    known: RwLock<Known>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_name: BTreeMap<String, Arc<Namespace>>,
+    /// Namespaces that are being deleted.
+    ending: BTreeSet<String>,
+    /// Namespaces in which a pod was injected, whatever their labels say.
+    with_pods: BTreeSet<String>,
+}
+
+// === impl Namespaces ===
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self {
+            known: RwLock::default(),
+            changed: watch::Sender::new(()),
+        }
+    }
+}
+
+impl Namespaces {
+    /// Those whose pods need root certificates.
+    pub(crate) fn with_sidecars(&self) -> Vec<String> {
+        self.read(|known| {
+            let all = known.by_name.iter();
+            let all = all.filter(|(name, namespace)| {
+                let asks = asks(&namespace.labels) || known.with_pods.contains(*name);
+                asks && !known.ending.contains(*name)
+            });
+            all.map(|(name, _)| name.clone()).collect()
+        })
+    }
+
+    /// A pod of this namespace was injected.
+    #[cfg_attr(not(test), expect(dead_code, reason = "decisions are to be heard of"))]
+    pub(crate) fn has_sidecar(&self, name: &str) {
+        let is_known = self.read(|known| known.with_pods.contains(name));
+        if !is_known {
+            self.write(|known| known.with_pods.insert(name.to_owned()));
+        }
+    }
+
+    /// Completes when something changed since the last look at `seen`.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Follows the cluster. Never returns.
+    pub(crate) async fn watch(self: Arc<Self>, client: Client) {
+        let api = Api::<PartialObjectMeta<NamespaceObject>>::all(client);
+        let events = watcher(api, Config::default()).default_backoff();
+        let mut events = std::pin::pin!(events);
+        let mut listed = None;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed = Some(BTreeSet::new()),
+                Ok(Event::InitApply(object)) => {
+                    if let Some(listed) = &mut listed {
+                        listed.insert(object.name_any());
+                    }
+                    self.apply(object);
+                }
+                Ok(Event::InitDone) => {
+                    if let Some(listed) = listed.take() {
+                        self.write(|known| known.retain(|name| listed.contains(name)));
+                    }
+                }
+                Ok(Event::Apply(object)) => self.apply(object),
+                Ok(Event::Delete(object)) => {
+                    let gone = object.name_any();
+                    self.write(|known| known.retain(|name| *name != gone));
+                }
+                Err(error) => {
+                    tracing::warn!(reason = failure(&error), "cannot watch namespaces");
+                }
+            }
+        }
+    }
+
+    fn apply(&self, object: PartialObjectMeta<NamespaceObject>) {
+        let name = object.name_any();
+        let metadata = object.metadata;
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        annotations.remove(LAST_APPLIED);
+        let namespace = Arc::new(Namespace {
+            labels: metadata.labels.unwrap_or_default(),
+            annotations,
+        });
+        self.write(|known| {
+            match metadata.deletion_timestamp {
+                Some(_) => known.ending.insert(name.clone()),
+                None => known.ending.remove(&name),
+            };
+            known.by_name.insert(name, namespace);
+        });
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Known) -> T) -> T {
+        // Nothing panics while it is held.
+        read(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut Known) -> T) {
+        write(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
+        self.changed.send_replace(());
+    }
+}
+
+impl Known {
+    fn retain(&mut self, keep: impl Fn(&String) -> bool) {
+        self.by_name.retain(|name, _| keep(name));
+        self.ending.retain(&keep);
+        self.with_pods.retain(&keep);
+    }
+}
+
+/// Whether the labels of a namespace ask for injection, by whichever revision: all have one CA.
+fn asks(labels: &BTreeMap<String, String>) -> bool {
+    match labels.get(NAMESPACE_INJECTION).map(String::as_str) {
+        Some("enabled") => true,
+        Some("disabled") => false,
+        _ => labels.contains_key(REVISION),
+    }
+}
