@@ -19,11 +19,13 @@ use crate::{
     skip::{Need, skip},
 };
 
+mod audit;
 mod credentials;
 mod objects;
 mod process;
 mod start;
 
+pub use audit::Request;
 pub use objects::Namespace;
 use process::Process;
 

@@ -1,6 +1,7 @@
 //! Starts etcd, kube-apiserver and the controller manager, and waits until they serve.
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     process,
     sync::atomic::{AtomicU16, Ordering},
@@ -10,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use super::{ApiServer, Assets, Place, credentials, process::Process};
+use super::{ApiServer, Assets, Place, audit, credentials, process::Process};
 use crate::{eventually::eventually, netns::NetNs};
 
 /// Service addresses, and the first of them, which is the API server's own.
@@ -38,6 +39,7 @@ pub(super) fn start(assets: &Assets, place: Place) -> Result<ApiServer> {
     };
     let at = Addresses::free();
     let kubeconfig = credentials::write(dir.path(), at.api, OWN_SERVICE)?;
+    fs::write(dir.path().join("audit.yaml"), audit::POLICY)?;
     let mut server = ApiServer {
         kubeconfig,
         kubectl: assets
@@ -151,6 +153,8 @@ impl Addresses {
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
             "--profiling=false".to_owned(),
+            format!("--audit-policy-file={dir}/audit.yaml"),
+            format!("--audit-log-path={dir}/audit.log"),
         ];
         if !server.controllers {
             // Nobody makes ServiceAccounts, which pods would have to have.

@@ -313,3 +313,45 @@ fn rights_are_given_to_the_account_of_the_pods_and_name_what_is_rendered() {
         }
     });
 }
+
+#[test]
+fn the_test_of_a_release_runs_our_program_in_the_one_image_and_leaves_nothing() {
+    if !available() {
+        return;
+    }
+    for (name, values) in matrix() {
+        let (rendered, test) = (
+            Rendered::with_file(&values),
+            Rendered::test_with_file(&values),
+        );
+        let pod = &test.one("Pod")["spec"];
+        let ran = &pod["containers"][0];
+        assert_eq!(ran["image"], container(&rendered)["image"], "{name}");
+        assert_eq!(ran["command"], json!(["/usr/local/bin/weir"]), "{name}");
+        let revision = config(&rendered).kubernetes.revision;
+        let args = [
+            "check".to_owned(),
+            format!("--namespace={NAMESPACE}"),
+            format!("--revision={revision}"),
+        ];
+        assert_eq!(ran["args"], json!(args), "{name}");
+        let account = &test.one("ServiceAccount")["metadata"]["name"];
+        assert_eq!(&pod["serviceAccountName"], account, "{name}");
+        let installed: Vec<String> = rendered.sorted().into_iter().map(identity).collect();
+        for object in test.sorted() {
+            let annotations = &object["metadata"]["annotations"];
+            assert_eq!(annotations["helm.sh/hook"], "test", "{name}");
+            let deleted = annotations["helm.sh/hook-delete-policy"].as_str().unwrap();
+            assert!(
+                deleted.contains("hook-succeeded"),
+                "{name}: {}",
+                identity(object)
+            );
+            assert!(
+                !installed.contains(&identity(object)),
+                "{name}: {}",
+                identity(object)
+            );
+        }
+    }
+}

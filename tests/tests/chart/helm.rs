@@ -92,6 +92,18 @@ impl Rendered {
         Self::of(&["--set", values])
     }
 
+    /// What `helm test` makes, with the values of a file.
+    pub(crate) fn test_with_file(values: &Path) -> Self {
+        let only = ["--show-only", "templates/tests/check.yaml"];
+        let (chart, values) = (chart(), values.to_string_lossy().into_owned());
+        let chart = chart.to_string_lossy().into_owned();
+        let command = ["template", "weir", &chart, "-n", NAMESPACE, "-f", &values];
+        let text = helm(&[&command[..], &only].concat()).unwrap();
+        Self {
+            objects: documents(&text),
+        }
+    }
+
     fn of(values: &[&str]) -> Self {
         let chart = chart().to_string_lossy().into_owned();
         // Without hooks such as the test: they are not part of what is installed.

@@ -42,17 +42,12 @@ fn every_value_is_in_the_schema_and_every_object_of_it_is_closed() {
     let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
     let values = fs::read_to_string(chart().join("values.yaml")).unwrap();
     let values: serde_json::Value = yaml_serde::from_str(&values).unwrap();
-    compare("", &values, &schema, &schema["definitions"]);
+    compare("", &values, &schema);
 }
 
 /// Whether the values and the properties of the schema are the same, as deep as the schema has
 /// properties.
-fn compare(
-    at: &str,
-    values: &serde_json::Value,
-    schema: &serde_json::Value,
-    definitions: &serde_json::Value,
-) {
+fn compare(at: &str, values: &serde_json::Value, schema: &serde_json::Value) {
     let Some(properties) = schema["properties"].as_object() else {
         return;
     };
@@ -82,7 +77,7 @@ fn compare(
     );
     for (key, property) in properties {
         if let Some(value) = values.get(key) {
-            compare(&format!("{at}/{key}"), value, property, definitions);
+            compare(&format!("{at}/{key}"), value, property);
         }
     }
 }

@@ -27,7 +27,9 @@ fn rendered_objects_are_of_the_kubernetes_api() {
         return;
     }
     for (name, values) in matrix() {
-        for object in Rendered::with_file(&values).sorted() {
+        let installed = Rendered::with_file(&values);
+        let test = Rendered::test_with_file(&values);
+        for object in installed.sorted().into_iter().chain(test.sorted()) {
             let faults = faults(object);
             assert!(
                 faults.is_empty(),
