@@ -129,7 +129,7 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
 
 fn sidecar(args: &Args) -> Sidecar<'_> {
     Sidecar {
-        node: args.pod.node(),
+        node: args.pod.node(&args.pod_ports.0),
         ports: &args.pod_ports.0,
         control_plane: Some(args.control_plane.as_str()).filter(|address| !address.is_empty()),
         has_ipv6: args.pod.has_ipv6(),

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod names;
 pub mod node;
 pub mod ports;
+pub mod protocol;
 pub mod sidecar;
 pub mod xds;
 

@@ -14,6 +14,9 @@ pub const VIRTUAL_OUTBOUND: &str = "virtualOutbound";
 /// Listener on [`crate::ports::INBOUND`].
 pub const VIRTUAL_INBOUND: &str = "virtualInbound";
 
+/// What the names of the two end with where they listen on IPv6.
+pub const V6_SUFFIX: &str = "_v6";
+
 /// Prefix of the names of outbound listeners, which are subscribed to on demand.
 pub const OUTBOUND_LISTENER_PREFIX: &str = "outbound|";
 
@@ -27,6 +30,15 @@ pub fn outbound_cluster(port: u16, host: &str) -> String {
 #[must_use]
 pub fn inbound_cluster(port: u16) -> String {
     format!("inbound|{port}||")
+}
+
+/// The port in the name of a cluster of an application port; `None` if the name is not one.
+#[must_use]
+pub fn inbound_cluster_port(name: &str) -> Option<u16> {
+    let port = name.strip_prefix("inbound|")?.strip_suffix("||")?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    // Other spellings of a number are other names, and nobody's.
+    (inbound_cluster(port) == name).then_some(port)
 }
 
 /// Name of the listener of an outbound destination: `outbound|10.4.0.3:8000`, or
@@ -51,6 +63,20 @@ pub fn service_host(name: &str, namespace: &str, cluster_domain: &str) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_inbound_clusters_round_trip() {
+        assert_eq!(inbound_cluster_port(&inbound_cluster(8080)), Some(8080));
+        for name in [
+            "inbound|0||",
+            "inbound|08080||",
+            "inbound|+80||",
+            "inbound|80|a|",
+            "x",
+        ] {
+            assert_eq!(inbound_cluster_port(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn outbound_listener_names_round_trip_in_both_families() {

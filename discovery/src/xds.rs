@@ -18,6 +18,7 @@ mod secrets;
 mod server;
 mod session;
 mod status;
+mod topology;
 mod view;
 
 pub use auth::{AuthError, Authenticator, Identity};

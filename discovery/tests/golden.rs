@@ -179,9 +179,14 @@ fn assignment_line(bytes: &[u8]) -> String {
             .locality
             .as_ref()
             .map(|locality| format!("{}/", locality.zone));
+        let priority = if locality.priority == 0 {
+            ""
+        } else {
+            "as a last resort "
+        };
         for endpoint in &locality.lb_endpoints {
             line.push(format!(
-                "{}{}",
+                "{priority}{}{}",
                 zone.clone().unwrap_or_default(),
                 describe(endpoint)
             ));

@@ -138,7 +138,7 @@ proptest! {
                 index.apply(event);
             }
             let committed = index.commit();
-            let affected = committed.map(|(_, changes)| Generator::default().affected(&changes));
+            let affected = committed.map(|(snapshot, changes)| Generator::default().affected(&snapshot, &changes));
             let affected = affected.unwrap_or_default();
             let now = versions(&index.snapshot());
             let names: BTreeSet<_> = before.keys().chain(now.keys()).collect();

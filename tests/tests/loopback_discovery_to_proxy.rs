@@ -1,12 +1,18 @@
 //! The data plane takes every resource the control plane makes.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
-use weir_api::xds::codec;
+use weir_api::{
+    sidecar::PodPort,
+    xds::{codec, envoy::config::listener::v3::FilterChain, json},
+};
 use weir_discovery::{
     manifests::Directory,
-    model::Index,
-    xds::{Generator, Kind, Resource},
+    model::{Index, NamespacedName, Snapshot},
+    xds::{
+        AccessLog, Client, Generator, Kind, MeshConfig, OutboundMode, OutboundTrafficPolicy,
+        Resource, View,
+    },
 };
 use weir_proxy::config::convert;
 
@@ -63,5 +69,87 @@ fn accept(kind: Kind, resource: &Resource) -> Result<(), convert::ConfigError> {
             convert::route_configuration(message).map(drop)
         }
         Kind::Secret => Ok(()),
+    }
+}
+
+/// The sidecar of `bootstrap-ports.yaml` among the agent's golden files.
+fn sidecar() -> View {
+    let port = |number: u16, name: Option<&str>, protocol: Option<&str>| PodPort {
+        name: name.map(str::to_owned),
+        container_port: number,
+        protocol: protocol.map(str::to_owned),
+    };
+    View::Sidecar(Arc::new(Client {
+        pod: Some(NamespacedName::new("shop", "web-1")),
+        ports: vec![
+            port(8080, Some("http"), Some("TCP")),
+            port(3306, Some("mysql-main"), None),
+            port(9000, None, None),
+            port(9000, Some("tcp"), None),
+            port(53, Some("dns"), Some("UDP")),
+        ],
+        ..Client::default()
+    }))
+}
+
+#[test]
+fn a_sidecars_own_filter_chains_are_those_of_the_control_plane_while_it_knows_no_more() {
+    // Equal messages are equal chains, whose connections stay when the one replaces the other.
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/tests/golden");
+    let text = fs::read_to_string(golden.join("bootstrap-ports.yaml")).expect("golden file");
+    let bootstrap = json::read_bootstrap(&text).expect("bootstrap");
+    let own = bootstrap.static_resources.expect("resources");
+    let (generator, snapshot, view) = (Generator::default(), Snapshot::default(), sidecar());
+    assert_eq!(own.listeners.len(), 4, "two of each family");
+    for listener in own.listeners {
+        let name = &listener.name;
+        let told = generator.resource_for(&snapshot, Kind::Listener, name, &view);
+        let told = codec::unpack_listener(&told.expect("is known").body).expect("listener");
+        assert_eq!(told.address, listener.address, "{name}");
+        assert_eq!(told.listener_filters, listener.listener_filters, "{name}");
+        for chain in listener
+            .filter_chains
+            .iter()
+            .chain(&listener.default_filter_chain)
+        {
+            let chains = || told.filter_chains.iter().chain(&told.default_filter_chain);
+            let same = chains().find(|it| it.name == chain.name);
+            assert_eq!(Some(chain), same, "{name}");
+        }
+        let chains = |chains: &[FilterChain]| chains.len();
+        assert_eq!(chains(&told.filter_chains), chains(&listener.filter_chains));
+    }
+    let inbound = own
+        .clusters
+        .iter()
+        .filter(|it| it.name.starts_with("inbound|"));
+    for cluster in inbound {
+        let told = generator.resource(&snapshot, Kind::Cluster, &cluster.name);
+        let told = codec::unpack_cluster(&told.expect("is known").body).expect("cluster");
+        assert_eq!(&told, cluster);
+    }
+}
+
+#[test]
+fn listeners_of_a_sidecar_are_accepted_under_all_settings_of_the_mesh() {
+    let snapshot = Snapshot::default();
+    for access_log in [AccessLog::Off, AccessLog::Text, AccessLog::Json] {
+        for mode in [OutboundMode::AllowAny, OutboundMode::RegistryOnly] {
+            let generator = Generator::default().with_mesh(MeshConfig {
+                access_log,
+                outbound_traffic_policy: OutboundTrafficPolicy { mode },
+                ..MeshConfig::default()
+            });
+            for name in ["virtualInbound", "virtualInbound_v6", "virtualOutbound"] {
+                for view in [sidecar(), View::Everyone] {
+                    let told = generator.resource_for(&snapshot, Kind::Listener, name, &view);
+                    if let Some(told) = told {
+                        accept(Kind::Listener, &told).unwrap_or_else(|error| panic!("{error}"));
+                    } else {
+                        assert_eq!(name, "virtualInbound_v6", "only sidecars ask for it");
+                    }
+                }
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use anyhow::Context;
 use serde_json::{Value, json};
 use weir_api::{
-    ports,
+    names, ports,
     sidecar::PodPort,
     xds::{
         codec,
@@ -89,7 +89,7 @@ impl Sidecar<'_> {
 
     /// The listening addresses, one a family, and the suffix of the listener's name.
     fn families(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let v6 = self.has_ipv6.then_some(("::", "_v6"));
+        let v6 = self.has_ipv6.then_some(("::", names::V6_SUFFIX));
         std::iter::once(("0.0.0.0", "")).chain(v6)
     }
 }

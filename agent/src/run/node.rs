@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
-use weir_api::{node::NodeId, sidecar::env};
+use weir_api::{
+    node::{self, NodeId},
+    sidecar::{PodPort, env},
+};
 
 /// Who the pod is.
 #[derive(Debug, clap::Args)]
@@ -48,8 +51,9 @@ impl Pod {
         self.pod_ip.iter().chain(&self.pod_ips).copied()
     }
 
-    /// `envoy.config.core.v3.Node`, with Istio's metadata keys.
-    pub(super) fn node(&self) -> Value {
+    /// `envoy.config.core.v3.Node`, with Istio's metadata keys. The ports let the control plane know
+    /// the application without a look at the pod's spec.
+    pub(super) fn node(&self, ports: &[PodPort]) -> Value {
         let ip = self
             .addresses()
             .next()
@@ -76,8 +80,9 @@ impl Pod {
                 "WORKLOAD_NAME": workload,
                 "WORKLOAD_KIND": self.workload_kind,
                 "SERVICE_ACCOUNT": self.service_account,
-                "NODE_NAME": self.node_name,
-                "INSTANCE_IPS": addresses.join(","),
+                node::NODE_NAME: self.node_name,
+                node::INSTANCE_IPS: addresses.join(","),
+                node::APP_PORTS: json!(ports).to_string(),
             },
         })
     }

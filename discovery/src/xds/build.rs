@@ -1,9 +1,11 @@
 //! Messages of each kind, built from the model.
 
+mod access_log;
 pub(super) mod capture;
 pub(super) mod cluster;
 pub(super) mod endpoint;
 pub(super) mod http;
+pub(super) mod inbound;
 pub(super) mod listener;
 pub(super) mod route;
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use weir_api::{
@@ -12,14 +13,15 @@ use weir_api::{
 
 use super::{
     MeshConfig,
-    build::{capture, cluster, endpoint, http, listener, route},
+    build::{capture, cluster, endpoint, http, inbound, listener, route},
     names::{Kind, Subject},
     resource::{Digest, Metadata, Resource},
+    topology,
     view::{Client, Scope, View},
 };
 use crate::model::{
-    Changes, Claim, ClaimKind, Destination, Endpoint, NamespacedName, ResolvedService, ServiceKind,
-    ServicePort, Snapshot,
+    Changes, Claim, ClaimKind, Destination, Endpoint, Hint, HintSource, NamespacedName, Protocol,
+    ResolvedService, ServiceKind, ServicePort, Snapshot,
 };
 
 /// What is settled when the control plane starts.
@@ -75,8 +77,25 @@ impl Generator {
 
     /// Which view a client that asks for the resource by name has of it.
     #[must_use]
-    pub fn view(&self, _snapshot: &Snapshot, _kind: Kind, _name: &str, _client: &Client) -> View {
-        View::Everyone
+    pub fn view(&self, snapshot: &Snapshot, kind: Kind, name: &str, client: &Arc<Client>) -> View {
+        match kind {
+            Kind::Listener if client.pod.is_some() && capture::is_of_sidecar(name) => {
+                View::Sidecar(client.clone())
+            }
+            Kind::Endpoint => {
+                let view = self.port(snapshot, name).map(|(service, _, endpoints)| {
+                    topology::view(snapshot, service, endpoints, client)
+                });
+                view.unwrap_or_default()
+            }
+            Kind::Listener | Kind::Cluster | Kind::Route | Kind::Secret => View::Everyone,
+        }
+    }
+
+    /// The resource of that name as nobody in particular sees it.
+    #[must_use]
+    pub fn resource(&self, snapshot: &Snapshot, kind: Kind, name: &str) -> Option<Resource> {
+        self.resource_for(snapshot, kind, name, &View::Everyone)
     }
 
     /// The resource of that name as somebody in particular sees it. `None` is what the mesh does not
@@ -87,20 +106,20 @@ impl Generator {
         snapshot: &Snapshot,
         kind: Kind,
         name: &str,
-        _view: &View,
+        view: &View,
     ) -> Option<Resource> {
-        self.resource(snapshot, kind, name)
-    }
-
-    /// The resource of that name as nobody in particular sees it.
-    #[must_use]
-    pub fn resource(&self, snapshot: &Snapshot, kind: Kind, name: &str) -> Option<Resource> {
-        match kind {
-            Kind::Listener => self.listener(snapshot, name),
-            Kind::Route => self.route(snapshot, name),
-            Kind::Cluster => self.cluster(snapshot, name),
-            Kind::Endpoint => self.load_assignment(snapshot, name),
-            Kind::Secret => None,
+        match (kind, view) {
+            (Kind::Listener, View::Sidecar(client)) => {
+                let ports = || inbound_ports(snapshot, client);
+                let message = capture::sidecar_listener(name, &self.mesh, ports)?;
+                let body = codec::pack_listener(&message);
+                Some(resource(name, Digest::of(&body.value), body))
+            }
+            (Kind::Listener, _) => self.listener(snapshot, name),
+            (Kind::Route, _) => self.route(snapshot, name),
+            (Kind::Cluster, _) => self.cluster(snapshot, name),
+            (Kind::Endpoint, _) => self.load_assignment(snapshot, name, view),
+            (Kind::Secret, _) => None,
         }
     }
 
@@ -129,9 +148,14 @@ impl Generator {
         }
     }
 
-    /// The names of every resource that may differ after these changes, and for whom.
+    /// The names of every resource that may differ after these changes, and for whom. `snapshot` is
+    /// the one after them.
     #[must_use]
-    pub fn affected(&self, changes: &Changes) -> BTreeMap<(Kind, String), Scope> {
+    pub fn affected(
+        &self,
+        snapshot: &Snapshot,
+        changes: &Changes,
+    ) -> BTreeMap<(Kind, String), Scope> {
         let mut affected = BTreeMap::new();
         let mut all = |kind: Kind, name: String| {
             affected.insert((kind, name), Scope::All);
@@ -154,6 +178,23 @@ impl Generator {
                 if let Some(name) = self.endpoint_name(*address, claim) {
                     all(Kind::Cluster, name);
                 }
+            }
+        }
+        if !changes.nodes.is_empty() {
+            // A client on such a node may be somewhere else now.
+            let services = snapshot.services();
+            for service in services.filter(|service| topology::is_local(service)) {
+                for port in &service.service.ports {
+                    let name = self.service_name(&service.service.name, port.port);
+                    all(Kind::Endpoint, name);
+                }
+            }
+        }
+        let pods = pods_with_other_ports(changes);
+        if !pods.is_empty() {
+            for suffix in ["", names::V6_SUFFIX] {
+                let name = format!("{}{suffix}", names::VIRTUAL_INBOUND);
+                affected.insert((Kind::Listener, name), Scope::Pods(pods.clone()));
             }
         }
         affected
@@ -203,7 +244,7 @@ impl Generator {
     }
 
     fn listener(&self, snapshot: &Snapshot, name: &str) -> Option<Resource> {
-        if let Some(message) = capture::listener(name) {
+        if let Some(message) = capture::listener(name, &self.mesh) {
             let body = codec::pack_listener(&message);
             return Some(resource(name, Digest::of(&body.value), body));
         }
@@ -241,6 +282,7 @@ impl Generator {
             cluster: &self.name(&subject),
             host: &subject.host(&self.settings.cluster_domain),
             routes,
+            log: self.mesh.access_log,
         });
         let body = codec::pack_listener(&message);
         Some(resource(name, Digest::of(&body.value), body))
@@ -264,7 +306,8 @@ impl Generator {
             Subject::Service { service, port } => {
                 let service = snapshot.service(&service)?;
                 let (port, _) = service.port(port)?;
-                let message = cluster::of_service(name, port.hint.protocol);
+                let load_balancer = self.mesh.default_load_balancer;
+                let message = cluster::of_service(name, port.hint.protocol, load_balancer);
                 (&**service, port, message, Vec::new())
             }
             Subject::Endpoint { service, address } => {
@@ -286,13 +329,13 @@ impl Generator {
         Some(resource(name, digest, codec::pack_cluster(&message)))
     }
 
-    fn load_assignment(&self, snapshot: &Snapshot, name: &str) -> Option<Resource> {
-        let Subject::Service { service, port } = self.parse(name)? else {
-            return None;
-        };
-        let (_, endpoints) = snapshot.service(&service)?.port(port)?;
-        let usable = ResolvedService::usable(endpoints);
-        let (mut message, metadata) = endpoint::assignment(name, usable);
+    fn load_assignment(&self, snapshot: &Snapshot, name: &str, view: &View) -> Option<Resource> {
+        let (service, port, endpoints) = self.port(snapshot, name)?;
+        let usable = topology::endpoints(snapshot, service, endpoints, view);
+        let (mut message, metadata) = endpoint::assignment(name, usable.iter().copied());
+        if let (true, Some(address)) = (usable.is_empty(), service.service.addresses.first()) {
+            endpoint::add_last_resort(&mut message, SocketAddr::new(*address, port.port));
+        }
         let mut digest = Digest::of(&codec::encode_cluster_load_assignment(&message));
         for metadata in &metadata {
             digest = digest.metadata(metadata);
@@ -300,6 +343,21 @@ impl Generator {
         endpoint::attach(&mut message, &metadata);
         let body = codec::pack_cluster_load_assignment(&message);
         Some(resource(name, digest, body))
+    }
+
+    /// The port of a service that a cluster, a load assignment or a route configuration is named
+    /// after.
+    fn port<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        name: &str,
+    ) -> Option<(&'a ResolvedService, &'a ServicePort, &'a [Endpoint])> {
+        let Subject::Service { service, port } = self.parse(name)? else {
+            return None;
+        };
+        let service = snapshot.service(&service)?;
+        let (port, endpoints) = service.port(port)?;
+        Some((service, port, endpoints))
     }
 
     /// Whose a cluster is, for people, metrics and `/explain`.
@@ -317,6 +375,64 @@ impl Generator {
             ("protocol_from", port.hint.source.to_string()),
         ])
     }
+}
+
+/// The ports of an application: those its containers declare and those that services send to. Who
+/// calls the pod by a service knows what that service says of the port; where it says nothing, the
+/// container's own name for the port counts.
+fn inbound_ports(snapshot: &Snapshot, client: &Client) -> Vec<inbound::Port> {
+    let mut ports = BTreeMap::new();
+    for port in &client.ports {
+        let is_tcp = port.protocol.as_deref().is_none_or(|name| name == "TCP");
+        let number = port.container_port;
+        if is_tcp && number != 0 {
+            let hint = Hint::of(None, port.name.as_deref(), number);
+            ports.entry(number).or_insert(hint.protocol);
+        }
+    }
+    let services = client.pod.iter().flat_map(|pod| snapshot.services_of(pod));
+    let services = services.filter_map(|name| snapshot.service(name));
+    let endpoints = services.flat_map(|service| service.ports().flat_map(|(_, all)| all));
+    let own = endpoints.filter(|endpoint| client.addresses.contains(&endpoint.address.ip()));
+    for endpoint in own {
+        // Of several services one has the address, as for those who call it.
+        let hint = match snapshot.destination(endpoint.address) {
+            Some(Destination::Endpoint { port, .. }) => Some(port.hint),
+            Some(Destination::Service { .. }) | None => None,
+        };
+        let number = endpoint.address.port();
+        match hint.filter(|hint| hint.source != HintSource::None) {
+            Some(hint) => drop(ports.insert(number, hint.protocol)),
+            None => drop(ports.entry(number).or_insert(Protocol::Auto)),
+        }
+    }
+    let ports = ports.into_iter();
+    ports
+        .map(|(number, protocol)| inbound::Port { number, protocol })
+        .collect()
+}
+
+/// The pods whose inbound ports may differ after these changes.
+fn pods_with_other_ports(changes: &Changes) -> BTreeSet<NamespacedName> {
+    let mut pods = changes.pods.clone();
+    for change in changes.services.values() {
+        let behind = |service: &Option<Arc<ResolvedService>>| -> BTreeSet<_> {
+            let services = service.iter();
+            let endpoints = services.flat_map(|service| service.ports().flat_map(|(_, all)| all));
+            let pods = endpoints.filter_map(|endpoint| {
+                let pod = endpoint.pod.as_ref()?;
+                Some((endpoint.address, pod.name.clone()))
+            });
+            pods.collect()
+        };
+        let (old, new) = (behind(&change.old), behind(&change.new));
+        if change.declaration_changed() {
+            pods.extend(old.into_iter().chain(new).map(|(_, pod)| pod));
+        } else {
+            pods.extend(old.symmetric_difference(&new).map(|(_, pod)| pod.clone()));
+        }
+    }
+    pods
 }
 
 fn resource(name: &str, digest: Digest, body: Any) -> Resource {

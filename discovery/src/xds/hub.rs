@@ -108,18 +108,17 @@ impl Hub {
         let _publishing = self.publishing();
         let began = Instant::now();
         let generator = self.generator();
-        let mut affected = generator.affected(changes);
+        let known = self.is_synced();
+        let affected = known.then(|| generator.affected(snapshot, changes));
         let shrunk = generator.shrunk(changes);
-        let (first, maker, work) = {
+        let (maker, work) = {
             let mut state = self.lock();
-            let first = state.snapshot.replace(snapshot.clone()).is_none();
-            if first {
-                affected = state.everything();
-            }
-            (first, state.maker.clone(), state.plan(affected))
+            state.snapshot = Some(snapshot.clone());
+            let affected = affected.unwrap_or_else(|| state.everything());
+            (state.maker.clone(), state.plan(affected))
         };
         self.build(&maker, snapshot, &work, &shrunk, since);
-        if first {
+        if !known {
             self.lock().wake_all();
         }
         let took = began.elapsed();

@@ -21,6 +21,8 @@ pub struct Listener {
     pub use_original_dst: bool,
     /// Ask the control plane for unknown destinations (see [`weir_api::xds::on_demand`]).
     pub on_demand: Option<OnDemand>,
+    /// Of the bootstrap: what the control plane has under this name takes its place.
+    pub replaceable: bool,
     /// Run in order before a filter chain is chosen.
     pub listener_filters: Vec<ListenerFilter>,
     /// How long listener filters may wait for bytes; none: for ever. Envoy's default is 15 s.

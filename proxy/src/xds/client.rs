@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::{
-        Bootstrap,
+        Bootstrap, Listener,
         bootstrap::{Ads, AdsProtocol},
         cluster::ClusterDiscovery,
     },
@@ -133,29 +133,26 @@ impl Client {
 
 /// What the bootstrap decides for the protocol.
 fn settings(bootstrap: &Bootstrap) -> Settings {
-    let clusters = bootstrap.clusters.iter();
-    let listeners = bootstrap.listeners.iter();
+    let (clusters, listeners) = (bootstrap.clusters.iter(), bootstrap.listeners.iter());
+    // Who gets all listeners has no names to ask for.
+    let is_replaceable = |listener: &&Arc<Listener>| listener.replaceable && !bootstrap.lds;
+    let name = |listener: &Arc<Listener>| listener.name.clone();
+    let fixed = listeners.clone().filter(|it| !is_replaceable(it));
     let known: BTreeSet<Reference> = clusters
         .clone()
         .map(|cluster| (Kind::Cluster, cluster.name.clone()))
-        .chain(
-            listeners
-                .clone()
-                .map(|listener| (Kind::Listener, listener.name.clone())),
-        )
+        .chain(fixed.map(|listener| (Kind::Listener, name(listener))))
         .collect();
     let references = clusters.filter_map(|cluster| resource::of_cluster(cluster));
-    let references = references.chain(listeners.flat_map(|l| resource::of_listener(l)));
+    let references = references.chain(listeners.clone().flat_map(|l| resource::of_listener(l)));
     Settings {
         all_listeners: bootstrap.lds,
         all_clusters: bootstrap.cds,
-        on_demand: bootstrap
-            .listeners
-            .iter()
-            .find_map(|listener| listener.on_demand),
+        on_demand: listeners.clone().find_map(|listener| listener.on_demand),
         references: references
             .filter(|reference| !known.contains(reference))
             .collect(),
+        replaceable: listeners.filter(is_replaceable).map(name).collect(),
         known,
     }
 }

@@ -45,6 +45,9 @@ pub(super) struct Settings {
     pub(super) on_demand: Option<OnDemand>,
     /// Resources of the bootstrap; those of the control plane cannot replace them.
     pub(super) known: BTreeSet<Reference>,
+    /// Listeners of the bootstrap that those of the control plane replace. They are asked for by
+    /// name, and are there for as long as the process.
+    pub(super) replaceable: BTreeSet<String>,
     /// What the resources of the bootstrap refer to.
     pub(super) references: Vec<Reference>,
 }
@@ -158,6 +161,7 @@ impl State {
         }
         let (_, name) = reference;
         let is_wildcard = self.is_wildcard(kind);
+        let replaces = self.is_replaceable(kind, &name);
         let entries = &mut self.entries[kind as usize];
         let entry = if is_wildcard {
             entries.entry(name.clone()).or_default()
@@ -169,8 +173,11 @@ impl State {
             entry
         };
         let outcome = update.outcome.and_then(|resource| match resource {
-            Resource::Listener(_) if !is_wildcard => Err(format!(
+            Resource::Listener(_) if !is_wildcard && !replaces => Err(format!(
                 "{name:?}: bind_to_port: must be false in discovery by need"
+            )),
+            Resource::Destination(_) if replaces => Err(format!(
+                "{name:?}: bind_to_port: must be true, as in the listener it replaces"
             )),
             resource => Ok(resource),
         });
@@ -191,16 +198,27 @@ impl State {
     }
 
     fn remove(&mut self, kind: Kind, name: &str) {
+        let replaces = self.is_replaceable(kind, name);
         let entries = &mut self.entries[kind as usize];
         if self.settings.is_wildcard(kind) {
             entries.remove(name);
         } else if let Some(entry) = entries.get_mut(name) {
-            entry.remove();
+            if replaces {
+                // The pod needs one. What is in force stays.
+                entry.absent = true;
+            } else {
+                entry.remove();
+            }
         }
     }
 
     fn is_wildcard(&self, kind: Kind) -> bool {
         self.settings.is_wildcard(kind)
+    }
+
+    /// Whether a resource of that name replaces one of the bootstrap.
+    pub(super) fn is_replaceable(&self, kind: Kind, name: &str) -> bool {
+        kind == Kind::Listener && self.settings.replaceable.contains(name)
     }
 
     /// How many resources of each kind wait for what they refer to.

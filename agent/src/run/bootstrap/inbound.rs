@@ -1,7 +1,12 @@
 //! What connections to the pod meet.
 
 use serde_json::{Value, json};
-use weir_api::{identity, names, ports, sidecar::PodPort};
+use weir_api::{
+    identity, names, ports,
+    protocol::{Hint, Protocol},
+    sidecar::PodPort,
+    xds::on_demand,
+};
 
 use super::{
     Sidecar,
@@ -11,13 +16,12 @@ use super::{
     },
 };
 
-/// Prefixes of port names that say: not HTTP, and perhaps the server speaks first.
-const TCP_NAMES: [&str; 7] = ["tcp", "tls", "https", "mongo", "mysql", "redis", "udp"];
 /// What the HTTP inspector may find.
 const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
 
 /// `virtualInbound`, one a family: filter chains for each port of the application, and two that
-/// pass on everything else.
+/// pass on everything else. The control plane replaces it once it knows the pod's services; chains
+/// of which it knows nothing new are the same messages, so that their connections stay.
 pub(super) fn listeners(sidecar: &Sidecar<'_>) -> Vec<Value> {
     let mut chains = vec![json!({
         "name": format!("{}-blackhole", names::VIRTUAL_INBOUND),
@@ -40,6 +44,9 @@ pub(super) fn listeners(sidecar: &Sidecar<'_>) -> Vec<Value> {
             "name": format!("{}{suffix}", names::VIRTUAL_INBOUND),
             "address": address(any, ports::INBOUND),
             "traffic_direction": "INBOUND",
+            "metadata": { "filter_metadata": {
+                on_demand::METADATA_NAMESPACE: { on_demand::REPLACEABLE: true },
+            }},
             "listener_filters": [
                 listener_filter("original_dst", "OriginalDst"),
                 listener_filter("tls_inspector", "TlsInspector"),
@@ -115,9 +122,8 @@ fn port_chains(port: &PodPort) -> Vec<Value> {
 }
 
 fn is_named_tcp(port: &PodPort) -> bool {
-    let name = port.name.as_deref().unwrap_or_default();
-    let prefix = name.split('-').next().unwrap_or_default();
-    TCP_NAMES.contains(&prefix)
+    let hint = Hint::of(None, port.name.as_deref(), port.container_port);
+    matches!(hint.protocol, Protocol::Tcp | Protocol::Tls)
 }
 
 /// Dials the application at the address the peer used, from the source that the capture rules let

@@ -9,7 +9,8 @@ use super::{
 };
 
 /// `virtualOutbound`, one a family: hands connections over by original destination, asks the
-/// control plane for those it does not know, and passes on what nobody knows.
+/// control plane for those it does not know, and passes on what nobody knows. The control plane may
+/// replace it, with one that refuses what nobody knows.
 pub(super) fn listeners(sidecar: &Sidecar<'_>) -> Vec<Value> {
     let listener = |(any, suffix): (&str, &str)| {
         json!({
@@ -17,9 +18,10 @@ pub(super) fn listeners(sidecar: &Sidecar<'_>) -> Vec<Value> {
             "address": address(any, ports::OUTBOUND),
             "traffic_direction": "OUTBOUND",
             "use_original_dst": true,
-            "metadata": { "filter_metadata": {
-                on_demand::METADATA_NAMESPACE: { on_demand::FIELD: {} },
-            }},
+            "metadata": { "filter_metadata": { on_demand::METADATA_NAMESPACE: {
+                on_demand::FIELD: {},
+                on_demand::REPLACEABLE: true,
+            }}},
             "listener_filters": [listener_filter("original_dst", "OriginalDst")],
             "filter_chains": [{
                 // A connection to our own port would come back to us for ever.

@@ -1,9 +1,11 @@
 //! What a sidecar needs besides services: the two listeners that captured connections land on, and
-//! the clusters for what the mesh does not know. A Weir sidecar has these in its bootstrap; a client
-//! that subscribes to everything, such as Envoy, gets them from here.
+//! the clusters for what the mesh does not know. A Weir sidecar has these in its bootstrap, and asks
+//! for the listeners by name to learn what its pod and the settings of the mesh add; a client that
+//! subscribes to everything, such as Envoy, gets them from here alone.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -18,19 +20,25 @@ use weir_api::{
                     cluster::{ClusterDiscoveryType, DiscoveryType, LbPolicy},
                 },
                 core::v3::{
-                    BindConfig, ExtraSourceAddress, SocketAddress, TrafficDirection, address,
+                    BindConfig, ExtraSourceAddress, Metadata, SocketAddress, TrafficDirection,
+                    address,
                 },
-                listener::v3::{FilterChain, FilterChainMatch, Listener},
+                listener::v3::{FilterChain, FilterChainMatch, Listener, ListenerFilter},
             },
             extensions::filters::listener::original_dst::v3::OriginalDst,
         },
+        google::protobuf::{Struct, Value, value},
+        on_demand,
     },
 };
 
-use super::{boolean, cluster, duration, http, listener, wrapped};
-use crate::model::Protocol;
+use super::{boolean, cluster, duration, http, inbound, listener, wrapped};
+use crate::{
+    model::Protocol,
+    xds::{AccessLog, MeshConfig, OutboundMode},
+};
 
-/// Names of the listeners.
+/// Names of the listeners that a client with a wildcard gets.
 pub(in crate::xds) const LISTENERS: [&str; 2] = [names::VIRTUAL_INBOUND, names::VIRTUAL_OUTBOUND];
 /// Names of the clusters.
 pub(in crate::xds) const CLUSTERS: [&str; 3] = [
@@ -39,49 +47,83 @@ pub(in crate::xds) const CLUSTERS: [&str; 3] = [
     names::PASSTHROUGH_CLUSTER,
 ];
 
-/// The listener of that name.
-pub(in crate::xds) fn listener(name: &str) -> Option<Listener> {
+/// The listener of that name, for a client that knows all others already.
+pub(in crate::xds) fn listener(name: &str, mesh: &MeshConfig) -> Option<Listener> {
     match name {
-        names::VIRTUAL_OUTBOUND => Some(virtual_outbound()),
-        names::VIRTUAL_INBOUND => Some(virtual_inbound()),
+        names::VIRTUAL_OUTBOUND => Some(virtual_outbound(name, Ipv4Addr::UNSPECIFIED.into(), mesh)),
+        names::VIRTUAL_INBOUND => Some(virtual_inbound(mesh)),
         _ => None,
     }
+}
+
+/// The listener of that name for a sidecar, whose application has these ports. It asks for the
+/// listeners of its destinations when it needs them.
+pub(in crate::xds) fn sidecar_listener(
+    name: &str,
+    mesh: &MeshConfig,
+    ports: impl FnOnce() -> Vec<inbound::Port>,
+) -> Option<Listener> {
+    let (base, address) = match name.strip_suffix(names::V6_SUFFIX) {
+        Some(base) => (base, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+        None => (name, Ipv4Addr::UNSPECIFIED.into()),
+    };
+    match base {
+        names::VIRTUAL_OUTBOUND => Some(Listener {
+            metadata: Some(on_demand()),
+            listener_filters: vec![original_dst()],
+            ..virtual_outbound(name, address, mesh)
+        }),
+        names::VIRTUAL_INBOUND => Some(inbound::listener(name, address, &ports(), mesh.access_log)),
+        _ => None,
+    }
+}
+
+/// Whether the listener is made for each sidecar apart.
+pub(in crate::xds) fn is_of_sidecar(name: &str) -> bool {
+    let base = name.strip_suffix(names::V6_SUFFIX).unwrap_or(name);
+    LISTENERS.contains(&base)
 }
 
 /// The cluster of that name.
 pub(in crate::xds) fn cluster(name: &str) -> Option<Cluster> {
     match name {
-        names::PASSTHROUGH_CLUSTER => Some(to_original_destination(name)),
+        names::PASSTHROUGH_CLUSTER => Some(passthrough(name)),
         names::INBOUND_PASSTHROUGH_CLUSTER => Some(Cluster {
             upstream_bind_config: Some(inbound_source()),
-            ..to_original_destination(name)
+            ..passthrough(name)
         }),
         names::BLACK_HOLE_CLUSTER => Some(Cluster {
             cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Static.into())),
             ..cluster::outbound(name, Protocol::Tcp)
         }),
-        _ => None,
+        name => names::inbound_cluster_port(name).map(|_| inbound::cluster(name)),
     }
 }
 
-/// Hands over to the listener of the original destination; what has none is passed through.
-fn virtual_outbound() -> Listener {
-    let passthrough = FilterChain {
-        name: "virtualOutbound-catchall-tcp".to_owned(),
-        filters: vec![listener::tcp_proxy(names::PASSTHROUGH_CLUSTER)],
+/// Hands over to the listener of the original destination. What has none is passed through, or
+/// refused if only what the mesh knows may be reached.
+fn virtual_outbound(name: &str, address: IpAddr, mesh: &MeshConfig) -> Listener {
+    let unknown = match mesh.outbound_traffic_policy.mode {
+        OutboundMode::AllowAny => names::PASSTHROUGH_CLUSTER,
+        OutboundMode::RegistryOnly => names::BLACK_HOLE_CLUSTER,
+    };
+    let log = mesh.access_log;
+    let catch_all = FilterChain {
+        name: format!("{}-catchall-tcp", names::VIRTUAL_OUTBOUND),
+        filters: vec![listener::tcp_to(unknown, log)],
         ..FilterChain::default()
     };
     Listener {
         use_original_dst: Some(boolean(true)),
-        filter_chains: vec![black_hole("virtualOutbound-blackhole", ports::OUTBOUND)],
-        default_filter_chain: Some(passthrough),
+        filter_chains: vec![black_hole(names::VIRTUAL_OUTBOUND, ports::OUTBOUND, log)],
+        default_filter_chain: Some(catch_all),
         traffic_direction: TrafficDirection::Outbound.into(),
-        ..bound(names::VIRTUAL_OUTBOUND, ports::OUTBOUND)
+        ..bound(name, address, ports::OUTBOUND)
     }
 }
 
 /// Forwards to the application at the address the peer used.
-fn virtual_inbound() -> Listener {
+fn virtual_inbound(mesh: &MeshConfig) -> Listener {
     let cluster = names::INBOUND_PASSTHROUGH_CLUSTER;
     let catch_all = listener::outbound(&listener::Outbound {
         destination: (Ipv4Addr::UNSPECIFIED, ports::INBOUND).into(),
@@ -89,55 +131,85 @@ fn virtual_inbound() -> Listener {
         cluster,
         host: "localhost",
         routes: http::Routes::Inline,
+        log: mesh.access_log,
     });
-    let original_dst = codec::pack_original_dst(&OriginalDst::default());
-    let original_dst =
-        listener::listener_filter("envoy.filters.listener.original_dst", original_dst);
-    let black_hole = black_hole("virtualInbound-blackhole", ports::INBOUND);
+    let black_hole = black_hole(names::VIRTUAL_INBOUND, ports::INBOUND, mesh.access_log);
+    let any = Ipv4Addr::UNSPECIFIED.into();
     Listener {
-        listener_filters: [vec![original_dst], catch_all.listener_filters].concat(),
+        listener_filters: [vec![original_dst()], catch_all.listener_filters].concat(),
         listener_filters_timeout: Some(duration(Duration::ZERO)),
         continue_on_listener_filters_timeout: true,
         filter_chains: [vec![black_hole], catch_all.filter_chains].concat(),
         default_filter_chain: catch_all.default_filter_chain,
         traffic_direction: TrafficDirection::Inbound.into(),
-        ..bound(names::VIRTUAL_INBOUND, ports::INBOUND)
+        ..bound(names::VIRTUAL_INBOUND, any, ports::INBOUND)
     }
 }
 
-fn bound(name: &str, port: u16) -> Listener {
+pub(super) fn bound(name: &str, address: IpAddr, port: u16) -> Listener {
     Listener {
         name: name.to_owned(),
-        address: Some(super::address((Ipv4Addr::UNSPECIFIED, port).into())),
+        address: Some(super::address((address, port).into())),
         ..Listener::default()
     }
 }
 
+/// Discovery by need, with its defaults.
+fn on_demand() -> Metadata {
+    let of = |key: &str, value: Struct| Struct {
+        fields: HashMap::from([(
+            key.to_owned(),
+            Value {
+                kind: Some(value::Kind::StructValue(value)),
+            },
+        )]),
+    };
+    let ours = of(on_demand::FIELD, Struct::default());
+    Metadata {
+        filter_metadata: HashMap::from([(on_demand::METADATA_NAMESPACE.to_owned(), ours)]),
+        ..Metadata::default()
+    }
+}
+
+fn original_dst() -> ListenerFilter {
+    let config = codec::pack_original_dst(&OriginalDst::default());
+    listener::listener_filter("envoy.filters.listener.original_dst", config)
+}
+
 /// Who calls the port of the listener itself would come round for ever.
-fn black_hole(name: &str, port: u16) -> FilterChain {
+pub(super) fn black_hole(listener: &str, port: u16, log: AccessLog) -> FilterChain {
     FilterChain {
-        name: name.to_owned(),
+        name: format!("{listener}-blackhole"),
         filter_chain_match: Some(FilterChainMatch {
             destination_port: Some(wrapped(port.into())),
             ..FilterChainMatch::default()
         }),
-        filters: vec![listener::tcp_proxy(names::BLACK_HOLE_CLUSTER)],
+        filters: vec![listener::tcp_to(names::BLACK_HOLE_CLUSTER, log)],
         ..FilterChain::default()
     }
 }
 
-fn to_original_destination(name: &str) -> Cluster {
+/// What the client speaks is passed on.
+fn passthrough(name: &str) -> Cluster {
+    let http = cluster::outbound(name, Protocol::Auto);
+    Cluster {
+        typed_extension_protocol_options: http.typed_extension_protocol_options,
+        ..to_original_destination(name)
+    }
+}
+
+pub(super) fn to_original_destination(name: &str) -> Cluster {
     Cluster {
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(
             DiscoveryType::OriginalDst.into(),
         )),
         lb_policy: LbPolicy::ClusterProvided.into(),
-        ..cluster::outbound(name, Protocol::Auto)
+        ..cluster::outbound(name, Protocol::Tcp)
     }
 }
 
 /// The source address that the capture rules let past.
-fn inbound_source() -> BindConfig {
+pub(super) fn inbound_source() -> BindConfig {
     let any_port = |address: IpAddr| -> Option<SocketAddress> {
         match super::address(SocketAddr::new(address, 0)).address? {
             address::Address::SocketAddress(address) => Some(address),

@@ -1,6 +1,6 @@
 //! Outbound clusters.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use weir_api::xds::{
     codec,
@@ -22,21 +22,25 @@ use weir_api::xds::{
             },
         },
     },
+    google::protobuf::Any,
 };
 
 use super::{ads, duration, http, wrapped};
-use crate::model::Protocol;
+use crate::{model::Protocol, xds::LoadBalancer};
 
-/// How an endpoint is picked.
-const LB_POLICY: LbPolicy = LbPolicy::RoundRobin;
 /// Bound of one dial.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Key of the HTTP options among the extension protocol options.
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// The cluster of a service port. Its endpoints come apart from it, because they change more often.
-pub(in crate::xds) fn of_service(name: &str, protocol: Protocol) -> Cluster {
+pub(in crate::xds) fn of_service(
+    name: &str,
+    protocol: Protocol,
+    load_balancer: LoadBalancer,
+) -> Cluster {
     Cluster {
+        lb_policy: lb_policy(load_balancer).into(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
         eds_cluster_config: Some(EdsClusterConfig {
             eds_config: Some(ads()),
@@ -64,16 +68,25 @@ pub(super) fn outbound(name: &str, protocol: Protocol) -> Cluster {
     Cluster {
         name: name.to_owned(),
         connect_timeout: Some(duration(CONNECT_TIMEOUT)),
-        lb_policy: LB_POLICY.into(),
         circuit_breakers: Some(unlimited()),
         typed_extension_protocol_options: http_options(protocol)
-            .map(|options| {
-                let options = codec::pack_http_protocol_options(&options);
-                (HTTP_OPTIONS.to_owned(), options)
-            })
-            .into_iter()
-            .collect(),
+            .map(|options| extension_options(&options))
+            .unwrap_or_default(),
         ..Cluster::default()
+    }
+}
+
+/// What a cluster says of HTTP.
+pub(super) fn extension_options(options: &HttpProtocolOptions) -> HashMap<String, Any> {
+    let options = codec::pack_http_protocol_options(options);
+    HashMap::from([(HTTP_OPTIONS.to_owned(), options)])
+}
+
+fn lb_policy(load_balancer: LoadBalancer) -> LbPolicy {
+    match load_balancer {
+        LoadBalancer::LeastRequest => LbPolicy::LeastRequest,
+        LoadBalancer::RoundRobin => LbPolicy::RoundRobin,
+        LoadBalancer::Random => LbPolicy::Random,
     }
 }
 

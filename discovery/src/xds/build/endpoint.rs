@@ -1,5 +1,7 @@
 //! Load assignments.
 
+use std::net::SocketAddr;
+
 use weir_api::xds::envoy::config::{
     core::v3::{self as core, HealthStatus},
     endpoint::v3::{
@@ -26,7 +28,7 @@ pub(in crate::xds) fn assignment<'a>(
         locality: locality(&endpoints[0].locality),
         lb_endpoints: endpoints
             .iter()
-            .map(|endpoint| lb_endpoint(endpoint))
+            .map(|endpoint| at(endpoint.address))
             .collect(),
         load_balancing_weight: u32::try_from(endpoints.len()).ok().map(wrapped),
         ..LocalityLbEndpoints::default()
@@ -40,6 +42,18 @@ pub(in crate::xds) fn assignment<'a>(
     (assignment, metadata.collect())
 }
 
+/// Where a service has no endpoint that takes traffic, as far as is known here, its own address is
+/// the last resort: kube-proxy may know of one already, and else refuses as it would without a
+/// sidecar. It has a priority of its own, so that it can be told apart where it is used.
+pub(in crate::xds) fn add_last_resort(assignment: &mut ClusterLoadAssignment, service: SocketAddr) {
+    assignment.endpoints.push(LocalityLbEndpoints {
+        lb_endpoints: vec![at(service)],
+        load_balancing_weight: Some(wrapped(1)),
+        priority: 1,
+        ..LocalityLbEndpoints::default()
+    });
+}
+
 /// Gives each endpoint of a message its metadata.
 pub(in crate::xds) fn attach(assignment: &mut ClusterLoadAssignment, metadata: &[Metadata]) {
     let endpoints = assignment.endpoints.iter_mut();
@@ -49,11 +63,11 @@ pub(in crate::xds) fn attach(assignment: &mut ClusterLoadAssignment, metadata: &
     }
 }
 
-fn lb_endpoint(endpoint: &Endpoint) -> LbEndpoint {
+fn at(socket: SocketAddr) -> LbEndpoint {
     LbEndpoint {
         health_status: HealthStatus::Healthy.into(),
         host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(endpoint::Endpoint {
-            address: Some(address(endpoint.address)),
+            address: Some(address(socket)),
             ..endpoint::Endpoint::default()
         })),
         load_balancing_weight: Some(wrapped(1)),

@@ -29,6 +29,7 @@ use weir_api::xds::{
 };
 
 use super::{
+    access_log::access_log,
     ads, boolean, duration,
     listener::{Outbound, network_filter},
     route, wrapped,
@@ -78,6 +79,7 @@ pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
             upgrade_type: "websocket".to_owned(),
             ..UpgradeConfig::default()
         }],
+        access_log: access_log(outbound.log),
         ..HttpConnectionManager::default()
     };
     network_filter(
@@ -103,7 +105,7 @@ pub(super) fn http1() -> Http1ProtocolOptions {
     }
 }
 
-fn router() -> HttpFilter {
+pub(super) fn router() -> HttpFilter {
     let config = codec::pack_router(&Router {
         suppress_envoy_headers: true,
         ..Router::default()

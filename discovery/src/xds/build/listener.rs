@@ -23,11 +23,11 @@ use weir_api::{
     },
 };
 
-use super::{address, boolean, duration, http};
-use crate::model::Protocol;
+use super::{access_log::access_log, address, boolean, duration, http};
+use crate::{model::Protocol, xds::AccessLog};
 
 /// ALPN names the HTTP inspector gives to what it recognised.
-const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
+pub(super) const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
 
 /// Endpoints that are tried before a TCP connection fails. One that has just gone refuses at once,
 /// and nothing was sent, so that another may be tried.
@@ -46,6 +46,8 @@ pub(in crate::xds) struct Outbound<'a> {
     pub(in crate::xds) host: &'a str,
     /// Where its HTTP routes come from.
     pub(in crate::xds) routes: http::Routes,
+    /// Whether connections and requests are logged.
+    pub(in crate::xds) log: AccessLog,
 }
 
 /// The listener, without its metadata.
@@ -57,7 +59,7 @@ pub(in crate::xds) struct Outbound<'a> {
 pub(in crate::xds) fn outbound(outbound: &Outbound<'_>) -> Listener {
     let tcp = |name: &str| FilterChain {
         name: name.to_owned(),
-        filters: vec![tcp_proxy(outbound.cluster)],
+        filters: vec![tcp_proxy(outbound.cluster, outbound.log)],
         ..FilterChain::default()
     };
     let http = || FilterChain {
@@ -102,16 +104,32 @@ pub(in crate::xds) fn outbound(outbound: &Outbound<'_>) -> Listener {
 
 /// Carries bytes to a cluster, for as long as both ends like: a connection that is silent for long
 /// is the business of the ends, and keepalive finds the dead.
-pub(in crate::xds) fn tcp_proxy(cluster: &str) -> Filter {
-    let config = codec::pack_tcp_proxy(&TcpProxy {
-        stat_prefix: cluster.to_owned(),
-        cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
-        idle_timeout: Some(duration(Duration::ZERO)),
+pub(in crate::xds) fn tcp_proxy(cluster: &str, log: AccessLog) -> Filter {
+    pack_tcp_proxy(&TcpProxy {
         max_connect_attempts: Some(UInt32Value {
             value: CONNECT_ATTEMPTS,
         }),
+        ..tcp_proxy_to(cluster, log)
+    })
+}
+
+/// The same to a cluster that has one place to go to at most: there is no other to try.
+pub(super) fn tcp_to(cluster: &str, log: AccessLog) -> Filter {
+    pack_tcp_proxy(&tcp_proxy_to(cluster, log))
+}
+
+fn tcp_proxy_to(cluster: &str, log: AccessLog) -> TcpProxy {
+    TcpProxy {
+        stat_prefix: cluster.to_owned(),
+        cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+        idle_timeout: Some(duration(Duration::ZERO)),
+        access_log: access_log(log),
         ..TcpProxy::default()
-    });
+    }
+}
+
+fn pack_tcp_proxy(config: &TcpProxy) -> Filter {
+    let config = codec::pack_tcp_proxy(config);
     network_filter("envoy.filters.network.tcp_proxy", config)
 }
 
@@ -122,12 +140,12 @@ pub(super) fn network_filter(name: &str, config: Any) -> Filter {
     }
 }
 
-fn tls_inspector() -> ListenerFilter {
+pub(super) fn tls_inspector() -> ListenerFilter {
     let config = codec::pack_tls_inspector(&TlsInspector::default());
     listener_filter("envoy.filters.listener.tls_inspector", config)
 }
 
-fn http_inspector() -> ListenerFilter {
+pub(super) fn http_inspector() -> ListenerFilter {
     let config = codec::pack_http_inspector(&HttpInspector::default());
     listener_filter("envoy.filters.listener.http_inspector", config)
 }

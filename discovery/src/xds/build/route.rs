@@ -18,20 +18,37 @@ const RETRIES: u32 = 2;
 /// Everything to one cluster. The destination address chose the service already, so the virtual
 /// host takes every Host; what the client asks for is bounded by the client alone.
 pub(in crate::xds) fn to_cluster(cluster: &str) -> RouteConfiguration {
-    let action = RouteAction {
+    configuration(
+        cluster,
+        RouteAction {
+            retry_policy: Some(RetryPolicy {
+                retry_on: RETRY_ON.to_owned(),
+                num_retries: Some(wrapped(RETRIES)),
+                ..RetryPolicy::default()
+            }),
+            ..unbounded(cluster)
+        },
+    )
+}
+
+/// Everything to one cluster, once.
+pub(super) fn unchanged_to(cluster: &str) -> RouteConfiguration {
+    configuration(cluster, unbounded(cluster))
+}
+
+fn unbounded(cluster: &str) -> RouteAction {
+    RouteAction {
         cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(cluster.to_owned())),
         timeout: Some(duration(Duration::ZERO)),
-        retry_policy: Some(RetryPolicy {
-            retry_on: RETRY_ON.to_owned(),
-            num_retries: Some(wrapped(RETRIES)),
-            ..RetryPolicy::default()
-        }),
         ..RouteAction::default()
-    };
+    }
+}
+
+fn configuration(name: &str, action: RouteAction) -> RouteConfiguration {
     RouteConfiguration {
-        name: cluster.to_owned(),
+        name: name.to_owned(),
         virtual_hosts: vec![VirtualHost {
-            name: cluster.to_owned(),
+            name: name.to_owned(),
             domains: vec!["*".to_owned()],
             routes: vec![Route {
                 name: "default".to_owned(),

@@ -61,7 +61,11 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
         self::listener_filters(&at.field("listener_filters"), listener_filters);
     complete(&mut listener_filters, use_original_dst, &filter_chains);
     let access_logs = access_logs(&at.field("access_log"), access_log);
-    let on_demand = metadata.and_then(|message| on_demand_of(&at.field("metadata"), message));
+    let ours = metadata.map(|message| our_metadata(&at.field("metadata"), message));
+    let OurMetadata {
+        on_demand,
+        replaceable,
+    } = ours.unwrap_or_default();
     let direction = enumeration(&at.field("traffic_direction"), traffic_direction);
     let timeout = timeout(
         &at.field("listener_filters_timeout"),
@@ -84,6 +88,7 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
         bind_to_port: bind_to_port.is_none_or(|bind| bind.value),
         use_original_dst,
         on_demand,
+        replaceable,
         listener_filters,
         listener_filters_timeout: timeout,
         continue_on_listener_filters_timeout,
@@ -175,28 +180,37 @@ fn complete(
     }
 }
 
-/// Discovery by need, which the metadata asks for. What else is in there is for people.
-fn on_demand_of(at: &At<'_>, message: Metadata) -> Option<OnDemand> {
+/// What the metadata asks of us. What else is in there is for people.
+#[derive(Debug, Default)]
+struct OurMetadata {
+    on_demand: Option<OnDemand>,
+    replaceable: bool,
+}
+
+fn our_metadata(at: &At<'_>, message: Metadata) -> OurMetadata {
+    use weir_api::xds::google::protobuf::value::Kind;
+
     take!(at, message => Metadata {
         supported: filter_metadata;
         ignored: typed_filter_metadata = "for people and for filters that are not supported";
     });
     let at = at.field("filter_metadata");
     let at = at.key(on_demand::METADATA_NAMESPACE);
-    let mut ours = { filter_metadata }.remove(on_demand::METADATA_NAMESPACE)?;
-    let fields = ours.fields.remove(on_demand::FIELD);
-    for other in ours.fields.keys() {
-        at.key(other).unsupported("no such setting");
-    }
-    let at = at.field(on_demand::FIELD);
-    use weir_api::xds::google::protobuf::value::Kind;
-    match fields?.kind {
-        Some(Kind::StructValue(settings)) => Some(on_demand_settings(&at, settings)),
-        _ => {
-            at.error("must be a mapping");
-            None
+    let ours = { filter_metadata }.remove(on_demand::METADATA_NAMESPACE);
+    let mut settings = OurMetadata::default();
+    for (key, value) in ours.map(|ours| ours.fields).unwrap_or_default() {
+        let at = at.key(&key);
+        match (key.as_str(), value.kind) {
+            (on_demand::FIELD, Some(Kind::StructValue(fields))) => {
+                settings.on_demand = Some(on_demand_settings(&at, fields));
+            }
+            (on_demand::REPLACEABLE, Some(Kind::BoolValue(value))) => settings.replaceable = value,
+            (on_demand::FIELD, _) => at.error("must be a mapping"),
+            (on_demand::REPLACEABLE, _) => at.error("must be true or false"),
+            _ => at.unsupported("no such setting"),
         }
     }
+    settings
 }
 
 fn on_demand_settings(at: &At<'_>, mut settings: Struct) -> OnDemand {

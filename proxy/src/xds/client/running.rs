@@ -179,6 +179,18 @@ impl Running {
     fn bind(&self, listener: &Arc<Listener>) -> Result<Arc<BoundListener>, String> {
         let snapshot = self.context.publisher.current();
         let old = snapshot.listeners.get(&listener.name);
+        if let Some(old) = old
+            && old.listener.address != listener.address
+            && self
+                .inventory
+                .state()
+                .is_replaceable(Kind::Listener, &listener.name)
+        {
+            let (is, must) = (listener.address, old.listener.address);
+            return Err(format!(
+                "address: is {is}, must be {must} as in the bootstrap"
+            ));
+        }
         if let Some(old) = old.filter(|old| old.listener.address == listener.address) {
             return Ok(Arc::new(BoundListener {
                 listener: Arc::clone(listener),

@@ -253,8 +253,14 @@ static_resources:
         change(&mut options, &mut bootstrap);
         let ads = bootstrap.ads.as_ref().expect("ads");
         let client = Client::new(ads, &bootstrap, &options).expect("client");
+        let replaceable = bootstrap.listeners.iter().filter(|it| it.replaceable);
+        let bound = replaceable.map(|listener| {
+            let bound = crate::listener::bind(listener, NonZeroUsize::MIN).expect("loopback");
+            (listener.name.clone(), Arc::new(bound))
+        });
         let publisher = Publisher::new(Snapshot {
             discovery_available: true,
+            listeners: bound.collect(),
             ..Snapshot::default()
         });
         let registry = Arc::new(Registry::default());
@@ -499,4 +505,37 @@ async fn a_listener_by_wildcard_is_bound_once_and_keeps_its_sockets() {
         &snapshot.listeners["bound"].sockets,
         &first.sockets
     ));
+}
+
+#[tokio::test]
+async fn a_listener_of_the_bootstrap_is_replaced_on_its_own_sockets_only() {
+    let elsewhere = bound_listener("two").replace("port_value: 0", "port_value: 1");
+    let control_plane = mesh();
+    let set = |version: &str, text: &str| {
+        let text = text.replace("name: bound", "name: virtualOutbound");
+        control_plane.set(type_url::LISTENER, "virtualOutbound", version, &text);
+    };
+    set("1", &elsewhere);
+    let (address, _server) = control_plane.serve(loopback()).await;
+    let mut proxy = Proxy::start_with(address, |_, bootstrap| {
+        let listener = Arc::get_mut(&mut bootstrap.listeners[0]).expect("not shared yet");
+        listener.replaceable = true;
+    });
+    let first = Arc::clone(&proxy.snapshots.borrow().listeners["virtualOutbound"]);
+    control_plane
+        .told(|requests| {
+            let errors = requests.iter().filter_map(|it| it.error_detail.as_ref());
+            errors
+                .into_iter()
+                .any(|error| error.message.contains("as in the bootstrap"))
+        })
+        .await;
+
+    set("2", &bound_listener("two"));
+    control_plane.stop.send_replace(());
+    let is_new = |s: &Arc<Snapshot>| !Arc::ptr_eq(&s.listeners["virtualOutbound"], &first);
+    let snapshot = proxy.until(is_new).await;
+    let second = &snapshot.listeners["virtualOutbound"];
+    assert!(Arc::ptr_eq(&second.sockets, &first.sockets));
+    assert_eq!(second.listener.stat_prefix, first.listener.stat_prefix);
 }

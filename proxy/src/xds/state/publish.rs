@@ -37,11 +37,12 @@ impl State {
     fn resource_changes(&mut self) -> Vec<Change> {
         let mut active = BTreeMap::new();
         for kind in Kind::ALL {
-            // Listeners by need are published by destination.
-            if kind == Kind::Listener && !self.settings.all_listeners {
-                continue;
-            }
             for (name, entry) in &self.entries[kind as usize] {
+                // Listeners by need are published by destination.
+                let by_need = kind == Kind::Listener && !self.settings.all_listeners;
+                if by_need && !self.is_replaceable(kind, name) {
+                    continue;
+                }
                 if let Some(resource) = &entry.active {
                     active.insert((kind, name.clone()), resource.clone());
                 }

@@ -34,6 +34,8 @@ impl State {
 
     fn wanted(&self) -> BTreeSet<Reference> {
         let mut open: Vec<Reference> = self.settings.references.clone();
+        let replaceable = self.settings.replaceable.iter();
+        open.extend(replaceable.map(|name| (Kind::Listener, name.clone())));
         if !self.settings.all_listeners {
             let name = |address| weir_api::names::outbound_listener(address);
             let listeners = self

@@ -6,6 +6,7 @@ use weir_api::xds::json::message_from_yaml;
 
 use super::*;
 use crate::{
+    listener::BoundListener,
     snapshot::{Destination, Snapshot},
     xds::resource::{self, Converted},
 };
@@ -187,7 +188,10 @@ impl Mesh {
                 Some(same) => Ok(same),
                 None => resource::convert(kind, &name, &message).map(|converted| match converted {
                     Converted::Ready(resource) => resource,
-                    Converted::Unbound(listener) => Resource::Destination(listener),
+                    Converted::Unbound(listener) => Resource::Listener(Arc::new(BoundListener {
+                        listener,
+                        sockets: Arc::default(),
+                    })),
                 }),
             },
             name,
@@ -617,4 +621,55 @@ fn what_the_bootstrap_has_is_neither_asked_for_nor_replaced() {
         .respond(Kind::Cluster, vec![update], Vec::new())
         .expect("a NACK");
     assert!(refusal.contains("bootstrap"), "{refusal}");
+}
+
+/// A listener of the bootstrap's name that forwards to `cluster`.
+fn inbound(bind: bool, cluster: &str) -> (Reference, Any) {
+    let text = format!(
+        r#"
+name: virtualInbound
+address: {{ socket_address: {{ address: 127.0.0.1, port_value: 15006 }} }}
+bind_to_port: {bind}
+filter_chains:
+- filters:
+  - name: envoy.filters.network.tcp_proxy
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+      stat_prefix: {cluster}
+      cluster: {cluster}
+"#
+    );
+    let name = "virtualInbound".to_owned();
+    ((Kind::Listener, name), read(Kind::Listener, &text))
+}
+
+#[test]
+fn a_replaceable_listener_is_asked_for_by_name_and_stays_when_it_is_gone() {
+    let settings = Settings {
+        replaceable: BTreeSet::from(["virtualInbound".to_owned()]),
+        ..by_need()
+    };
+    let mut mesh = Mesh::new(settings, Vec::new());
+    mesh.pump();
+    assert_eq!(mesh.subscriptions(Kind::Listener), ["virtualInbound"]);
+    assert!(
+        mesh.snapshot.listeners.is_empty(),
+        "the bootstrap's own is in force"
+    );
+
+    mesh.resources.extend([("web", 1)].map(|(name, port)| {
+        let (reference, message) = endpoints(name, &[port]);
+        (reference, ("1".to_owned(), message))
+    }));
+    let (reference, message) = cluster("web");
+    mesh.resources.insert(reference, ("1".to_owned(), message));
+    assert_eq!(mesh.push(inbound(true, "web"), "1"), None);
+    assert!(mesh.snapshot.listeners.contains_key("virtualInbound"));
+    assert_eq!(mesh.ports("web"), [1], "with all it refers to");
+
+    let refusal = mesh.push(inbound(false, "web"), "2").expect("a NACK");
+    assert!(refusal.contains("bind_to_port"), "{refusal}");
+    mesh.withdraw(Kind::Listener, "virtualInbound");
+    assert!(mesh.snapshot.listeners.contains_key("virtualInbound"));
+    assert!(mesh.snapshot.clusters.contains_key("web"));
 }
