@@ -33,4 +33,4 @@ pub use pod::{Pod, Workload};
 pub use protocol::{Hint, HintSource, Protocol};
 pub use resolve::ResolvedService;
 pub use service::{InternalTrafficPolicy, Service, ServiceKind, ServicePort, TrafficDistribution};
-pub use snapshot::{Claim, ClaimKind, Destination, Snapshot};
+pub use snapshot::{Claim, ClaimKind, Conflict, Destination, Snapshot};

@@ -3,15 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::Arc,
 };
 
 use proptest::prelude::*;
 use weir_discovery::{
     model::{
-        EndpointPort, EndpointSlice, Event, Hint, Index, InternalTrafficPolicy, NamespacedName,
-        Object, ObjectKey, Pod, Readiness, Service, ServiceKind, ServicePort, SliceEndpoint,
-        Snapshot, TrafficDistribution, Workload,
+        Claim, Conflict, EndpointPort, EndpointSlice, Event, Hint, Index, InternalTrafficPolicy,
+        Locality, NamespacedName, Node, Object, ObjectKey, Pod, Readiness, ResolvedService,
+        Service, ServiceKind, ServicePort, SliceEndpoint, Snapshot, TrafficDistribution, Workload,
     },
     xds::{Generator, Kind, Version},
 };
@@ -54,7 +55,11 @@ prop_compose! {
         number in 0..6_u8,
         service in 0..4_u8,
         ports in prop::collection::btree_map(0..3_u16, 0..3_u16, 0..3),
-        endpoints in prop::collection::btree_map(0..5_u8, (0..3_usize, prop::option::of(0..3_u8)), 0..4),
+        endpoints in prop::collection::btree_map(
+            0..5_u8,
+            (0..3_usize, prop::option::of(0..3_u8), prop::option::of(0..2_u8)),
+            0..4,
+        ),
     ) -> Object {
         let readiness = [Readiness::Ready, Readiness::Draining, Readiness::NotReady];
         Object::EndpointSlice(EndpointSlice {
@@ -66,11 +71,11 @@ prop_compose! {
                 .collect(),
             endpoints: endpoints
                 .into_iter()
-                .map(|(last, (state, pod))| SliceEndpoint {
+                .map(|(last, (state, pod, node))| SliceEndpoint {
                     // Some of them are addresses of services, too.
                     address: [10, 4, 0, last].into(),
                     readiness: readiness[state],
-                    node: None,
+                    node: node.map(node_name),
                     locality: Arc::default(),
                     hints: Arc::default(),
                     pod: pod.map(name),
@@ -84,7 +89,8 @@ prop_compose! {
     fn pod()(number in 0..3_u8, address in 0..4_u8, workload in 0..2_u8, host in any::<bool>()) -> Object {
         Object::Pod(Pod {
             name: name(number),
-            addresses: vec![[10, 5, 0, address].into()],
+            // Some of them are addresses of endpoints, and some of each other.
+            addresses: vec![[10, 4, 0, address].into()],
             host_network: host,
             node: None,
             workload: Workload {
@@ -95,15 +101,30 @@ prop_compose! {
     }
 }
 
+fn node_name(number: u8) -> Arc<str> {
+    format!("node{number}").into()
+}
+
+prop_compose! {
+    fn node()(number in 0..2_u8, zone in 0..3_u8) -> Object {
+        let zone = format!("z{zone}").into();
+        let locality = Locality { zone, ..Locality::default() };
+        Object::Node(Node { name: node_name(number), locality: Arc::new(locality) })
+    }
+}
+
+fn object() -> impl Strategy<Value = Object> {
+    prop_oneof![3 => service(), 4 => slice(), 2 => pod(), 1 => node()]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let number = 0..6_u8;
     prop_oneof![
-        3 => service().prop_map(Event::Applied),
-        4 => slice().prop_map(Event::Applied),
-        2 => pod().prop_map(Event::Applied),
+        10 => object().prop_map(Event::Applied),
         1 => number.clone().prop_map(|it| Event::Deleted(ObjectKey::Service(name(it)))),
         1 => number.clone().prop_map(|it| Event::Deleted(ObjectKey::EndpointSlice(name(it)))),
         1 => number.prop_map(|it| Event::Deleted(ObjectKey::Pod(name(it)))),
+        1 => (0..2_u8).prop_map(|it| Event::Deleted(ObjectKey::Node(node_name(it)))),
     ]
 }
 
@@ -148,8 +169,86 @@ proptest! {
             }
             let fresh = fresh(&objects);
             prop_assert!(now == versions(&fresh), "another way, another place");
-            prop_assert_eq!(fresh.pod_address_count(), index.snapshot().pod_address_count());
+            prop_assert_eq!(View::of(&fresh), View::of(&index.snapshot()));
             before = now;
+        }
+    }
+
+    /// Watches of several kinds overtake each other, say things twice, and say everything again.
+    #[test]
+    fn events_in_any_order_said_twice_and_said_again_lead_to_what_there_is(
+        events in prop::collection::vec((event(), any::<prop::sample::Index>()), 1..40),
+        commits in prop::collection::btree_set(0..80_usize, 0..5),
+        relists in prop::collection::btree_set(0..80_usize, 0..3),
+    ) {
+        // Each event comes at its place and once more at a later one, unless something newer was
+        // said of its object by then, which a watch never takes back.
+        let mut order: Vec<(usize, usize)> = Vec::new();
+        for (number, (_, again)) in events.iter().enumerate() {
+            order.push((number * 8, number));
+            order.push((number * 8 + 1 + again.index(40), number));
+        }
+        order.sort_unstable();
+        let mut newest = BTreeMap::new();
+        let mut objects = BTreeMap::new();
+        let mut index = Index::default();
+        for (step, (_, number)) in order.into_iter().enumerate() {
+            let event = &events[number].0;
+            let key = match event {
+                Event::Applied(object) => object.key(),
+                Event::Deleted(key) => key.clone(),
+            };
+            if newest.get(&key).is_some_and(|newest| *newest > number) {
+                continue;
+            }
+            newest.insert(key.clone(), number);
+            match event {
+                Event::Applied(object) => objects.insert(key, object.clone()),
+                Event::Deleted(_) => objects.remove(&key),
+            };
+            index.apply(event.clone());
+            if relists.contains(&step) {
+                let all = objects.values().cloned();
+                all.for_each(|object| index.apply(Event::Applied(object)));
+            }
+            if commits.contains(&step) {
+                index.commit();
+            }
+        }
+        index.commit();
+        prop_assert_eq!(View::of(&index.snapshot()), View::of(&fresh(&objects)));
+    }
+}
+
+/// Everything a snapshot says.
+#[derive(Debug, PartialEq)]
+struct View {
+    services: BTreeMap<NamespacedName, Arc<ResolvedService>>,
+    addresses: BTreeMap<SocketAddr, Claim>,
+    conflicts: BTreeSet<Conflict>,
+    pods: Vec<Option<Arc<Pod>>>,
+    pod_address_count: usize,
+    services_of: Vec<Vec<NamespacedName>>,
+    nodes: Vec<Option<Arc<Node>>>,
+}
+
+impl View {
+    fn of(snapshot: &Snapshot) -> Self {
+        let services = snapshot.services();
+        let addresses = snapshot.addresses();
+        let pod = |last: u8| snapshot.pod([10, 4, 0, last].into()).cloned();
+        let services_of = |number| snapshot.services_of(&name(number)).to_vec();
+        let node = |number| snapshot.node(&node_name(number)).cloned();
+        Self {
+            services: services
+                .map(|it| (it.service.name.clone(), it.clone()))
+                .collect(),
+            addresses: addresses.map(|(at, claim)| (at, claim.clone())).collect(),
+            conflicts: snapshot.conflicts().collect(),
+            pods: (0..5).map(pod).collect(),
+            pod_address_count: snapshot.pod_address_count(),
+            services_of: (0..6).map(services_of).collect(),
+            nodes: (0..2).map(node).collect(),
         }
     }
 }

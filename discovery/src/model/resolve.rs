@@ -25,7 +25,7 @@ impl ResolvedService {
     /// Joins a service with its slices. Endpoints of a family the service has no address of are
     /// left out, as kube-proxy does; a service without addresses has both. Where two slices hold one
     /// address, as they do while a controller moves endpoints between slices, the better state of
-    /// the two counts.
+    /// the two counts. A pod stands behind an endpoint if it has that address.
     pub(super) fn new<'a>(
         service: Arc<Service>,
         slices: &(impl Iterator<Item = &'a EndpointSlice> + Clone),
@@ -42,16 +42,22 @@ impl ResolvedService {
             for slice in slices.clone() {
                 for target in slice.ports.iter().filter(|target| target.name == port.name) {
                     let candidates = slice.endpoints.iter().filter(has_family);
-                    endpoints.extend(candidates.map(|endpoint| Endpoint {
-                        address: SocketAddr::new(endpoint.address, target.port),
-                        readiness: endpoint.readiness,
-                        node: endpoint.node.clone(),
-                        locality: endpoint.node.as_ref().and_then(&node).map_or_else(
-                            || endpoint.locality.clone(),
-                            |node| node.locality.clone(),
-                        ),
-                        hints: endpoint.hints.clone(),
-                        pod: endpoint.pod.as_ref().and_then(&pod),
+                    endpoints.extend(candidates.map(|endpoint| {
+                        Endpoint {
+                            address: SocketAddr::new(endpoint.address, target.port),
+                            readiness: endpoint.readiness,
+                            node: endpoint.node.clone(),
+                            locality: endpoint.node.as_ref().and_then(&node).map_or_else(
+                                || endpoint.locality.clone(),
+                                |node| node.locality.clone(),
+                            ),
+                            hints: endpoint.hints.clone(),
+                            pod: endpoint
+                                .pod
+                                .as_ref()
+                                .and_then(&pod)
+                                .filter(|pod| pod.addresses.contains(&endpoint.address)),
+                        }
                     }));
                 }
             }

@@ -45,6 +45,17 @@ pub enum ClaimKind {
     Endpoint,
 }
 
+/// A destination that two services give themselves, which only external addresses can do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Conflict {
+    /// The destination.
+    pub destination: SocketAddr,
+    /// The service that has it: the older one.
+    pub service: NamespacedName,
+    /// The one that does not.
+    pub ignored: NamespacedName,
+}
+
 /// What a destination turned out to be.
 #[derive(Debug, Clone, Copy)]
 pub enum Destination<'a> {
@@ -99,6 +110,13 @@ impl Snapshot {
         self.addresses.get(&destination)?.first()
     }
 
+    /// Destinations that two services or more give themselves, in no particular order. Looks at every
+    /// destination.
+    pub fn conflicts(&self) -> impl Iterator<Item = Conflict> {
+        let contested = self.addresses.iter().filter(|(_, claims)| claims.len() > 1);
+        contested.flat_map(|(destination, claims)| conflicts(*destination, claims))
+    }
+
     /// What a destination is. `None` is what the mesh does not know.
     #[must_use]
     pub fn destination(&self, destination: SocketAddr) -> Option<Destination<'_>> {
@@ -149,4 +167,22 @@ impl Snapshot {
     pub fn pod_address_count(&self) -> usize {
         self.pods.len()
     }
+}
+
+/// Claims of other services to an address that a service gives itself.
+pub(super) fn conflicts(
+    destination: SocketAddr,
+    claims: &[Claim],
+) -> impl Iterator<Item = Conflict> {
+    let service = claims.first().map(|first| first.service.clone());
+    let others = claims.iter().skip(1);
+    let others = others.take_while(|claim| claim.kind == ClaimKind::Service);
+    others.filter_map(move |claim| {
+        let conflict = Conflict {
+            destination,
+            service: service.clone()?,
+            ignored: claim.service.clone(),
+        };
+        (conflict.service != conflict.ignored).then_some(conflict)
+    })
 }

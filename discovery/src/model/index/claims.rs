@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use super::Index;
-use crate::model::{AddressChange, Changes, Claim, ClaimKind, ResolvedService, ServiceChange};
+use crate::model::{
+    AddressChange, Changes, Claim, ClaimKind, ResolvedService, ServiceChange, snapshot::conflicts,
+};
 
 impl Index {
     /// Replaces the claims of the old state by those of the new one. Destinations whose claim stays
@@ -51,7 +53,12 @@ impl Index {
         if let Err(place) = claims.binary_search(&claim) {
             claims.insert(place, claim);
         }
-        warn_of_conflict(address, &claims);
+        for conflict in conflicts(address, &claims) {
+            tracing::warn!(
+                destination = %address, service = %conflict.service, ignored = %conflict.ignored,
+                "two services claim one address; the older one has it"
+            );
+        }
         self.current.addresses.insert(address, claims.into());
     }
 
@@ -82,17 +89,4 @@ fn endpoint_changed(change: &ServiceChange, address: SocketAddr, claim: &Claim) 
         found.ok().map(|found| endpoints[found].clone())
     };
     endpoint(&change.old) != endpoint(&change.new)
-}
-
-/// Two services that give themselves one address, which only external addresses can do.
-fn warn_of_conflict(address: SocketAddr, claims: &[Claim]) {
-    if let [first, second, ..] = claims
-        && second.kind == ClaimKind::Service
-        && first.service != second.service
-    {
-        tracing::warn!(
-            destination = %address, service = %first.service, ignored = %second.service,
-            "two services claim one address; the older one has it"
-        );
-    }
 }
