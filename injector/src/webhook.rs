@@ -12,8 +12,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use serde_json::Value;
 
-use crate::{Config, ReviewError, metrics::Metrics, review, review::Reviewed};
+use crate::{
+    Config, Decision, ReviewError, WrongType, decide, metrics::Metrics, review, review::Reviewed,
+};
 
 /// Largest body that is read. An object the API server stores is at most 1.5 MiB; a review holds it
 /// once or twice.
@@ -62,6 +65,11 @@ impl Injector {
     /// Replaces the configuration. Reviews under way keep the one they began with.
     pub fn set_config(&self, config: Config) {
         self.config.store(Arc::new(config));
+    }
+
+    /// What is decided about a pod under the configuration in force.
+    pub fn decide(&self, pod: &Value, namespace: &str) -> Result<Decision, WrongType> {
+        decide(pod, namespace, &self.config.load())
     }
 
     /// What was counted so far.
