@@ -1,0 +1,183 @@
+//! A release from install to uninstall.
+
+use std::thread;
+
+use serde_json::{Value, json};
+use weir_tests::{api_server::Request, eventually::eventually};
+
+use crate::{
+    control_plane::ControlPlane,
+    helm::NAMESPACE,
+    release::{Cluster, PATIENCE},
+};
+
+/// User that the control plane is to the API server.
+const USER: &str = "system:serviceaccount:weir-system:weir-control";
+/// Namespaces with and without a label.
+const ASKING: &str = "asking";
+const SILENT: &str = "silent";
+const REFUSING: &str = "refusing";
+
+#[test]
+fn install_upgrade_rollback_and_uninstall_leave_nothing_that_blocks_pods() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    for (name, label) in [(ASKING, "enabled"), (REFUSING, "disabled"), (SILENT, "")] {
+        let labels = json!({"weir.dev/injection": label});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": labels}});
+        cluster.server.apply(&namespace.to_string()).unwrap();
+        cluster.await_account(name);
+    }
+    cluster.upgrade("weir", "replicas=2", &[]).unwrap();
+    // Installed, and no replica ready yet: what asks waits, nothing else does.
+    cluster.others_are_admitted();
+    assert!(cluster.sidecar(ASKING).is_none());
+    let service = ["weir-control", NAMESPACE];
+    cluster
+        .server
+        .serve_service(service[1], service[0], 443, 15017)
+        .unwrap();
+    let bundle = thread::scope(|scope| {
+        let _running = ControlPlane::start(scope, &cluster);
+        let bundle = cluster.bundle();
+        cluster.is_injected_as("native");
+        cluster
+            .upgrade("weir", "injection.sidecar=classic", &[])
+            .unwrap();
+        assert_eq!(cluster.bundle(), bundle, "after an upgrade");
+        cluster.is_injected_as("classic");
+        cluster.helm(&["rollback", "weir", "1"]).unwrap();
+        assert_eq!(cluster.bundle(), bundle, "after a rollback");
+        cluster.is_injected_as("native");
+        cluster.others_are_admitted();
+        bundle
+    });
+    // The control plane is gone: so is the sidecar, and nothing but what asks for it is refused.
+    let refused = cluster.create(&pod(ASKING, &json!({})), &["--dry-run=server"]);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("failed calling webhook"), "{refused}");
+    cluster.others_are_admitted();
+
+    cluster.helm(&["uninstall", "weir"]).unwrap();
+    cluster.others_are_admitted();
+    assert_eq!(cluster.sidecar(ASKING), Some("none"));
+    cluster.nothing_is_left_but_what_clients_trust();
+
+    // Installed again, it goes on with the CA that was left, and running sidecars trust it.
+    cluster.upgrade("weir", "replicas=2", &[]).unwrap();
+    cluster
+        .server
+        .serve_service(service[1], service[0], 443, 15017)
+        .unwrap();
+    thread::scope(|scope| {
+        let _running = ControlPlane::start(scope, &cluster);
+        assert_eq!(cluster.bundle(), bundle, "after uninstall and install");
+        cluster.is_injected_as("native");
+    });
+    cluster.rights_are_enough();
+}
+
+fn pod(namespace: &str, labels: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"generateName": "web-", "namespace": namespace, "labels": labels},
+        "spec": {"containers": [{"name": "web", "image": "web"}], "serviceAccountName": "default"},
+    })
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Pods that do not ask for a sidecar are admitted, as they are.
+    fn others_are_admitted(&self) {
+        let says_no = json!({"weir.dev/inject": "false"});
+        for (namespace, labels) in [
+            (SILENT, json!({})),
+            (REFUSING, json!({"weir.dev/inject": "true"})),
+            (ASKING, says_no),
+            ("kube-system", json!({"weir.dev/inject": "true"})),
+            (NAMESPACE, json!({"weir.dev/inject": "true"})),
+        ] {
+            self.await_account(namespace);
+            let admitted = self.create(&pod(namespace, &labels), &["--dry-run=server"]);
+            let admitted = admitted.unwrap_or_else(|error| panic!("{namespace}: {error}"));
+            assert_eq!(kind_of_sidecar(&admitted), "none", "{namespace}");
+        }
+    }
+
+    /// What a pod of a namespace would get, or `None` where it is refused.
+    fn sidecar(&self, namespace: &str) -> Option<&'static str> {
+        let admitted = self
+            .create(&pod(namespace, &json!({})), &["--dry-run=server"])
+            .ok()?;
+        Some(kind_of_sidecar(&admitted))
+    }
+
+    /// Waits until pods get this kind of sidecar: a configuration takes a moment to be in force.
+    fn is_injected_as(&self, kind: &str) {
+        let mut last = None;
+        let injected = eventually(PATIENCE, || {
+            last = self.sidecar(ASKING);
+            (last == Some(kind)).then_some(())
+        });
+        injected.unwrap_or_else(|error| panic!("{kind}: {error}, but {last:?}"));
+    }
+
+    /// The one bundle that every webhook has, as soon as they have it.
+    fn bundle(&self) -> Value {
+        let found = eventually(PATIENCE, || {
+            let webhooks = self.webhooks();
+            let mut bundles: Vec<Value> = webhooks
+                .iter()
+                .map(|webhook| webhook["clientConfig"]["caBundle"].clone())
+                .collect();
+            bundles.dedup();
+            (bundles.len() == 1 && bundles[0].is_string()).then(|| bundles.remove(0))
+        });
+        found.unwrap()
+    }
+
+    fn nothing_is_left_but_what_clients_trust(&self) {
+        let selector = "app.kubernetes.io/part-of=weir";
+        let kinds = "deployments,services,serviceaccounts,configmaps,secrets,roles,rolebindings,\
+            poddisruptionbudgets,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,\
+            validatingwebhookconfigurations";
+        let command = ["get", kinds, "-A", "-l", selector, "-o", "name"];
+        let mut left: Vec<String> = self
+            .server
+            .kubectl(&command)
+            .unwrap()
+            .lines()
+            .map(ToOwned::to_owned)
+            .collect();
+        left.retain(|name| {
+            !["secret/weir-ca", "configmap/weir-ca-root-cert"].contains(&name.as_str())
+        });
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// Nothing that the control plane asked for was forbidden to its account.
+    fn rights_are_enough(&self) {
+        let requests = self.server.requests_of(USER).unwrap();
+        assert!(requests.len() > 10, "{requests:#?}");
+        let forbidden: Vec<&Request> = requests.iter().filter(|it| !it.allowed).collect();
+        assert!(forbidden.is_empty(), "{forbidden:#?}");
+    }
+}
+
+/// How the sidecar of a pod is placed.
+fn kind_of_sidecar(pod: &Value) -> &'static str {
+    let has = |list: &str| {
+        let containers = pod["spec"][list].as_array().into_iter().flatten();
+        containers
+            .into_iter()
+            .any(|container| container["name"] == "weir-proxy")
+    };
+    match (has("initContainers"), has("containers")) {
+        (true, _) => "native",
+        (_, true) => "classic",
+        _ => "none",
+    }
+}
