@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{call, check, demo, echo, inject, pods};
+use crate::{call, check, demo, echo, inject, pods, proxy_config};
 
 /// A service mesh, on this machine and in Kubernetes.
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Uninject(inject::UninjectArgs),
     /// Say whether a cluster is fit for Weir, and whether an installed Weir works
     Check(check::CheckArgs),
+    /// Show the configuration of a proxy, or write one
+    ProxyConfig(proxy_config::ProxyConfigArgs),
     /// Run the echo application: it answers every protocol and says who called and how
     Echo(echo::EchoArgs),
     /// Make one call and print what happened as JSON
@@ -62,6 +64,7 @@ impl Command {
             Self::Inject(args) => Ok(inject::inject(&args)),
             Self::Uninject(args) => Ok(inject::uninject(&args)),
             Self::Check(args) => check::run(&args),
+            Self::ProxyConfig(args) => proxy_config::run(&args),
             Self::Echo(args) => echo::run(args),
             Self::Call(args) => call::run(&args),
             Self::PlaygroundExec { what } => playground_exec(&what),

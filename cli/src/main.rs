@@ -13,6 +13,7 @@ mod echo;
 mod inject;
 mod output;
 mod pods;
+mod proxy_config;
 
 fn main() -> ExitCode {
     let args = match args::Args::try_parse() {

@@ -1,0 +1,285 @@
+//! A bootstrap for real Envoy: it subscribes to everything the control plane has, over one delta
+//! ADS
+//! stream,
+//! as the pod it is said to be.
+
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use serde_json::{Value, json};
+use weir_api::{
+    node::{self, NodeId},
+    ports,
+    sidecar::{self, PodPort},
+};
+
+use crate::{
+    cluster::{ClusterArgs, reason},
+    output,
+};
+
+/// Name of the cluster that is the control plane.
+const CONTROL_PLANE: &str = "weir-control";
+/// A control plane that is silent for so long is asked whether it is there.
+const KEEPALIVE: &str = "30s";
+
+#[derive(Debug, Args)]
+pub(crate) struct BootstrapArgs {
+    /// Pod that Envoy stands for: its addresses and ports decide about inbound configuration
+    pod: String,
+    /// Namespace of the pod
+    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    namespace: String,
+    /// Write it for Envoy
+    #[arg(long, required = true)]
+    envoy: bool,
+    /// Addresses of the pod [default: the cluster is asked]
+    #[arg(long, value_name = "IP,..", value_delimiter = ',')]
+    ip: Vec<IpAddr>,
+    /// Where the control plane serves xDS
+    #[arg(long, value_name = "HOST:PORT", default_value = sidecar::DEFAULT_CONTROL_PLANE)]
+    control_plane: String,
+    /// Name in the control plane's certificate [default: HOST of --control-plane]
+    #[arg(long, value_name = "NAME")]
+    control_plane_name: Option<String>,
+    /// File, where Envoy runs, with the root certificate that the control plane's is signed by
+    #[arg(long, value_name = "FILE", default_value_os_t = root_cert())]
+    ca_file: PathBuf,
+    /// File, where Envoy runs, with a service account token for the audience weir-ca; it is read
+    /// anew for each
+    /// connection. The control plane asks for one unless it runs with --manifests
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Speak to the control plane without TLS, for development
+    #[arg(long, conflicts_with_all = ["ca_file", "token_file", "control_plane_name"])]
+    plaintext: bool,
+    /// Port of Envoy's admin interface, on loopback
+    #[arg(long, value_name = "PORT", default_value_t = ports::ADMIN)]
+    admin_port: u16,
+    /// Domain of the cluster
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// The pod that Envoy stands for.
+#[derive(Debug, Default)]
+struct Identity {
+    ips: Vec<IpAddr>,
+    ports: Vec<PodPort>,
+    node: Option<String>,
+}
+
+fn root_cert() -> PathBuf {
+    PathBuf::from(sidecar::CA_DIR).join(sidecar::CA_FILE)
+}
+
+pub(super) fn run(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
+    let identity = if args.ip.is_empty() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(ask(args))?
+    } else {
+        Identity {
+            ips: args.ip.clone(),
+            ..Identity::default()
+        }
+    };
+    let yaml = yaml_serde::to_string(&bootstrap(args, &identity)?)?;
+    output::line(yaml.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the pod from the cluster.
+async fn ask(args: &BootstrapArgs) -> anyhow::Result<Identity> {
+    let client = args.cluster.client().await.context(
+        "--ip is not given, and the cluster cannot \
+                                                      be asked",
+    )?;
+    let name = format!("pod {}/{}", args.namespace, args.pod);
+    let pod = Api::<Pod>::namespaced(client, &args.namespace)
+        .get(&args.pod)
+        .await;
+    let pod = pod.map_err(|error| anyhow::anyhow!("{name}: {}", reason(&error)))?;
+    let ips = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.pod_ips.as_ref())
+        .into_iter()
+        .flatten();
+    let ips: Vec<IpAddr> = ips.filter_map(|ip| ip.ip.parse().ok()).collect();
+    if ips.is_empty() {
+        bail!("{name} has no address yet");
+    }
+    let spec = pod.spec.unwrap_or_default();
+    let containers = spec
+        .containers
+        .iter()
+        .filter(|one| one.name != sidecar::PROXY_CONTAINER);
+    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    let ports = ports.filter_map(|port| {
+        Some(PodPort {
+            name: port.name.clone(),
+            container_port: u16::try_from(port.container_port).ok()?,
+            protocol: port.protocol.clone(),
+        })
+    });
+    Ok(Identity {
+        ips,
+        ports: ports.collect(),
+        node: spec.node_name,
+    })
+}
+
+fn bootstrap(args: &BootstrapArgs, pod: &Identity) -> anyhow::Result<Value> {
+    let first = pod.ips.first().context("a pod has an address")?;
+    let id = NodeId {
+        ip: *first,
+        pod: args.pod.clone(),
+        namespace: args.namespace.clone(),
+        cluster_domain: args.cluster_domain.clone(),
+    };
+    let addresses: Vec<String> = pod.ips.iter().map(IpAddr::to_string).collect();
+    let mut metadata = json!({
+        node::INSTANCE_IPS: addresses.join(","),
+        node::APP_PORTS: serde_json::to_string(&pod.ports)?,
+    });
+    if let Some(name) = &pod.node {
+        metadata[node::NODE_NAME] = json!(name);
+    }
+    let (host, port) = args.endpoint()?;
+    Ok(json!({
+        "node": {
+            "id": id.to_string(),
+            "cluster": format!("{}.{}", args.pod, args.namespace),
+            "metadata": metadata,
+        },
+        "admin": {"address": address("127.0.0.1", args.admin_port)},
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": true,
+                "grpc_services": [args.grpc_service(&host, port)],
+            },
+            "lds_config": {"ads": {}, "resource_api_version": "V3"},
+            "cds_config": {"ads": {}, "resource_api_version": "V3"},
+        },
+        "static_resources": {"clusters": args.clusters(&host, port)},
+    }))
+}
+
+// === impl BootstrapArgs ===
+
+impl BootstrapArgs {
+    fn endpoint(&self) -> anyhow::Result<(String, u16)> {
+        let wrong = || format!("--control-plane {}: expected HOST:PORT", self.control_plane);
+        let (host, port) = self.control_plane.rsplit_once(':').with_context(wrong)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            bail!(wrong());
+        }
+        Ok((host.to_owned(), port.parse().with_context(wrong)?))
+    }
+
+    /// Name that the control plane's certificate has to have.
+    fn certified(&self, host: &str) -> String {
+        self.control_plane_name
+            .clone()
+            .unwrap_or_else(|| host.to_owned())
+    }
+
+    /// How the stream is opened. Envoy's own gRPC client reads a token once; Google's, which is
+    /// part
+    /// of Envoy
+    /// as well, reads it for each stream, as it has to be: tokens of pods last an hour.
+    fn grpc_service(&self, host: &str, port: u16) -> Value {
+        let Some(token) = &self.token_file else {
+            return json!({"envoy_grpc": {"cluster_name": CONTROL_PLANE}});
+        };
+        let target = match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        let number = |value: u32| json!({"int_value": value});
+        json!({"google_grpc": {
+            "target_uri": target,
+            "stat_prefix": CONTROL_PLANE,
+            "channel_credentials": {"ssl_credentials": {"root_certs": {"filename": self.ca_file}}},
+            "credentials_factory_name": "envoy.grpc_credentials.file_based_metadata",
+            "call_credentials": [{"from_plugin": {
+                "name": "envoy.grpc_credentials.file_based_metadata",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.config.grpc_credential.v3.FileBasedMetadataConfig",
+                    "secret_data": {"filename": token},
+                    "header_key": "authorization",
+                    "header_prefix": "Bearer ",
+                },
+            }}],
+            "channel_args": {"args": {
+                "grpc.ssl_target_name_override": {"string_value": self.certified(host)},
+                "grpc.keepalive_time_ms": number(30_000),
+                "grpc.keepalive_timeout_ms": number(10_000),
+            }},
+        }})
+    }
+
+    fn clusters(&self, host: &str, port: u16) -> Vec<Value> {
+        if self.token_file.is_some() {
+            return Vec::new();
+        }
+        let is_name = host.parse::<IpAddr>().is_err();
+        let mut cluster = json!({
+            "name": CONTROL_PLANE,
+            "type": if is_name { "STRICT_DNS" } else { "STATIC" },
+            "connect_timeout": "5s",
+            "typed_extension_protocol_options": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": {"http2_protocol_options": {
+                        "connection_keepalive": {"interval": KEEPALIVE, "timeout": "10s"},
+                    }},
+                },
+            },
+            "load_assignment": {
+                "cluster_name": CONTROL_PLANE,
+                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(host, port)}}]}],
+            },
+        });
+        if !self.plaintext {
+            cluster["transport_socket"] = self.tls(host);
+        }
+        vec![cluster]
+    }
+
+    fn tls(&self, host: &str) -> Value {
+        let name = self.certified(host);
+        let is_name = name.parse::<IpAddr>().is_err();
+        let mut context = json!({
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "common_tls_context": {
+                "alpn_protocols": ["h2"],
+                "validation_context": {
+                    "trusted_ca": {"filename": self.ca_file},
+                    "match_typed_subject_alt_names": [{
+                        "san_type": if is_name { "DNS" } else { "IP_ADDRESS" },
+                        "matcher": {"exact": name},
+                    }],
+                },
+            },
+        });
+        if is_name {
+            context["sni"] = json!(name);
+        }
+        json!({"name": "envoy.transport_sockets.tls", "typed_config": context})
+    }
+}
+
+fn address(host: &str, port: u16) -> Value {
+    json!({"socket_address": {"address": host, "port_value": port}})
+}
