@@ -38,6 +38,12 @@ pub struct Config {
           default_value_t = any(ports::CONTROL_DEBUG))]
     pub debug_addr: SocketAddr,
 
+    /// From where debug endpoints answer. They show the names, addresses and versions of everything
+    /// in the mesh, and no secrets. Metrics and readiness answer anybody.
+    #[arg(long, env = "WEIR_DEBUG_FROM", value_name = "WHERE", value_enum,
+          default_value_t = DebugFrom::Loopback)]
+    pub debug_from: DebugFrom,
+
     /// Where admission webhooks are served over HTTPS.
     #[arg(long, env = "WEIR_WEBHOOK_ADDR", value_name = "ADDR", value_parser = address,
           default_value_t = any(ports::WEBHOOK))]
@@ -93,6 +99,15 @@ pub struct Config {
 
 /// How the control plane is reached on its own machine.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// From where debug endpoints answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DebugFrom {
+    /// From this machine only, as `kubectl port-forward` and `kubectl exec` ask.
+    Loopback,
+    /// From anywhere.
+    Anywhere,
+}
 
 // === impl Config ===
 

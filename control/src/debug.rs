@@ -1,5 +1,7 @@
 //! Metrics and debug endpoints. Read-only.
 
+mod access;
+mod clients;
 mod metrics;
 mod registry;
 
@@ -9,14 +11,16 @@ use axum::{
     Json, Router,
     extract::{Query, State},
     http::{StatusCode, header},
+    middleware,
     response::{Html, IntoResponse, Response},
     routing::get,
 };
+use clients::Wanted;
 use serde::Deserialize;
 use weir_discovery::{model::Snapshot, xds::Hub};
 use weir_injector::webhook::Injector;
 
-use crate::{certificates::Serving, health::Health, kubernetes};
+use crate::{DebugFrom, certificates::Serving, health::Health, kubernetes};
 
 /// What the endpoints look at.
 #[derive(Debug)]
@@ -36,7 +40,7 @@ type Shared = State<Arc<Views>>;
 struct Filter {
     /// Only services of this namespace.
     namespace: Option<String>,
-    /// Only the service, or the client, of this name.
+    /// Only the service of this name.
     name: Option<String>,
 }
 
@@ -46,16 +50,19 @@ const INDEX: &str = "<h1>weir-control</h1><ul>\
     <li><a href=/debug/registryz>/debug/registryz</a> services (?namespace=, ?name=)\
     <li><a href=/debug/endpointz>/debug/endpointz</a> endpoints of services (?namespace=, ?name=)\
     <li><a href=/debug/configz>/debug/configz</a> names and versions of all resources\
-    <li><a href=/debug/syncz>/debug/syncz</a> clients, what they were sent and what they said \
-    (?name= part of a node id)</ul>";
+    <li><a href=/debug/syncz>/debug/syncz</a> clients and how each stands with each type \
+    (?proxy=POD.NAMESPACE, ?name= part of a node id)\
+    <li><a href=/debug/connections>/debug/connections</a> who is connected from where\
+    <li>/debug/config_dump?proxy=POD.NAMESPACE what that proxy was sent and what it accepted</ul>";
 
-/// All endpoints.
+/// All endpoints. What is under `/debug` answers only where it may be asked from.
 pub(crate) fn router(
     hub: Arc<Hub>,
     injector: Arc<Injector>,
     serving: Arc<Serving>,
     health: Arc<Health>,
     cluster: Option<Arc<kubernetes::Views>>,
+    from: DebugFrom,
 ) -> Router {
     let views = Views {
         hub,
@@ -64,15 +71,20 @@ pub(crate) fn router(
         health,
         cluster,
     };
+    let debug = Router::new()
+        .route("/debug/registryz", get(registryz))
+        .route("/debug/endpointz", get(endpointz))
+        .route("/debug/configz", get(configz))
+        .route("/debug/syncz", get(syncz))
+        .route("/debug/connections", get(connections))
+        .route("/debug/config_dump", get(config_dump))
+        .route_layer(middleware::from_fn_with_state(from, access::check));
     Router::new()
         .route("/", get(|| async { Html(INDEX) }))
         .route("/debug", get(|| async { Html(INDEX) }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .route("/debug/registryz", get(registryz))
-        .route("/debug/endpointz", get(endpointz))
-        .route("/debug/configz", get(configz))
-        .route("/debug/syncz", get(syncz))
+        .merge(debug)
         .with_state(Arc::new(views))
 }
 
@@ -116,14 +128,21 @@ async fn configz(State(views): Shared) -> Response {
     .into_response()
 }
 
-async fn syncz(State(views): Shared, Query(filter): Query<Filter>) -> Response {
-    let mut status = views.hub.status();
-    if let Some(name) = &filter.name {
-        status
-            .clients
-            .retain(|client| client.node.contains(name.as_str()));
-    }
+async fn syncz(State(views): Shared, Query(wanted): Query<Wanted>) -> Response {
+    let mut status = views.hub.summary();
+    status.clients.retain(|client| wanted.fits(&client.node));
     Json(status).into_response()
+}
+
+async fn connections(State(views): Shared, Query(wanted): Query<Wanted>) -> Response {
+    Json(clients::connections(&views.hub, &wanted)).into_response()
+}
+
+async fn config_dump(State(views): Shared, Query(wanted): Query<Wanted>) -> Response {
+    match clients::dump(&views.hub, &wanted) {
+        Ok(dump) => Json(dump).into_response(),
+        Err((status, reason)) => (status, reason).into_response(),
+    }
 }
 
 fn snapshot(views: &Views) -> Arc<Snapshot> {

@@ -12,7 +12,7 @@ mod run;
 mod serve;
 pub mod webhook;
 
-pub use config::Config;
+pub use config::{Config, DebugFrom};
 pub use error::ControlError;
 pub use run::{run, run_until_signal};
 pub use serve::Bound;

@@ -113,6 +113,7 @@ pub async fn run(
         parts.serving.clone(),
         parts.health.clone(),
         cluster,
+        config.debug_from,
     );
     servers.spawn(serve::http(sockets.debug, debug, stopped.clone()));
     servers.spawn(webhooks(parts, sockets.webhook, stopped));

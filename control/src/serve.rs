@@ -145,7 +145,9 @@ async fn xds_connection(
 
 /// Serves a router over plain HTTP until `stopped` turns true.
 pub(crate) async fn http(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop(stopped));
+    // Debug endpoints ask where a request comes from.
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop(stopped));
     if let Err(error) = served.await {
         tracing::error!(%error, "the debug server ended");
     }

@@ -94,7 +94,7 @@ impl Control {
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
         )
         .expect("ask");
         let mut text = String::new();

@@ -31,5 +31,8 @@ pub use names::Kind;
 pub use resource::{Resource, Version};
 pub use secrets::ROOT_CA;
 pub use server::{AdsServer, serve_connection};
-pub use status::{ClientStatus, FaultStatus, HubSizes, HubStatus, ResourceState, TypeStatus};
+pub use status::{
+    ClientDump, ClientStatus, FaultStatus, HubSizes, HubStatus, ResourceState, SyncState,
+    TypeStatus,
+};
 pub use view::{Client, Scope, View};

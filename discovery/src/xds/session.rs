@@ -23,7 +23,7 @@ use super::{
     hub::{ClientId, Hub},
     mailbox::{Mailbox, News},
     metrics::Fault,
-    status::{ClientStatus, FaultStatus, Reports},
+    status::{ClientStatus, Detail, FaultStatus, Reports},
 };
 
 /// The name that stands for all names.
@@ -262,7 +262,11 @@ impl Shared {
 }
 
 impl Reports for Shared {
-    fn report(&self) -> ClientStatus {
+    fn node(&self) -> String {
+        self.lock().node.clone()
+    }
+
+    fn report(&self, detail: Detail) -> ClientStatus {
         let progress = self.lock();
         let types = progress.types.iter();
         ClientStatus {
@@ -271,7 +275,9 @@ impl Reports for Shared {
             identity: self.origin.identity.as_ref().map(ToString::to_string),
             protocol: self.protocol,
             connected_s: self.connected.elapsed().as_secs(),
-            types: types.map(|(kind, state)| state.report(*kind)).collect(),
+            types: types
+                .map(|(kind, state)| state.report(*kind, detail))
+                .collect(),
             faults: progress.faults.values().cloned().collect(),
         }
     }

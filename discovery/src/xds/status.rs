@@ -1,8 +1,10 @@
 //! What clients were told and what they said to it, for people.
 
-use std::{fmt::Debug, net::SocketAddr};
+use std::{fmt::Debug, net::SocketAddr, sync::Arc};
 
 use serde::Serialize;
+
+use super::{Kind, Resource};
 
 /// All clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,6 +43,15 @@ pub struct ClientStatus {
     pub faults: Vec<FaultStatus>,
 }
 
+/// One client, and resources it was told of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientDump {
+    /// How it stands.
+    pub client: ClientStatus,
+    /// Of what it was told, that which has not changed since.
+    pub latest: Vec<(Kind, Arc<Resource>)>,
+}
+
 /// Something a client did that it should not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FaultStatus {
@@ -61,8 +72,37 @@ pub struct TypeStatus {
     pub wildcard: bool,
     /// How many names it subscribed to.
     pub subscribed: usize,
-    /// Resources it was told of.
+    /// How it stands with the type as a whole.
+    pub state: SyncState,
+    /// Resources whose latest version it accepted.
+    pub acked: usize,
+    /// Resources whose latest version it rejected.
+    pub nacked: usize,
+    /// Resources it was told of and has not said anything to.
+    pub sent: usize,
+    /// For how long the oldest response has waited for an answer, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unanswered_ms: Option<u64>,
+    /// The latest reason for which it rejected something it still rejects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Resources it was told of, if they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<ResourceState>,
+}
+
+/// How a client stands with a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncState {
+    /// It was told nothing yet.
+    NotSent,
+    /// It accepted all it was told.
+    Synced,
+    /// It has not answered to all it was told.
+    Stale,
+    /// It rejected some of it, and runs on what it had before.
+    Rejected,
 }
 
 /// What a client was told of one resource and what it said to it.
@@ -72,6 +112,9 @@ pub struct ResourceState {
     pub name: String,
     /// The version it was sent; `None`: that there is none.
     pub version: Option<String>,
+    /// The version it accepted last, if it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
     /// `sent`, `acked` or `nacked`.
     pub state: &'static str,
     /// Why the client rejected it.
@@ -79,7 +122,17 @@ pub struct ResourceState {
     pub error: Option<String>,
 }
 
+/// How much a report says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// How each type stands.
+    Types,
+    /// How each resource stands, too.
+    Resources,
+}
+
 /// Something that can say how one client stands.
 pub(super) trait Reports: Debug + Send + Sync {
-    fn report(&self) -> ClientStatus;
+    fn node(&self) -> String;
+    fn report(&self, detail: Detail) -> ClientStatus;
 }

@@ -6,7 +6,7 @@ use weir_api::xds::envoy::{config::core::v3::Node, service::discovery::v3 as dis
 
 use super::{
     Origin, Progress, Seat, Session, WILDCARD,
-    subscription::{Answer, Flight, News, Told, TypeState, What},
+    subscription::{Answer, News, Told, TypeState, What},
 };
 use crate::xds::{
     Client, Kind, Resource, Version,
@@ -98,10 +98,12 @@ impl Session for DeltaSession {
             subscribe.push(WILDCARD.to_owned());
         }
         for (name, version) in &request.initial_resource_versions {
+            let version = Version::parse(version);
             let known = Told {
-                what: Version::parse(version).map_or(What::Foreign, What::Version),
+                what: version.map_or(What::Foreign, What::Version),
                 nonce: 0,
                 answer: Answer::Acked,
+                accepted: version,
             };
             state.told.insert(name.as_str().into(), known);
         }
@@ -191,7 +193,7 @@ impl DeltaSession {
         }
         let names = changed.iter().map(|resource| resource.name.clone());
         let names = names.chain(removed.iter().cloned()).collect();
-        state.in_flight.insert(nonce, Flight { names, since });
+        state.sent(nonce, names, since);
         if kind == Kind::Cluster {
             progress.endpoints_again(&changed);
         }

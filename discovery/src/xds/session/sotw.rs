@@ -8,7 +8,7 @@ use weir_api::xds::envoy::{config::core::v3::Node, service::discovery::v3 as dis
 
 use super::{
     Origin, Progress, Seat, Session, WILDCARD,
-    subscription::{Flight, News, TypeState, What},
+    subscription::{News, TypeState, What},
 };
 use crate::xds::{
     Client, Kind, Resource,
@@ -190,7 +190,7 @@ impl SotwSession {
             state.tell(&resource.name, What::Version(resource.version), nonce);
         }
         let names = said.iter().map(|resource| resource.name.clone()).collect();
-        state.in_flight.insert(nonce, Flight { names, since });
+        state.sent(nonce, names, since);
         if kind == Kind::Cluster {
             progress.endpoints_again(&changed);
         }
@@ -253,7 +253,7 @@ fn whole(
         .filter(|it| told(&it.name) != version(it))
         .cloned()
         .collect();
-    state.told.clear();
+    state.told.retain(|name, _| names.contains(name));
     for name in &state.subscribed.clone() {
         // What is there is told with the response.
         state.tell(name, What::Absent, 0);

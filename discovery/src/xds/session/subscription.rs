@@ -9,7 +9,7 @@ use std::{
 use crate::xds::{
     Kind, Resource, Version,
     hub::Current,
-    status::{ResourceState, TypeStatus},
+    status::{Detail, ResourceState, SyncState, TypeStatus},
 };
 
 /// The subscription of one client to one type.
@@ -36,7 +36,9 @@ pub(in crate::xds) struct TypeState {
 #[derive(Debug)]
 pub(in crate::xds) struct Flight {
     pub(in crate::xds) names: Vec<Arc<str>>,
+    /// When the first event behind it was seen, if it came from the registry.
     pub(in crate::xds) since: Option<Instant>,
+    pub(in crate::xds) sent: Instant,
 }
 
 /// What a client was told of a resource.
@@ -46,6 +48,8 @@ pub(in crate::xds) struct Told {
     /// The response that said so; 0 if the client brought it along.
     pub(in crate::xds) nonce: u64,
     pub(in crate::xds) answer: Answer,
+    /// What the client accepted last.
+    pub(in crate::xds) accepted: Option<Version>,
 }
 
 /// What it was told.
@@ -102,19 +106,41 @@ impl TypeState {
         }
     }
 
-    /// Notes what the client was told with a response. Who has everything is not kept on the books
+    /// Notes what the client was told with a response; 0 if it can be told by saying nothing. Who has everything is not kept on the books
     /// of what there is no more.
     pub(in crate::xds) fn tell(&mut self, name: &Arc<str>, what: What, nonce: u64) {
         if what == What::Absent && !self.subscribed.contains(name) {
             self.told.remove(name);
             return;
         }
+        let accepted = self.told.get(name).and_then(|told| told.accepted);
         let told = Told {
             what,
             nonce,
-            answer: Answer::Waiting,
+            // What was told between the lines has no answer.
+            answer: if nonce == 0 {
+                Answer::Acked
+            } else {
+                Answer::Waiting
+            },
+            accepted,
         };
         self.told.insert(name.clone(), told);
+    }
+
+    /// Notes a response that waits for an answer.
+    pub(in crate::xds) fn sent(
+        &mut self,
+        nonce: u64,
+        names: Vec<Arc<str>>,
+        since: Option<Instant>,
+    ) {
+        let flight = Flight {
+            names,
+            since,
+            sent: Instant::now(),
+        };
+        self.in_flight.insert(nonce, flight);
     }
 
     /// Notes an ACK, or a NACK with its reason. A NACK counts for the resources whose names are in
@@ -140,25 +166,60 @@ impl TypeState {
                     rejected.push(name.clone());
                     Answer::Nacked(error.clone())
                 }
-                _ => Answer::Acked,
+                _ => {
+                    told.accepted = match told.what {
+                        What::Version(version) => Some(version),
+                        What::Absent | What::Foreign => None,
+                    };
+                    Answer::Acked
+                }
             };
         }
         Some((rejected, flight.since))
     }
 
-    pub(super) fn report(&self, kind: Kind) -> TypeStatus {
-        let mut resources: Vec<_> = self
-            .told
-            .iter()
-            .map(|(name, told)| told.report(name))
-            .collect();
-        resources.sort_by(|a, b| a.name.cmp(&b.name));
+    pub(super) fn report(&self, kind: Kind, detail: Detail) -> TypeStatus {
+        let count = |wanted: fn(&Answer) -> bool| {
+            let told = self.told.values();
+            told.filter(|told| wanted(&told.answer)).count()
+        };
+        let nacked = count(|answer| matches!(answer, Answer::Nacked(_)));
+        let sent = count(|answer| *answer == Answer::Waiting);
+        let latest = self.told.values().filter_map(|told| match &told.answer {
+            Answer::Nacked(error) => Some((told.nonce, error)),
+            Answer::Waiting | Answer::Acked => None,
+        });
+        let oldest = self.in_flight.values().map(|flight| flight.sent).min();
         TypeStatus {
             kind: kind.word(),
             wildcard: self.wildcard,
             subscribed: self.subscribed.len(),
-            resources,
+            state: match (nacked, sent) {
+                (1.., _) => SyncState::Rejected,
+                (0, 1..) => SyncState::Stale,
+                (0, 0) if self.told.is_empty() => SyncState::NotSent,
+                (0, 0) => SyncState::Synced,
+            },
+            acked: self.told.len() - nacked - sent,
+            nacked,
+            sent,
+            unanswered_ms: oldest.map(|sent| {
+                let elapsed = sent.elapsed().as_millis();
+                u64::try_from(elapsed).unwrap_or(u64::MAX)
+            }),
+            error: latest.max().map(|(_, error)| error.to_string()),
+            resources: match detail {
+                Detail::Types => Vec::new(),
+                Detail::Resources => self.resources(),
+            },
         }
+    }
+
+    fn resources(&self) -> Vec<ResourceState> {
+        let told = self.told.iter();
+        let mut resources: Vec<_> = told.map(|(name, told)| told.report(name)).collect();
+        resources.sort_by(|a, b| a.name.cmp(&b.name));
+        resources
     }
 }
 
@@ -177,6 +238,10 @@ impl Told {
                 What::Absent => None,
                 What::Version(version) => Some(version.to_string()),
                 What::Foreign => Some("unknown".to_owned()),
+            },
+            accepted: match (self.what, self.accepted) {
+                (What::Version(told), Some(accepted)) if told == accepted => None,
+                (_, accepted) => accepted.map(|version| version.to_string()),
             },
             state,
             error,
