@@ -1,6 +1,6 @@
 //! What an API server of our own was asked, by whom, and whether they might.
 
-use std::{collections::BTreeSet, fs};
+use std::fs;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -38,8 +38,8 @@ pub struct Request {
 }
 
 impl ApiServer {
-    /// Every request that a user made, each once. A watch counts once it has ended.
-    pub fn requests_of(&self, user: &str) -> Result<BTreeSet<Request>> {
+    /// Every request that a user made, in the order in which they ended. A watch is there once it has.
+    pub fn requests_of(&self, user: &str) -> Result<Vec<Request>> {
         let log = fs::read_to_string(self.dir().join("audit.log"))?;
         let events = log
             .lines()

@@ -54,14 +54,22 @@ fn install_upgrade_rollback_and_uninstall_leave_nothing_that_blocks_pods() {
         cluster.others_are_admitted();
         bundle
     });
+    cluster.rights_are_enough();
     // The control plane is gone: so is the sidecar, and nothing but what asks for it is refused.
     let refused = cluster.create(&pod(ASKING, &json!({})), &["--dry-run=server"]);
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("failed calling webhook"), "{refused}");
     cluster.others_are_admitted();
 
-    cluster.helm(&["uninstall", "weir"]).unwrap();
-    cluster.others_are_admitted();
+    // Uninstalled while it runs, as it is everywhere but here.
+    thread::scope(|scope| {
+        let _running = ControlPlane::start(scope, &cluster);
+        cluster.is_injected_as("native");
+        cluster.helm(&["uninstall", "weir"]).unwrap();
+        cluster.others_are_admitted();
+        assert_eq!(cluster.sidecar(ASKING), Some("none"));
+    });
+    cluster.webhooks_went_before_what_they_ask();
     assert_eq!(cluster.sidecar(ASKING), Some("none"));
     cluster.nothing_is_left_but_what_clients_trust();
 
@@ -76,7 +84,6 @@ fn install_upgrade_rollback_and_uninstall_leave_nothing_that_blocks_pods() {
         assert_eq!(cluster.bundle(), bundle, "after uninstall and install");
         cluster.is_injected_as("native");
     });
-    cluster.rights_are_enough();
 }
 
 fn pod(namespace: &str, labels: &Value) -> Value {
@@ -137,6 +144,23 @@ impl Cluster {
             (bundles.len() == 1 && bundles[0].is_string()).then(|| bundles.remove(0))
         });
         found.unwrap()
+    }
+
+    /// Between the end of the last replica and that of its webhooks, pods would be refused.
+    fn webhooks_went_before_what_they_ask(&self) {
+        let requests = self.server.requests_of("administrator").unwrap();
+        let deleted: Vec<&str> = requests
+            .iter()
+            .filter(|it| it.verb == "delete" && it.name.starts_with("weir-"))
+            .map(|it| it.resource.as_str())
+            .collect();
+        let at = |resource: &str| deleted.iter().position(|deleted| *deleted == resource);
+        let webhooks = at("mutatingwebhookconfigurations").unwrap();
+        let rest = ["services", "deployments", "serviceaccounts"];
+        assert!(
+            rest.iter().all(|rest| at(rest).unwrap() > webhooks),
+            "{deleted:?}"
+        );
     }
 
     fn nothing_is_left_but_what_clients_trust(&self) {
