@@ -115,6 +115,8 @@ impl Cluster {
         let host = self.balancer.pick(&hosts, avoid);
         if host.is_none() {
             self.stats.upstream_cx_none_healthy.inc();
+        } else if hosts.is_below() {
+            self.stats.lb_lower_priority.inc();
         }
         host
     }

@@ -1,7 +1,8 @@
-//! The ADS client: one delta stream to the control plane, on the control thread.
+//! The ADS client: one stream to the control plane, on the control thread.
 //!
-//! [`state`] is the protocol without I/O: what goes in are answers, demands and time, what comes
-//! out are requests and changes of the snapshot. [`client`] gives it a connection (`link`), turns
+//! [`state`] is the protocol without I/O, in its delta variant: what goes in are answers, demands
+//! and time, what comes out are requests and changes of the snapshot. `sotw` puts the
+//! state-of-the-world variant into the same words. [`client`] gives it a connection (`link`), turns
 //! messages into runtime types (`resource`) and publishes the changes. Workers are never waited
 //! for and never wait here.
 
@@ -12,6 +13,7 @@ mod inventory;
 mod kind;
 mod link;
 mod resource;
+mod sotw;
 mod state;
 mod stats;
 
@@ -48,10 +50,4 @@ pub enum SetUpError {
     /// `ads_config` names a cluster that is not there, or has no endpoint.
     #[error("dynamic_resources.ads_config: cluster {0:?} is not a static cluster with an endpoint")]
     NoEndpoint(String),
-    /// `api_type: GRPC`
-    #[error(
-        "dynamic_resources.ads_config.api_type: GRPC (state of the world) is not supported; \
-         use DELTA_GRPC"
-    )]
-    StateOfTheWorld,
 }

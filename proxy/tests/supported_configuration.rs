@@ -44,7 +44,7 @@ field may not have:
 | `codec_type` | `AUTO`, `HTTP1`, `HTTP2` |
 | addresses | IP addresses with a TCP port; names are not looked up |
 | text and bodies | inline; files and environment variables are not read |
-| `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s } }`; other namespaces are for people |
+| `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s }, replaceable: true }`; other namespaces are for people |
 
 Below, *only* means that no other value is taken, *ignored* that the field may be set and changes
 nothing, for the reason given, and *refused* that it must not be set. This file is made from the source:

@@ -49,6 +49,8 @@ pub(crate) struct HostSet {
     /// Those that get traffic, each repeated by its share of the weight.
     pub(super) schedule: Vec<Rc<Host>>,
     healthy: usize,
+    /// Those that get traffic are not of the highest priority.
+    below: bool,
 }
 
 /// Envoy's `healthy_panic_threshold`: with fewer healthy hosts than this share, percent, all get
@@ -156,7 +158,16 @@ impl HostSet {
                 .map(|_| locality.priority)
                 .collect::<Vec<_>>()
         });
-        let usable = usable(&all.iter().zip(priorities).collect::<Vec<_>>());
+        let by_priority = all.iter().zip(priorities).collect::<Vec<_>>();
+        let usable = usable(&by_priority);
+        let first = usable.first();
+        let below = first.is_some_and(|first| {
+            let is_first = |(host, _): &&(&Rc<Host>, u32)| Rc::ptr_eq(host, first);
+            by_priority
+                .iter()
+                .find(is_first)
+                .is_some_and(|(_, priority)| *priority > 0)
+        });
         let healthy = all
             .iter()
             .filter(|host| host.health == HealthStatus::Healthy)
@@ -165,11 +176,17 @@ impl HostSet {
             schedule: schedule(&usable),
             all,
             healthy,
+            below,
         }
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Host>> {
         self.all.iter()
+    }
+
+    /// Whether those of the highest priority are of no use, so that others serve.
+    pub(super) fn is_below(&self) -> bool {
+        self.below
     }
 
     pub(super) fn total(&self) -> i64 {
@@ -319,6 +336,17 @@ mod tests {
         use HealthStatus::{Healthy, Unhealthy};
         assert_eq!(ports(&[(1, 1, Healthy, 0), (2, 1, Healthy, 1)]), [1]);
         assert_eq!(ports(&[(1, 1, Unhealthy, 0), (2, 1, Healthy, 1)]), [2]);
+        let is_below = |endpoints| {
+            let set = HostSet::default().update(&assignment(endpoints));
+            set.is_below()
+        };
+        assert!(!is_below(&[(1, 1, Healthy, 0), (2, 1, Healthy, 1)]));
+        assert!(is_below(&[(1, 1, Unhealthy, 0), (2, 1, Healthy, 1)]));
+        assert!(
+            is_below(&[(2, 1, Healthy, 1)]),
+            "there is none of the highest"
+        );
+        assert!(!is_below(&[]));
     }
 
     #[test]

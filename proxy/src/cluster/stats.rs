@@ -78,5 +78,8 @@ stat_set! {
         membership_healthy: Gauge,
         /// Changes of the set of endpoints.
         membership_change: Counter,
+        /// Picks of an endpoint below the highest priority, because none there takes traffic. Of a
+        /// service that is its own address, behind which kube-proxy may know of an endpoint.
+        lb_lower_priority: Counter,
     }
 }

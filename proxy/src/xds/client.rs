@@ -16,11 +16,7 @@ use super::{
     state::{Settings, State},
 };
 use crate::{
-    config::{
-        Bootstrap, Listener,
-        bootstrap::{Ads, AdsProtocol},
-        cluster::ClusterDiscovery,
-    },
+    config::{Bootstrap, Listener, bootstrap::Ads, cluster::ClusterDiscovery},
     demand::DemandReceiver,
     server::{ClusterManager, ListenerManager, Options},
     snapshot::Publisher,
@@ -55,9 +51,6 @@ impl Client {
         bootstrap: &Bootstrap,
         options: &Options,
     ) -> Result<Self, SetUpError> {
-        if ads.protocol == AdsProtocol::StateOfTheWorld {
-            return Err(SetUpError::StateOfTheWorld);
-        }
         let no_endpoint = || SetUpError::NoEndpoint(ads.cluster.clone());
         let cluster = bootstrap
             .clusters
@@ -72,6 +65,7 @@ impl Client {
         let address = options.control_plane.address.clone().or(endpoint);
         let target = Target {
             address: address.ok_or_else(no_endpoint)?,
+            protocol: ads.protocol,
             tls: options.control_plane.tls.clone(),
             connect_timeout: cluster.connect_timeout,
             metadata: ads.initial_metadata.clone(),

@@ -5,16 +5,17 @@ use std::{io, path::Path, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Request,
+    Request, Streaming,
     metadata::{AsciiMetadataKey, AsciiMetadataValue},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 use weir_api::xds::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
     aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
 };
 
 use super::{ControlPlaneTls, backoff::Backoff};
+use crate::config::bootstrap::AdsProtocol;
 
 /// Requests that may wait to be sent. There is at most one answer for each response, and
 /// subscriptions are merged; a stream that takes none of so many is dead.
@@ -30,6 +31,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Target {
     /// `host:port`
     pub(super) address: String,
+    pub(super) protocol: AdsProtocol,
     pub(super) tls: Option<ControlPlaneTls>,
     pub(super) connect_timeout: Duration,
     /// Metadata of the stream.
@@ -40,13 +42,24 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub(super) enum Event {
     /// Requests can be sent.
-    Up(mpsc::Sender<DeltaDiscoveryRequest>),
+    Up(Requests),
     /// The control plane accepted the stream.
     Open,
     /// It said something.
     Response(Box<DeltaDiscoveryResponse>),
+    /// It said something, in the state-of-the-world variant.
+    State(Box<DiscoveryResponse>),
     /// The stream is gone, or could not be had.
     Down(String),
+}
+
+/// Where requests go to, in the variant of the stream.
+#[derive(Debug)]
+pub(super) enum Requests {
+    /// Of what is added and dropped.
+    Delta(mpsc::Sender<DeltaDiscoveryRequest>),
+    /// Of all that is wanted.
+    StateOfTheWorld(mpsc::Sender<DiscoveryRequest>),
 }
 
 /// Why a stream ended.
@@ -87,30 +100,53 @@ async fn stream(
     let channel = target.connect().await?;
     let mut client =
         AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE);
-    let (sender, requests) = mpsc::channel(REQUESTS);
-    let request = target.request(ReceiverStream::new(requests))?;
     // Some servers answer with headers only once they have read a request.
-    if events.send(Event::Up(sender)).await.is_err() {
-        return Ok(());
+    match target.protocol {
+        AdsProtocol::Delta => {
+            let (sender, requests) = mpsc::channel(REQUESTS);
+            let request = target.request(ReceiverStream::new(requests))?;
+            if !tell(events, Event::Up(Requests::Delta(sender))).await {
+                return Ok(());
+            }
+            let responses = client.delta_aggregated_resources(request).await?;
+            backoff.reset();
+            let event = |response| Event::Response(Box::new(response));
+            pass_on(responses.into_inner(), events, event).await
+        }
+        AdsProtocol::StateOfTheWorld => {
+            let (sender, requests) = mpsc::channel(REQUESTS);
+            let request = target.request(ReceiverStream::new(requests))?;
+            if !tell(events, Event::Up(Requests::StateOfTheWorld(sender))).await {
+                return Ok(());
+            }
+            let responses = client.stream_aggregated_resources(request).await?;
+            backoff.reset();
+            let event = |response| Event::State(Box::new(response));
+            pass_on(responses.into_inner(), events, event).await
+        }
     }
-    let mut responses = client
-        .delta_aggregated_resources(request)
-        .await?
-        .into_inner();
-    backoff.reset();
-    if events.send(Event::Open).await.is_err() {
+}
+
+/// Hands on what the control plane says until the stream ends. `Ok` if nobody listens any more.
+async fn pass_on<T>(
+    mut responses: Streaming<T>,
+    events: &mpsc::Sender<Event>,
+    event: impl Fn(T) -> Event,
+) -> Result<(), LinkError> {
+    if !tell(events, Event::Open).await {
         return Ok(());
     }
     while let Some(response) = responses.message().await? {
-        if events
-            .send(Event::Response(Box::new(response)))
-            .await
-            .is_err()
-        {
+        if !tell(events, event(response)).await {
             return Ok(());
         }
     }
     Err(LinkError::Ended)
+}
+
+/// False if nobody listens any more.
+async fn tell(events: &mpsc::Sender<Event>, event: Event) -> bool {
+    events.send(event).await.is_ok()
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -145,10 +181,10 @@ impl Target {
         Ok(endpoint.connect().await?)
     }
 
-    fn request(
+    fn request<T>(
         &self,
-        requests: ReceiverStream<DeltaDiscoveryRequest>,
-    ) -> Result<Request<ReceiverStream<DeltaDiscoveryRequest>>, LinkError> {
+        requests: ReceiverStream<T>,
+    ) -> Result<Request<ReceiverStream<T>>, LinkError> {
         let mut request = Request::new(requests);
         let token_file = self.tls.as_ref().and_then(|tls| tls.token_file.as_ref());
         let mut metadata = self.metadata.clone();

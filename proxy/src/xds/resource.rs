@@ -87,6 +87,17 @@ pub(super) fn convert(kind: Kind, name: &str, any: &Any) -> Result<Converted, St
     Ok(converted)
 }
 
+/// The name that a message has inside. What cannot be read has none, and is refused for that.
+pub(super) fn name_of(kind: Kind, any: &Any) -> String {
+    let name = match kind {
+        Kind::Cluster => codec::unpack_cluster(any).map(|it| it.name),
+        Kind::Endpoint => codec::unpack_cluster_load_assignment(any).map(|it| it.cluster_name),
+        Kind::Listener => codec::unpack_listener(any).map(|it| it.name),
+        Kind::Route => codec::unpack_route_configuration(any).map(|it| it.name),
+    };
+    name.unwrap_or_default()
+}
+
 // === impl Resource ===
 
 impl Resource {

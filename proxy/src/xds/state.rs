@@ -151,6 +151,18 @@ impl State {
         refusal
     }
 
+    /// What is here of a kind and not among `names`: gone, if those are all there is. What was only
+    /// asked for may be of a request that the control plane had not read yet, and is overdue in
+    /// time.
+    pub(super) fn missing(&self, kind: Kind, names: &BTreeSet<&str>) -> Vec<String> {
+        let entries = self.entries[kind as usize].iter();
+        let here = entries.filter(|(_, entry)| entry.latest.is_some());
+        here.map(|(name, _)| name)
+            .filter(|name| !names.contains(name.as_str()))
+            .cloned()
+            .collect()
+    }
+
     fn update(&mut self, kind: Kind, update: Update, at: SystemTime) -> Result<(), String> {
         let reference = (kind, update.name);
         if self.settings.known.contains(&reference) {

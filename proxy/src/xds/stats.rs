@@ -31,6 +31,8 @@ stat_set! {
         update_rejected: Counter,
         /// Answers taken as a whole.
         update_success: Counter,
+        /// When the last answer was taken, milliseconds since 1970.
+        update_time: Gauge,
     }
 }
 

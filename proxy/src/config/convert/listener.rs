@@ -199,15 +199,18 @@ fn our_metadata(at: &At<'_>, message: Metadata) -> OurMetadata {
     let ours = { filter_metadata }.remove(on_demand::METADATA_NAMESPACE);
     let mut settings = OurMetadata::default();
     for (key, value) in ours.map(|ours| ours.fields).unwrap_or_default() {
-        let at = at.key(&key);
         match (key.as_str(), value.kind) {
             (on_demand::FIELD, Some(Kind::StructValue(fields))) => {
+                let at = at.field(on_demand::FIELD);
                 settings.on_demand = Some(on_demand_settings(&at, fields));
             }
+            (on_demand::FIELD, _) => at.field(on_demand::FIELD).error("must be a mapping"),
             (on_demand::REPLACEABLE, Some(Kind::BoolValue(value))) => settings.replaceable = value,
-            (on_demand::FIELD, _) => at.error("must be a mapping"),
-            (on_demand::REPLACEABLE, _) => at.error("must be true or false"),
-            _ => at.unsupported("no such setting"),
+            (on_demand::REPLACEABLE, _) => {
+                at.field(on_demand::REPLACEABLE)
+                    .error("must be true or false");
+            }
+            _ => at.key(&key).unsupported("no such setting"),
         }
     }
     settings

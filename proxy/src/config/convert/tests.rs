@@ -222,6 +222,7 @@ fn discovery_by_need_is_read_from_the_metadata() {
             "metadata.filter_metadata[\"weir.dev\"][\"ondemand\"]: not supported",
         ),
         ("{ on_demand: 5 }", ".on_demand: must be a mapping"),
+        ("{ replaceable: 1 }", ".replaceable: must be true or false"),
         (
             "{ on_demand: { timeout_ms: -1 } }",
             ".on_demand.timeout_ms: must be a number",

@@ -7,11 +7,12 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use tokio::sync::mpsc;
 use weir_api::xds::{
     envoy::{
         config::core::v3::Node,
-        service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
+        service::discovery::v3::{
+            DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+        },
     },
     google::{protobuf::Any, rpc::Status},
 };
@@ -20,8 +21,9 @@ use super::{
     super::{
         Inventory, Kind,
         change::Change,
-        link::Event,
+        link::{Event, Requests},
         resource::{self, Converted, Resource},
+        sotw::{self, Books, Told},
         state::{Request, Response, Update, Usage},
     },
     Context,
@@ -41,7 +43,9 @@ pub(super) struct Running {
     context: Context,
     inventory: Arc<Inventory>,
     node: Node,
-    requests: Option<mpsc::Sender<DeltaDiscoveryRequest>>,
+    requests: Option<Requests>,
+    /// Of the present stream, if it speaks the state-of-the-world variant.
+    books: Books,
     /// The node goes with the first request of a stream only.
     is_node_sent: bool,
     /// Earlier versions of destinations that connections may still hold.
@@ -59,6 +63,7 @@ impl Running {
             inventory,
             node,
             requests: None,
+            books: Books::default(),
             is_node_sent: false,
             replaced: HashMap::new(),
             reported: String::new(),
@@ -74,6 +79,7 @@ impl Running {
         match event {
             Event::Up(requests) => {
                 self.requests = Some(requests);
+                self.books = Books::default();
                 self.is_node_sent = false;
                 self.inventory.state().connected();
             }
@@ -82,6 +88,10 @@ impl Running {
                 // Some servers send nothing before the first response.
                 self.available(true);
                 self.response(*response);
+            }
+            Event::State(response) => {
+                self.available(true);
+                self.state_of_the_world(*response);
             }
             Event::Down(reason) => {
                 self.report_down(&reason);
@@ -130,33 +140,70 @@ impl Running {
     }
 
     fn response(&self, response: DeltaDiscoveryResponse) {
-        let Some(kind) = Kind::from_type_url(&response.type_url) else {
-            tracing::warn!(
-                type_url = response.type_url,
-                "response of a type nobody asked for"
-            );
+        let Some(kind) = known_kind(&response.type_url) else {
             return;
         };
-        let stats = self.context.stats.updates(kind);
-        stats.update_attempt.inc();
         let updates = response.resources.into_iter().map(|resource| {
             let message = resource.resource.unwrap_or_default();
-            let outcome = self.outcome(kind, &resource.name, &message);
-            Update {
-                outcome: outcome.map_err(|reason| format!("{:?}: {reason}", resource.name)),
-                name: resource.name,
-                version: resource.version,
-                message: Arc::new(message),
-            }
+            self.update(kind, resource.name, resource.version, message)
         });
-        let response = Response {
+        self.take(Response {
             kind,
             nonce: response.nonce,
             updates: updates.collect(),
             removed: response.removed_resources,
+        });
+    }
+
+    fn state_of_the_world(&mut self, response: DiscoveryResponse) {
+        let Some(kind) = known_kind(&response.type_url) else {
+            return;
         };
-        match self.inventory.state().response(response, SystemTime::now()) {
-            None => stats.update_success.inc(),
+        let Told {
+            version,
+            nonce,
+            resources,
+        } = self.books.response(kind, response);
+        let names = resources.iter().map(|(name, _)| name.as_str()).collect();
+        let removed = if sotw::is_whole(kind) {
+            self.inventory.state().missing(kind, &names)
+        } else {
+            Vec::new()
+        };
+        let updates = resources
+            .into_iter()
+            .map(|(name, message)| self.update(kind, name, version.clone(), message));
+        self.take(Response {
+            kind,
+            nonce,
+            updates: updates.collect(),
+            removed,
+        });
+    }
+
+    fn update(&self, kind: Kind, name: String, version: String, message: Any) -> Update {
+        let outcome = self.outcome(kind, &name, &message);
+        Update {
+            outcome: outcome.map_err(|reason| format!("{name:?}: {reason}")),
+            name,
+            version,
+            message: Arc::new(message),
+        }
+    }
+
+    fn take(&self, response: Response) {
+        let (kind, now) = (response.kind, SystemTime::now());
+        let stats = self.context.stats.updates(kind);
+        stats.update_attempt.inc();
+        match self.inventory.state().response(response, now) {
+            None => {
+                stats.update_success.inc();
+                let since = now
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap_or_default();
+                let milliseconds = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+                stats.update_time.set(milliseconds);
+            }
             Some(reason) => {
                 stats.update_rejected.inc();
                 tracing::warn!(service = kind.service(), reason, "resources are refused");
@@ -289,27 +336,51 @@ impl Running {
             .inc();
         let node = (!self.is_node_sent).then(|| self.node.clone());
         self.is_node_sent = true;
-        let error = request.error.map(|message| Status {
+        let error = request.error.as_ref().map(|message| Status {
             code: INVALID_ARGUMENT,
-            message,
+            message: message.clone(),
             details: Vec::new(),
         });
-        let message = DeltaDiscoveryRequest {
-            node,
-            type_url: request.kind.type_url().to_owned(),
-            resource_names_subscribe: request.subscribe,
-            resource_names_unsubscribe: request.unsubscribe,
-            initial_resource_versions: request.initial_versions.into_iter().collect(),
-            response_nonce: request.nonce,
-            error_detail: error,
-            ..DeltaDiscoveryRequest::default()
+        let is_sent = match requests {
+            Requests::Delta(requests) => {
+                let message = DeltaDiscoveryRequest {
+                    node,
+                    type_url: request.kind.type_url().to_owned(),
+                    resource_names_subscribe: request.subscribe,
+                    resource_names_unsubscribe: request.unsubscribe,
+                    initial_resource_versions: request.initial_versions.into_iter().collect(),
+                    response_nonce: request.nonce,
+                    error_detail: error,
+                    ..DeltaDiscoveryRequest::default()
+                };
+                requests.try_send(message).is_ok()
+            }
+            Requests::StateOfTheWorld(requests) => {
+                let message = self
+                    .books
+                    .request(&request)
+                    .map(|message| DiscoveryRequest {
+                        node,
+                        error_detail: error,
+                        ..message
+                    });
+                message.is_none_or(|message| requests.try_send(message).is_ok())
+            }
         };
-        if requests.try_send(message).is_err() {
+        if !is_sent {
             // Dropping the sender ends the stream; the link then starts over.
             tracing::warn!("the control plane takes no requests; the stream is dropped");
             self.requests = None;
         }
     }
+}
+
+fn known_kind(type_url: &str) -> Option<Kind> {
+    let kind = Kind::from_type_url(type_url);
+    if kind.is_none() {
+        tracing::warn!(type_url, "response of a type nobody asked for");
+    }
+    kind
 }
 
 /// How a destination is used, its earlier versions included.

@@ -28,7 +28,7 @@ use weir_api::xds::{
 
 use super::*;
 use crate::{
-    config::convert,
+    config::{bootstrap::AdsProtocol, convert},
     demand::{self, Demand, DemandSender},
     snapshot::{Destination, Snapshot},
     stats::Registry,
@@ -46,6 +46,8 @@ type Resources = BTreeMap<(String, String), (String, Any)>;
 struct ControlPlane {
     resources: Arc<Mutex<Resources>>,
     requests: watch::Sender<Vec<DeltaDiscoveryRequest>>,
+    /// The same of the state-of-the-world variant.
+    states: watch::Sender<Vec<DiscoveryRequest>>,
     /// Streams end when this changes.
     stop: watch::Sender<()>,
     /// `authorization` of the last stream.
@@ -61,9 +63,21 @@ impl AggregatedDiscoveryService for ControlPlane {
 
     async fn stream_aggregated_resources(
         &self,
-        _: Request<Streaming<DiscoveryRequest>>,
+        request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        Err(Status::unimplemented("delta only"))
+        let control_plane = self.clone();
+        let mut last = BTreeMap::new();
+        let answers = request
+            .into_inner()
+            .filter_map(move |request| match request {
+                Ok(request) => control_plane.state(request, &mut last).map(Ok),
+                Err(status) => Some(Err(status)),
+            });
+        let mut stop = self.stop.subscribe();
+        let stopped = Box::pin(async move { stop.changed().await });
+        Ok(Response::new(Box::pin(
+            futures_util::StreamExt::take_until(answers, stopped),
+        )))
     }
 
     async fn delta_aggregated_resources(
@@ -96,6 +110,31 @@ impl ControlPlane {
         let key = (type_url.to_owned(), name.to_owned());
         let mut resources = self.resources.lock().expect("resources");
         resources.insert(key, (version.to_owned(), message));
+    }
+
+    /// All that is asked for of a type, unless the request only answers the last response.
+    fn state(
+        &self,
+        request: DiscoveryRequest,
+        last: &mut BTreeMap<String, Vec<String>>,
+    ) -> Option<DiscoveryResponse> {
+        self.states.send_modify(|all| all.push(request.clone()));
+        let names = request.resource_names;
+        let previous = last.insert(request.type_url.clone(), names.clone());
+        if previous.as_ref() == Some(&names) {
+            return None;
+        }
+        let resources = self.resources.lock().expect("resources");
+        let asked = resources.iter().filter(|((of, name), _)| {
+            *of == request.type_url && (names.is_empty() || names.contains(name))
+        });
+        Some(DiscoveryResponse {
+            version_info: format!("v{}", names.len()),
+            resources: asked.map(|(_, (_, message))| message.clone()).collect(),
+            type_url: request.type_url,
+            nonce: format!("n{}", names.len()),
+            ..DiscoveryResponse::default()
+        })
     }
 
     fn answer(&self, request: DeltaDiscoveryRequest) -> Option<DeltaDiscoveryResponse> {
@@ -538,4 +577,59 @@ async fn a_listener_of_the_bootstrap_is_replaced_on_its_own_sockets_only() {
     let second = &snapshot.listeners["virtualOutbound"];
     assert!(Arc::ptr_eq(&second.sockets, &first.sockets));
     assert_eq!(second.listener.stat_prefix, first.listener.stat_prefix);
+}
+
+fn by_state(_: &mut Options, bootstrap: &mut Bootstrap) {
+    let ads = bootstrap.ads.as_mut().expect("ads");
+    ads.protocol = AdsProtocol::StateOfTheWorld;
+}
+
+#[tokio::test]
+async fn the_state_of_the_world_brings_what_is_asked_for_and_takes_what_is_missing() {
+    let control_plane = mesh();
+    let (address, _server) = control_plane.serve(loopback()).await;
+    let mut proxy = Proxy::start_with(address, by_state);
+    proxy.demand(WEB).await;
+    let snapshot = proxy.until(|s| is_present(s, WEB) == Some(true)).await;
+    assert!(snapshot.clusters.contains_key("web") && snapshot.endpoints.contains_key("web"));
+    let mut states = control_plane.states.subscribe();
+    let is_ack = |request: &DiscoveryRequest| {
+        let (version, nonce) = (&request.version_info, &request.response_nonce);
+        request.type_url == type_url::ENDPOINT && version == "v1" && nonce == "n1"
+    };
+    let acked = states.wait_for(|states| states.iter().any(is_ack));
+    let acked = tokio::time::timeout(PATIENCE, acked).await;
+    let first = acked.expect("in time").expect("requests")[0].clone();
+    assert_eq!(first.node.expect("a node").id, "sidecar");
+    assert_eq!(first.resource_names, ["outbound|10.4.0.3:8000"]);
+
+    control_plane.resources.lock().expect("resources").clear();
+    control_plane.stop.send_replace(());
+    let snapshot = proxy.until(|s| is_present(s, WEB) == Some(false)).await;
+    assert!(snapshot.clusters.is_empty() && snapshot.endpoints.is_empty());
+}
+
+#[tokio::test]
+async fn a_state_of_the_world_that_is_refused_is_named_and_the_rest_is_taken() {
+    let control_plane = mesh();
+    let bad = "{ name: bad, type: LOGICAL_DNS, connect_timeout: 1s }";
+    control_plane.set(type_url::CLUSTER, "bad", "1", bad);
+    let (address, _server) = control_plane.serve(loopback()).await;
+    let mut proxy = Proxy::start_with(address, |options, bootstrap| {
+        by_state(options, bootstrap);
+        (bootstrap.lds, bootstrap.cds) = (true, true);
+    });
+    proxy.until(|s| is_present(s, WEB) == Some(true)).await;
+    let mut states = control_plane.states.subscribe();
+    let nack = states.wait_for(|states| {
+        let refused = |request: &DiscoveryRequest| {
+            let error = request.error_detail.as_ref();
+            error.is_some_and(|it| it.message.contains("LOGICAL_DNS"))
+                && request.version_info.is_empty()
+                && request.resource_names.is_empty()
+        };
+        states.iter().any(refused)
+    });
+    let nack = tokio::time::timeout(PATIENCE, nack).await;
+    nack.expect("in time").expect("requests");
 }
