@@ -53,7 +53,9 @@ const INDEX: &str = "<h1>weir-control</h1><ul>\
     <li><a href=/debug/syncz>/debug/syncz</a> clients and how each stands with each type \
     (?proxy=POD.NAMESPACE, ?name= part of a node id)\
     <li><a href=/debug/connections>/debug/connections</a> who is connected from where\
-    <li>/debug/config_dump?proxy=POD.NAMESPACE what that proxy was sent and what it accepted</ul>";
+    <li>/debug/config_dump?proxy=POD.NAMESPACE what that proxy was sent and what it accepted\
+    <li><a href=/debug/uninjectedz>/debug/uninjectedz</a> pods that should have a sidecar and have \
+    none (with an API server)</ul>";
 
 /// All endpoints. What is under `/debug` answers only where it may be asked from.
 pub(crate) fn router(
@@ -78,6 +80,7 @@ pub(crate) fn router(
         .route("/debug/syncz", get(syncz))
         .route("/debug/connections", get(connections))
         .route("/debug/config_dump", get(config_dump))
+        .route("/debug/uninjectedz", get(uninjectedz))
         .route_layer(middleware::from_fn_with_state(from, access::check));
     Router::new()
         .route("/", get(|| async { Html(INDEX) }))
@@ -91,7 +94,10 @@ pub(crate) fn router(
 async fn ready(State(views): Shared) -> (StatusCode, String) {
     let mut reasons = views.health.reasons();
     if !views.hub.is_synced() {
-        reasons.push("the registry was not read yet".to_owned());
+        reasons.push(match &views.cluster {
+            Some(cluster) => format!("registry: not read yet{}", cluster.unread()),
+            None => "the registry was not read yet".to_owned(),
+        });
     }
     if reasons.is_empty() {
         return (StatusCode::OK, "ready\n".to_owned());
@@ -142,6 +148,13 @@ async fn config_dump(State(views): Shared, Query(wanted): Query<Wanted>) -> Resp
     match clients::dump(&views.hub, &wanted) {
         Ok(dump) => Json(dump).into_response(),
         Err((status, reason)) => (status, reason).into_response(),
+    }
+}
+
+async fn uninjectedz(State(views): Shared) -> Response {
+    match &views.cluster {
+        Some(cluster) => Json(cluster.uninjected()).into_response(),
+        None => (StatusCode::NOT_FOUND, "there is no API server\n").into_response(),
     }
 }
 

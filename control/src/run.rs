@@ -21,7 +21,7 @@ use crate::{
     certificates::Serving,
     debug,
     health::Health,
-    kubernetes::Cluster,
+    kubernetes::{Cluster, Running},
     serve::{self, Bound, Sockets},
     webhook,
 };
@@ -99,14 +99,21 @@ pub async fn run(
 
     let mut servers = JoinSet::new();
     let ads = AdsServer::new(parts.hub.clone());
+    let (cluster, tls_ads) = match cluster {
+        Some(Running {
+            views,
+            authenticator,
+        }) => (Some(views), ads.clone().authenticated(authenticator)),
+        None => (None, ads.clone()),
+    };
     let tls = TlsAcceptor::from(parts.serving.server_config(&[b"h2"]));
     servers.spawn(serve::xds(
         sockets.xds_plaintext,
         None,
-        ads.clone(),
+        ads,
         stopped.clone(),
     ));
-    servers.spawn(serve::xds(sockets.xds, Some(tls), ads, stopped.clone()));
+    servers.spawn(serve::xds(sockets.xds, Some(tls), tls_ads, stopped.clone()));
     let debug = debug::router(
         parts.hub.clone(),
         parts.injector.clone(),

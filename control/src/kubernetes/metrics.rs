@@ -61,7 +61,6 @@ impl Metrics {
         };
     }
 
-    #[expect(dead_code, reason = "the reconciler is to come")]
     pub(crate) fn set_uninjected(&self, counts: BTreeMap<String, u64>) {
         *lock(&self.uninjected) = counts;
     }

@@ -73,7 +73,6 @@ impl Namespaces {
     }
 
     /// A pod of this namespace was injected.
-    #[cfg_attr(not(test), expect(dead_code, reason = "decisions are to be heard of"))]
     pub(crate) fn has_sidecar(&self, name: &str) {
         let is_known = self.read(|known| known.with_pods.contains(name));
         if !is_known {
