@@ -14,6 +14,8 @@ mod asked;
 mod bundle;
 #[path = "chart_api_server/control_plane.rs"]
 mod control_plane;
+#[path = "chart_api_server/document.rs"]
+mod document;
 // Shared with the tests without an API server, which use all of it.
 #[allow(dead_code)]
 #[path = "chart/helm.rs"]

@@ -68,7 +68,7 @@ impl Cluster {
     }
 
     /// Path of the chart; of a copy that takes any version where the API server was built without one.
-    fn chart(&self) -> Result<String> {
+    pub(crate) fn chart(&self) -> Result<String> {
         let version = self.server.kubectl(&["get", "--raw", "/version"])?;
         let version: Value = serde_json::from_str(&version)?;
         let original = chart().to_string_lossy().into_owned();

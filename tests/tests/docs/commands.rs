@@ -3,12 +3,13 @@
 use crate::{documents, read};
 
 /// Programs of others that a document may use.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 10] = [
     "cd",
     "cargo",
     "curl",
     "envoy",
     "git",
+    "helm",
     "ip",
     "kubectl",
     "rustup",
@@ -141,8 +142,8 @@ fn a_command_that_does_not_exist_is_found() {
     for wrong in [
         "make nothing",
         "weir nothing",
-        "weir demo --nothing",
-        "weir-agent capture --nothing=1",
+        "weir demo --no-such-flag",
+        "weir-agent capture --no-such-flag=1",
         "nothing",
     ] {
         assert!(fault(wrong, makefile).is_some(), "{wrong}");
