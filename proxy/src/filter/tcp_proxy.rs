@@ -88,15 +88,15 @@ impl TcpProxy {
         context: &mut ConnectionContext,
         mut downstream: Connection,
         mut buffer: Buffer,
-        dialled: Option<Result<Upstream, DialFailure>>,
+        dialled: &mut Option<Result<Upstream, DialFailure>>,
     ) {
         self.stats.downstream_cx_total.inc();
-        let dialled = match dialled {
-            Some(dialled) => dialled,
-            None => self.dial(context).await,
-        };
+        if dialled.is_none() {
+            *dialled = Some(self.dial(context).await);
+        }
         match dialled {
-            Ok(mut upstream) => {
+            None => {}
+            Some(Ok(upstream)) => {
                 let cluster = Rc::clone(&upstream.cluster);
                 context.outcome.cluster = Some(Arc::clone(&cluster.config));
                 context.outcome.upstream_host = Some(upstream.host.address);
@@ -131,13 +131,10 @@ impl TcpProxy {
                     access_log::write_connection(&self.config.access_logs, context, local);
                 }
             }
-            Err(DialFailure {
-                reason,
-                cluster,
-                host,
-            }) => {
-                context.outcome.reason = Some(reason);
-                (context.outcome.cluster, context.outcome.upstream_host) = (cluster, host);
+            Some(Err(failure)) => {
+                context.outcome.reason = Some(failure.reason);
+                context.outcome.cluster = failure.cluster.take();
+                context.outcome.upstream_host = failure.host;
                 // A refused dial must look like one.
                 downstream.reset_on_drop();
                 access_log::write_connection(&self.config.access_logs, context, None);

@@ -3,7 +3,6 @@
 use std::{
     borrow::Cow,
     future::{Future, poll_fn},
-    pin::pin,
     rc::Rc,
     task::{Context, Poll},
 };
@@ -141,7 +140,8 @@ impl Http1<'_> {
             return Ok((upstream, true));
         }
         let fail = |reason, kind| Err(Failure { reason, kind });
-        let mut acquired = pin!(cluster.acquire(host));
+        // On the heap: most requests find a connection, and need not hold memory for a dial.
+        let mut acquired = Box::pin(cluster.acquire(host));
         poll_fn(|cx| {
             if let Poll::Ready(acquired) = acquired.as_mut().poll(cx) {
                 return Poll::Ready(match acquired {

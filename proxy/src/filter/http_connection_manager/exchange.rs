@@ -11,6 +11,7 @@ use super::{
     http1::{Http1, Next},
     plan::{ForwardPlan, Plan},
     pump::Pump,
+    respond::{Responded, Then},
     retry::Retries,
 };
 use crate::{
@@ -63,7 +64,7 @@ impl Http1<'_> {
                 let keep = body_is_read && self.request.method() != "CONNECT";
                 self.reply(&reply, keep, matched.as_ref()).await
             }
-            Plan::Forward(plan) => self.forward(&manager, &plan, body).await,
+            Plan::Forward(ref plan) => self.forward(&manager, plan, body).await,
         }
     }
 
@@ -121,7 +122,8 @@ impl Http1<'_> {
             && !self.request.authority.is_empty();
         if plan.cluster.config.protocol == UpstreamProtocol::Http2 || reframed {
             return match upgrade {
-                None => self.forward_to_http2(plan, body.framing()).await,
+                // On the heap, so that those who need it not do not hold its memory.
+                None => Box::pin(self.forward_to_http2(plan, body.framing())).await,
                 // It would take an extended CONNECT (RFC 8441), which is not supported.
                 Some(_) => {
                     let reply = Reason::UpgradeRefused.into();
@@ -134,18 +136,18 @@ impl Http1<'_> {
             deadlines.request_is_read(self.began);
         }
         let head = std::mem::take(&mut self.out);
-        let sending = Sending {
+        let mut sending = Sending {
             plan,
             pump: Pump::new(head, body),
             deadlines,
             upgrading: upgrade.is_some(),
             attempt: 1,
         };
-        self.send(sending).await
+        self.send(&mut sending).await
     }
 
     /// Sends a request on, again where that may help, and answers it.
-    async fn send(&mut self, mut sending: Sending<'_>) -> Next {
+    async fn send(&mut self, sending: &mut Sending<'_>) -> Next {
         let plan = sending.plan;
         let mut retries = Retries::new(plan);
         if retries.may_need_body() {
@@ -161,17 +163,22 @@ impl Http1<'_> {
             let Some(active) = plan.cluster.begin_request(&host) else {
                 return self.give_up(sending, Reason::Overflow).await;
             };
-            let answered = self.attempt(&mut sending, &host).await;
+            let answered = self.attempt(sending, &host).await;
             sending.deadlines.end_attempt();
             let can_rewind = sending.pump.can_rewind();
             match answered {
-                Ok(answered) => {
+                Ok(mut answered) => {
                     let grpc_status = || self.grpc_status(&answered);
                     let status = self.response.status;
                     if !retries.after_response(status, grpc_status, can_rewind) {
-                        return self.respond(sending, answered).await;
+                        let responded = self.respond(sending, &mut answered).await;
+                        let next = self.settle(responded, answered);
+                        if responded.then == Then::Linger {
+                            self.linger().await;
+                        }
+                        return next;
                     }
-                    self.discard(&sending, answered);
+                    self.discard(sending, answered);
                 }
                 Err(failure) => {
                     let is_safe = sending.pump.has_read_all() && is_safe(&self.request);
@@ -182,7 +189,7 @@ impl Http1<'_> {
             }
             drop(active);
             let pause = retries.back_off(self.manager.random());
-            if let Err(reason) = self.pause(&mut sending, pause).await {
+            if let Err(reason) = self.pause(sending, pause).await {
                 return self.give_up(sending, reason).await;
             }
             sending.attempt += 1;
@@ -190,8 +197,23 @@ impl Http1<'_> {
         }
     }
 
+    /// Puts the endpoint's connection to its further use, and says what follows.
+    fn settle(&self, responded: Responded, answered: Answered) -> Next {
+        let upstream = answered.upstream;
+        if responded.then == Then::Tunnel {
+            return Next::Tunnel(Box::new(upstream), answered.received);
+        }
+        if responded.reuse {
+            self.context.worker.clusters.put_back(upstream);
+        }
+        match responded.then {
+            Then::Request => Next::Request,
+            _ => Next::Close,
+        }
+    }
+
     /// Tells the client that there is no response.
-    async fn give_up(&mut self, mut sending: Sending<'_>, reason: Reason) -> Next {
+    async fn give_up(&mut self, sending: &mut Sending<'_>, reason: Reason) -> Next {
         let stats = Rc::clone(&self.manager);
         let (stats, plan) = (&stats.stats, sending.plan);
         self.out = sending.pump.take_head();

@@ -122,7 +122,7 @@ pub(super) async fn serve(
             Next::Request => {}
             Next::Close => return None,
             Next::Tunnel(upstream, buffer) => {
-                http1.tunnel(*upstream, buffer).await;
+                Box::pin(http1.tunnel(*upstream, buffer)).await;
                 return None;
             }
         }

@@ -8,7 +8,7 @@ use super::{
     attempt::Answered,
     deadlines::Late,
     exchange::Sending,
-    http1::{Http1, Next},
+    http1::Http1,
     plan::ForwardPlan,
     pump::{Pump, PumpError},
     upstream_head::{ConnectionHeader, ResponseHeadPlan, write_response},
@@ -29,21 +29,44 @@ enum Cut {
     Late(Late),
 }
 
+/// What is left to do once a response has been sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Responded {
+    pub(super) then: Then,
+    /// The endpoint's connection can carry another request.
+    pub(super) reuse: bool,
+}
+
+/// What becomes of the client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It carries another request.
+    Request,
+    /// It is closed.
+    Close,
+    /// It is closed once the client has had time to read the response.
+    Linger,
+    /// It carries bytes, both ways.
+    Tunnel,
+}
+
 impl Http1<'_> {
     /// Sends the response whose head has been read.
-    pub(super) async fn respond(&mut self, sending: Sending<'_>, answered: Answered) -> Next {
+    pub(super) async fn respond(
+        &mut self,
+        sending: &mut Sending<'_>,
+        answered: &mut Answered,
+    ) -> Responded {
         let Sending {
             plan,
-            pump: mut sending,
-            mut deadlines,
+            pump: sending,
+            deadlines,
             upgrading,
             ..
         } = sending;
-        let Answered {
-            mut upstream,
-            mut received,
-            head_length,
-        } = answered;
+        let (plan, upgrading) = (*plan, *upgrading);
+        let (upstream, received) = (&mut answered.upstream, &mut answered.received);
+        let head_length = answered.head_length;
         let stats = Arc::clone(&plan.cluster.stats);
         plan.cluster.note_http();
         let status = self.response.status;
@@ -70,7 +93,7 @@ impl Http1<'_> {
         let mut receiving = Pump::new(head, body);
         let result = poll_fn(|cx| {
             let (from, to) = (&mut upstream.connection, &mut self.downstream);
-            if let Poll::Ready(done) = receiving.poll(cx, from, &mut received, to) {
+            if let Poll::Ready(done) = receiving.poll(cx, from, received, to) {
                 return Poll::Ready(done.map_err(Cut::Pump));
             }
             if !sending.is_done() {
@@ -122,25 +145,25 @@ impl Http1<'_> {
             &plan.matched.route.name,
         );
         self.response_out = receiving.take_head();
-        if result.is_err() {
-            return Next::Close;
-        }
-        if switched {
-            return Next::Tunnel(Box::new(upstream), received);
-        }
-        if upstream_keeps && request_sent && !until_close && received.is_empty() {
-            self.context.worker.clusters.put_back(upstream);
-        }
-        if keep {
-            return Next::Request;
-        }
-        if self.context.is_draining() {
+        let whole = result.is_ok();
+        if whole && !switched && !keep && self.context.is_draining() {
             self.manager.stats.downstream_cx_drain_close.inc();
         }
-        if !request_is_read {
-            self.linger().await;
+        Responded {
+            then: match (whole, request_is_read) {
+                (false, _) => Then::Close,
+                (true, _) if switched => Then::Tunnel,
+                (true, _) if keep => Then::Request,
+                (true, true) => Then::Close,
+                (true, false) => Then::Linger,
+            },
+            reuse: whole
+                && !switched
+                && upstream_keeps
+                && request_sent
+                && !until_close
+                && received.is_empty(),
         }
-        Next::Close
     }
 
     fn write_response_head(
