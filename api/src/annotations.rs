@@ -4,6 +4,8 @@
 pub const NAMESPACE_INJECTION: &str = "weir.dev/injection";
 /// Pod label (and annotation of the same name) that decides for one pod: `"true"` or `"false"`.
 pub const INJECT: &str = "weir.dev/inject";
+/// Label of a namespace or pod: the revision of the control plane that it belongs to.
+pub const REVISION: &str = "weir.dev/rev";
 /// Written by the injector: what was added to the pod, as JSON.
 pub const STATUS: &str = "weir.dev/status";
 

@@ -38,8 +38,11 @@ pub struct Config {
     /// Whether there are nodes whose kernels know iptables-legacy only. The init container then gets
     /// NET_RAW beside NET_ADMIN, which that one needs.
     pub legacy_iptables: bool,
+    /// Whether the label `sidecar.istio.io/inject` of a pod, or its annotation, counts where Weir's
+    /// own says nothing, and the label `istio-injection: disabled` of a namespace.
+    pub istio_labels: bool,
     /// How the sidecar is placed in a pod that does not say so itself.
-    pub sidecar: SidecarKind,
+    pub sidecar: SidecarMode,
     /// `host:port` of the control plane's xDS over TLS.
     pub control_plane: String,
     /// Domain of the cluster.
@@ -59,10 +62,22 @@ pub enum Policy {
     Disabled,
 }
 
-/// How a sidecar is placed in a pod.
+/// How sidecars are placed in pods that do not say so themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SidecarKind {
+pub enum SidecarMode {
+    /// Native, unless the control plane knows of a kubelet that is too old. Where it knows of none
+    /// this is native as well: every Kubernetes since 1.29 has it.
+    Auto,
+    /// Native, whatever the kubelets are.
+    Native,
+    /// Classic, whatever the kubelets are.
+    Classic,
+}
+
+/// How a sidecar is placed in a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SidecarKind {
     /// An init container with `restartPolicy: Always`: starts before the application's init
     /// containers, ends after its containers. Kubelets from 1.29 know it (1.33 made it stable).
     Native,
@@ -109,7 +124,8 @@ impl Default for Config {
             image: sidecar::DEFAULT_IMAGE.to_owned(),
             image_pull_policy: None,
             legacy_iptables: false,
-            sidecar: SidecarKind::Native,
+            istio_labels: false,
+            sidecar: SidecarMode::Auto,
             control_plane: sidecar::DEFAULT_CONTROL_PLANE.to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             default_annotations: BTreeMap::new(),

@@ -62,7 +62,7 @@ pub fn inject_document(
             patch,
             pod: injected,
             warnings,
-        } = inject_as(pod, namespace, owner, config)?;
+        } = inject_as(pod, namespace.into(), owner, config)?;
         let skipped = match injected {
             Some(_) if patch.is_empty() => Some("not injected: it was before".to_owned()),
             Some(injected) => {

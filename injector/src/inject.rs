@@ -4,11 +4,12 @@ use json_patch::{Patch, PatchError};
 use serde_json::Value;
 use weir_api::{
     annotations,
+    capture::CaptureMode,
     sidecar::{INIT_CONTAINER, PROXY_CONTAINER},
 };
 
 use crate::{
-    Config, Decision, WrongType,
+    Config, Decision, Place, WrongType,
     config::SidecarKind,
     decision,
     pod::{Container, Owner, Pod},
@@ -57,10 +58,16 @@ pub enum InjectError {
     Patch(String),
 }
 
-/// Injects a pod. `namespace` is the one of the request: a pod made by a controller often does not
-/// name its own.
-pub fn inject(pod: &Value, namespace: &str, config: &Config) -> Result<Injection, InjectError> {
-    let mut injection = inject_as(pod, namespace, None, config)?;
+/// Injects a pod. `place` is where it goes; the name of a namespace will do.
+///
+/// # Errors
+/// The pod cannot be injected as it asks to be.
+pub fn inject<'a>(
+    pod: &Value,
+    place: impl Into<Place<'a>>,
+    config: &Config,
+) -> Result<Injection, InjectError> {
+    let mut injection = inject_as(pod, place.into(), None, config)?;
     if injection.pod.is_none() {
         let (name, decision) = (display_name(pod), injection.decision);
         let warning = format!("pod {name} is not injected: {decision}");
@@ -73,7 +80,7 @@ pub fn inject(pod: &Value, namespace: &str, config: &Config) -> Result<Injection
 /// which will be the owner of its pods.
 pub(crate) fn inject_as(
     value: &Value,
-    namespace: &str,
+    place: Place<'_>,
     owner: Option<Owner<'_>>,
     config: &Config,
 ) -> Result<Injection, InjectError> {
@@ -81,7 +88,7 @@ pub(crate) fn inject_as(
     if owner.is_some() {
         pod.owner = owner;
     }
-    let decision = decision::decide_pod(&pod, namespace, config);
+    let decision = decision::decide_pod(&pod, place, config);
     let mut warnings = settings::unknown(&pod);
     warnings.extend(unclear_wish(&pod));
     if !decision.injects() {
@@ -93,11 +100,12 @@ pub(crate) fn inject_as(
         });
     }
     let mut settings =
-        Settings::read(&pod, config, &mut warnings).map_err(InjectError::Annotations)?;
+        Settings::read(&pod, place, config, &mut warnings).map_err(InjectError::Annotations)?;
     adopt_own_container(&pod, &mut settings)?;
     warnings.extend(conflicts(&pod, &settings));
+    warnings.extend(refused_by_pod_security(place, &settings));
     let template = Template::new(&pod, &settings, config);
-    let (injected, patch) = edit(value.clone(), &pod, settings.sidecar, template)?;
+    let (injected, patch) = edit(value.clone(), &pod, place, settings.sidecar, template)?;
     Ok(Injection {
         decision,
         patch,
@@ -147,6 +155,20 @@ fn adopt_own_container(pod: &Pod<'_>, settings: &mut Settings) -> Result<(), Inj
         }
     }
     Ok(())
+}
+
+/// A warning if Kubernetes will refuse the pod for its init container.
+fn refused_by_pod_security(place: Place<'_>, settings: &Settings) -> Option<String> {
+    let level = place.refuses_net_admin()?;
+    (settings.capture.mode != CaptureMode::None).then(|| {
+        format!(
+            "namespace {} enforces the Pod Security level {level:?}, which refuses {INIT_CONTAINER}'s \
+             NET_ADMIN: label it pod-security.kubernetes.io/enforce: privileged, or annotate the \
+             pod {}: none",
+            place.namespace,
+            annotations::CAPTURE_MODE
+        )
+    })
 }
 
 /// A warning if the pod says neither yes nor no.

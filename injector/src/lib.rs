@@ -6,9 +6,11 @@
 //! AdmissionReview and [`webhook`] serves that over HTTP; TLS and certificates are the control
 //! plane's. Nothing in here remembers a pod, so memory does not grow with the cluster.
 
+mod admission;
 mod editor;
 mod inject;
 mod merge;
+mod place;
 mod pod;
 mod quantity;
 mod selector;
@@ -27,7 +29,8 @@ pub mod webhook;
 pub use config::Config;
 pub use decision::{Decision, decide};
 pub use inject::{InjectError, Injection, inject};
+pub use place::{Cluster, DEFAULT_REVISION, Namespace, Place};
 pub use pod::WrongType;
-pub use review::{ReviewError, review};
+pub use review::{Decided, ReviewError, review};
 pub use settings::BadAnnotation;
 pub use uninject::uninject;

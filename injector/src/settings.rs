@@ -10,11 +10,12 @@ use weir_api::{
     CaptureSpec,
     annotations::{self as names, KNOWN},
     capture::{self, CaptureMode},
+    identity,
 };
 
 use crate::{
-    Config,
-    config::SidecarKind,
+    Config, Place,
+    config::{SidecarKind, SidecarMode},
     pod::{Pod, Quantities},
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Quantities,
     pub(crate) log_level: Option<String>,
     pub(crate) concurrency: Option<u32>,
+    /// User the sidecar runs as, unless its own container says another.
+    pub(crate) user: u32,
     /// User that a container of the pod's own, named like the sidecar, asks for.
     pub(crate) own_user: Option<u32>,
 }
@@ -65,11 +68,17 @@ impl Settings {
     /// error, not just the first of it.
     pub(crate) fn read(
         pod: &Pod<'_>,
+        place: Place<'_>,
         config: &Config,
         warnings: &mut Vec<String>,
     ) -> Result<Self, Vec<BadAnnotation>> {
         let mut reader = Reader::new(&pod.annotations, &config.default_annotations);
-        let settings = reader.settings(Some(pod), config);
+        let mut settings = reader.settings(Some(pod), config);
+        settings.sidecar = reader.sidecar().unwrap_or_else(|| by_config(place, config));
+        if let Some(user) = place.last_user() {
+            settings.user = user;
+            settings.capture.proxy_uids = vec![user];
+        }
         let ignored = reader
             .ignored
             .iter()
@@ -83,9 +92,18 @@ impl Settings {
     }
 }
 
-/// Whether a pod with these annotations gets a native or a classic sidecar.
-pub(crate) fn sidecar_kind(annotations: &BTreeMap<&str, &str>, config: &Config) -> SidecarKind {
-    Reader::new(annotations, &config.default_annotations).sidecar(config)
+/// Whether a pod gets a native or a classic sidecar.
+pub(crate) fn sidecar_kind(pod: &Pod<'_>, place: Place<'_>, config: &Config) -> SidecarKind {
+    let mut reader = Reader::new(&pod.annotations, &config.default_annotations);
+    reader.sidecar().unwrap_or_else(|| by_config(place, config))
+}
+
+fn by_config(place: Place<'_>, config: &Config) -> SidecarKind {
+    match config.sidecar {
+        SidecarMode::Auto if place.is_old() => SidecarKind::Classic,
+        SidecarMode::Auto | SidecarMode::Native => SidecarKind::Native,
+        SidecarMode::Classic => SidecarKind::Classic,
+    }
 }
 
 /// What is wrong with annotations that an administrator sets as defaults.
@@ -97,6 +115,7 @@ pub(crate) fn check_defaults(defaults: &BTreeMap<String, String>) -> Vec<BadAnno
     let none = BTreeMap::new();
     let mut reader = Reader::new(&annotations, &none);
     reader.settings(None, &Config::default());
+    reader.sidecar();
     let Reader {
         refused, ignored, ..
     } = reader;
@@ -146,11 +165,12 @@ impl<'a> Reader<'a> {
             image: self
                 .tolerate(names::PROXY_IMAGE, image)
                 .unwrap_or_else(|| config.image.clone()),
-            sidecar: self.sidecar(config),
+            sidecar: SidecarKind::Native,
             requests,
             limits,
             log_level: self.tolerate(names::LOG_LEVEL, log_level),
             concurrency: self.tolerate(names::CONCURRENCY, concurrency),
+            user: identity::PROXY_UID,
             own_user: None,
         }
     }
@@ -198,14 +218,13 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn sidecar(&mut self, config: &Config) -> SidecarKind {
-        self.tolerate(names::NATIVE_SIDECAR, boolean).map_or(
-            config.sidecar,
-            |native| match native {
-                true => SidecarKind::Native,
-                false => SidecarKind::Classic,
-            },
-        )
+    /// What the pod asks for.
+    fn sidecar(&mut self) -> Option<SidecarKind> {
+        let native = self.tolerate(names::NATIVE_SIDECAR, boolean)?;
+        Some(match native {
+            true => SidecarKind::Native,
+            false => SidecarKind::Classic,
+        })
     }
 
     fn capture(&mut self) -> CaptureSpec {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weir_api::sidecar::{INIT_CONTAINER, PROXY_CONTAINER};
 
-use crate::{config::SidecarKind, pod::Pod};
+use crate::{Place, config::SidecarKind, pod::Pod};
 
 /// Lists of a pod's spec that hold containers.
 pub(crate) const CONTAINER_LISTS: [&str; 2] = ["initContainers", "containers"];
@@ -26,6 +26,9 @@ pub(crate) struct Status {
     /// Containers of the author's that it completed, as they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) own: Vec<Own>,
+    /// Revision of the control plane whose injector first injected the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revision: Option<String>,
     /// Version of the injector that first injected the pod.
     pub(crate) version: String,
 }
@@ -46,7 +49,7 @@ pub(crate) struct Own {
 impl Status {
     /// The status of a pod that has none, before anything is added to it. `value` is the pod that
     /// `pod` is the view of.
-    pub(crate) fn first(value: &Value) -> Self {
+    pub(crate) fn first(value: &Value, place: Place<'_>) -> Self {
         let ours = |name: &Value| name == INIT_CONTAINER || name == PROXY_CONTAINER;
         let own = |list: &'static str| {
             let containers = value["spec"][list].as_array();
@@ -60,6 +63,7 @@ impl Status {
         };
         Self {
             own: CONTAINER_LISTS.into_iter().flat_map(own).collect(),
+            revision: place.cluster.map(|cluster| cluster.revision.clone()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..Self::default()
         }

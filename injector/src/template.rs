@@ -113,7 +113,7 @@ fn proxy_container(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Value
             "runAsGroup": identity::PROXY_GID,
             // A container of the pod's own may ask for root.
             "runAsNonRoot": settings.own_user != Some(0),
-            "runAsUser": identity::PROXY_UID,
+            "runAsUser": settings.user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         // Asked every second, since the application waits for it; ten minutes for a slow node.

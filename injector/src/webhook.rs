@@ -1,9 +1,9 @@
 //! The webhook as an HTTP service. TLS, the listening socket and limits on connections belong to
 //! the one who serves the router.
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::{
     Router,
     body::Bytes,
@@ -15,17 +15,27 @@ use axum::{
 use serde_json::Value;
 
 use crate::{
-    Config, Decision, ReviewError, WrongType, decide, metrics::Metrics, review, review::Reviewed,
+    Cluster, Config, Decided, Decision, Namespace, Place, ReviewError, WrongType, decide,
+    metrics::Metrics,
+    review::{Reviewed, review_in},
 };
 
 /// Largest body that is read. An object the API server stores is at most 1.5 MiB; a review holds it
 /// once or twice.
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 
+/// What is known of a namespace.
+type Namespaces = dyn Fn(&str) -> Option<Arc<Namespace>> + Send + Sync;
+/// Who hears of decisions.
+type OnDecision = dyn Fn(&Decided) + Send + Sync;
+
 /// What the handlers share: the configuration in force, and the counters.
-#[derive(Debug)]
 pub struct Injector {
     config: ArcSwap<Config>,
+    /// `None` outside a cluster.
+    cluster: ArcSwapOption<Cluster>,
+    namespaces: Box<Namespaces>,
+    on_decision: Box<OnDecision>,
     metrics: Metrics,
 }
 
@@ -58,8 +68,36 @@ impl Injector {
     pub fn new(config: Config) -> Self {
         Self {
             config: ArcSwap::from_pointee(config),
+            cluster: ArcSwapOption::empty(),
+            namespaces: Box::new(|_| None),
+            on_decision: Box::new(|_| {}),
             metrics: Metrics::default(),
         }
+    }
+
+    /// Looks up what is known of a namespace: its revision, OpenShift's users, its Pod Security
+    /// level. It is asked for each review and must not block.
+    #[must_use]
+    pub fn with_namespaces(
+        mut self,
+        lookup: impl Fn(&str) -> Option<Arc<Namespace>> + Send + Sync + 'static,
+    ) -> Self {
+        self.namespaces = Box::new(lookup);
+        self
+    }
+
+    /// Tells of each decision about a pod, such as to write an Event. Dry runs are not told of, for
+    /// they must leave nothing behind. It is called before the answer is sent and must not block.
+    #[must_use]
+    pub fn with_on_decision(mut self, tell: impl Fn(&Decided) + Send + Sync + 'static) -> Self {
+        self.on_decision = Box::new(tell);
+        self
+    }
+
+    /// Says what the control plane knows of its cluster. Reviews under way keep what they began
+    /// with.
+    pub fn set_cluster(&self, cluster: Cluster) {
+        self.cluster.store(Some(Arc::new(cluster)));
     }
 
     /// Replaces the configuration. Reviews under way keep the one they began with.
@@ -68,8 +106,17 @@ impl Injector {
     }
 
     /// What is decided about a pod under the configuration in force.
+    ///
+    /// # Errors
+    /// A field is not of the type Kubernetes gives it.
     pub fn decide(&self, pod: &Value, namespace: &str) -> Result<Decision, WrongType> {
-        decide(pod, namespace, &self.config.load())
+        let (about, cluster) = ((self.namespaces)(namespace), self.cluster.load());
+        let place = Place {
+            namespace,
+            about: about.as_deref(),
+            cluster: cluster.as_deref(),
+        };
+        decide(pod, place, &self.config.load())
     }
 
     /// What was counted so far.
@@ -80,12 +127,29 @@ impl Injector {
     /// Answers one review and counts it.
     pub fn review(&self, body: &[u8]) -> Result<Reviewed, ReviewError> {
         let began = Instant::now();
-        let reviewed = review(body, &self.config.load());
+        let (cluster, config) = (self.cluster.load(), self.config.load());
+        let reviewed = review_in(body, &self.namespaces, cluster.as_deref(), &config);
         match &reviewed {
-            Ok(reviewed) => self.metrics.reviewed(reviewed.outcome, began.elapsed()),
+            Ok(reviewed) => {
+                self.metrics.reviewed(reviewed.outcome, began.elapsed());
+                let decided = reviewed.decided.as_ref();
+                if let Some(decided) = decided.filter(|decided| !decided.dry_run) {
+                    (self.on_decision)(decided);
+                }
+            }
             Err(_) => self.metrics.malformed(),
         }
         reviewed
+    }
+}
+
+impl fmt::Debug for Injector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Injector")
+            .field("config", &self.config)
+            .field("cluster", &self.cluster)
+            .field("metrics", &self.metrics)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,7 +168,9 @@ async fn admit(State(injector): State<Arc<Injector>>, headers: HeaderMap, body: 
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
     }
     match injector.review(&body) {
-        Ok(Reviewed { outcome, response }) => {
+        Ok(Reviewed {
+            outcome, response, ..
+        }) => {
             tracing::debug!(?outcome, "reviewed");
             (
                 [(header::CONTENT_TYPE, "application/json")],

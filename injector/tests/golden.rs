@@ -1,8 +1,9 @@
 //! Golden pairs: `golden/x.yaml` is a pod as it reaches the webhook, `golden/x.injected.yaml` as it
 //! leaves. `REFRESH_GOLDEN=1` writes the second from the first.
 //!
-//! A case may begin with two comments: `# namespace: NAME` (the request's; `shop` if absent) and
-//! `# config: JSON`. What is answered besides the pod (the decision, warnings, a refusal) stands in
+//! A case may begin with comments: `# namespace: NAME` (the request's; `shop` if absent), `# labels:
+//! JSON` and `# annotations: JSON` (the namespace's), `# kubelet: 1.MINOR` (the oldest) and `# config:
+//! JSON`. What is answered besides the pod (the decision, warnings, a refusal) stands in
 //! the second file as a comment.
 
 use std::{
@@ -12,12 +13,14 @@ use std::{
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value};
-use weir_injector::{Config, Injection, inject, uninject};
+use weir_injector::{Cluster, Config, Injection, Namespace, Place, inject, uninject};
 
 /// A case as read from its file.
 struct Case {
     pod: Value,
     namespace: String,
+    about: Option<Namespace>,
+    cluster: Option<Cluster>,
     config: Config,
 }
 
@@ -39,7 +42,18 @@ impl Case {
                 .find_map(|line| line.strip_prefix(prefix.as_str()))
         };
         let config = setting("config").unwrap_or("{}");
+        let map = |name| setting(name).map(|text| serde_json::from_str(text).expect(name));
+        let (labels, annotations) = (map("labels"), map("annotations"));
+        let minor = setting("kubelet").and_then(|version| version.strip_prefix("1."));
         Self {
+            about: (labels.is_some() || annotations.is_some()).then(|| Namespace {
+                labels: labels.unwrap_or_default(),
+                annotations: annotations.unwrap_or_default(),
+            }),
+            cluster: minor.map(|minor| Cluster {
+                least_kubelet: Some((1, minor.parse().expect("a minor version"))),
+                ..Cluster::default()
+            }),
             pod: yaml_serde::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
             namespace: setting("namespace").unwrap_or("shop").to_owned(),
             config: Config::read(&mut serde_json::Deserializer::from_str(config))
@@ -47,9 +61,17 @@ impl Case {
         }
     }
 
+    fn place(&self) -> Place<'_> {
+        Place {
+            namespace: &self.namespace,
+            about: self.about.as_ref(),
+            cluster: self.cluster.as_ref(),
+        }
+    }
+
     /// What is expected of the case, as text.
     fn render(&self) -> String {
-        let injection = match inject(&self.pod, &self.namespace, &self.config) {
+        let injection = match inject(&self.pod, self.place(), &self.config) {
             Ok(injection) => injection,
             Err(error) => return format!("# refused: {error}\n"),
         };
@@ -69,7 +91,7 @@ impl Case {
         let mut patched = self.pod.clone();
         json_patch::patch(&mut patched, &injection.patch).expect("the patch applies");
         assert_eq!(&patched, injected, "the patch leads to the injected pod");
-        let again = inject(injected, &self.namespace, &self.config).expect("injectable again");
+        let again = inject(injected, self.place(), &self.config).expect("injectable again");
         assert_eq!(again.patch.0, [], "a second injection changes nothing");
         let _: Pod = serde_json::from_value(injected.clone()).expect("a Pod");
         let taken_out = uninject(injected).expect("readable").expect("injected");

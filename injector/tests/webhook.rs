@@ -1,16 +1,18 @@
 //! The webhook as an API server or a stranger sees it over HTTP.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_injector::{
-    Config,
+    Cluster, Config, Decision, Namespace,
     config::Policy,
+    review::Outcome,
     webhook::{Injector, MAX_BODY_BYTES, router},
 };
 
@@ -129,5 +131,71 @@ async fn a_new_configuration_holds_from_the_next_review_on() {
         "weir_injection_reviews_total{outcome=\"skipped\",reason=\"policy_disabled\"} 1",
     ] {
         assert!(metrics.contains(line), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn decisions_are_told_but_not_those_of_dry_runs() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let injector = Injector::new(Config::default())
+        .with_namespaces(|name| {
+            let disabled = ("weir.dev/injection".to_owned(), "disabled".to_owned());
+            (name == "shop").then(|| {
+                Arc::new(Namespace {
+                    labels: [disabled].into(),
+                    ..Namespace::default()
+                })
+            })
+        })
+        .with_on_decision(move |decided| heard.lock().expect("a lock").push(decided.clone()));
+    let injector = Arc::new(injector);
+    let mut request: Value = serde_json::from_slice(&review()).expect("json");
+    let job = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "tidy", "uid": "u",
+                      "controller": true}]);
+    request["request"]["object"]["metadata"]["ownerReferences"] = job;
+    for (namespace, dry_run) in [("shop", true), ("shop", false), ("other", false)] {
+        request["request"]["namespace"] = namespace.into();
+        request["request"]["dryRun"] = dry_run.into();
+        let (status, _) = post(&injector, JSON, request.to_string().into_bytes()).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    let told = told.lock().expect("a lock");
+    let outcomes: Vec<_> = told
+        .iter()
+        .map(|decided| (decided.namespace.as_str(), decided.outcome))
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            ("shop", Outcome::Skipped(Decision::NamespaceDisabled)),
+            ("other", Outcome::Injected(Decision::PolicyEnabled)),
+        ]
+    );
+    let owner = told[0].owner.as_ref().expect("an owner");
+    assert_eq!((owner.kind.as_str(), owner.uid.as_str()), ("Job", "u"));
+    assert_eq!(told[0].pod, "web");
+}
+
+#[tokio::test]
+async fn the_clusters_oldest_kubelet_chooses_the_kind_of_sidecar() {
+    let injector = injector();
+    let kind = async || {
+        let (_, body) = post(&injector, JSON, review()).await;
+        let answer: Value = serde_json::from_str(&body).expect("json");
+        let patch = answer["response"]["patch"].as_str().expect("a patch");
+        let patch = BASE64_STANDARD.decode(patch).expect("base64");
+        String::from_utf8(patch)
+            .expect("text")
+            .contains("postStart")
+    };
+    assert!(!kind().await, "native where nothing is known");
+    for (minor, classic) in [(28, true), (29, false)] {
+        injector.set_cluster(Cluster {
+            least_kubelet: Some((1, minor)),
+            ..Cluster::default()
+        });
+        injector.set_config(Config::default());
+        assert_eq!(kind().await, classic, "1.{minor}");
     }
 }

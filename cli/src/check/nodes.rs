@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Node;
 use weir_api::annotations;
-use weir_injector::config::SidecarKind;
+use weir_injector::config::SidecarMode;
 
 use super::{
     facts::{Facts, name_of},
@@ -21,7 +21,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     }
 }
 
-fn kubelets(nodes: &[Node], kind: SidecarKind) -> Finding {
+fn kubelets(nodes: &[Node], mode: SidecarMode) -> Finding {
     if nodes.is_empty() {
         return Finding::warning(CHECK, "the cluster has no nodes", "pods will wait for one");
     }
@@ -31,16 +31,25 @@ fn kubelets(nodes: &[Node], kind: SidecarKind) -> Finding {
         .map(name_of)
         .collect();
     let all = nodes.len();
-    match (old.is_empty(), kind) {
-        (true, SidecarKind::Native) => Finding::ok(
+    match (old.is_empty(), mode) {
+        (true, SidecarMode::Native | SidecarMode::Auto) => Finding::ok(
             CHECK,
             format!("the kubelets of all {all} nodes know native sidecars"),
         ),
-        (_, SidecarKind::Classic) => Finding::ok(
+        (_, SidecarMode::Classic) => Finding::ok(
             CHECK,
             format!("sidecars are classic, which every kubelet of {all} nodes knows"),
         ),
-        (false, SidecarKind::Native) => Finding::failure(
+        (false, SidecarMode::Auto) => Finding::ok(
+            CHECK,
+            format!(
+                "sidecars are classic, since {} of {all} kubelets are older than \
+                 1.{NATIVE_MINOR}; pods of Jobs are left out: {}",
+                old.len(),
+                shorten(&old)
+            ),
+        ),
+        (false, SidecarMode::Native) => Finding::failure(
             CHECK,
             format!(
                 "{} of {all} kubelets are older than 1.{NATIVE_MINOR} and do not know native \
@@ -49,7 +58,7 @@ fn kubelets(nodes: &[Node], kind: SidecarKind) -> Finding {
                 shorten(&old)
             ),
             format!(
-                "set injection.sidecar=classic in the chart's values, or annotate pods that run \
+                "set injection.sidecar=auto in the chart's values, or annotate pods that run \
                  there \
                  with {}: \"false\"",
                 annotations::NATIVE_SIDECAR

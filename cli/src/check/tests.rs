@@ -3,7 +3,7 @@
 use k8s_openapi::{ByteString, apimachinery::pkg::version::Info};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use weir_injector::config::SidecarKind;
+use weir_injector::config::SidecarMode;
 
 use super::{
     Names, certificate, conflicts, control_plane,
@@ -72,12 +72,14 @@ fn a_kubelet_without_native_sidecars_matters_where_they_are_wanted() {
         node("new", "v1.33.2-gke.1"),
         node("old", "v1.28.9+k3s1"),
     ]);
+    assert_eq!(said(&nodes::check(&facts), Level::Failure).len(), 0);
+    facts.scope.config.sidecar = SidecarMode::Native;
     let failures = nodes::check(&facts);
     assert!(
         said(&failures, Level::Failure)[0].ends_with(": old"),
         "{failures:?}"
     );
-    facts.scope.config.sidecar = SidecarKind::Classic;
+    facts.scope.config.sidecar = SidecarMode::Classic;
     assert_eq!(said(&nodes::check(&facts), Level::Failure).len(), 0);
 }
 

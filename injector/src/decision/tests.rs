@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::{Cluster, Namespace, config::SidecarMode};
 
 fn pod(labels: &Value, annotations: &Value) -> Value {
     json!({"metadata": {"labels": labels, "annotations": annotations},
@@ -115,7 +116,7 @@ fn the_namespace_is_the_requests_and_not_the_objects() {
 #[test]
 fn a_job_beside_a_classic_sidecar_must_ask() {
     let classic = Config {
-        sidecar: SidecarKind::Classic,
+        sidecar: SidecarMode::Classic,
         ..Config::default()
     };
     let mut job = pod(&json!({}), &json!({}));
@@ -135,4 +136,113 @@ fn labels_of_decisions_are_distinct() {
     labels.sort_unstable();
     labels.dedup();
     assert_eq!(labels.len(), Decision::ALL.len());
+}
+
+#[test]
+fn what_is_known_of_the_place_decides_as_well() {
+    let about = |labels: &[(&str, &str)]| Namespace {
+        labels: labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+        ..Namespace::default()
+    };
+    let canary = Cluster {
+        revision: "canary".to_owned(),
+        ..Cluster::default()
+    };
+    let default = Cluster::default();
+    let none = about(&[]);
+    let disabled = about(&[("weir.dev/injection", "disabled")]);
+    let of_canary = about(&[("weir.dev/rev", "canary")]);
+    let yes = json!({"weir.dev/inject": "true"});
+    let own_rev = json!({"weir.dev/rev": "canary"});
+    for (labels, about, cluster, expected) in [
+        (json!({}), Some(&none), &default, Decision::PolicyEnabled),
+        (
+            yes.clone(),
+            Some(&disabled),
+            &default,
+            Decision::NamespaceDisabled,
+        ),
+        (yes, Some(&none), &canary, Decision::OtherRevision),
+        (
+            json!({}),
+            Some(&of_canary),
+            &canary,
+            Decision::PolicyEnabled,
+        ),
+        (
+            json!({}),
+            Some(&of_canary),
+            &default,
+            Decision::OtherRevision,
+        ),
+        (
+            own_rev.clone(),
+            Some(&none),
+            &canary,
+            Decision::PolicyEnabled,
+        ),
+        (own_rev.clone(), None, &canary, Decision::PolicyEnabled),
+        (own_rev, None, &default, Decision::OtherRevision),
+        // The selectors of the webhook chose it.
+        (json!({}), None, &canary, Decision::PolicyEnabled),
+    ] {
+        let place = Place {
+            namespace: "shop",
+            about,
+            cluster: Some(cluster),
+        };
+        let pod = pod(&labels, &json!({}));
+        let decision = decide(&pod, place, &Config::default()).expect("pod");
+        assert_eq!(decision, expected, "{labels} {about:?} {cluster:?}");
+    }
+}
+
+#[test]
+fn labels_of_istio_count_where_they_are_honoured_and_weir_has_none() {
+    let honoured = Config {
+        istio_labels: true,
+        ..Config::default()
+    };
+    let no = json!({"sidecar.istio.io/inject": "false"});
+    let both = json!({"sidecar.istio.io/inject": "false", "weir.dev/inject": "true"});
+    let none = json!({});
+    for (labels, annotations, config, expected) in [
+        (&no, &none, &honoured, Decision::IstioFalse),
+        (&none, &no, &honoured, Decision::IstioFalse),
+        (&both, &none, &honoured, Decision::LabelTrue),
+        (&no, &none, &Config::default(), Decision::PolicyEnabled),
+    ] {
+        assert_eq!(
+            decided(&pod(labels, annotations), config),
+            expected,
+            "{labels}"
+        );
+    }
+}
+
+#[test]
+fn a_job_is_skipped_where_a_kubelet_is_too_old() {
+    let job = json!({"metadata": {"ownerReferences": [
+        {"kind": "Job", "name": "tidy", "controller": true}]}, "spec": {"containers": []}});
+    for (least_kubelet, expected) in [
+        (Some((1, 28)), Decision::JobWithClassicSidecar),
+        (Some((1, 29)), Decision::PolicyEnabled),
+        (None, Decision::PolicyEnabled),
+    ] {
+        let cluster = Cluster {
+            least_kubelet,
+            ..Cluster::default()
+        };
+        let place = Place {
+            cluster: Some(&cluster),
+            ..Place::from("shop")
+        };
+        assert_eq!(
+            decide(&job, place, &Config::default()).expect("pod"),
+            expected
+        );
+    }
 }

@@ -1,13 +1,14 @@
 //! The changes to a pod, in the order in which the patch makes them.
 
-use json_patch::{Patch, PatchError};
+use json_patch::{Patch, PatchError, jsonptr::PointerBuf};
 use serde_json::{Value, json};
 use weir_api::{
     annotations,
-    sidecar::{INIT_CONTAINER, PROXY_CONTAINER},
+    sidecar::{INIT_CONTAINER, PROXY_CONTAINER, env},
 };
 
 use crate::{
+    Place,
     config::SidecarKind,
     editor::{Editor, at},
     merge,
@@ -23,14 +24,18 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 pub(super) fn edit(
     value: Value,
     pod: &Pod<'_>,
+    place: Place<'_>,
     kind: SidecarKind,
     template: Template,
 ) -> Result<(Value, Patch), PatchError> {
     let written = Status::written(pod);
-    let mut status = written.clone().unwrap_or_else(|| Status::first(&value));
+    let mut status = written
+        .clone()
+        .unwrap_or_else(|| Status::first(&value, place));
     let mut editor = Editor::new(value);
     let (init_list, list) = (at(["spec", "initContainers"]), at(["spec", "containers"]));
     let has_init = template.init.is_some();
+    let ports = ports_of(&template.proxy).cloned();
     status.set_containers(has_init, kind);
     match kind {
         SidecarKind::Native => {
@@ -66,6 +71,10 @@ pub(super) fn edit(
             merge::place(&mut editor, &list, 0, PROXY_CONTAINER, template.proxy)?;
         }
     }
+    if let Some(ports) = ports.filter(|_| written.is_some() && !sets_ports(&status)) {
+        let list = [&init_list, &list][usize::from(kind == SidecarKind::Classic)];
+        refresh_ports(&mut editor, list, ports)?;
+    }
     let volume_list = at(["spec", "volumes"]);
     for volume in template.volumes {
         let name = volume["name"].as_str().unwrap_or_default().to_owned();
@@ -79,6 +88,40 @@ pub(super) fn edit(
     }
     annotate(&mut editor, pod, status, written.as_ref())?;
     Ok(editor.finish())
+}
+
+/// The variable with the ports of the application's containers.
+fn ports_of(container: &Value) -> Option<&Value> {
+    let variables = container["env"].as_array()?;
+    variables
+        .iter()
+        .find(|variable| variable["name"] == env::POD_PORTS)
+}
+
+/// Whether the author's own container sets it.
+fn sets_ports(status: &Status) -> bool {
+    status
+        .own
+        .iter()
+        .any(|own| ports_of(&own.container).is_some())
+}
+
+/// Brings the variable of a sidecar that was injected before up to date: another webhook may have
+/// added containers since.
+fn refresh_ports(editor: &mut Editor, list: &PointerBuf, ports: Value) -> Result<(), PatchError> {
+    let sidecar = editor.position(list, "name", &PROXY_CONTAINER.into());
+    let Some(sidecar) = sidecar else {
+        return Ok(());
+    };
+    let variables = list.with_trailing_token(sidecar).with_trailing_token("env");
+    let Some(position) = editor.position(&variables, "name", &env::POD_PORTS.into()) else {
+        return Ok(());
+    };
+    let variable = variables.with_trailing_token(position);
+    match editor.get(&variable) {
+        Some(present) if *present != ports => editor.replace(variable, ports),
+        _ => Ok(()),
+    }
 }
 
 /// Adds the annotations, the status last, unless it says the same already.

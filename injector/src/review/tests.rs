@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::admission::*;
 
 fn request(object: &Value) -> Value {
     json!({"apiVersion": API_VERSION, "kind": KIND, "request": {
@@ -70,7 +71,9 @@ fn what_is_no_review_is_refused_by_field() {
 fn the_answer_carries_the_uid_and_a_patch() {
     let object = json!({"metadata": {"generateName": "web-"},
                         "spec": {"containers": [{"name": "app"}]}});
-    let Reviewed { outcome, response } = reviewed(&request(&object));
+    let Reviewed {
+        outcome, response, ..
+    } = reviewed(&request(&object));
     assert_eq!(outcome, Outcome::Injected(Decision::PolicyEnabled));
     assert_eq!(response["apiVersion"], API_VERSION);
     assert_eq!(response["kind"], KIND);
@@ -89,7 +92,9 @@ fn the_answer_carries_the_uid_and_a_patch() {
     json_patch::patch(&mut patched, &patch).expect("applies");
     assert_eq!(patched["spec"]["initContainers"][1]["name"], "weir-proxy");
     // The same once more is admitted without a patch.
-    let Reviewed { outcome, response } = reviewed(&request(&patched));
+    let Reviewed {
+        outcome, response, ..
+    } = reviewed(&request(&patched));
     assert_eq!(outcome, Outcome::Unchanged(Decision::PolicyEnabled));
     assert!(response["response"].get("patch").is_none());
 }
@@ -103,7 +108,9 @@ fn what_creates_no_pod_is_admitted_with_a_warning() {
     ] {
         let mut review = request(&json!({"spec": 7}));
         *review.pointer_mut(pointer).expect("field") = value;
-        let Reviewed { outcome, response } = reviewed(&review);
+        let Reviewed {
+            outcome, response, ..
+        } = reviewed(&review);
         assert_eq!(outcome, Outcome::NotAPod, "{pointer}");
         assert_eq!(response["response"]["allowed"], true);
         assert_eq!(
@@ -132,7 +139,9 @@ fn a_pod_that_cannot_be_injected_is_refused_with_the_reason() {
             "spec.containers: a container named \"weir-init\" cannot be there",
         ),
     ] {
-        let Reviewed { outcome, response } = reviewed(&request(&object));
+        let Reviewed {
+            outcome, response, ..
+        } = reviewed(&request(&object));
         let response = &response["response"];
         assert_eq!(outcome, Outcome::Denied);
         assert_eq!(response["allowed"], false);
@@ -146,7 +155,9 @@ fn a_pod_that_cannot_be_injected_is_refused_with_the_reason() {
 fn a_skip_is_said() {
     let object = json!({"metadata": {"name": "node-agent"},
                         "spec": {"hostNetwork": true, "containers": [{"name": "app"}]}});
-    let Reviewed { outcome, response } = reviewed(&request(&object));
+    let Reviewed {
+        outcome, response, ..
+    } = reviewed(&request(&object));
     assert_eq!(outcome, Outcome::Skipped(Decision::HostNetwork));
     assert_eq!(
         response["response"]["warnings"],

@@ -7,7 +7,7 @@ fn read(annotations: &Value) -> (Result<Settings, Vec<BadAnnotation>>, Vec<Strin
                      "spec": {"containers": [{"name": "app"}]}});
     let mut warnings = Vec::new();
     let pod = Pod::read(&pod).expect("pod");
-    let settings = Settings::read(&pod, &Config::default(), &mut warnings);
+    let settings = Settings::read(&pod, "shop".into(), &Config::default(), &mut warnings);
     (settings, warnings)
 }
 

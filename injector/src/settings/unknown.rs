@@ -30,7 +30,7 @@ pub(crate) fn unknown(pod: &Pod<'_>) -> Vec<String> {
 
 fn misplaced_label(key: &str) -> Option<String> {
     match key {
-        names::INJECT => None,
+        names::INJECT | names::REVISION => None,
         names::NAMESPACE_INJECTION => Some(format!(
             "label {key} is for namespaces and means nothing on a pod; did you mean {}?",
             names::INJECT
