@@ -89,6 +89,13 @@ bench: ## Measure beside Envoy and HAProxy, as root; BENCH='http1-64 --rounds 1'
 	fi
 	$(BENCHMARK)
 
+.PHONY: bench-scale
+bench-scale: ## Measure how discovery grows with the cluster, as root; BENCH='--services 1000' for a part
+	@$(CARGO) build --profile agent -p weir-agent
+	@$(CARGO) build --release -p weir-control -p weir-bench-scale
+	$(BUILT)/release/weir-bench-scale --control $(BUILT)/release/weir-control \
+		--agent $(BUILT)/agent/weir-agent --out bench/results/scale.json $(BENCH)
+
 .PHONY: clean
 clean: ## Remove everything that was built or installed into this directory
 	@$(CARGO) clean
