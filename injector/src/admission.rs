@@ -51,6 +51,8 @@ pub(crate) struct Request {
     pub(crate) dry_run: Option<bool>,
     #[serde(default)]
     pub(crate) object: Value,
+    #[serde(default)]
+    pub(crate) old_object: Value,
 }
 
 /// Group and kind of an object; the group of Kubernetes' oldest kinds is "".

@@ -11,6 +11,7 @@ use crate::{
 
 mod kind;
 
+pub(crate) use kind::template as template_of;
 use kind::{Holder, holder};
 
 /// What came of looking at an object.

@@ -172,7 +172,7 @@ fn refused_by_pod_security(place: Place<'_>, settings: &Settings) -> Option<Stri
 }
 
 /// A warning if the pod says neither yes nor no.
-fn unclear_wish(pod: &Pod<'_>) -> Option<String> {
+pub(crate) fn unclear_wish(pod: &Pod<'_>) -> Option<String> {
     let name = annotations::INJECT;
     let label = pod.labels.get(name).map(|value| ("label", value));
     let (what, value) = label.or(pod.annotations.get(name).map(|value| ("annotation", value)))?;

@@ -24,6 +24,7 @@ pub mod decision;
 pub mod document;
 pub mod metrics;
 pub mod review;
+pub mod validate;
 pub mod webhook;
 
 pub use config::Config;
@@ -34,3 +35,4 @@ pub use pod::WrongType;
 pub use review::{Decided, ReviewError, review};
 pub use settings::BadAnnotation;
 pub use uninject::uninject;
+pub use validate::Validators;

@@ -6,11 +6,18 @@ use std::{
     time::Duration,
 };
 
-use crate::{Decision, review::Outcome};
+use crate::{Decision, review::Outcome, validate::Validation};
 
 /// Upper bounds of the duration histogram in microseconds. An injection takes some 100; what takes
 /// a hundred times that is starved of CPU.
 const BUCKETS: [u64; 6] = [100, 300, 1_000, 3_000, 10_000, 100_000];
+/// What a validation may come to, and its label.
+const VALIDATIONS: [(Validation, &str); 4] = [
+    (Validation::Allowed, "allowed"),
+    (Validation::Warned, "warned"),
+    (Validation::Denied, "denied"),
+    (Validation::Unknown, "unknown_kind"),
+];
 const DECISIONS: usize = Decision::ALL.len();
 
 /// Counters of one webhook. Created once, shared by reference.
@@ -28,6 +35,9 @@ pub struct Metrics {
     not_a_pod: AtomicU64,
     /// Requests that are no reviews. Any: something other than an API server calls.
     malformed: AtomicU64,
+    /// Objects that were validated, by [`Validation`]. A rise of denied: someone applies what Weir
+    /// refuses. Any of no known kind: the webhook's rules match too much.
+    validated: [AtomicU64; VALIDATIONS.len()],
     /// Reviews by duration, not cumulated; the last is beyond all bounds.
     buckets: [AtomicU64; BUCKETS.len() + 1],
     /// Microseconds spent on reviews.
@@ -55,6 +65,12 @@ impl Metrics {
         increment(&self.micros, micros);
     }
 
+    pub(crate) fn validated(&self, validation: Validation) {
+        for ((other, _), counter) in VALIDATIONS.iter().zip(&self.validated) {
+            increment(counter, u64::from(*other == validation));
+        }
+    }
+
     pub(crate) fn malformed(&self) {
         increment(&self.malformed, 1);
     }
@@ -62,6 +78,7 @@ impl Metrics {
     /// Appends all metrics in the Prometheus text format.
     pub fn write_prometheus(&self, out: &mut String) {
         const REVIEWS: &str = "weir_injection_reviews_total";
+        const VALIDATED: &str = "weir_validation_reviews_total";
         const SECONDS: &str = "weir_injection_duration_seconds";
         let mut line = |text: std::fmt::Arguments<'_>| {
             // Writing to a string cannot fail.
@@ -96,6 +113,14 @@ impl Metrics {
                 "{REVIEWS}{{outcome=\"{outcome}\",reason=\"\"}} {}",
                 read(counter)
             ));
+        }
+        line(format_args!(
+            "# HELP {VALIDATED} Validated objects, by what was answered."
+        ));
+        line(format_args!("# TYPE {VALIDATED} counter"));
+        for ((_, outcome), counter) in VALIDATIONS.iter().zip(&self.validated) {
+            let count = read(counter);
+            line(format_args!("{VALIDATED}{{outcome=\"{outcome}\"}} {count}"));
         }
         line(format_args!(
             "# HELP {SECONDS} Time spent on an admission review."

@@ -22,7 +22,7 @@ use crate::{
 mod resources;
 mod unknown;
 
-pub(crate) use unknown::unknown;
+pub(crate) use unknown::{nearest, unknown};
 
 /// An annotation whose value cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

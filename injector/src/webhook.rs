@@ -18,6 +18,7 @@ use crate::{
     Cluster, Config, Decided, Decision, Namespace, Place, ReviewError, WrongType, decide,
     metrics::Metrics,
     review::{Reviewed, review_in},
+    validate::Validators,
 };
 
 /// Largest body that is read. An object the API server stores is at most 1.5 MiB; a review holds it
@@ -36,10 +37,11 @@ pub struct Injector {
     cluster: ArcSwapOption<Cluster>,
     namespaces: Box<Namespaces>,
     on_decision: Box<OnDecision>,
+    validators: Validators,
     metrics: Metrics,
 }
 
-/// The routes of the webhook: `POST /inject`.
+/// The routes of the webhooks: `POST /inject` and `POST /validate`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -55,7 +57,8 @@ pub struct Injector {
 /// ```
 pub fn router(injector: Arc<Injector>) -> Router {
     Router::new()
-        .route("/inject", post(admit))
+        .route("/inject", post(inject))
+        .route("/validate", post(validate))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(injector)
 }
@@ -71,6 +74,7 @@ impl Injector {
             cluster: ArcSwapOption::empty(),
             namespaces: Box::new(|_| None),
             on_decision: Box::new(|_| {}),
+            validators: Validators::default(),
             metrics: Metrics::default(),
         }
     }
@@ -91,6 +95,13 @@ impl Injector {
     #[must_use]
     pub fn with_on_decision(mut self, tell: impl Fn(&Decided) + Send + Sync + 'static) -> Self {
         self.on_decision = Box::new(tell);
+        self
+    }
+
+    /// Judges objects with these validators instead of the default ones.
+    #[must_use]
+    pub fn with_validators(mut self, validators: Validators) -> Self {
+        self.validators = validators;
         self
     }
 
@@ -117,6 +128,28 @@ impl Injector {
             cluster: cluster.as_deref(),
         };
         decide(pod, place, &self.config.load())
+    }
+
+    /// Answers one review of an object that is to be validated, and counts it.
+    ///
+    /// # Errors
+    /// The body is no AdmissionReview.
+    pub fn validate(&self, body: &[u8]) -> Result<Value, ReviewError> {
+        let (cluster, config) = (self.cluster.load(), self.config.load());
+        let cluster = cluster.as_deref();
+        let reviewed = self
+            .validators
+            .review(body, &self.namespaces, cluster, &config);
+        match reviewed {
+            Ok((validation, response)) => {
+                self.metrics.validated(validation);
+                Ok(response)
+            }
+            Err(error) => {
+                self.metrics.malformed();
+                Err(error)
+            }
+        }
     }
 
     /// What was counted so far.
@@ -153,7 +186,26 @@ impl fmt::Debug for Injector {
     }
 }
 
-async fn admit(State(injector): State<Arc<Injector>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn inject(state: State<Arc<Injector>>, headers: HeaderMap, body: Bytes) -> Response {
+    respond(&state, &headers, &body, |injector, body| {
+        let Reviewed {
+            outcome, response, ..
+        } = injector.review(body)?;
+        tracing::debug!(?outcome, "reviewed");
+        Ok(response)
+    })
+}
+
+async fn validate(state: State<Arc<Injector>>, headers: HeaderMap, body: Bytes) -> Response {
+    respond(&state, &headers, &body, Injector::validate)
+}
+
+fn respond(
+    injector: &Injector,
+    headers: &HeaderMap,
+    body: &[u8],
+    review: impl FnOnce(&Injector, &[u8]) -> Result<Value, ReviewError>,
+) -> Response {
     let refuse = |status: StatusCode, message: String| {
         tracing::debug!(%status, message, "refused a request that is no AdmissionReview");
         (status, message).into_response()
@@ -162,21 +214,15 @@ async fn admit(State(injector): State<Arc<Injector>>, headers: HeaderMap, body: 
         injector.metrics.malformed();
         return refuse(StatusCode::BAD_REQUEST, "empty body".to_owned());
     }
-    if !is_json(&headers) {
+    if !is_json(headers) {
         injector.metrics.malformed();
         let message = "the content type must be application/json".to_owned();
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
     }
-    match injector.review(&body) {
-        Ok(Reviewed {
-            outcome, response, ..
-        }) => {
-            tracing::debug!(?outcome, "reviewed");
-            (
-                [(header::CONTENT_TYPE, "application/json")],
-                response.to_string(),
-            )
-                .into_response()
+    match review(injector, body) {
+        Ok(response) => {
+            let json = [(header::CONTENT_TYPE, "application/json")];
+            (json, response.to_string()).into_response()
         }
         Err(error) => refuse(StatusCode::BAD_REQUEST, error.to_string()),
     }

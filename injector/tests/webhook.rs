@@ -23,7 +23,16 @@ fn injector() -> Arc<Injector> {
 }
 
 async fn post(injector: &Arc<Injector>, content_type: &str, body: Vec<u8>) -> (StatusCode, String) {
-    let request = Request::post("/inject?timeout=5s")
+    post_to("/inject?timeout=5s", injector, content_type, body).await
+}
+
+async fn post_to(
+    path: &str,
+    injector: &Arc<Injector>,
+    content_type: &str,
+    body: Vec<u8>,
+) -> (StatusCode, String) {
+    let request = Request::post(path)
         .header("content-type", content_type)
         .body(Body::from(body))
         .expect("request");
@@ -89,12 +98,14 @@ async fn what_is_no_review_is_refused_with_one_clear_line() {
             "not an admission.k8s.io/v1",
         ),
     ] {
-        let (answered, message) = post(&injector(), content_type, body).await;
-        assert_eq!(answered, status, "{message}");
-        assert!(
-            message.contains(part) && message.lines().count() == 1,
-            "{message}"
-        );
+        for path in ["/inject", "/validate"] {
+            let (answered, message) = post_to(path, &injector(), content_type, body.clone()).await;
+            assert_eq!(answered, status, "{path}: {message}");
+            assert!(
+                message.contains(part) && message.lines().count() == 1,
+                "{path}: {message}"
+            );
+        }
     }
 }
 
@@ -197,5 +208,29 @@ async fn the_clusters_oldest_kubelet_chooses_the_kind_of_sidecar() {
         });
         injector.set_config(Config::default());
         assert_eq!(kind().await, classic, "1.{minor}");
+    }
+}
+
+#[tokio::test]
+async fn objects_are_validated_and_counted() {
+    let injector = injector();
+    for (injection, allowed) in [("enabled", true), ("on", false)] {
+        let labels = json!({"weir.dev/injection": injection});
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "u-1", "operation": "CREATE", "name": "shop",
+            "kind": {"group": "", "version": "v1", "kind": "Namespace"},
+            "object": {"metadata": {"name": "shop", "labels": labels}},
+        }});
+        let body = review.to_string().into_bytes();
+        let (status, body) = post_to("/validate", &injector, JSON, body).await;
+        assert_eq!(status, StatusCode::OK);
+        let answer: Value = serde_json::from_str(&body).expect("json");
+        assert_eq!(answer["response"]["allowed"], allowed, "{answer}");
+    }
+    let mut metrics = String::new();
+    injector.metrics().write_prometheus(&mut metrics);
+    for outcome in ["allowed", "denied"] {
+        let line = format!("weir_validation_reviews_total{{outcome=\"{outcome}\"}} 1");
+        assert!(metrics.contains(&line), "{metrics}");
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn holder(kind: &str, api_version: Option<&str>, object: &Value) -> H
     }
 }
 
-fn template(kind: &str) -> Option<&'static str> {
+/// Where the pod template of a workload is, or the pod itself.
+pub(crate) fn template(kind: &str) -> Option<&'static str> {
     match kind {
         "Pod" => Some(""),
         "Deployment"

@@ -17,7 +17,7 @@ pub(crate) fn unknown(pod: &Pod<'_>) -> Vec<String> {
         .filter(ours)
         .filter(|key| !KNOWN.contains(key));
     let annotations = annotations.map(|key| {
-        let meant = nearest(key).map(|near| format!("; did you mean {near}?"));
+        let meant = nearest(key, &KNOWN).map(|near| format!("; did you mean {near}?"));
         format!("annotation {key:?} is unknown{}", meant.unwrap_or_default())
     });
     let labels = pod
@@ -42,11 +42,12 @@ fn misplaced_label(key: &str) -> Option<String> {
     }
 }
 
-fn nearest(key: &str) -> Option<&'static str> {
-    let likeness = |known| strsim::normalized_damerau_levenshtein(bare(key), bare(known));
-    KNOWN
-        .into_iter()
-        .map(|known| (likeness(known), known))
+/// The known name that is most like this one, if one is.
+pub(crate) fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(bare(key), bare(known));
+    known
+        .iter()
+        .map(|known| (likeness(known), *known))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, known)| known)
