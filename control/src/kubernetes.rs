@@ -19,12 +19,14 @@ mod ca_bundle;
 mod client;
 mod cluster;
 mod configuration;
+mod decisions;
 mod events;
 #[cfg(test)]
 mod fake;
 mod metrics;
 mod mounted;
 mod namespaces;
+mod nodes;
 mod root_certs;
 mod scope;
 mod token_review;

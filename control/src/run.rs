@@ -86,7 +86,7 @@ pub async fn run(
 
     let parts = match &source {
         Source::Files(files) => files.parts(&config),
-        Source::Cluster(_) => Parts::new(&config, default_injector(&config), Arc::default()),
+        Source::Cluster(cluster) => Parts::new(&config, cluster.injector(), Arc::default()),
     };
     let mut background = JoinSet::new();
     let cluster = match source {
@@ -133,14 +133,14 @@ pub async fn run(
     Ok(())
 }
 
-/// Serves the webhooks once the configuration is known: what an injector with defaults would add to
-/// a pod is not what the administrator wants. Until then connections wait in the kernel's queue.
+/// Serves the webhooks once the injector can decide: what one with defaults would add to a pod is not
+/// what the administrator wants. Until then connections wait in the kernel's queue.
 async fn webhooks(parts: Parts, socket: TcpListener, stopped: watch::Receiver<bool>) {
-    let mut configured = parts.configured.subscribe();
+    let mut known = parts.known.subscribe();
     let stop = serve::stop(stopped);
     tokio::pin!(stop);
     tokio::select! {
-        _ = configured.wait_for(|configured| *configured) => {}
+        _ = known.wait_for(Known::all) => {}
         () = &mut stop => return,
     }
     let routes = weir_injector::webhook::router(parts.injector);
@@ -159,22 +159,40 @@ pub(crate) struct Parts {
     pub(crate) injector: Arc<Injector>,
     pub(crate) serving: Arc<Serving>,
     pub(crate) health: Arc<Health>,
-    /// Whether the injector has the administrator's configuration.
-    pub(crate) configured: watch::Sender<bool>,
+    /// Whether the injector can decide.
+    pub(crate) known: watch::Sender<Known>,
+}
+
+/// What the injector has to know before it decides about pods.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known {
+    /// The administrator's configuration.
+    pub(crate) configuration: bool,
+    /// The kubelets' versions.
+    pub(crate) kubelets: bool,
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Whether that is all there.
+    pub(crate) fn all(&self) -> bool {
+        self.configuration && self.kubelets
+    }
 }
 
 // === impl Parts ===
 
 impl Parts {
-    fn new(config: &Config, injector: weir_injector::Config, serving: Arc<Serving>) -> Self {
+    fn new(config: &Config, injector: Injector, serving: Arc<Serving>) -> Self {
         Self {
             hub: Arc::new(Hub::new(Generator::new(Settings {
                 cluster_domain: config.cluster_domain.clone(),
             }))),
-            injector: Arc::new(Injector::new(injector)),
+            injector: Arc::new(injector),
             serving,
             health: Arc::default(),
-            configured: watch::Sender::new(false),
+            known: watch::Sender::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{ControlError, config::Kubernetes};
 /// A client as the flags have it. It connects with the first request, so an API server that is away
 /// is no error here.
 pub(crate) async fn connect(flags: &Kubernetes) -> Result<Client, ControlError> {
-    let config = match &flags.kubeconfig {
+    let mut config = match &flags.kubeconfig {
         Some(path) => {
             let wrong = |reason: String| {
                 ControlError::Config(format!("--kubeconfig {}: {reason}", path.display()))
@@ -27,6 +27,8 @@ pub(crate) async fn connect(flags: &Kubernetes) -> Result<Client, ControlError> 
             ))
         })?,
     };
+    // Those who ask try again by themselves, and say so.
+    config.default_retry = false;
     Client::try_from(config)
         .map_err(|error| ControlError::Config(format!("cannot reach the API server: {error}")))
 }

@@ -1,6 +1,6 @@
 //! Composition of Kubernetes mode: what is in whose care.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -15,16 +15,19 @@ use weir_discovery::{
     publish,
     xds::{Hub, ROOT_CA},
 };
+use weir_injector::webhook::Injector;
 
 use super::{
-    Running, Shared, Views,
+    Metrics, Report, Running, Shared, Views,
     authority::AuthorityKeeper,
     ca_bundle::{CaBundleKeeper, Writer},
     client,
     configuration::ConfigurationKeeper,
+    decisions,
     events::{self, Events},
     mounted::MountedCertificate,
     namespaces::Namespaces,
+    nodes,
     root_certs::RootCertKeeper,
     token_review::TokenReviewer,
     trust::{self, Trust},
@@ -37,12 +40,19 @@ use crate::{
     run::{EVENT_BATCHES, Parts, default_injector},
 };
 
+/// What `/ready` calls the kubelets.
+const KUBELETS: &str = "nodes";
+
 /// A cluster, seen through its API server.
 pub(crate) struct Cluster {
     client: Client,
     flags: config::Kubernetes,
     policy: Policy,
     default_injector: weir_injector::Config,
+    namespaces: Arc<Namespaces>,
+    metrics: Arc<Metrics>,
+    events: Events,
+    event_writer: events::Writer,
 }
 
 // === impl Cluster ===
@@ -51,8 +61,12 @@ impl Cluster {
     /// Reads how to reach the API server, and asks it nothing yet.
     pub(crate) async fn open(config: &Config) -> Result<Self, ControlError> {
         let flags = config.kubernetes.clone();
+        let client = client::connect(&flags).await?;
+        let metrics = Arc::new(Metrics::default());
+        let (events, event_writer) =
+            events::channel(client.clone(), &flags.pod_name, metrics.clone());
         Ok(Self {
-            client: client::connect(&flags).await?,
+            client,
             policy: Policy {
                 names: config.serving_names(),
                 ca_life: flags.ca_life(),
@@ -60,7 +74,30 @@ impl Cluster {
             },
             default_injector: default_injector(config),
             flags,
+            namespaces: Arc::default(),
+            metrics,
+            events,
+            event_writer,
         })
+    }
+
+    /// An injector that knows the cluster's namespaces and says what it decided.
+    pub(crate) fn injector(&self) -> Injector {
+        let (known, told) = (self.namespaces.clone(), self.namespaces.clone());
+        let events = self.events.clone();
+        let injector = Injector::new(self.default_injector.clone())
+            .with_namespaces(move |name| known.get(name))
+            .with_on_decision(move |decided| decisions::take_in(decided, &told, &events));
+        injector.set_cluster(self.about(None));
+        injector
+    }
+
+    /// What the injector is to know of the cluster.
+    fn about(&self, least_kubelet: Option<nodes::Version>) -> weir_injector::Cluster {
+        weir_injector::Cluster {
+            revision: self.flags.revision.clone(),
+            least_kubelet,
+        }
     }
 
     /// Follows what the cluster says.
@@ -68,50 +105,78 @@ impl Cluster {
         let client = || self.client.clone();
         let shared = Shared {
             health: parts.health.clone(),
+            metrics: self.metrics.clone(),
             ..Shared::default()
         };
-        let metrics = shared.metrics.clone();
-        let (events, writer) = events::channel(client(), &self.flags.pod_name, metrics.clone());
-        background.spawn(writer.run());
-        let namespaces = Arc::new(Namespaces::default());
-        background.spawn(namespaces.clone().watch(client()));
-
+        background.spawn(self.namespaces.clone().watch(client()));
         let trust = self.start_certificates(parts, &shared, background);
         background.spawn(tell_sidecars(trust.clone(), parts.hub.clone()));
-        let root_certs = RootCertKeeper::new(client(), shared.clone(), trust, namespaces.clone());
+        let namespaces = self.namespaces.clone();
+        let root_certs = RootCertKeeper::new(client(), shared.clone(), trust, namespaces);
         background.spawn(root_certs.run());
-        self.start_configuration(parts, &shared, &events, background);
-
-        let uninjected = Arc::default();
-        if let Some(configuration) = self.flags.mutating_webhook() {
-            let reconciler = Reconciler {
-                client: client(),
-                configuration,
-                injector: parts.injector.clone(),
-                namespaces,
-                shared,
-                events,
-                report: Arc::clone(&uninjected),
-            };
-            background.spawn(reconciler.run(parts.configured.subscribe()));
-        }
-        Running {
-            authenticator: Arc::new(TokenReviewer::new(client(), metrics.clone())),
+        self.start_configuration(parts, &shared, background);
+        self.start_nodes(parts, background);
+        let uninjected = self.start_reconciler(parts, &shared, background);
+        let running = Running {
+            authenticator: Arc::new(TokenReviewer::new(client(), self.metrics.clone())),
             views: Arc::new(Views {
-                metrics,
+                metrics: self.metrics.clone(),
                 watches: start_registry(client(), parts.hub.clone(), background),
                 uninjected,
             }),
-        }
+        };
+        background.spawn(self.event_writer.run());
+        running
     }
 
-    fn start_configuration(
+    /// Has pods without a sidecar looked for, and gives where they are shown.
+    fn start_reconciler(
         &self,
         parts: &Parts,
         shared: &Shared,
-        events: &Events,
         background: &mut JoinSet<()>,
-    ) {
+    ) -> Arc<Mutex<Report>> {
+        let report = Arc::default();
+        if let Some(configuration) = self.flags.mutating_webhook() {
+            let reconciler = Reconciler {
+                client: self.client.clone(),
+                configuration,
+                injector: parts.injector.clone(),
+                namespaces: self.namespaces.clone(),
+                shared: shared.clone(),
+                events: self.events.clone(),
+                report: Arc::clone(&report),
+            };
+            background.spawn(reconciler.run(parts.known.subscribe()));
+        }
+        report
+    }
+
+    /// Has the injector know the oldest kubelet.
+    fn start_nodes(&self, parts: &Parts, background: &mut JoinSet<()>) {
+        let (health, known) = (parts.health.clone(), parts.known.clone());
+        let (injector, mut about) = (parts.injector.clone(), self.about(None));
+        health.unready(KUBELETS, "the versions of their kubelets were not read yet");
+        background.spawn(nodes::watch(
+            self.client.clone(),
+            move |oldest| match oldest {
+                Ok(oldest) => {
+                    about.least_kubelet = oldest;
+                    injector.set_cluster(about.clone());
+                    health.ready(KUBELETS);
+                    known.send_modify(|known| known.kubelets = true);
+                }
+                Err(reason) => {
+                    tracing::warn!(reason, "cannot watch nodes");
+                    if !known.borrow().kubelets {
+                        health.unready(KUBELETS, reason);
+                    }
+                }
+            },
+        ));
+    }
+
+    fn start_configuration(&self, parts: &Parts, shared: &Shared, background: &mut JoinSet<()>) {
         let keeper = ConfigurationKeeper {
             api: Api::namespaced(self.client.clone(), &self.flags.namespace),
             name: self.flags.config_map(),
@@ -119,8 +184,8 @@ impl Cluster {
             injector: parts.injector.clone(),
             hub: parts.hub.clone(),
             shared: shared.clone(),
-            events: events.clone(),
-            configured: parts.configured.clone(),
+            events: self.events.clone(),
+            known: parts.known.clone(),
         };
         background.spawn(keeper.run());
     }

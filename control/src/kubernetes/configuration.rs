@@ -18,6 +18,7 @@ use super::{
     failure,
     metrics::increment,
 };
+use crate::run::Known;
 
 /// What `/ready` calls this.
 const SUBJECT: &str = "configuration";
@@ -37,7 +38,7 @@ pub(crate) struct ConfigurationKeeper {
     pub(crate) shared: Shared,
     pub(crate) events: Events,
     /// Told when there is a configuration.
-    pub(crate) configured: watch::Sender<bool>,
+    pub(crate) known: watch::Sender<Known>,
 }
 
 /// Both parts of the configuration.
@@ -114,7 +115,7 @@ impl ConfigurationKeeper {
             .config_in_force
             .store(1, Ordering::Relaxed);
         self.shared.health.ready(SUBJECT);
-        self.configured.send_replace(true);
+        self.known.send_modify(|known| known.configuration = true);
         tracing::info!(config_map = self.name, "the configuration is in force");
     }
 

@@ -53,7 +53,6 @@ pub(crate) struct Note {
 /// How serious it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    #[expect(dead_code, reason = "skips are to be said")]
     Normal,
     Warning,
 }

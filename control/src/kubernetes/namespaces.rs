@@ -16,21 +16,13 @@ use kube::{
     },
 };
 use tokio::sync::watch;
-use weir_api::annotations::NAMESPACE_INJECTION;
+use weir_api::annotations::{NAMESPACE_INJECTION, REVISION};
+use weir_injector::Namespace;
 
 use super::failure;
 
-/// Label that names a revision, on a namespace or a pod.
-const REVISION: &str = "weir.dev/rev";
 /// An annotation as large as the object that was applied; nobody here reads it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
-/// What is known of a namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Namespace {
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) annotations: BTreeMap<String, String>,
-}
 
 /// All namespaces of the cluster, as they change.
 #[derive(Debug)]
@@ -60,6 +52,11 @@ impl Default for Namespaces {
 }
 
 impl Namespaces {
+    /// One namespace; `None` if there is none or it is not known yet.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Namespace>> {
+        self.read(|known| known.by_name.get(name).cloned())
+    }
+
     /// Those whose pods need root certificates.
     pub(crate) fn with_sidecars(&self) -> Vec<String> {
         self.read(|known| {

@@ -1,6 +1,6 @@
 //! The oldest kubelet of the cluster, which decides whether sidecars can be native.
 
-use std::{collections::BTreeMap, future::Future};
+use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Node;
@@ -29,35 +29,33 @@ struct Kubelets {
 }
 
 /// Tells `changed` the version of the oldest kubelet, first when all nodes were listed, then
-/// whenever it changes. `None`: there is no node.
-pub(crate) fn watch(
+/// whenever it changes (`None`: there is no node); or why it cannot be told. Never returns.
+pub(crate) async fn watch(
     client: Client,
-    mut changed: impl FnMut(Option<Version>) + Send,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        let nodes = watcher(Api::<Node>::all(client), Config::default().page_size(PAGE));
-        let mut nodes = std::pin::pin!(nodes.default_backoff());
-        let (mut kubelets, mut listing) = (Kubelets::default(), None);
-        let mut told = None;
-        while let Some(event) = nodes.next().await {
-            match event {
-                Ok(Event::Init) => listing = Some(Kubelets::default()),
-                Ok(Event::InitApply(node)) => listing.get_or_insert_default().apply(&node),
-                Ok(Event::InitDone) => kubelets = listing.take().unwrap_or_default(),
-                Ok(Event::Apply(node)) => kubelets.apply(&node),
-                Ok(Event::Delete(node)) => {
-                    kubelets.by_node.remove(&node.name_any());
-                }
-                Err(error) => {
-                    tracing::warn!(reason = failure(&error), "cannot watch nodes");
-                    continue;
-                }
+    mut changed: impl FnMut(Result<Option<Version>, String>) + Send,
+) {
+    let nodes = watcher(Api::<Node>::all(client), Config::default().page_size(PAGE));
+    let mut nodes = std::pin::pin!(nodes.default_backoff());
+    let (mut kubelets, mut listing) = (Kubelets::default(), None);
+    let mut told = None;
+    while let Some(event) = nodes.next().await {
+        match event {
+            Ok(Event::Init) => listing = Some(Kubelets::default()),
+            Ok(Event::InitApply(node)) => listing.get_or_insert_default().apply(&node),
+            Ok(Event::InitDone) => kubelets = listing.take().unwrap_or_default(),
+            Ok(Event::Apply(node)) => kubelets.apply(&node),
+            Ok(Event::Delete(node)) => {
+                kubelets.by_node.remove(&node.name_any());
             }
-            let oldest = kubelets.by_node.values().min().copied();
-            if listing.is_none() && told != Some(oldest) {
-                told = Some(oldest);
-                changed(oldest);
+            Err(error) => {
+                changed(Err(failure(&error)));
+                continue;
             }
+        }
+        let oldest = kubelets.by_node.values().min().copied();
+        if listing.is_none() && told != Some(oldest) {
+            told = Some(oldest);
+            changed(Ok(oldest));
         }
     }
 }
@@ -124,12 +122,12 @@ mod tests {
         tokio::spawn(watch(api.client(), move |oldest| {
             let _ = told.send(oldest);
         }));
-        assert_eq!(heard.recv().await, Some(Some((1, 31))));
+        assert_eq!(heard.recv().await, Some(Ok(Some((1, 31)))));
         api.put("nodes/three", node("v1.33.0", "linux"));
         api.put("nodes/four", node("v1.28.9", "linux"));
-        assert_eq!(heard.recv().await, Some(Some((1, 28))));
+        assert_eq!(heard.recv().await, Some(Ok(Some((1, 28)))));
         api.remove("nodes/four");
-        assert_eq!(heard.recv().await, Some(Some((1, 31))));
+        assert_eq!(heard.recv().await, Some(Ok(Some((1, 31)))));
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(heard.try_recv().is_err());
     }

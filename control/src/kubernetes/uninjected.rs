@@ -35,9 +35,12 @@ use super::{
     namespaces::Namespaces,
     scope::Scope,
 };
+use crate::run::Known;
 
 /// Time between two looks at all pods.
 const INTERVAL: Duration = Duration::from_secs(120);
+/// Time between two looks where namespaces changed in between.
+const SOON: Duration = Duration::from_secs(15);
 /// Time until a look that failed is tried again.
 const RETRY: Duration = Duration::from_secs(15);
 /// Pods of a page: some megabytes at most, which are dropped before the next one.
@@ -94,11 +97,12 @@ pub(crate) struct Owner {
 // === impl Reconciler ===
 
 impl Reconciler {
-    /// Begins when there is a configuration to decide by. Never returns.
-    pub(crate) async fn run(self, mut configured: watch::Receiver<bool>) {
-        if configured.wait_for(|configured| *configured).await.is_err() {
+    /// Begins when all is known to decide by. Never returns.
+    pub(crate) async fn run(self, mut known: watch::Receiver<Known>) {
+        if known.wait_for(Known::all).await.is_err() {
             return;
         }
+        let mut changes = self.namespaces.changes();
         loop {
             let wait = match self.scan().await {
                 Ok((report, counts)) => {
@@ -112,7 +116,12 @@ impl Reconciler {
                     RETRY
                 }
             };
-            tokio::time::sleep(wait).await;
+            // A namespace that was labelled is looked at soon, yet not with each change of one.
+            tokio::time::sleep(wait.min(SOON)).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait.saturating_sub(SOON)) => {}
+                Ok(()) = changes.changed() => {}
+            }
         }
     }
 

@@ -8,8 +8,9 @@ use weir_discovery::{
     model::Event,
     publish,
 };
+use weir_injector::webhook::Injector;
 
-use super::{EVENT_BATCHES, Parts};
+use super::{EVENT_BATCHES, Known, Parts};
 use crate::{Config, ControlError, certificates::Certificates};
 
 /// Everything that files say, read before anything is served.
@@ -42,7 +43,7 @@ impl Files {
 
     pub(super) fn parts(&self, config: &Config) -> Parts {
         let serving = Arc::clone(self.certificates.serving());
-        Parts::new(config, self.injector.clone(), serving)
+        Parts::new(config, Injector::new(self.injector.clone()), serving)
     }
 
     /// Follows what the files say.
@@ -52,7 +53,10 @@ impl Files {
         background.spawn(publish::publish(self.initial, batches, parts.hub.clone()));
         let certificates = self.certificates;
         background.spawn(async move { certificates.keep_fresh().await });
-        parts.configured.send_replace(true);
+        parts.known.send_replace(Known {
+            configuration: true,
+            kubelets: true,
+        });
     }
 }
 

@@ -13,7 +13,7 @@ struct Kept {
     api: FakeApi,
     shared: Shared,
     injector: Arc<Injector>,
-    configured: watch::Receiver<bool>,
+    known: watch::Receiver<Known>,
 }
 
 fn kept(api: &FakeApi) -> Kept {
@@ -21,7 +21,7 @@ fn kept(api: &FakeApi) -> Kept {
     let (events, writer) = events::channel(api.client(), "", shared.metrics.clone());
     tokio::spawn(writer.run());
     let injector = Arc::new(Injector::new(weir_injector::Config::default()));
-    let (configured, seen) = watch::channel(false);
+    let (known, seen) = watch::channel(Known::default());
     let settings = Settings {
         cluster_domain: "cluster.local".to_owned(),
     };
@@ -33,14 +33,14 @@ fn kept(api: &FakeApi) -> Kept {
         hub: Arc::new(Hub::new(Generator::new(settings))),
         shared: shared.clone(),
         events,
-        configured,
+        known,
     };
     tokio::spawn(keeper.run());
     Kept {
         api: api.clone(),
         shared,
         injector,
-        configured: seen,
+        known: seen,
     }
 }
 
@@ -73,7 +73,7 @@ async fn a_change_is_taken_and_a_bad_one_is_refused_with_an_event() {
     let api = FakeApi::new();
     let kept = kept(&api);
     kept.put(json!({"injector.yaml": "policy: disabled"})).await;
-    assert!(*kept.configured.borrow() && !kept.injects());
+    assert!(kept.known.borrow().configuration && !kept.injects());
     assert_eq!(kept.shared.health.reasons(), Vec::<String>::new());
     kept.put(json!({"injector.yaml": "policy: enabled"})).await;
     assert!(kept.injects());
@@ -113,14 +113,14 @@ async fn with_a_bad_configuration_from_the_start_nothing_is_served() {
     );
     let kept = kept(&api);
     settle().await;
-    assert!(!*kept.configured.borrow());
+    assert!(!kept.known.borrow().configuration);
     let reasons = kept.shared.health.reasons().join("");
     assert!(
         reasons.contains("ConfigMap weir-config: injector.yaml: "),
         "{reasons}"
     );
     kept.put(json!({"injector.yaml": "policy: disabled"})).await;
-    assert!(*kept.configured.borrow());
+    assert!(kept.known.borrow().configuration);
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,7 +128,7 @@ async fn without_a_configmap_defaults_are_in_force_and_one_that_is_deleted_stays
     let api = FakeApi::new();
     let kept = kept(&api);
     settle().await;
-    assert!(*kept.configured.borrow() && kept.injects());
+    assert!(kept.known.borrow().configuration && kept.injects());
     kept.put(json!({"injector.yaml": "policy: disabled"})).await;
     api.remove(CONFIG_MAP);
     settle().await;

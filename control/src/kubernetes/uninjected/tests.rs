@@ -36,7 +36,11 @@ fn reconciler(api: &FakeApi) -> (Arc<Mutex<Report>>, Shared) {
         events,
         report: Arc::clone(&report),
     };
-    tokio::spawn(reconciler.run(watch::channel(true).1));
+    let known = Known {
+        configuration: true,
+        kubelets: true,
+    };
+    tokio::spawn(reconciler.run(watch::channel(known).1));
     (report, shared)
 }
 
