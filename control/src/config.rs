@@ -69,8 +69,8 @@ pub struct Config {
     )]
     pub serving_names: Vec<String>,
 
-    /// Configuration of the injector with --manifests, YAML or JSON. Without it all settings have
-    /// their defaults.
+    /// Configuration of the injector with --manifests, YAML or JSON; it is watched. Without it all
+    /// settings have their defaults.
     #[arg(
         long,
         env = "WEIR_INJECTOR_CONFIG",
@@ -78,6 +78,16 @@ pub struct Config {
         requires = "manifests"
     )]
     pub injector_config: Option<PathBuf>,
+
+    /// Mesh-wide settings with --manifests, YAML or JSON; it is watched. Without it all have their
+    /// defaults.
+    #[arg(
+        long,
+        env = "WEIR_MESH_CONFIG",
+        value_name = "FILE",
+        requires = "manifests"
+    )]
+    pub mesh_config: Option<PathBuf>,
 
     /// Domain of the cluster, with which the names of services end.
     #[arg(

@@ -3,6 +3,7 @@
 
 pub mod certificates;
 pub mod config;
+mod configuration;
 mod debug;
 pub mod error;
 pub mod exit;

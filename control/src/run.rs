@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod files;
+mod settings_file;
 
 use files::Files;
 

@@ -67,3 +67,6 @@ impl ResolvesServerCert for Serving {
         Some(Arc::clone(&self.current.load().as_ref()?.certified))
     }
 }
+
+#[cfg(test)]
+mod tests;

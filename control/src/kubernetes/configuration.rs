@@ -18,14 +18,17 @@ use super::{
     failure,
     metrics::increment,
 };
-use crate::run::Known;
+use crate::{
+    configuration::{injector_config, mesh_config},
+    run::Known,
+};
 
 /// What `/ready` calls this.
 const SUBJECT: &str = "configuration";
 /// Key with the injector's configuration.
-pub(crate) const INJECTOR: &str = "injector.yaml";
+const INJECTOR: &str = "injector.yaml";
 /// Key with mesh-wide settings.
-pub(crate) const MESH: &str = "mesh.yaml";
+const MESH: &str = "mesh.yaml";
 
 /// Keeps what is in force at what the ConfigMap says.
 pub(crate) struct ConfigurationKeeper {
@@ -159,17 +162,6 @@ fn read(object: &ConfigMap, default: &weir_injector::Config) -> Result<Configura
         Some(text) => mesh_config(text).map_err(|reason| format!("{MESH}: {reason}"))?,
     };
     Ok(Configuration { injector, mesh })
-}
-
-/// Reads a configuration of the injector, YAML or JSON.
-pub(crate) fn injector_config(text: &str) -> Result<weir_injector::Config, String> {
-    let document = yaml_serde::Deserializer::from_str(text);
-    weir_injector::Config::read(document).map_err(|error| error.to_string())
-}
-
-/// Reads mesh-wide settings, YAML or JSON.
-pub(crate) fn mesh_config(text: &str) -> Result<MeshConfig, String> {
-    yaml_serde::from_str(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -7,17 +7,21 @@ use weir_discovery::{
     manifests::{self, Directory},
     model::Event,
     publish,
+    xds::MeshConfig,
 };
 use weir_injector::webhook::Injector;
 
-use super::{EVENT_BATCHES, Known, Parts};
-use crate::{Config, ControlError, certificates::Certificates};
+use super::{EVENT_BATCHES, Known, Parts, settings_file::SettingsFile};
+use crate::{Config, ControlError, certificates::Certificates, configuration};
 
 /// Everything that files say, read before anything is served.
 pub(super) struct Files {
     directory: Directory,
     initial: Vec<Event>,
     injector: weir_injector::Config,
+    injector_file: Option<SettingsFile<weir_injector::Config>>,
+    mesh: MeshConfig,
+    mesh_file: Option<SettingsFile<MeshConfig>>,
     certificates: Certificates,
 }
 
@@ -30,13 +34,31 @@ impl Files {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             ControlError::Config(format!("--manifests: {}", errors.join("\n  ")))
         })?;
-        let injector = injector_config(config)?;
+        let (injector_file, injector) = match &config.injector_config {
+            None => (None, super::default_injector(config)),
+            Some(path) => {
+                let read = configuration::injector_config;
+                let (file, injector) = SettingsFile::open("--injector-config", path, read)?;
+                (Some(file), injector)
+            }
+        };
+        let (mesh_file, mesh) = match &config.mesh_config {
+            None => (None, MeshConfig::default()),
+            Some(path) => {
+                let read = configuration::mesh_config;
+                let (file, mesh) = SettingsFile::open("--mesh-config", path, read)?;
+                (Some(file), mesh)
+            }
+        };
         let certificates = Certificates::open(&config.certs_dir, &config.serving_names())
             .map_err(|error| ControlError::Config(format!("--certs-dir: {error}")))?;
         Ok(Self {
             directory,
             initial,
             injector,
+            injector_file,
+            mesh,
+            mesh_file,
             certificates,
         })
     }
@@ -48,6 +70,15 @@ impl Files {
 
     /// Follows what the files say.
     pub(super) fn start(self, parts: &Parts, background: &mut JoinSet<()>) {
+        parts.hub.set_mesh_config(self.mesh);
+        if let Some(file) = self.mesh_file {
+            let hub = parts.hub.clone();
+            background.spawn(file.follow(move |mesh| hub.set_mesh_config(mesh)));
+        }
+        if let Some(file) = self.injector_file {
+            let injector = parts.injector.clone();
+            background.spawn(file.follow(move |config| injector.set_config(config)));
+        }
         let (events, batches) = mpsc::channel(EVENT_BATCHES);
         background.spawn(manifests::watch(self.directory, events));
         background.spawn(publish::publish(self.initial, batches, parts.hub.clone()));
@@ -58,16 +89,4 @@ impl Files {
             kubelets: true,
         });
     }
-}
-
-fn injector_config(config: &Config) -> Result<weir_injector::Config, ControlError> {
-    let Some(path) = &config.injector_config else {
-        return Ok(super::default_injector(config));
-    };
-    let wrong = |reason: String| {
-        ControlError::Config(format!("--injector-config {}: {reason}", path.display()))
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let document = yaml_serde::Deserializer::from_str(&text);
-    weir_injector::Config::read(document).map_err(|error| wrong(error.to_string()))
 }

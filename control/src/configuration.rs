@@ -1,0 +1,20 @@
+//! Reading the configuration, whether it comes from a file or from the cluster.
+
+use weir_discovery::xds::MeshConfig;
+
+/// Reads a configuration of the injector, YAML or JSON.
+pub(crate) fn injector_config(text: &str) -> Result<weir_injector::Config, String> {
+    let document = yaml_serde::Deserializer::from_str(text);
+    weir_injector::Config::read(document).map_err(|error| error.to_string())
+}
+
+/// Reads mesh-wide settings, YAML or JSON. An empty text has all defaults.
+pub(crate) fn mesh_config(text: &str) -> Result<MeshConfig, String> {
+    let document = yaml_serde::Deserializer::from_str(text);
+    let settings: Option<MeshConfig> =
+        serde_path_to_error::deserialize(document).map_err(|error| {
+            let path = error.path().to_string();
+            format!("{path}: {}", error.inner())
+        })?;
+    Ok(settings.unwrap_or_default())
+}
