@@ -17,7 +17,7 @@ use weir_discovery::{
 use weir_tests::eventually::eventually;
 
 /// How long anything may take: controllers on a busy machine have their part in it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Follows until it is dropped.
 pub(crate) struct Followed {

@@ -48,6 +48,9 @@ const PAGE_BYTES: usize = 256 << 20;
 const ERROR_BYTES: usize = 64 << 10;
 /// Events sent at once. It bounds what waits in the channel.
 const BATCH: usize = 512;
+/// Refusals of a list as a stream that say nothing about lists as streams. Any other may: a server
+/// whose storage cannot do it begins to answer, and then says 500.
+const RETRIED: [i32; 5] = [401, 403, 410, 429, 503];
 /// A watch that ends sooner without a word counts as a failure.
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -79,6 +82,8 @@ enum Stop {
     /// Something failed. Another attempt begins there.
     Failed {
         position: Position,
+        /// HTTP status, where the server answered.
+        code: Option<i32>,
         reason: String,
         /// How long the server wants us to wait.
         wait: Option<Duration>,
@@ -133,6 +138,7 @@ impl<K: Kind> Follow<K> {
                     position: next,
                     reason,
                     wait,
+                    ..
                 }) => {
                     if next != position && next != Position::Nowhere {
                         backoff.reset();
@@ -164,14 +170,7 @@ impl<K: Kind> Follow<K> {
     }
 
     async fn list_as_stream(&mut self) -> Result<Position, Stop> {
-        let mut lines = match self.open(None).await {
-            Err(Stop::Failed { reason, .. })
-                if reason.starts_with("400") || reason.starts_with("422") =>
-            {
-                return Err(Stop::NoStreams(reason));
-            }
-            opened => opened?,
-        };
+        let mut lines = self.open(None).await.map_err(without_streams)?;
         self.objects.begin();
         loop {
             let Ok(more) = timeout(LIST_PAUSE, lines.wait()).await else {
@@ -192,7 +191,10 @@ impl<K: Kind> Follow<K> {
                         break;
                     }
                     Frame::Bookmark { .. } => {}
-                    Frame::Error(status) => return Err(refused(&status, Position::Nowhere)),
+                    Frame::Error(status) => {
+                        let stop = refused(&status, Position::Nowhere);
+                        return Err(without_streams(stop));
+                    }
                 }
                 if events.len() >= BATCH {
                     self.send(std::mem::take(&mut events)).await?;
@@ -331,8 +333,8 @@ impl<K: Kind> Follow<K> {
             return Ok(response);
         }
         let code = response.status().as_u16();
-        let wait = response.headers().get(RETRY_AFTER);
-        let wait = wait.and_then(|it| it.to_str().ok()?.parse().ok());
+        let asked = response.headers().get(RETRY_AFTER);
+        let asked = asked.and_then(|it| it.to_str().ok()?.parse().ok());
         let body = Limited::new(response.into_body(), ERROR_BYTES).collect();
         let body = timeout(ANSWER, body).await;
         let body = body.ok().and_then(Result::ok).map(Collected::to_bytes);
@@ -342,19 +344,11 @@ impl<K: Kind> Follow<K> {
             ..Status::default()
         });
         status.code = Some(code.into());
-        match (refused(&status, position), wait.map(Duration::from_secs)) {
-            (
-                Stop::Failed {
-                    position, reason, ..
-                },
-                Some(wait),
-            ) => Err(Stop::Failed {
-                position,
-                reason,
-                wait: Some(wait),
-            }),
-            (stop, _) => Err(stop),
+        let mut stop = refused(&status, position);
+        if let (Stop::Failed { wait, .. }, Some(asked)) = (&mut stop, asked) {
+            *wait = Some(Duration::from_secs(asked));
         }
+        Err(stop)
     }
 
     async fn send(&mut self, events: Vec<Event>) -> Result<(), Stop> {
@@ -381,6 +375,7 @@ fn read_frame<K: Kind>(line: &[u8]) -> Result<Frame<K>, Stop> {
 fn failed(position: Position, reason: impl std::fmt::Display) -> Stop {
     Stop::Failed {
         position,
+        code: None,
         reason: reason.to_string(),
         wait: None,
     }
@@ -399,8 +394,21 @@ fn refused(status: &Status, position: Position) -> Stop {
         } else {
             position
         },
+        code: Some(code),
         reason: format!("{code} {reason}: {message}"),
         wait: wait.map(Duration::from_secs),
+    }
+}
+
+/// What to make of a refused list as a stream.
+fn without_streams(stop: Stop) -> Stop {
+    match stop {
+        Stop::Failed {
+            code: Some(code),
+            reason,
+            ..
+        } if !RETRIED.contains(&code) => Stop::NoStreams(reason),
+        stop => stop,
     }
 }
 
