@@ -12,6 +12,8 @@ mod accepted;
 mod asked;
 #[path = "chart_api_server/bundle.rs"]
 mod bundle;
+#[path = "chart_api_server/cert_manager.rs"]
+mod cert_manager;
 #[path = "chart_api_server/control_plane.rs"]
 mod control_plane;
 #[path = "chart_api_server/document.rs"]

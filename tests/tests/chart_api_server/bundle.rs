@@ -2,9 +2,15 @@
 
 use std::fs;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use crate::{helm::NAMESPACE, release::Cluster};
+
+const CONFIGURATIONS: [(&str, &str); 2] = [
+    ("mutatingwebhookconfiguration", "weir-injector"),
+    ("validatingwebhookconfiguration", "weir-validator"),
+];
 
 #[test]
 fn the_bundle_survives_upgrade_and_rollback_and_no_difference_is_seen() {
@@ -23,7 +29,8 @@ fn the_bundle_survives_upgrade_and_rollback_and_no_difference_is_seen() {
         cluster
             .upgrade("weir", "replicas=2", &[server_side])
             .unwrap();
-        let bundle = cluster.write_bundles();
+        let certificate = rcgen::generate_simple_self_signed(["weir".to_owned()]).unwrap();
+        let bundle = cluster.write_bundles(&certificate.cert.pem());
         let all_kept = |at: &str| {
             for webhook in cluster.webhooks() {
                 assert_eq!(
@@ -49,31 +56,23 @@ fn the_bundle_survives_upgrade_and_rollback_and_no_difference_is_seen() {
 // === impl Cluster ===
 
 impl Cluster {
-    /// Writes a bundle into each webhook, as the control plane does, and returns it.
-    fn write_bundles(&self) -> Value {
-        let certificate = rcgen::generate_simple_self_signed(["weir".to_owned()]).unwrap();
-        let pem = certificate.cert.pem();
-        let bundle = json!(base64::Engine::encode(
-            &base64::prelude::BASE64_STANDARD,
-            pem
-        ));
-        let patch: Vec<Value> = (0..self.webhooks().len())
-            .map(|index| {
-                let path = format!("/webhooks/{index}/clientConfig/caBundle");
-                json!({"op": "add", "path": path, "value": bundle})
-            })
-            .collect();
-        let patch = format!("--patch={}", Value::from(patch));
-        let object = ["mutatingwebhookconfiguration", "weir-injector"];
-        let command = [
-            "patch",
-            "--type=json",
-            "--field-manager=weir-control",
-            &patch,
-        ];
-        self.server
-            .kubectl(&[&command[..], &object].concat())
-            .unwrap();
+    /// Writes a bundle into each webhook, as the control plane and cert-manager do, and returns it.
+    pub(crate) fn write_bundles(&self, pem: &str) -> Value {
+        let bundle = json!(BASE64_STANDARD.encode(pem));
+        for (kind, name) in CONFIGURATIONS {
+            let object = self.server.get("", kind, name).unwrap();
+            let webhooks = object["webhooks"].as_array().unwrap().len();
+            let patch: Vec<Value> = (0..webhooks)
+                .map(|index| {
+                    let path = format!("/webhooks/{index}/clientConfig/caBundle");
+                    json!({"op": "add", "path": path, "value": bundle})
+                })
+                .collect();
+            let patch = format!("--patch={}", Value::from(patch));
+            let manager = "--field-manager=weir-control";
+            let command = ["patch", kind, name, "--type=json", manager, &patch];
+            self.server.kubectl(&command).unwrap();
+        }
         bundle
     }
 

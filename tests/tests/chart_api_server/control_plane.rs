@@ -85,7 +85,9 @@ impl Cluster {
         ];
         let flags = pod["containers"][0]["args"].as_array();
         let flags = flags.into_iter().flatten().filter_map(Value::as_str);
-        command.extend(flags.map(ToOwned::to_owned));
+        // What cert-manager's Secret is mounted at.
+        let mounted = self.server.dir().join("serving").display().to_string();
+        command.extend(flags.map(|flag| flag.replace("/var/run/weir/serving", &mounted)));
         Ok(weir_control::Config::try_parse_from(command)?)
     }
 

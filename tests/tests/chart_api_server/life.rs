@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// User that the control plane is to the API server.
-const USER: &str = "system:serviceaccount:weir-system:weir-control";
+pub(crate) const USER: &str = "system:serviceaccount:weir-system:weir-control";
 /// Namespaces with and without a label.
-const ASKING: &str = "asking";
+pub(crate) const ASKING: &str = "asking";
 const SILENT: &str = "silent";
 const REFUSING: &str = "refusing";
 
@@ -123,7 +123,7 @@ impl Cluster {
     }
 
     /// Waits until pods get this kind of sidecar: a configuration takes a moment to be in force.
-    fn is_injected_as(&self, kind: &str) {
+    pub(crate) fn is_injected_as(&self, kind: &str) {
         let mut last = None;
         let injected = eventually(PATIENCE, || {
             last = self.sidecar(ASKING);
@@ -183,7 +183,7 @@ impl Cluster {
     }
 
     /// Nothing that the control plane asked for was forbidden to its account.
-    fn rights_are_enough(&self) {
+    pub(crate) fn rights_are_enough(&self) {
         let requests = self.server.requests_of(USER).unwrap();
         assert!(requests.len() > 10, "{requests:#?}");
         let forbidden: Vec<&Request> = requests.iter().filter(|it| !it.allowed).collect();
