@@ -61,7 +61,7 @@ fn the_hot_path_allocates_next_to_nothing() {
     let proxy = Config::to(Upstream::Http2, listen(Http2::serve)).start();
     let mut client = Http2::connect(proxy.address());
     // Most are of `h2` and `http`: header maps, URI, frames.
-    claim("HTTP/2 stream", allocations(|| client.exchange()), 14.0);
+    claim("HTTP/2 stream", allocations(|| client.exchange()), 10.0);
 
     let proxy = frugal::tcp_proxy(listen(Tcp::serve));
     let address = proxy.address();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use crate::reason::Reason;
 
@@ -112,15 +112,19 @@ fn percent_encode(text: &[u8]) -> String {
 }
 
 /// The value of `date`, at most half a second old.
-pub(crate) fn with_date<R>(use_date: impl FnOnce(&str) -> R) -> R {
+pub(crate) fn with_date<R>(use_date: impl FnOnce(&HeaderValue) -> R) -> R {
     thread_local! {
-        static DATE: RefCell<Option<(Instant, String)>> = const { RefCell::new(None) };
+        static DATE: RefCell<Option<(Instant, HeaderValue)>> = const { RefCell::new(None) };
     }
     const FRESH: Duration = Duration::from_millis(500);
     DATE.with_borrow_mut(|cached| {
         let date = match cached.take() {
             Some((at, date)) if at.elapsed() < FRESH => (at, date),
-            _ => (Instant::now(), httpdate::fmt_http_date(SystemTime::now())),
+            _ => {
+                let date = httpdate::fmt_http_date(SystemTime::now());
+                let date = HeaderValue::try_from(date).expect("letters, digits, commas, colons");
+                (Instant::now(), date)
+            }
         };
         let result = use_date(&date.1);
         *cached = Some(date);

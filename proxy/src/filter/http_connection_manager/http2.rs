@@ -8,6 +8,7 @@ mod bridge;
 mod exchange;
 mod from_http1;
 mod message;
+mod place;
 mod stream;
 
 use std::{
@@ -23,6 +24,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use h2::server::Connection as Http2;
 use tokio::time::Instant;
 
+use self::place::Places;
 use super::ConnectionManager;
 use crate::{
     buffer::Buffer,
@@ -73,7 +75,7 @@ pub(super) async fn serve(
     let Some(mut http2) = shared.handshake(&io, &mut timer).await else {
         return;
     };
-    let mut streams = FuturesUnordered::new();
+    let (mut streams, mut places) = (FuturesUnordered::new(), Places::new());
     let result = poll_fn(|cx| {
         if shared.left.get().is_none() {
             // Once drained the future is not polled again.
@@ -87,12 +89,14 @@ pub(super) async fn serve(
         }
         loop {
             // Streams first: what they have to say goes with this turn of the connection.
-            while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
+            while let Poll::Ready(Some(place)) = streams.poll_next_unpin(cx) {
+                places.put_back(place);
+            }
             let before = streams.len();
             let ended = loop {
                 match http2.poll_accept(cx) {
                     Poll::Ready(Some(Ok((request, respond)))) => {
-                        streams.push(stream::serve(&shared, request, respond));
+                        streams.push(places.place(stream::serve(&shared, request, respond)));
                     }
                     Poll::Ready(Some(Err(error))) => break Some(Err(error)),
                     Poll::Ready(None) => break Some(Ok(())),
@@ -108,6 +112,9 @@ pub(super) async fn serve(
                 break;
             }
         }
+        if streams.is_empty() {
+            places.shrink();
+        }
         shared.poll_idle(cx, &mut timer, &mut http2)
     })
     .await;
@@ -119,7 +126,7 @@ pub(super) async fn serve(
     }
     // What is still open has lost its client, and notices.
     poll_fn(|cx| {
-        while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
+        while let Poll::Ready(Some(_)) = streams.poll_next_unpin(cx) {}
         Poll::Ready(())
     })
     .await;

@@ -38,7 +38,7 @@ pub(in super::super) struct Exchange<'e, 'x> {
     pub(in super::super) context: &'e RefCell<&'x mut ConnectionContext>,
     pub(in super::super) client: Client<'e>,
     /// As it came; none once it has been sent and nobody will ask for it again.
-    pub(in super::super) head: Option<request::Parts>,
+    pub(in super::super) head: &'e mut Option<request::Parts>,
     /// The request's body.
     pub(in super::super) source: Source,
     pub(in super::super) began: Instant,
@@ -76,7 +76,7 @@ pub(in super::super) enum Ended {
 pub(in super::super) struct Answer {
     pub(in super::super) status: u16,
     /// Headers, if the access log may ask for them.
-    pub(in super::super) headers: Option<HeaderMap>,
+    pub(in super::super) headers: Option<Box<HeaderMap>>,
     /// Bytes of the head, as HTTP/1 has it.
     pub(in super::super) head_bytes: u64,
     pub(in super::super) body_bytes: u64,
@@ -92,7 +92,7 @@ impl<'e, 'x> Exchange<'e, 'x> {
         plan: &'e ForwardPlan<'e>,
         context: &'e RefCell<&'x mut ConnectionContext>,
         client: Client<'e>,
-        (head, source): (request::Parts, Source),
+        (head, source): (&'e mut Option<request::Parts>, Source),
         began: Instant,
     ) -> Self {
         Self {
@@ -100,8 +100,10 @@ impl<'e, 'x> Exchange<'e, 'x> {
             plan,
             context,
             client,
-            is_head: head.method == http::Method::HEAD,
-            head: Some(head),
+            is_head: head
+                .as_ref()
+                .is_some_and(|head| head.method == http::Method::HEAD),
+            head,
             source,
             began,
             host: None,
@@ -137,7 +139,11 @@ impl<'e, 'x> Exchange<'e, 'x> {
                     let grpc_status = || grpc_status(&answered.head.headers);
                     let status = answered.head.status.as_u16();
                     if !retries.after_response(status, grpc_status, can_rewind) {
-                        return self.respond(answered).await;
+                        let Some(mut response) = self.begin_response(answered) else {
+                            return Ended::Gone;
+                        };
+                        let cut = self.relay(&mut response).await;
+                        return self.end_response(response, cut);
                     }
                 }
                 Err(failure) => {

@@ -23,9 +23,10 @@ impl Http1<'_> {
         plan: &ForwardPlan<'_>,
         framing: Framing,
     ) -> Next {
-        let Some(head) = request_from_http1(&self.request) else {
+        let mut head = request_from_http1(&self.request);
+        if head.is_none() {
             return self.reply(&Reason::BadRequest.into(), false, None).await;
-        };
+        }
         let manager = Rc::clone(&self.manager);
         let keep = self.request.keeps_alive() && !self.context.is_draining();
         let context = RefCell::new(&mut *self.context);
@@ -35,7 +36,7 @@ impl Http1<'_> {
             keep,
             informational: Vec::new(),
         };
-        let message = (head, Source::Http1(Decoder::new(framing)));
+        let message = (&mut head, Source::Http1(Decoder::new(framing)));
         let mut exchange = Exchange::new(&manager, plan, &context, client, message, self.began);
         let ended = exchange.run().await;
         let (host, body_is_read) = (exchange.host, exchange.source.has_ended());

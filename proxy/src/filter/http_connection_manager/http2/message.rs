@@ -67,10 +67,11 @@ pub(super) fn change_request(
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     }
     if let Some(id) = &changes.request_id {
-        insert(headers, REQUEST_ID, id.as_str().to_owned());
+        let id = HeaderValue::from_str(id.as_str()).expect("digits and dashes");
+        headers.insert(REQUEST_ID, id);
     }
     if let Some(ms) = changes.expected_timeout_ms {
-        headers.insert(EXPECTED_TIMEOUT, ms.into());
+        headers.insert(EXPECTED_TIMEOUT, number(ms));
     }
     if let Some(attempt) = changes.attempt {
         headers.insert(ATTEMPT_COUNT, attempt.into());
@@ -93,7 +94,7 @@ pub(super) fn change_response(
         headers.remove(*name);
     }
     if let Some(ms) = changes.service_time_ms {
-        headers.insert(SERVICE_TIME, ms.into());
+        headers.insert(SERVICE_TIME, number(ms));
     }
     if let Some(id) = &changes.request_id {
         headers.insert(REQUEST_ID, id.clone());
@@ -108,7 +109,7 @@ pub(super) fn change_response(
 /// Adds what every response has: `date` and `server`.
 pub(super) fn complete_response(headers: &mut HeaderMap, manager: &ConnectionManager) {
     if !headers.contains_key(header::DATE) {
-        with_date(|date| insert(headers, header::DATE, date.to_owned()));
+        with_date(|date| headers.insert(header::DATE, date.clone()));
     }
     let keep = match manager.config.server_header {
         ServerHeader::PassThrough => true,
@@ -217,6 +218,22 @@ fn copy_fields(
     }
 }
 
+/// Digits. Few of them, as most are, take no memory of their own.
+fn number(number: u64) -> HeaderValue {
+    const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    if let Some(digit) = usize::try_from(number).ok().and_then(|n| DIGITS.get(n)) {
+        return HeaderValue::from_static(digit);
+    }
+    let (mut text, mut length) = ([0; 20], 0);
+    let mut left = number;
+    while left > 0 {
+        length += 1;
+        text[20 - length] = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    HeaderValue::from_bytes(&text[20 - length..]).expect("digits")
+}
+
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
     // Text that makes no header is left out.
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(value)) {
@@ -230,5 +247,17 @@ pub(super) fn append(headers: &mut HeaderMap, name: &str, value: &str) {
         && (!value.is_empty() || name != header::VIA)
     {
         headers.append(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for value in [0, 7, 9, 10, 15_000, u64::MAX] {
+            assert_eq!(number(value), value.to_string());
+        }
     }
 }

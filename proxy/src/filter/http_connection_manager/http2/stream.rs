@@ -60,24 +60,27 @@ pub(super) async fn serve(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
-    let (mut head, body) = request.into_parts();
+    let (head, body) = request.into_parts();
     let mut stream = Stream::begin(shared);
-    let objection = stream.objection(&head);
-    if let Some(reason) = objection.or_else(|| normalize(&shared.manager.config, &mut head).err()) {
-        let kind = Kind::of(&head);
-        return stream.reply(Some(&head), kind, respond, &reason.into(), None);
+    // Lent to all that follows: it is large, and would be copied on its way.
+    let mut lent = Some(head);
+    let Some(head) = &mut lent else { return };
+    let objection = stream.objection(head);
+    if let Some(reason) = objection.or_else(|| normalize(&shared.manager.config, head).err()) {
+        let kind = Kind::of(head);
+        return stream.reply(Some(head), kind, respond, &reason.into(), None);
     }
     let manager = &shared.manager;
     let (routes, clusters) = {
         let worker = &shared.context.borrow().worker;
         (manager.routes(worker), Rc::clone(&worker.clusters))
     };
-    match Plan::new(manager, routes.as_deref(), &head, &clusters) {
+    match Plan::new(manager, routes.as_deref(), head, &clusters) {
         Plan::Reply(reply, matched) => {
-            let kind = Kind::of(&head);
-            stream.reply(Some(&head), kind, respond, &reply, matched.as_ref());
+            let kind = Kind::of(head);
+            stream.reply(Some(head), kind, respond, &reply, matched.as_ref());
         }
-        Plan::Forward(plan) => stream.forward(&plan, head, body, respond).await,
+        Plan::Forward(ref plan) => stream.forward(plan, &mut lent, body, respond).await,
     }
 }
 
@@ -130,13 +133,16 @@ impl<'s, 'c> Stream<'s, 'c> {
     async fn forward(
         &mut self,
         plan: &ForwardPlan<'_>,
-        head: request::Parts,
+        head: &mut Option<request::Parts>,
         body: RecvStream,
         respond: SendResponse<Bytes>,
     ) {
         let shared = self.shared;
         let manager = &shared.manager;
-        let (kind, name) = (Kind::of(&head), &plan.matched.route.name);
+        let Some(kind) = head.as_ref().map(Kind::of) else {
+            return;
+        };
+        let name = &plan.matched.route.name;
         let client = Client::Http2(respond);
         let message = (head, Source::Http2(body));
         let mut exchange =
@@ -145,7 +151,7 @@ impl<'s, 'c> Stream<'s, 'c> {
         self.cluster = Some(Arc::clone(&plan.cluster.config));
         self.host = exchange.host;
         self.received = exchange.sent_bytes();
-        let head = exchange.head.take();
+        let Exchange { client, head, .. } = exchange;
         match ended {
             Ended::Gone => {
                 self.reason = Some(Reason::ClientClosed);
@@ -153,7 +159,7 @@ impl<'s, 'c> Stream<'s, 'c> {
                 self.finish(head.as_ref(), 0, None, 0, name);
             }
             Ended::Refused(reason) => {
-                if let Client::Http2(respond) = exchange.client {
+                if let Client::Http2(respond) = client {
                     let matched = Some(&plan.matched);
                     self.reply(head.as_ref(), kind, respond, &reason.into(), matched);
                 }
@@ -163,7 +169,7 @@ impl<'s, 'c> Stream<'s, 'c> {
                 if answer.cut == Some(Reason::ClientClosed) {
                     manager.stats.downstream_rq_rx_reset.inc();
                 }
-                let headers = answer.headers.as_ref();
+                let headers = answer.headers.as_deref();
                 self.finish(
                     head.as_ref(),
                     answer.status,

@@ -139,7 +139,7 @@ impl Exchange<'_, '_> {
             || manager.config.always_set_request_id_in_response
             || levels().any(|level| !level.response.is_empty());
         if again {
-            self.head = Some(head.clone());
+            *self.head = Some(head.clone());
         }
         Some(change_request(head, manager, &changes))
     }

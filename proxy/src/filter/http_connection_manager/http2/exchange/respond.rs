@@ -21,28 +21,53 @@ use crate::{
     reason::Reason,
 };
 
+/// A response on its way.
+pub(super) struct Responding {
+    receiving: Bridge,
+    source: Source,
+    upstream: UpstreamStream,
+    status: u16,
+    headers: Option<Box<HeaderMap>>,
+    head_bytes: u64,
+}
+
 impl Exchange<'_, '_> {
-    /// Sends the response whose head has come.
-    pub(super) async fn respond(&mut self, answered: Answered) -> Ended {
+    /// Sends the head that has come. None if the client is gone.
+    pub(super) fn begin_response(&mut self, answered: Answered) -> Option<Responding> {
         let Answered {
             mut head,
-            mut source,
-            mut upstream,
+            source,
+            upstream,
         } = answered;
-        let stats = &self.plan.cluster.stats;
         self.plan.cluster.note_http();
         let status = head.status.as_u16();
         self.change(&mut head.headers);
         let logged = !self.manager.config.access_logs.is_empty();
-        let headers = logged.then(|| head.headers.clone());
+        let headers = logged.then(|| Box::new(head.headers.clone()));
         let end = source.has_ended() || self.is_bodiless(head.status);
         let sent_all = self.sending.as_ref().is_none_or(Bridge::is_done);
-        let Some((sink, head_bytes)) = self.client.send_head(head, end, self.is_head, sent_all)
-        else {
-            return Ended::Gone;
-        };
-        let mut receiving = Bridge::new(sink);
-        let cut = self.relay(&mut receiving, &mut source, &mut upstream).await;
+        let (sink, head_bytes) = self.client.send_head(head, end, self.is_head, sent_all)?;
+        Some(Responding {
+            receiving: Bridge::new(sink),
+            source,
+            upstream,
+            status,
+            headers,
+            head_bytes,
+        })
+    }
+
+    /// Counts the response, and puts the endpoint's connection to its further use.
+    pub(super) fn end_response(&self, response: Responding, cut: Option<Reason>) -> Ended {
+        let Responding {
+            receiving,
+            source,
+            upstream,
+            status,
+            headers,
+            head_bytes,
+        } = response;
+        let stats = &self.plan.cluster.stats;
         stats.upstream_rq.inc(status);
         stats.upstream_rq_completed.inc();
         stats
@@ -66,12 +91,13 @@ impl Exchange<'_, '_> {
     }
 
     /// Moves both bodies until the response is complete. Says what cut it short.
-    async fn relay(
-        &mut self,
-        receiving: &mut Bridge,
-        source: &mut Source,
-        upstream: &mut UpstreamStream,
-    ) -> Option<Reason> {
+    pub(super) async fn relay(&mut self, response: &mut Responding) -> Option<Reason> {
+        let Responding {
+            receiving,
+            source,
+            upstream,
+            ..
+        } = response;
         if receiving.is_done() {
             return None;
         }
