@@ -53,6 +53,16 @@ pub enum InjectError {
         /// Its name.
         name: &'static str,
     },
+    /// The author's own container says that it ends, as no sidecar may.
+    #[error(
+        "spec.initContainers: {name}: restartPolicy is {policy:?}; a native sidecar needs Always"
+    )]
+    RestartPolicy {
+        /// Name of the container.
+        name: &'static str,
+        /// What it says.
+        policy: String,
+    },
     /// The patch does not apply to the pod it was made from: a bug.
     #[error("the patch does not apply to the pod it was made for: {0}")]
     Patch(String),
@@ -145,6 +155,13 @@ fn adopt_own_container(pod: &Pod<'_>, settings: &mut Settings) -> Result<(), Inj
     }
     let mut all = pod.containers.iter().chain(&pod.init_containers);
     if let Some(own) = all.find(|container| container.name == PROXY_CONTAINER) {
+        let policy = own.restart_policy.filter(|policy| *policy != "Always");
+        if let Some(policy) = policy.filter(|_| settings.sidecar == SidecarKind::Native) {
+            return Err(InjectError::RestartPolicy {
+                name: PROXY_CONTAINER,
+                policy: policy.to_owned(),
+            });
+        }
         settings.own_user = own.run_as.user;
         // Root is what most of a pod runs as; leaving its packets alone would capture nothing.
         if let Some(user) = own.run_as.user.filter(|user| *user != 0) {

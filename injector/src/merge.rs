@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::editor::Editor;
 
-/// The image a container says to ask for the one the injector would use.
-const AUTO_IMAGE: &str = "auto";
+/// The images by which a container asks for the one the injector would use. An empty one is none.
+const AUTO_IMAGES: [&str; 2] = ["auto", ""];
 
 /// How a field that is there already is completed.
 enum Rule {
-    /// What is there stays as it is. Fields of which Kubernetes allows one member only (probes,
-    /// hooks) and lists that mean something as a whole (arguments) are like that.
+    /// What is there stays as it is. Fields of which Kubernetes allows one member only (probes, a
+    /// hook) and lists that mean something as a whole (arguments) are like that.
     Keep,
     /// Missing members are added.
     Members,
@@ -55,7 +55,9 @@ fn complete(editor: &mut Editor, object: &PointerBuf, template: Value) -> Result
         match (rule(&key), present) {
             (Rule::Members, Value::Object(_)) => complete(editor, &member, value)?,
             (Rule::Elements(name), Value::Array(_)) => add_elements(editor, &member, name, value)?,
-            _ if key == "image" && present == AUTO_IMAGE => editor.replace(member, value)?,
+            _ if key == "image" && AUTO_IMAGES.iter().any(|auto| present == auto) => {
+                editor.replace(member, value)?;
+            }
             _ => {}
         }
     }
@@ -84,7 +86,9 @@ fn add_elements(
 
 fn rule(key: &str) -> Rule {
     match key {
-        "resources" | "requests" | "limits" | "securityContext" | "capabilities" => Rule::Members,
+        "resources" | "requests" | "limits" | "securityContext" | "capabilities" | "lifecycle" => {
+            Rule::Members
+        }
         "env" => Rule::Elements("name"),
         "ports" => Rule::Elements("containerPort"),
         "volumeMounts" => Rule::Elements("mountPath"),

@@ -25,6 +25,8 @@ pub(crate) struct Pod<'a> {
     /// `spec.os.name`
     pub(crate) os: Option<&'a str>,
     pub(crate) run_as: RunAs,
+    /// `spec.restartPolicy`
+    pub(crate) restart_policy: Option<&'a str>,
     /// Resources are set for the pod as a whole; those of its containers must fit within.
     pub(crate) has_resources: bool,
     pub(crate) init_containers: Vec<Container<'a>>,
@@ -49,8 +51,8 @@ pub(crate) struct Container<'a> {
     pub(crate) name: &'a str,
     pub(crate) ports: Vec<PodPort>,
     pub(crate) run_as: RunAs,
-    /// `restartPolicy: Always` on an init container: it runs as long as the pod does.
-    pub(crate) is_sidecar: bool,
+    /// `Always` on an init container: it runs as long as the pod does.
+    pub(crate) restart_policy: Option<&'a str>,
     pub(crate) requests: Quantities,
     pub(crate) limits: Quantities,
 }
@@ -80,6 +82,7 @@ impl<'a> Pod<'a> {
             host_network: spec.get("hostNetwork")?.boolean()?.unwrap_or(false),
             os: spec.get("os")?.get("name")?.string()?,
             run_as: RunAs::read(&security)?,
+            restart_policy: spec.get("restartPolicy")?.string()?,
             has_resources: spec
                 .get("resources")?
                 .object()?
@@ -123,6 +126,11 @@ fn containers<'a>(list: &Field<'a>) -> Result<Vec<Container<'a>>, WrongType> {
 }
 
 impl<'a> Container<'a> {
+    /// Whether it is an init container that runs as long as the pod does.
+    pub(crate) fn is_sidecar(&self) -> bool {
+        self.restart_policy == Some("Always")
+    }
+
     /// Whether it is the sidecar or its init container.
     pub(crate) fn is_ours(&self) -> bool {
         [INIT_CONTAINER, PROXY_CONTAINER].contains(&self.name)
@@ -139,7 +147,7 @@ impl<'a> Container<'a> {
                 .map(port)
                 .collect::<Result<_, _>>()?,
             run_as: RunAs::read(&container.get("securityContext")?)?,
-            is_sidecar: container.get("restartPolicy")?.string()? == Some("Always"),
+            restart_policy: container.get("restartPolicy")?.string()?,
             requests: Quantities::read(&resources.get("requests")?)?,
             limits: Quantities::read(&resources.get("limits")?)?,
         })

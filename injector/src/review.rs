@@ -125,4 +125,4 @@ fn refused(error: &InjectError) -> Value {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

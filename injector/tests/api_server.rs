@@ -41,9 +41,9 @@ fn without_surroundings(pod: &mut Value, name: &str) {
     }
 }
 
-/// What the API server says of each pod it refuses.
-fn refusals(server: &ApiServer, pods: Vec<(String, Value)>) -> Vec<String> {
-    let namespace = server.namespace(&[]).expect("a namespace");
+/// What the API server says of each pod it refuses in a namespace with these labels.
+fn refusals(server: &ApiServer, labels: &[&str], pods: Vec<(String, Value)>) -> Vec<String> {
+    let namespace = server.namespace(labels).expect("a namespace");
     let create = [
         "create",
         "--dry-run=server",
@@ -66,6 +66,25 @@ fn kubernetes_takes_every_injected_pod() {
     let Some(server) = ApiServer::shared() else {
         return;
     };
-    let refused = refusals(server, pods());
+    let refused = refusals(server, &[], pods());
     assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[test]
+fn pod_security_refuses_the_init_container_and_not_the_sidecar() {
+    let Some(server) = ApiServer::shared() else {
+        return;
+    };
+    let level = ["pod-security.kubernetes.io/enforce=restricted"];
+    let chosen = |file: &str| {
+        let mut pods = pods();
+        pods.retain(|(name, _)| name == file);
+        assert_eq!(pods.len(), 1);
+        pods
+    };
+    let captured = chosen("pod-security-restricted.injected.yaml");
+    let refused = refusals(server, &level, captured);
+    assert!(refused[0].contains("NET_ADMIN"), "{refused:?}");
+    let uncaptured = chosen("pod-security-capture-none.injected.yaml");
+    assert_eq!(refusals(server, &level, uncaptured), Vec::<String>::new());
 }

@@ -2,7 +2,7 @@
 
 use weir_api::{identity, ports};
 
-use crate::{pod::Pod, settings::Settings};
+use crate::{config::SidecarKind, pod::Pod, settings::Settings};
 
 /// Ports the sidecar listens on in the pod.
 const SIDECAR_PORTS: [u16; 6] = [
@@ -19,7 +19,7 @@ pub(super) fn conflicts(pod: &Pod<'_>, settings: &Settings) -> Vec<String> {
     let sidecars = pod
         .init_containers
         .iter()
-        .filter(|container| container.is_sidecar);
+        .filter(|container| container.is_sidecar());
     let mut warnings = Vec::new();
     for container in pod
         .containers
@@ -49,6 +49,11 @@ pub(super) fn conflicts(pod: &Pod<'_>, settings: &Settings) -> Vec<String> {
                 ));
             }
         }
+    }
+    let ends = ![None, Some("Always")].contains(&pod.restart_policy);
+    if ends && settings.sidecar == SidecarKind::Classic {
+        warnings
+            .push("the pod is meant to end, and never will beside a classic sidecar".to_owned());
     }
     warnings
 }

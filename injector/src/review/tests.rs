@@ -189,8 +189,8 @@ fn warnings_are_short_few_and_printable() {
 }
 
 /// JSON in which the names that matter to injection are likely.
-fn json_value() -> impl Strategy<Value = Value> {
-    let names = "metadata|spec|containers|initContainers|name|annotations|labels|ports|resources\
+pub(crate) fn json_value() -> impl Strategy<Value = Value> {
+    let names = "metadata|spec|template|containers|initContainers|name|annotations|labels|ports|resources\
                  |limits|requests|cpu|securityContext|runAsUser|volumes|env|args|weir-proxy|image\
                  |weir.dev/inject|weir.dev/status|weir.dev/capture-mode|ownerReferences|\\PC{0,4}";
     let leaf = prop_oneof![
@@ -217,6 +217,28 @@ proptest! {
     #[test]
     fn no_object_panics(object in json_value()) {
         reviewed(&request(&object));
+    }
+
+    #[test]
+    fn a_patch_that_is_sent_applies(
+        metadata in json_value(), spec in json_value(), own in json_value(), status in json_value(),
+    ) {
+        let mut object = json!({"metadata": metadata, "spec": spec});
+        let at = |object: &mut Value, pointer: &str, key: &str, value: Value| {
+            let members = object.pointer_mut(pointer).and_then(Value::as_object_mut);
+            members.map(|members| members.insert(key.to_owned(), value));
+        };
+        at(&mut object, "/spec", "containers", json!([{"name": "app"}, own]));
+        let status = status.to_string().into();
+        at(&mut object, "/metadata/annotations", "weir.dev/status", status);
+        let response = reviewed(&request(&object)).response["response"].clone();
+        if let Some(patch) = response["patch"].as_str() {
+            let patch = BASE64_STANDARD.decode(patch).expect("base64");
+            let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("a patch");
+            json_patch::patch(&mut object, &patch).expect("applies");
+            let taken_out = crate::uninject(&object).expect("readable");
+            prop_assert!(taken_out.is_some());
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn ports<'a>(pod: &'a Pod<'_>) -> Vec<&'a PodPort> {
     let sidecars = pod
         .init_containers
         .iter()
-        .filter(|container| container.is_sidecar);
+        .filter(|container| container.is_sidecar());
     pod.containers
         .iter()
         .chain(sidecars)

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn judged(
@@ -7,11 +9,14 @@ fn judged(
     about: Option<&Namespace>,
 ) -> Value {
     let (group, kind) = kind;
-    let request = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+    let mut request = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"});
+    request["request"] = json!({
         "uid": "u", "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
-        "name": object["metadata"]["name"], "namespace": "shop",
-        "kind": {"group": group, "version": "v1", "kind": kind}, "object": object, "oldObject": old,
-    }});
+        "name": object["metadata"]["name"].as_str().unwrap_or("weir-config"), "namespace": "shop",
+        "kind": {"group": group, "version": "v1", "kind": kind},
+    });
+    request["request"]["object"] = object;
+    request["request"]["oldObject"] = old.unwrap_or_default();
     let validators = Validators::default().with_mesh_config(|text| match text {
         "good" => Ok(()),
         other => Err(format!("{other:?} is not good")),
@@ -220,4 +225,20 @@ fn another_kind_may_join_and_others_pass() {
         .expect("a review");
     assert_eq!(validation, Validation::Denied);
     assert_eq!(message(&answer["response"]), "weir: spec.r: no");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_object_panics(
+        object in crate::review::tests::json_value(), old in crate::review::tests::json_value(),
+    ) {
+        let kinds = [NAMESPACE, DEPLOYMENT, ("", "Pod"), ("", "ConfigMap"), ("batch", "CronJob")];
+        for kind in kinds {
+            judged(kind, object.clone(), Some(old.clone()), Some(&Namespace::default()));
+            let held = json!({"metadata": object, "data": old, "spec": {"template": object}});
+            judged(kind, held, None, None);
+        }
+    }
 }
