@@ -2,7 +2,7 @@
 //! clock.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -22,7 +22,7 @@ const PATHS: [(&str, &str); 4] = [
     ("Pod", "/api/v1/pods"),
     ("Node", "/api/v1/nodes"),
 ];
-const EMPTY_LIST: &str = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
+const END_OF_LIST: &str = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
 
 /// Plays a recording to whoever asks.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub(crate) struct Player(Arc<State>);
 
 struct State {
     path: &'static str,
+    /// What lists of the other kinds say; nothing if left out.
+    lists: BTreeMap<&'static str, Vec<Step>>,
     exchanges: Mutex<VecDeque<Exchange>>,
     unexpected: Mutex<Vec<String>>,
     played: Notify,
@@ -37,10 +39,28 @@ struct State {
 
 impl Player {
     pub(crate) fn new(recording: Recording) -> Self {
-        let path = PATHS.iter().find(|(kind, _)| *kind == recording.kind);
         Self(Arc::new(State {
-            path: path.expect("a kind that is watched").1,
+            path: path(&recording.kind).expect("a kind that is watched"),
+            lists: BTreeMap::new(),
             exchanges: Mutex::new(recording.exchanges),
+            unexpected: Mutex::default(),
+            played: Notify::new(),
+        }))
+    }
+
+    /// A server that has these objects, by kind, and where nothing happens.
+    pub(crate) fn with_objects(objects: &[(String, String)]) -> Self {
+        let mut lists: BTreeMap<_, Vec<Step>> = BTreeMap::new();
+        for (kind, object) in objects {
+            if let Some(path) = path(kind) {
+                let line = format!(r#"{{"type":"ADDED","object":{object}}}"#);
+                lists.entry(path).or_default().push(Step::Line(line));
+            }
+        }
+        Self(Arc::new(State {
+            path: "/none",
+            lists,
+            exchanges: Mutex::default(),
             unexpected: Mutex::default(),
             played: Notify::new(),
         }))
@@ -88,8 +108,9 @@ impl Player {
         let target = head.split(' ').nth(1).expect("a target");
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         if path != self.0.path {
-            let empty = [Step::Line(EMPTY_LIST.to_owned()), Step::Stay];
-            let _ = say(&mut pipe, &empty, || ()).await;
+            let mut list = self.0.lists.get(path).cloned().unwrap_or_default();
+            list.extend([Step::Line(END_OF_LIST.to_owned()), Step::Stay]);
+            let _ = say(&mut pipe, &list, || ()).await;
             return;
         }
         let request = describe(query);
@@ -115,6 +136,11 @@ impl Player {
         let _ = say(&mut pipe, &exchange.answer, silent).await;
         silent();
     }
+}
+
+fn path(kind: &str) -> Option<&'static str> {
+    let mut paths = PATHS.iter().filter(|(it, _)| *it == kind);
+    paths.next().map(|(_, path)| *path)
 }
 
 /// A request in the words of recordings.
