@@ -21,6 +21,7 @@ use super::{
     Names, certificate,
     dry_run::{self, DryRun},
     finding::Finding,
+    nodes,
     permissions::{self, Access},
     pods::{self, Census},
     scope::Scope,
@@ -76,17 +77,23 @@ impl Facts {
             all.iter()
                 .find(|one| one.metadata.name.as_deref() == Some(&names.injector()))
         });
-        let scope = Scope::new(ours, config.as_ref().ok().and_then(Option::as_ref), &names);
+        let all = ListParams::default();
+        let nodes: Read<Vec<Node>> = list(&client, &all).await;
+        let least = nodes
+            .as_ref()
+            .ok()
+            .and_then(|nodes| nodes::least_kubelet(nodes));
+        let known = config.as_ref().ok().and_then(Option::as_ref);
+        let scope = Scope::new(ours, known, &names, least);
         let secret = certificate::secret_of(ours, &names);
         let installed = ours.is_some() && !pre;
         let deployment = get(&client, &names.namespace, &names.control()).await;
         let account = control_account(&deployment, &names);
-        let all = ListParams::default();
         let mine = all.clone().labels("app.kubernetes.io/name=weir-control");
         let service = format!("kubernetes.io/service-name={}", names.control());
         let named = |name: &str| ListParams::default().fields(&format!("metadata.name={name}"));
         Self {
-            nodes: list(&client, &all).await,
+            nodes,
             validating: list(&client, &all).await,
             cilium: list(&client, &named("cilium-config")).await,
             daemon_sets: list(&client, &all).await,
@@ -137,7 +144,7 @@ impl Facts {
             .iter()
             .find(|one| one.metadata.name.as_deref() == Some(&names.injector()));
         Self {
-            scope: Scope::new(ours, None, &names),
+            scope: Scope::new(ours, None, &names, None),
             mutating: Ok(mutating),
             names,
             version,

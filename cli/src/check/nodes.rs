@@ -34,11 +34,11 @@ fn kubelets(nodes: &[Node], mode: SidecarMode) -> Finding {
     match (old.is_empty(), mode) {
         (true, SidecarMode::Native | SidecarMode::Auto) => Finding::ok(
             CHECK,
-            format!("the kubelets of all {all} nodes know native sidecars"),
+            format!("the kubelets know native sidecars (nodes: {all})"),
         ),
         (_, SidecarMode::Classic) => Finding::ok(
             CHECK,
-            format!("sidecars are classic, which every kubelet of {all} nodes knows"),
+            format!("sidecars are classic, which every kubelet knows (nodes: {all})"),
         ),
         (false, SidecarMode::Auto) => Finding::ok(
             CHECK,
@@ -59,14 +59,19 @@ fn kubelets(nodes: &[Node], mode: SidecarMode) -> Finding {
             ),
             format!(
                 "set injection.sidecar=auto in the chart's values, or annotate pods that run \
-                 there \
-                 with {}: \"false\"",
+                 there with {}: \"false\"",
                 annotations::NATIVE_SIDECAR
             ),
         ),
     }
 }
 
+/// Version of the oldest kubelet.
+pub(super) fn least_kubelet(nodes: &[Node]) -> Option<(u32, u32)> {
+    nodes.iter().filter_map(minor).min().map(|minor| (1, minor))
+}
+
+/// Minor version of a node's kubelet.
 fn minor(node: &Node) -> Option<u32> {
     let info = node.status.as_ref()?.node_info.as_ref()?;
     let mut parts = info.kubelet_version.strip_prefix("v1.")?.split('.');

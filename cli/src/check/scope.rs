@@ -14,7 +14,7 @@ use k8s_openapi::{
 use kube::core::{Selector, SelectorExt as _};
 use serde_json::{Value, json};
 use weir_api::annotations;
-use weir_injector::{Config, Decision, decide};
+use weir_injector::{Cluster, Config, Decision, Place, decide};
 
 use super::{Names, facts::name_of};
 use crate::cluster::DEFAULT_REVISION;
@@ -31,6 +31,7 @@ type Labels = BTreeMap<String, String>;
 pub(super) struct Scope {
     /// Selectors of namespaces and of pods, one pair for each webhook.
     entries: Vec<(Selector, Selector)>,
+    cluster: Cluster,
     pub(super) config: Config,
     /// Why the configuration in the cluster is not the one used here.
     pub(super) bad_config: Option<String>,
@@ -44,6 +45,7 @@ impl Scope {
         webhooks: Option<&MutatingWebhookConfiguration>,
         config: Option<&ConfigMap>,
         names: &Names,
+        least_kubelet: Option<(u32, u32)>,
     ) -> Self {
         let (config, bad_config) = match read_config(config) {
             Ok(config) => (config, None),
@@ -55,6 +57,10 @@ impl Scope {
         };
         Self {
             entries,
+            cluster: Cluster {
+                revision: names.revision.clone(),
+                least_kubelet,
+            },
             config,
             bad_config,
         }
@@ -77,7 +83,16 @@ impl Scope {
         if !self.reaches(namespace, &labels) {
             return None;
         }
-        decide(pod, name_of(namespace), &self.config).ok()
+        let about = weir_injector::Namespace {
+            labels: namespace.metadata.labels.clone().unwrap_or_default(),
+            annotations: namespace.metadata.annotations.clone().unwrap_or_default(),
+        };
+        let place = Place {
+            namespace: name_of(namespace),
+            about: Some(&about),
+            cluster: Some(&self.cluster),
+        };
+        decide(pod, place, &self.config).ok()
     }
 
     fn reaches(&self, namespace: &Namespace, pod: &Labels) -> bool {

@@ -101,6 +101,19 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Puts a pod on a node, as the scheduler would. A pod on none is in no EndpointSlice.
+    pub fn bind_pod(&self, namespace: &str, pod: &str, node: &str) -> Result<()> {
+        let binding = json!({
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": pod},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        });
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/binding");
+        self.kubectl_with(&["create", "--raw", &path, "-f", "-"], &binding.to_string())?;
+        Ok(())
+    }
+
     /// Writes that a pod runs and is ready, with this address, as its kubelet would.
     pub fn run_pod(&self, namespace: &str, pod: &str, ip: &str) -> Result<()> {
         let patch = json!({"status": {

@@ -1,0 +1,171 @@
+//! Weir as the chart installs it, in an API server of the test's own.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use weir_tests::{
+    api_server::{ApiServer, Place},
+    eventually::eventually,
+    skip::{Need, skip},
+};
+
+/// Far longer than anything takes; it only ends a test that fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Namespace of the control plane.
+pub(crate) const NAMESPACE: &str = "weir-system";
+
+/// The one node.
+pub(crate) const NODE: &str = "node-1";
+
+/// An API server to install into.
+pub(crate) struct Cluster {
+    pub(crate) api: ApiServer,
+}
+
+/// A running control plane.
+pub(crate) struct ControlPlane(Child);
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// `None`, after saying so, where the machine lacks something.
+    pub(crate) fn start() -> Option<Self> {
+        if Command::new("helm").arg("version").output().is_err() {
+            skip(Need::Peers, "helm is not installed (make setup)");
+            return None;
+        }
+        if !beside("weir-control").is_file() {
+            // Not something a machine lacks: `cargo test --workspace` builds it.
+            let _ = writeln!(io::stderr(), "SKIP: weir-control is not built");
+            return None;
+        }
+        let api = ApiServer::start(Place::Namespace)?;
+        if !api.has_controllers() {
+            skip(
+                Need::ApiServer,
+                "KUBEBUILDER_ASSETS has no kube-controller-manager",
+            );
+            return None;
+        }
+        Some(Self { api })
+    }
+
+    /// Runs `weir` beside the API server.
+    pub(crate) fn weir(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.api.command(env!("CARGO_BIN_EXE_weir"));
+        Ok(command.args(arguments).output()?)
+    }
+
+    /// Makes a namespace with these labels.
+    pub(crate) fn namespace(&self, name: &str, labels: &Value) -> Result<()> {
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": labels},
+        });
+        self.api.apply(&namespace.to_string())?;
+        eventually(PATIENCE, || {
+            self.api.get(name, "serviceaccount", "default").ok()
+        })?;
+        Ok(())
+    }
+
+    /// Installs the chart, starts a control plane for it and plays kubelet for its pods.
+    pub(crate) fn install(&self) -> Result<ControlPlane> {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/weir");
+        let mut helm = Command::new("helm");
+        helm.args(["template", "weir"])
+            .arg(chart)
+            .args(["--namespace", NAMESPACE]);
+        // An API server of one's own making may say that its version is 0.0.0.
+        let output = helm
+            .args(["--kube-version", "1.36.0", "--no-hooks"])
+            .output()?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "helm template: {stderr}");
+        self.namespace(NAMESPACE, &json!({}))?;
+        self.api.apply(&String::from_utf8(output.stdout)?)?;
+        self.api
+            .serve_service(NAMESPACE, "weir-control", 443, 15017)?;
+        let running = self.control_plane()?;
+        self.run_pods()?;
+        Ok(running)
+    }
+
+    /// Starts the control plane and waits until it is ready.
+    fn control_plane(&self) -> Result<ControlPlane> {
+        let deployment = self.api.get(NAMESPACE, "deployment", "weir-control")?;
+        let arguments = deployment.pointer("/spec/template/spec/containers/0/args");
+        let arguments = arguments
+            .and_then(Value::as_array)
+            .context("has arguments")?;
+        let kubeconfig = self.api.kubeconfig_of(NAMESPACE, "weir-control")?;
+        let log = self.log();
+        let mut command = self.api.command(beside("weir-control"));
+        command.args(arguments.iter().filter_map(Value::as_str));
+        command.arg("--kubeconfig").arg(kubeconfig);
+        command.args(["--namespace", NAMESPACE, "--pod-name", "weir-control-0"]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?);
+        let running = ControlPlane(command.spawn()?);
+        let ready = || {
+            let mut curl = self.api.command("curl");
+            let output = curl
+                .args(["-sf", "http://127.0.0.1:15014/ready"])
+                .output()
+                .ok()?;
+            output.status.success().then_some(())
+        };
+        eventually(PATIENCE, ready).with_context(|| fs::read_to_string(log).unwrap_or_default())?;
+        Ok(running)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.api.dir().join("weir-control.log")
+    }
+
+    /// Says that the pods of the chart's Deployment run, as kubelets would.
+    fn run_pods(&self) -> Result<()> {
+        let list = [
+            "get",
+            "pods",
+            "-n",
+            NAMESPACE,
+            "-o",
+            "jsonpath={.items[*].metadata.name}",
+        ];
+        let pods = eventually(PATIENCE, || {
+            let names = self.api.kubectl(&list).ok()?;
+            let names: Vec<String> = names.split(' ').map(ToOwned::to_owned).collect();
+            (names.len() == 2).then_some(names)
+        })?;
+        for (number, pod) in pods.iter().enumerate() {
+            self.api.bind_pod(NAMESPACE, pod, NODE)?;
+            self.api
+                .run_pod(NAMESPACE, pod, &format!("10.244.0.{}", number + 2))?;
+        }
+        Ok(())
+    }
+}
+
+// === impl ControlPlane ===
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Where a program is that was built with `weir`.
+fn beside(program: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_weir")).with_file_name(program)
+}
