@@ -393,3 +393,62 @@ fn the_commands_of_the_document_work() {
     }
     assert_eq!(run, 4);
 }
+
+#[test]
+fn what_is_written_is_applied_to_a_cluster_and_taken_out_again() {
+    let Some(server) = weir_tests::api_server::ApiServer::shared() else {
+        return;
+    };
+    let namespace = server.namespace(&[]).expect("a namespace");
+    let name = namespace.name();
+    let deployment = DEPLOYMENT
+        .replace("  unknownField: {kept: 0644}\n", "")
+        .replace(
+            "spec:\n  template",
+            "spec:\n  selector: {matchLabels: {app: web}}\n  template",
+        );
+    let cron_job = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: tidy}\nspec:\n  schedule: '* * * * *'\n  \
+                    jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: app, \
+                    image: 'app:1'}]}}}}\n";
+    let input = format!(
+        "{deployment}---\n{cron_job}---\nkind: ConfigMap\napiVersion: v1\nmetadata: {{name: x}}\n"
+    );
+    let injected = silently(&["inject", "-n", name, "-f", "-"], &input);
+    for dry_run in ["client", "server"] {
+        let dry_run = format!("--dry-run={dry_run}");
+        let apply = [
+            "apply",
+            "--validate=strict",
+            &dry_run,
+            "-n",
+            name,
+            "-f",
+            "-",
+        ];
+        let said = server.kubectl_with(&apply, &injected).expect("applied");
+        assert_eq!(said.lines().count(), 3, "{said}");
+    }
+    server
+        .kubectl_with(&["apply", "-n", name, "-f", "-"], &injected)
+        .expect("applied");
+    let get = ["get", "deployment,cronjob", "-n", name, "-o", "yaml"];
+    let yaml = server.kubectl(&get).expect("read");
+    for live in [without_last_applied(&yaml), yaml] {
+        let taken_out = silently(&["uninject", "-f", "-"], &live);
+        let left = without_last_applied(&taken_out);
+        assert!(!left.contains("weir-proxy"), "{left}");
+        let said = server.kubectl_with(&["replace", "--dry-run=server", "-f", "-"], &taken_out);
+        assert_eq!(said.expect("replaced").lines().count(), 2);
+    }
+}
+
+/// What kubectl apply keeps of what was applied is the injected object, as text.
+fn without_last_applied(list: &str) -> String {
+    let mut list: serde_json::Value = yaml_serde::from_str(list).expect("yaml");
+    for item in list["items"].as_array_mut().expect("items") {
+        let annotations = item.pointer_mut("/metadata/annotations");
+        let annotations = annotations.and_then(serde_json::Value::as_object_mut);
+        annotations.map(|map| map.remove("kubectl.kubernetes.io/last-applied-configuration"));
+    }
+    format!("{list:#}\n")
+}
