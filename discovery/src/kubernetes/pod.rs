@@ -57,6 +57,8 @@ fn addresses(status: Option<&wire::PodStatus>, problems: &mut Problems) -> Vec<I
             Err(_) => problems.push(field, format!("{text:?} is not an IP address")),
         }
     }
+    // Kept for as long as the pod is: no room for more.
+    addresses.shrink_to_fit();
     addresses
 }
 

@@ -63,6 +63,8 @@ impl ResolvedService {
             }
             endpoints.sort_by_key(|endpoint| (endpoint.address, endpoint.readiness));
             endpoints.dedup_by_key(|endpoint| endpoint.address);
+            // Kept until the service changes: no room for more.
+            endpoints.shrink_to_fit();
             endpoints
         });
         Self {

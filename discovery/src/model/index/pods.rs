@@ -73,17 +73,21 @@ impl Index {
     /// Brings the services of pods in line with a slice that changed; the slices are already.
     pub(super) fn move_pods(&mut self, old: Option<&EndpointSlice>, new: Option<&EndpointSlice>) {
         let (before, after) = (pods(old), pods(new));
+        // The pods of a slice have the same services as a rule, and then one list of them.
+        let mut shared = None;
         for (pod, service) in before.difference(&after) {
             if !self.has_pod(service, pod) {
-                self.change_services(pod, |services| services.retain(|it| it != *service));
+                let without = |services: &mut Vec<_>| services.retain(|it| it != *service);
+                self.change_services(pod, without, &mut shared);
             }
         }
         for (pod, service) in after.difference(&before) {
-            self.change_services(pod, |services| {
+            let with = |services: &mut Vec<NamespacedName>| {
                 if let Err(place) = services.binary_search(service) {
                     services.insert(place, (*service).clone());
                 }
-            });
+            };
+            self.change_services(pod, with, &mut shared);
         }
     }
 
@@ -98,6 +102,7 @@ impl Index {
         &mut self,
         pod: &NamespacedName,
         change: impl FnOnce(&mut Vec<NamespacedName>),
+        shared: &mut Option<Arc<[NamespacedName]>>,
     ) {
         let before = self.current.services_of(pod);
         let mut after = before.to_vec();
@@ -109,7 +114,9 @@ impl Index {
         if after.is_empty() {
             self.current.pod_services.remove(pod);
         } else {
-            self.current.pod_services.insert(pod.clone(), after.into());
+            let same = shared.take().filter(|shared| **shared == *after);
+            let after = shared.insert(same.unwrap_or_else(|| after.into()));
+            self.current.pod_services.insert(pod.clone(), after.clone());
         }
     }
 }
