@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::ApiServer;
 
-/// Who asked for what, once per request when it ends. What is asked by everybody is left out.
+/// Who asked for what: of a watch when it begins and when it ends, of all else when it ends. What is
+/// asked by everybody is left out.
 pub(super) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
-omitStages: [RequestReceived, ResponseStarted, Panic]
+omitStages: [RequestReceived, Panic]
 rules:
   - level: None
     users: ['system:apiserver', 'system:kube-controller-manager']
@@ -38,7 +39,7 @@ pub struct Request {
 }
 
 impl ApiServer {
-    /// Every request that a user made, in the order in which they ended. A watch is there once it has.
+    /// Every request that a user made, in the order in which they were answered.
     pub fn requests_of(&self, user: &str) -> Result<Vec<Request>> {
         let log = fs::read_to_string(self.dir().join("audit.log"))?;
         let events = log

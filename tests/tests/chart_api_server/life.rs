@@ -13,6 +13,13 @@ use crate::{
 
 /// User that the control plane is to the API server.
 pub(crate) const USER: &str = "system:serviceaccount:weir-system:weir-control";
+/// Rights of which no request here tells: sidecars that show a token, an apply that creates (the API
+/// server asks for that right itself), and what is worth an Event.
+const EXCUSED: [&str; 3] = [
+    "create tokenreviews.authentication.k8s.io",
+    "create configmaps.",
+    "create events.events.k8s.io",
+];
 /// Namespaces with and without a label.
 pub(crate) const ASKING: &str = "asking";
 const SILENT: &str = "silent";
@@ -52,6 +59,8 @@ fn install_upgrade_rollback_and_uninstall_leave_nothing_that_blocks_pods() {
         assert_eq!(cluster.bundle(), bundle, "after a rollback");
         cluster.is_injected_as("native");
         cluster.others_are_admitted();
+        cluster.renew();
+        cluster.is_injected_as("native");
         bundle
     });
     cluster.rights_are_enough();
@@ -163,6 +172,26 @@ impl Cluster {
         );
     }
 
+    /// Has the serving certificate renewed, as half its life would.
+    fn renew(&self) {
+        let certificate = || {
+            let secret = self.server.get(NAMESPACE, "secret", "weir-ca").unwrap();
+            secret["data"]["tls.crt"].clone()
+        };
+        let before = certificate();
+        let asked = "weir.dev/rotate=serving-certificate";
+        let command = [
+            "annotate",
+            "secret",
+            "weir-ca",
+            "--namespace",
+            NAMESPACE,
+            asked,
+        ];
+        self.server.kubectl(&command).unwrap();
+        eventually(PATIENCE, || (certificate() != before).then_some(())).unwrap();
+    }
+
     fn nothing_is_left_but_what_clients_trust(&self) {
         let selector = "app.kubernetes.io/part-of=weir";
         let kinds = "deployments,services,serviceaccounts,configmaps,secrets,roles,rolebindings,\
@@ -188,6 +217,40 @@ impl Cluster {
         assert!(requests.len() > 10, "{requests:#?}");
         let forbidden: Vec<&Request> = requests.iter().filter(|it| !it.allowed).collect();
         assert!(forbidden.is_empty(), "{forbidden:#?}");
+        let mut unused = self.unused_rights(&requests);
+        unused.retain(|right| !EXCUSED.contains(&right.as_str()));
+        assert!(unused.is_empty(), "nothing makes use of {unused:?}");
+    }
+
+    /// Rights that the chart gives and none of these requests needed, as `verb resource.group`.
+    fn unused_rights(&self, requests: &[Request]) -> Vec<String> {
+        let used = |verb: &str, group: &str, resource: &str, names: &[Value]| {
+            requests.iter().any(|it| {
+                let named = names.is_empty() || names.iter().any(|name| *name == *it.name);
+                (it.verb.as_str(), it.group.as_str(), it.resource.as_str())
+                    == (verb, group, resource)
+                    && named
+            })
+        };
+        let mut unused = Vec::new();
+        for (kind, namespace) in [("clusterrole", ""), ("role", NAMESPACE)] {
+            let role = self.server.get(namespace, kind, "weir-control").unwrap();
+            for rule in role["rules"].as_array().unwrap() {
+                let words = |list: &str| rule[list].as_array().cloned().unwrap_or_default();
+                for group in words("apiGroups") {
+                    for resource in words("resources") {
+                        for verb in words("verbs") {
+                            let [verb, group, resource] =
+                                [&verb, &group, &resource].map(|word| word.as_str().unwrap());
+                            if !used(verb, group, resource, &words("resourceNames")) {
+                                unused.push(format!("{verb} {resource}.{group}"));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        unused
     }
 }
 
