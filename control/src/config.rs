@@ -135,7 +135,7 @@ impl Config {
             );
             return Err(ControlError::Config(reason));
         }
-        Ok(())
+        self.kubernetes.check()
     }
 
     /// Host names and addresses the serving certificate is valid for.

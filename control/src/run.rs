@@ -14,12 +14,12 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
 use weir_discovery::xds::{AdsServer, Generator, Hub, Settings};
-use weir_injector::webhook::Injector;
+use weir_injector::{Validators, webhook::Injector};
 
 use crate::{
     Config, ControlError,
     certificates::Serving,
-    debug,
+    configuration, debug,
     health::Health,
     kubernetes::{Cluster, Running},
     serve::{self, Bound, Sockets},
@@ -196,6 +196,12 @@ impl Parts {
             known: watch::Sender::default(),
         }
     }
+}
+
+/// An injector that also judges what an administrator or a pod's author writes.
+pub(crate) fn injector(config: weir_injector::Config) -> Injector {
+    let mesh = |text: &str| configuration::mesh_config(text).map(|_| ());
+    Injector::new(config).with_validators(Validators::default().with_mesh_config(mesh))
 }
 
 /// Configuration of the injector where the administrator gives none.

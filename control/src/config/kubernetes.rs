@@ -3,6 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use humantime::format_duration;
+
+use crate::ControlError;
 
 /// The revision that needs no suffix.
 const DEFAULT_REVISION: &str = "default";
@@ -73,16 +76,21 @@ pub struct Kubernetes {
     #[arg(long, env = "WEIR_SERVING_CERT_DIR", value_name = "DIR")]
     pub serving_cert_dir: Option<PathBuf>,
 
-    /// Life of the CA in days. At half of it the next one takes over.
-    #[arg(long, env = "WEIR_CA_DAYS", value_name = "DAYS", default_value = "365",
-          value_parser = clap::value_parser!(u32).range(7..=36500))]
-    pub ca_days: u32,
+    /// Life of the CA. At half of it the next one takes over.
+    #[arg(long, env = "WEIR_CA_LIFE", value_name = "DURATION", default_value = "365days",
+          value_parser = humantime::parse_duration)]
+    pub ca_life: Duration,
 
-    /// Life of the serving certificate in days. At half of it a new one is issued.
-    #[arg(long, env = "WEIR_SERVING_CERT_DAYS", value_name = "DAYS", default_value = "30",
-          value_parser = clap::value_parser!(u32).range(1..=36500))]
-    pub serving_cert_days: u32,
+    /// Life of the serving certificate. At half of it a new one is issued.
+    #[arg(long, env = "WEIR_SERVING_CERT_LIFE", value_name = "DURATION", default_value = "30days",
+          value_parser = humantime::parse_duration)]
+    pub serving_cert_life: Duration,
 }
+
+/// Shortest life of a serving certificate: it is written and read by way of the API server.
+const SHORTEST_LIFE: Duration = Duration::from_secs(40);
+/// Longest life of a CA: what dates in certificates can say without doubt.
+const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 // === impl Kubernetes ===
 
@@ -120,16 +128,21 @@ impl Kubernetes {
         vec![format!("{short}.svc"), full, short]
     }
 
-    /// Life of the CA.
-    #[must_use]
-    pub fn ca_life(&self) -> Duration {
-        days(self.ca_days)
-    }
-
-    /// Life of a serving certificate.
-    #[must_use]
-    pub fn serving_life(&self) -> Duration {
-        days(self.serving_cert_days)
+    /// Checks what no single flag can check.
+    pub(super) fn check(&self) -> Result<(), ControlError> {
+        let (ca, serving) = (self.ca_life, self.serving_cert_life);
+        let wrong = |reason: String| Err(ControlError::Config(reason));
+        if serving < SHORTEST_LIFE {
+            let (life, least) = (format_duration(serving), format_duration(SHORTEST_LIFE));
+            return wrong(format!("--serving-cert-life {life}: at least {least}"));
+        }
+        if ca < serving * 4 || ca > LONGEST_LIFE {
+            let life = format_duration(ca);
+            return wrong(format!(
+                "--ca-life {life}: at least four times --serving-cert-life, at most a century"
+            ));
+        }
+        Ok(())
     }
 
     fn named(&self, given: Option<&str>, default: &str) -> String {
@@ -139,8 +152,4 @@ impl Kubernetes {
             None => format!("{default}-{}", self.revision),
         }
     }
-}
-
-fn days(days: u32) -> Duration {
-    Duration::from_secs(u64::from(days) * 24 * 3600)
 }

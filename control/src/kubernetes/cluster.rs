@@ -37,7 +37,7 @@ use crate::{
     Config, ControlError,
     certificates::rotation::Policy,
     config,
-    run::{EVENT_BATCHES, Parts, default_injector},
+    run::{EVENT_BATCHES, Parts, default_injector, injector},
 };
 
 /// What `/ready` calls the kubelets.
@@ -69,8 +69,8 @@ impl Cluster {
             client,
             policy: Policy {
                 names: config.serving_names(),
-                ca_life: flags.ca_life(),
-                serving_life: flags.serving_life(),
+                ca_life: flags.ca_life,
+                serving_life: flags.serving_cert_life,
             },
             default_injector: default_injector(config),
             flags,
@@ -85,7 +85,7 @@ impl Cluster {
     pub(crate) fn injector(&self) -> Injector {
         let (known, told) = (self.namespaces.clone(), self.namespaces.clone());
         let events = self.events.clone();
-        let injector = Injector::new(self.default_injector.clone())
+        let injector = injector(self.default_injector.clone())
             .with_namespaces(move |name| known.get(name))
             .with_on_decision(move |decided| decisions::take_in(decided, &told, &events));
         injector.set_cluster(self.about(None));

@@ -9,9 +9,8 @@ use weir_discovery::{
     publish,
     xds::MeshConfig,
 };
-use weir_injector::webhook::Injector;
 
-use super::{EVENT_BATCHES, Known, Parts, settings_file::SettingsFile};
+use super::{EVENT_BATCHES, Known, Parts, injector, settings_file::SettingsFile};
 use crate::{Config, ControlError, certificates::Certificates, configuration};
 
 /// Everything that files say, read before anything is served.
@@ -65,7 +64,7 @@ impl Files {
 
     pub(super) fn parts(&self, config: &Config) -> Parts {
         let serving = Arc::clone(self.certificates.serving());
-        Parts::new(config, Injector::new(self.injector.clone()), serving)
+        Parts::new(config, injector(self.injector.clone()), serving)
     }
 
     /// Follows what the files say.

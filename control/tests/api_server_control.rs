@@ -1,0 +1,334 @@
+//! The control plane beside a real API server: pods are injected, what it keeps is kept right, and
+//! a rotation of certificates fails no admission.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client,
+    api::PostParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+use weir_tests::{
+    api_server::{ApiServer, Place},
+    eventually::eventually,
+};
+
+#[path = "api_server_control/process.rs"]
+mod process;
+
+use process::{Control, OWN, PATIENCE, webhook};
+
+/// An API server takes half a gigabyte, so one at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+const CONFIGURATION: [&str; 2] = ["mutatingwebhookconfiguration", "weir-injector"];
+
+fn deployment(namespace: &str, name: &str, spec: &Value) -> String {
+    let mut pod = json!({"containers": [{"name": "app", "image": "app"}]});
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        pod[key] = value.clone();
+    }
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": {
+            "metadata": {"labels": {"app": name}}, "spec": pod,
+        }},
+    })
+    .to_string()
+}
+
+/// Waits for both pods of a Deployment.
+fn pods(api: &ApiServer, namespace: &str, name: &str) -> Result<Vec<Value>> {
+    let app = format!("app={name}");
+    eventually(PATIENCE, || {
+        let list = api.kubectl(&["get", "pods", "-n", namespace, "-l", &app, "-o", "json"]);
+        let list: Value = serde_json::from_str(&list.ok()?).ok()?;
+        let items = list["items"].as_array()?.clone();
+        (items.len() == 2).then_some(items)
+    })
+}
+
+fn is_injected(pod: &Value) -> bool {
+    let containers = pod["spec"]["initContainers"].as_array();
+    containers.is_some_and(|all| all.iter().any(|it| it["name"] == "weir-proxy"))
+}
+
+/// The bundle of the webhook configuration, as base64.
+fn ca_bundle(api: &ApiServer) -> Result<String> {
+    let object = api.get("", CONFIGURATION[0], CONFIGURATION[1])?;
+    let bundle = object["webhooks"][0]["clientConfig"]["caBundle"].as_str();
+    Ok(bundle.unwrap_or_default().to_owned())
+}
+
+#[test]
+fn pods_are_injected_and_what_is_kept_is_kept_right() -> Result<()> {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(api) = ApiServer::start(Place::Machine) else {
+        return Ok(());
+    };
+    if !api.has_controllers() {
+        return Ok(());
+    }
+    api.kubectl(&["create", "namespace", OWN])?;
+    let shop = api.namespace(&[])?;
+    api.apply(&deployment(shop.name(), "early", &json!({})))?;
+    pods(&api, shop.name(), "early")?;
+    let control = Control::start(&api, "weir-control-0", &[])?;
+    control.await_ready()?;
+
+    // The caBundle comes with the configuration, root certificates with the label.
+    api.apply(&webhook(&control.webhook_url()?))?;
+    let bundle = eventually(PATIENCE, || {
+        ca_bundle(&api).ok().filter(|it| !it.is_empty())
+    })?;
+    api.kubectl(&[
+        "label",
+        "namespace",
+        shop.name(),
+        "weir.dev/injection=enabled",
+    ])?;
+    let root = || {
+        let object = api
+            .get(shop.name(), "configmap", "weir-ca-root-cert")
+            .ok()?;
+        object["data"]["root-cert.pem"].as_str().map(str::to_owned)
+    };
+    let pem = eventually(PATIENCE, root)?;
+    ensure!(pem.starts_with("-----BEGIN CERTIFICATE-----"), "{pem}");
+
+    api.apply(&deployment(shop.name(), "web", &json!({})))?;
+    let injected = pods(&api, shop.name(), "web")?;
+    ensure!(injected.iter().all(is_injected), "{}", control.log());
+
+    drift_is_repaired(&api, &control, shop.name(), &bundle, &pem)?;
+    people_are_told(&api, &control, shop.name())?;
+    configuration_is_reloaded(&api, &control, shop.name())?;
+
+    // Without an API server the control plane goes on, and it stops when asked to.
+    drop(shop);
+    drop(api);
+    let (status, body) = control.get("/ready")?;
+    ensure!(status == 200, "{body}");
+    ensure!(control.stop()? == Some(0));
+    Ok(())
+}
+
+fn drift_is_repaired(
+    api: &ApiServer,
+    control: &Control,
+    namespace: &str,
+    bundle: &str,
+    pem: &str,
+) -> Result<()> {
+    let junk = r#"[{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1BPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="}]"#;
+    let [kind, name] = CONFIGURATION;
+    // The API server judges a bundle; what is empty it takes.
+    let empty = r#"[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]"#;
+    for patch in [empty, junk] {
+        if api
+            .kubectl(&["patch", kind, name, "--type=json", "-p", patch])
+            .is_err()
+        {
+            continue;
+        }
+        eventually(PATIENCE, || (ca_bundle(api).ok()? == bundle).then_some(()))?;
+    }
+    ensure!(control.metric("weir_ca_bundle_repairs_total")? >= 2.0);
+    let config_map = ["configmap", "weir-ca-root-cert", "-n", namespace];
+    let patch = [
+        "--type=merge",
+        "-p",
+        r#"{"data": {"root-cert.pem": "junk"}}"#,
+    ];
+    api.kubectl(&[&["patch"][..], &config_map, &patch].concat())?;
+    let is_right = || {
+        let object = api.get(namespace, "configmap", "weir-ca-root-cert").ok()?;
+        (object["data"]["root-cert.pem"] == pem).then_some(())
+    };
+    eventually(PATIENCE, is_right)?;
+    api.kubectl(&[&["delete"][..], &config_map].concat())?;
+    eventually(PATIENCE, is_right)
+}
+
+fn people_are_told(api: &ApiServer, control: &Control, namespace: &str) -> Result<()> {
+    // Those made before the namespace was labelled.
+    let report = eventually(PATIENCE, || {
+        let report = control.json("/debug/uninjectedz").ok()?;
+        (report["total"] == 2).then_some(report)
+    });
+    let report = report.with_context(|| control.log())?;
+    ensure!(
+        report["pods"][0]["owner"]["kind"] == "ReplicaSet",
+        "{report}"
+    );
+    let metric = format!("weir_uninjected_pods{{namespace=\"{namespace}\"}}");
+    ensure!(control.metric(&metric)? == 2.0);
+
+    let spec = json!({"hostNetwork": true});
+    api.apply(&deployment(namespace, "host", &spec))?;
+    eventually(PATIENCE, || {
+        let events = api
+            .kubectl(&["get", "events", "-n", namespace, "-o", "wide"])
+            .ok()?;
+        let told = |reason, object| {
+            let mut lines = events.lines();
+            lines.any(|line| line.contains(reason) && line.contains(object))
+        };
+        (told("SidecarSkipped", "replicaset/host") && told("SidecarMissing", "pod/early"))
+            .then_some(())
+    })
+    .with_context(|| control.log())
+}
+
+fn configuration_is_reloaded(api: &ApiServer, control: &Control, namespace: &str) -> Result<()> {
+    let config = |text: &str| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap",
+               "metadata": {"name": "weir-config", "namespace": OWN},
+               "data": {"injector.yaml": text}})
+        .to_string()
+    };
+    api.apply(&config("policy: disabled"))?;
+    eventually(PATIENCE, || {
+        let reloads = control.metric("weir_config_reloads_total").ok()?;
+        (reloads >= 2.0).then_some(())
+    })?;
+    api.apply(&deployment(namespace, "later", &json!({})))?;
+    let later = pods(api, namespace, "later")?;
+    ensure!(!later.iter().any(is_injected));
+
+    api.apply(&config("polciy: enabled"))?;
+    eventually(PATIENCE, || {
+        let in_force = control.metric("weir_config_in_force").ok()?;
+        (in_force == 0.0).then_some(())
+    })?;
+    let event = eventually(PATIENCE, || {
+        let events = api.kubectl(&["get", "events", "-n", OWN]).ok()?;
+        let mut lines = events.lines();
+        let line = lines.find(|line| line.contains("ConfigurationRefused"));
+        line.map(str::to_owned)
+    })?;
+    ensure!(event.contains("polciy"), "{event}");
+    let (status, _) = control.get("/ready")?;
+    ensure!(status == 200);
+    Ok(())
+}
+
+#[test]
+fn a_rotation_under_load_fails_no_admission() -> Result<()> {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(api) = ApiServer::start(Place::Machine) else {
+        return Ok(());
+    };
+    api.kubectl(&["create", "namespace", OWN])?;
+    // Certificates of seconds, so that every phase comes by.
+    let lives = ["--ca-life", "10m", "--serving-cert-life", "40s"];
+    let first = Control::start(&api, "weir-control-0", &lives)?;
+    let second = Control::start(&api, "weir-control-1", &lives)?;
+    first.await_ready()?;
+    second.await_ready()?;
+    api.apply(&webhook(&first.webhook_url()?))?;
+    eventually(PATIENCE, || {
+        ca_bundle(&api).ok().filter(|it| !it.is_empty())
+    })?;
+    let shop = api.namespace(&["weir.dev/injection=enabled"])?;
+    let secret = || api.get(OWN, "secret", "weir-ca");
+    let old = secret()?["data"]["ca.crt"].clone();
+
+    let (stop, admitted) = (AtomicBool::new(false), AtomicU64::new(0));
+    let failed = thread::scope(|scope| {
+        let load = scope.spawn(|| load(&api, shop.name(), &stop, &admitted));
+        let rotated = rotate(&api, &old);
+        stop.store(true, Ordering::Relaxed);
+        let failed = load.join().expect("no panic");
+        rotated.map(|()| failed)
+    });
+    let failed = failed.with_context(|| format!("{}\n{}", first.log(), second.log()))??;
+    ensure!(failed.is_empty(), "{failed:?}\n{}", first.log());
+    let admitted = admitted.load(Ordering::Relaxed);
+    ensure!(admitted > 100, "{admitted} admissions");
+    for control in [&first, &second] {
+        let (status, body) = control.get("/ready")?;
+        ensure!(status == 200, "{body}");
+        let left = control.metric("weir_serving_cert_expiry_seconds")?;
+        ensure!(left > 0.0 && left <= 40.0, "{left}");
+    }
+    Ok(())
+}
+
+/// Has the CA replaced, and waits until the old one is trusted no more.
+fn rotate(api: &ApiServer, old: &Value) -> Result<()> {
+    let secret = || api.get(OWN, "secret", "weir-ca").ok();
+    api.kubectl(&[
+        "annotate",
+        "secret",
+        "weir-ca",
+        "-n",
+        OWN,
+        "weir.dev/rotate=ca",
+    ])?;
+    eventually(PATIENCE, || {
+        (secret()?["data"]["ca.crt"] != *old).then_some(())
+    })?;
+    let promoted = secret().context("the Secret")?;
+    ensure!(promoted["data"]["ca-previous.crt"] == *old, "{promoted}");
+    eventually(PATIENCE, || {
+        secret()?["data"]
+            .get("ca-previous.crt")
+            .is_none()
+            .then_some(())
+    })?;
+    // Then one more of the usual renewals.
+    let serving = secret().context("the Secret")?["data"]["tls.crt"].clone();
+    eventually(PATIENCE, || {
+        (secret()?["data"]["tls.crt"] != serving).then_some(())
+    })
+}
+
+/// Has pods admitted, without making them, until told to stop. Gives what went wrong.
+fn load(
+    api: &ApiServer,
+    namespace: &str,
+    stop: &AtomicBool,
+    admitted: &AtomicU64,
+) -> Result<Vec<String>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let file = Kubeconfig::read_from(api.kubeconfig())?;
+        let options = KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(file, &options).await?;
+        let pods = Api::<Pod>::namespaced(Client::try_from(config)?, namespace);
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let pod = json!({"metadata": {"generateName": "web-"},
+                         "spec": {"containers": [{"name": "app", "image": "app"}]}});
+        let pod: Pod = serde_json::from_value(pod)?;
+        let mut failed = Vec::new();
+        while !stop.load(Ordering::Relaxed) && failed.len() < 10 {
+            match pods.create(&params, &pod).await {
+                Ok(pod) if is_injected(&serde_json::to_value(&pod)?) => {
+                    admitted.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(_) => failed.push("not injected".to_owned()),
+                Err(error) => failed.push(error.to_string()),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(failed)
+    })
+}
