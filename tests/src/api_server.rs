@@ -118,6 +118,16 @@ impl ApiServer {
         self.controllers
     }
 
+    /// Ends kube-apiserver as a crash would, starts it again on what etcd has, and waits until it is
+    /// ready. Only for an API server of the test's own.
+    pub fn restart(&mut self) -> Result<()> {
+        let mut processes = self.processes.iter_mut();
+        let server = processes.find(|process| process.is("kube-apiserver"));
+        let server = server.context("the API server is not ours")?;
+        server.restart(self.netns.as_ref(), self.dir.path())?;
+        self.await_ready()
+    }
+
     /// Directory for files of the test, gone with the API server.
     #[must_use]
     pub fn dir(&self) -> &Path {

@@ -12,7 +12,7 @@ use weir_discovery::model::{
     Claim, Endpoint, NamespacedName, Protocol, Readiness, ServiceKind, Snapshot,
     TrafficDistribution,
 };
-use weir_tests::api_server::ApiServer;
+use weir_tests::api_server::{ApiServer, Place};
 
 use followed::Followed;
 
@@ -263,5 +263,42 @@ fn many_objects_made_and_deleted_at_once_are_all_seen() -> Result<()> {
     followed.until("none left", |snapshot| (count(snapshot) == 0).then_some(()))?;
     let status = followed.status("Service").context("status")?;
     ensure!(status.lists == 1 && status.errors == 0, "{status:?}");
+    Ok(())
+}
+
+#[test]
+fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
+    let Some(mut api) = ApiServer::start(Place::Machine) else {
+        return Ok(());
+    };
+    let ns = "default";
+    let followed = Followed::start(api.kubeconfig())?;
+    let spec = json!({"ports": [{"port": 80}]});
+    for name in ["a", "b", "c"] {
+        api.apply(&service(ns, name, &spec))?;
+    }
+    let has = |snapshot: &Snapshot, name: &str| {
+        let service = snapshot.service(&NamespacedName::new(ns, name));
+        service.is_some()
+    };
+    followed.until("three services", |snapshot| {
+        let all = ["a", "b", "c"].iter().all(|name| has(snapshot, name));
+        all.then_some(())
+    })?;
+    api.restart()?;
+    ensure!(has(&*followed.snapshot()?, "c"), "the last snapshot stays");
+    api.kubectl(&["delete", "service", "b", "-n", ns])?;
+    api.apply(&service(ns, "d", &spec))?;
+    let patch = r#"{"spec":{"ports":[{"port":80,"appProtocol":"http"}]}}"#;
+    api.kubectl(&["patch", "service", "a", "-n", ns, "-p", patch])?;
+    followed.until("what happened after the restart", |snapshot| {
+        let a = snapshot.service(&NamespacedName::new(ns, "a"))?;
+        let patched = a.port(80)?.0.hint.protocol == Protocol::Http;
+        let others = has(snapshot, "c") && has(snapshot, "d") && !has(snapshot, "b");
+        (patched && others).then_some(())
+    })?;
+    let status = followed.status("Service").context("status")?;
+    ensure!(status.restarts + status.errors > 0, "{status:?}");
+    ensure!(status.connected, "{status:?}");
     Ok(())
 }

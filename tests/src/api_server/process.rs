@@ -27,6 +27,8 @@ exit "$status"
 #[derive(Debug)]
 pub(super) struct Process {
     name: String,
+    program: PathBuf,
+    arguments: Vec<String>,
     log: PathBuf,
     keeper: Child,
 }
@@ -59,9 +61,23 @@ impl Process {
         let keeper = command.spawn().with_context(|| format!("start {name}"))?;
         Ok(Self {
             name: name.into_owned(),
+            program: program.to_owned(),
+            arguments: arguments.to_vec(),
             log,
             keeper,
         })
+    }
+
+    /// Whether it is that program.
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+
+    /// Ends it as a crash would, and starts it again as it was. It may not be who clears away.
+    pub(super) fn restart(&mut self, netns: Option<&NetNs>, dir: &Path) -> Result<()> {
+        self.end();
+        *self = Self::start(netns, &self.program, &self.arguments, dir, None)?;
+        Ok(())
     }
 
     /// Fails, with the end of what it printed, where it has ended.

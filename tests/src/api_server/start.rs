@@ -84,7 +84,7 @@ impl ApiServer {
         Ok(())
     }
 
-    fn await_ready(&mut self) -> Result<()> {
+    pub(super) fn await_ready(&mut self) -> Result<()> {
         let mut ended = Ok(());
         let ready = eventually(PATIENCE, || {
             ended = self.processes.iter_mut().try_for_each(Process::check);
