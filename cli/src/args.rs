@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{call, check, demo, echo, inject, pods, proxy_config};
+use crate::{call, check, demo, echo, inject, pods, proxy_config, proxy_status};
 
 /// A service mesh, on this machine and in Kubernetes.
 #[derive(Debug, Parser)]
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Check(check::CheckArgs),
     /// Show the configuration of a proxy, or write one
     ProxyConfig(proxy_config::ProxyConfigArgs),
+    /// Show every connected proxy, and whether it took what it was sent
+    ProxyStatus(proxy_status::ProxyStatusArgs),
     /// Run the echo application: it answers every protocol and says who called and how
     Echo(echo::EchoArgs),
     /// Make one call and print what happened as JSON
@@ -64,7 +66,8 @@ impl Command {
             Self::Inject(args) => Ok(inject::inject(&args)),
             Self::Uninject(args) => Ok(inject::uninject(&args)),
             Self::Check(args) => check::run(&args),
-            Self::ProxyConfig(args) => proxy_config::run(&args),
+            Self::ProxyConfig(args) => proxy_config::run(&args, run_root),
+            Self::ProxyStatus(args) => proxy_status::run(&args, run_root),
             Self::Echo(args) => echo::run(args),
             Self::Call(args) => call::run(&args),
             Self::PlaygroundExec { what } => playground_exec(&what),

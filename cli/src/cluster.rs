@@ -36,6 +36,11 @@ impl ClusterArgs {
         Client::try_from(config).map_err(|error| anyhow!("API server {server}: {error}"))
     }
 
+    /// Whether a cluster was asked for by name.
+    pub(crate) fn is_named(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some()
+    }
+
     async fn config(&self) -> anyhow::Result<Config> {
         let options = KubeConfigOptions {
             context: self.context.clone(),

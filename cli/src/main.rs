@@ -14,6 +14,8 @@ mod inject;
 mod output;
 mod pods;
 mod proxy_config;
+mod proxy_status;
+mod reach;
 
 fn main() -> ExitCode {
     let args = match args::Args::try_parse() {

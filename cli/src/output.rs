@@ -3,6 +3,12 @@
 
 use std::io::{self, Write};
 
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
+
+/// A line under the header and nothing else: rows are to be read across.
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
 /// Writes a line to standard output.
 pub(crate) fn line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
@@ -18,4 +24,18 @@ pub(crate) fn bytes(bytes: &[u8]) {
 /// Writes a line to standard error.
 pub(crate) fn error(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes a table to standard output.
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) {
+    let mut table = Table::new();
+    table
+        .load_style(STYLE)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
+    table.add_rows(rows);
+    line(&table.to_string());
 }

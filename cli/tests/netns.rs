@@ -4,6 +4,7 @@ mod netns {
     pub(crate) mod demo;
     mod ends;
     mod foreign;
+    mod inbound;
     mod mesh;
     mod pod_life;
     mod refusals;

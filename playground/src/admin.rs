@@ -1,4 +1,4 @@
-//! Reads a sidecar's admin port, which listens on its pod's loopback only.
+//! Reads ports that listen on a pod's loopback only, such as a sidecar's admin port.
 
 use std::{
     io::{Read, Write},
@@ -21,20 +21,27 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// # Errors
 /// If nobody answers there, or not with status 200.
 pub fn get(netns: &str, path: &str) -> Result<String> {
-    let path = path.to_owned();
-    netns::within(netns, move || fetch(&path))?
-        .map_err(Error::system(format!("read the admin port of {netns}")))
+    get_from(netns, ports::ADMIN, path)
 }
 
-fn fetch(path: &str) -> std::io::Result<String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::ADMIN));
+/// `GET path` at a port of the pod whose network namespace is `netns`.
+///
+/// # Errors
+/// If nobody answers there, or not with status 200.
+pub fn get_from(netns: &str, port: u16, path: &str) -> Result<String> {
+    let path = path.to_owned();
+    netns::within(netns, move || fetch(port, &path))?
+        .map_err(Error::system(format!("read port {port} of {netns}")))
+}
+
+fn fetch(port: u16, path: &str) -> std::io::Result<String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
     // HTTP/1.0, so that the answer is neither chunked nor followed by another.
     write!(
         stream,
-        "GET {path} HTTP/1.0\r\nhost: localhost:{}\r\n\r\n",
-        ports::ADMIN
+        "GET {path} HTTP/1.0\r\nhost: localhost:{port}\r\n\r\n"
     )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

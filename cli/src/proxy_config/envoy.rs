@@ -1,9 +1,13 @@
-//! A bootstrap for real Envoy: it subscribes to everything the control plane has, over one delta
+//! Bootstraps. The one written for real Envoy: it subscribes to everything the control plane has,
+//! over one delta
 //! ADS
 //! stream,
 //! as the pod it is said to be.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -16,10 +20,8 @@ use weir_api::{
     sidecar::{self, PodPort},
 };
 
-use crate::{
-    cluster::{ClusterArgs, reason},
-    output,
-};
+use super::{dump, read_dump};
+use crate::{cluster::reason, output, reach::AnyPodArgs};
 
 /// Name of the cluster that is the control plane.
 const CONTROL_PLANE: &str = "weir-control";
@@ -28,42 +30,46 @@ const KEEPALIVE: &str = "30s";
 
 #[derive(Debug, Args)]
 pub(crate) struct BootstrapArgs {
-    /// Pod that Envoy stands for: its addresses and ports decide about inbound configuration
-    pod: String,
-    /// Namespace of the pod
-    #[arg(short, long, value_name = "NAME", default_value = "default")]
-    namespace: String,
-    /// Write it for Envoy
-    #[arg(long, required = true)]
+    #[command(flatten)]
+    pod: AnyPodArgs,
+    /// Write one for Envoy, which then stands for the pod: its addresses and ports decide about
+    /// inbound
+    /// configuration
+    #[arg(long)]
     envoy: bool,
     /// Addresses of the pod [default: the cluster is asked]
-    #[arg(long, value_name = "IP,..", value_delimiter = ',')]
+    #[arg(long, requires = "envoy", value_name = "IP,..", value_delimiter = ',')]
     ip: Vec<IpAddr>,
     /// Where the control plane serves xDS
-    #[arg(long, value_name = "HOST:PORT", default_value = sidecar::DEFAULT_CONTROL_PLANE)]
+    #[arg(long, requires = "envoy", value_name = "HOST:PORT",
+          default_value = sidecar::DEFAULT_CONTROL_PLANE)]
     control_plane: String,
     /// Name in the control plane's certificate [default: HOST of --control-plane]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, requires = "envoy", value_name = "NAME")]
     control_plane_name: Option<String>,
     /// File, where Envoy runs, with the root certificate that the control plane's is signed by
-    #[arg(long, value_name = "FILE", default_value_os_t = root_cert())]
+    #[arg(long, requires = "envoy", value_name = "FILE", default_value_os_t = root_cert())]
     ca_file: PathBuf,
     /// File, where Envoy runs, with a service account token for the audience weir-ca; it is read
-    /// anew for each
-    /// connection. The control plane asks for one unless it runs with --manifests
-    #[arg(long, value_name = "FILE")]
+    /// anew for
+    /// each stream. The control plane asks for one unless it runs with --manifests
+    #[arg(long, requires = "envoy", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Speak to the control plane without TLS, for development
-    #[arg(long, conflicts_with_all = ["ca_file", "token_file", "control_plane_name"])]
+    #[arg(long, requires = "envoy",
+          conflicts_with_all = ["ca_file", "token_file", "control_plane_name"])]
     plaintext: bool,
     /// Port of Envoy's admin interface, on loopback
-    #[arg(long, value_name = "PORT", default_value_t = ports::ADMIN)]
+    #[arg(long, requires = "envoy", value_name = "PORT", default_value_t = ports::ADMIN)]
     admin_port: u16,
     /// Domain of the cluster
-    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    #[arg(
+        long,
+        requires = "envoy",
+        value_name = "DOMAIN",
+        default_value = "cluster.local"
+    )]
     cluster_domain: String,
-    #[command(flatten)]
-    cluster: ClusterArgs,
 }
 
 /// The pod that Envoy stands for.
@@ -78,33 +84,37 @@ fn root_cert() -> PathBuf {
     PathBuf::from(sidecar::CA_DIR).join(sidecar::CA_FILE)
 }
 
-pub(super) fn run(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
-    let identity = if args.ip.is_empty() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(ask(args))?
+/// Prints a bootstrap: the one a proxy runs on, or a new one for Envoy.
+pub(super) async fn run(args: &BootstrapArgs, run_root: &Path) -> anyhow::Result<()> {
+    let bootstrap = if args.envoy {
+        let (namespace, name) = args.names();
+        let identity = match args.ip.is_empty() {
+            true => ask(args, namespace, name).await?,
+            false => Identity {
+                ips: args.ip.clone(),
+                ..Identity::default()
+            },
+        };
+        new_bootstrap(args, &identity)?
     } else {
-        Identity {
-            ips: args.ip.clone(),
-            ..Identity::default()
-        }
+        let dump = read_dump(&args.pod, run_root).await?;
+        let bootstrap = dump::bootstrap(&dump);
+        bootstrap
+            .cloned()
+            .context("the proxy's dump has no bootstrap")?
     };
-    let yaml = yaml_serde::to_string(&bootstrap(args, &identity)?)?;
-    output::line(yaml.trim_end());
-    Ok(ExitCode::SUCCESS)
+    output::line(yaml_serde::to_string(&bootstrap)?.trim_end());
+    Ok(())
 }
 
 /// Reads the pod from the cluster.
-async fn ask(args: &BootstrapArgs) -> anyhow::Result<Identity> {
-    let client = args.cluster.client().await.context(
+async fn ask(args: &BootstrapArgs, namespace: &str, pod: &str) -> anyhow::Result<Identity> {
+    let client = args.pod.cluster.client().await.context(
         "--ip is not given, and the cluster cannot \
                                                       be asked",
     )?;
-    let name = format!("pod {}/{}", args.namespace, args.pod);
-    let pod = Api::<Pod>::namespaced(client, &args.namespace)
-        .get(&args.pod)
-        .await;
+    let name = format!("pod {namespace}/{pod}");
+    let pod = Api::<Pod>::namespaced(client, namespace).get(pod).await;
     let pod = pod.map_err(|error| anyhow::anyhow!("{name}: {}", reason(&error)))?;
     let ips = pod
         .status
@@ -136,12 +146,13 @@ async fn ask(args: &BootstrapArgs) -> anyhow::Result<Identity> {
     })
 }
 
-fn bootstrap(args: &BootstrapArgs, pod: &Identity) -> anyhow::Result<Value> {
+fn new_bootstrap(args: &BootstrapArgs, pod: &Identity) -> anyhow::Result<Value> {
     let first = pod.ips.first().context("a pod has an address")?;
+    let (namespace, name) = args.names();
     let id = NodeId {
         ip: *first,
-        pod: args.pod.clone(),
-        namespace: args.namespace.clone(),
+        pod: name.to_owned(),
+        namespace: namespace.to_owned(),
         cluster_domain: args.cluster_domain.clone(),
     };
     let addresses: Vec<String> = pod.ips.iter().map(IpAddr::to_string).collect();
@@ -149,14 +160,14 @@ fn bootstrap(args: &BootstrapArgs, pod: &Identity) -> anyhow::Result<Value> {
         node::INSTANCE_IPS: addresses.join(","),
         node::APP_PORTS: serde_json::to_string(&pod.ports)?,
     });
-    if let Some(name) = &pod.node {
-        metadata[node::NODE_NAME] = json!(name);
+    if let Some(node) = &pod.node {
+        metadata[node::NODE_NAME] = json!(node);
     }
     let (host, port) = args.endpoint()?;
     Ok(json!({
         "node": {
             "id": id.to_string(),
-            "cluster": format!("{}.{}", args.pod, args.namespace),
+            "cluster": format!("{name}.{namespace}"),
             "metadata": metadata,
         },
         "admin": {"address": address("127.0.0.1", args.admin_port)},
@@ -177,6 +188,13 @@ fn bootstrap(args: &BootstrapArgs, pod: &Identity) -> anyhow::Result<Value> {
 // === impl BootstrapArgs ===
 
 impl BootstrapArgs {
+    /// Namespace and name of the pod that Envoy stands for.
+    fn names(&self) -> (&str, &str) {
+        let apart = self.pod.pod.split_once('/');
+        let default = self.pod.namespace.as_deref().unwrap_or("default");
+        apart.unwrap_or((default, &self.pod.pod))
+    }
+
     fn endpoint(&self) -> anyhow::Result<(String, u16)> {
         let wrong = || format!("--control-plane {}: expected HOST:PORT", self.control_plane);
         let (host, port) = self.control_plane.rsplit_once(':').with_context(wrong)?;

@@ -66,9 +66,25 @@ impl Demos {
 
     /// Starts a demo and waits until it stays up.
     pub(crate) fn start(&self, manifests: &Path) -> Running {
+        self.start_by(&["demo", "--without-mesh", "--manifests"], manifests)
+    }
+
+    /// The same with the mesh.
+    pub(crate) fn start_with_mesh(&self, manifests: &Path) -> Running {
+        self.start_by(&["demo", "--manifests"], manifests)
+    }
+
+    /// Where the one demo that runs is written down.
+    pub(crate) fn run(&self) -> PathBuf {
+        let runs = fs::read_dir(self.root()).expect("a run");
+        let mut runs = runs.map(|run| run.expect("entry").path());
+        runs.find(|run| run.is_dir()).expect("a run")
+    }
+
+    fn start_by(&self, args: &[&str], manifests: &Path) -> Running {
         let manifests = manifests.to_str().expect("path");
         let child = self
-            .weir(&["demo", "--without-mesh", "--manifests", manifests])
+            .weir(&[args, &[manifests]].concat())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

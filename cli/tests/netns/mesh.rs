@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Whether namespaces work and the mesh's programs have been built; says so where not.
-fn mesh_works() -> bool {
+pub(crate) fn mesh_works() -> bool {
     if !namespaces_work() {
         return false;
     }
