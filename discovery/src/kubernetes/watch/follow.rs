@@ -51,6 +51,8 @@ const BATCH: usize = 512;
 /// Refusals of a list as a stream that say nothing about lists as streams. Any other may: a server
 /// whose storage cannot do it begins to answer, and then says 500.
 const RETRIED: [i32; 5] = [401, 403, 410, 429, 503];
+/// After that long a failure is the first of its kind, and not one of a row.
+const HEALTHY: Duration = Duration::from_secs(30);
 /// A watch that ends sooner without a word counts as a failure.
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -140,13 +142,13 @@ impl<K: Kind> Follow<K> {
                     wait,
                     ..
                 }) => {
-                    if next != position && next != Position::Nowhere {
+                    let news = next != position && next != Position::Nowhere;
+                    if news || began.elapsed() >= HEALTHY {
                         backoff.reset();
                     }
                     position = next;
                     let wait = backoff.next(wait);
-                    tracing::warn!(kind = K::KIND, reason, ?wait, "watch failed");
-                    self.status.failed(reason);
+                    self.status.failed(K::KIND, &reason, wait);
                     wait
                 }
             };
@@ -161,11 +163,11 @@ impl<K: Kind> Follow<K> {
     async fn turn(&mut self, position: Position) -> Result<Position, Stop> {
         match position {
             Position::Nowhere if self.streaming => self.list_as_stream().await,
-            Position::Nowhere => self.list_in_pages().await,
-            Position::At(version) => {
-                let lines = self.open(Some(&version)).await?;
-                self.watch(lines, version).await
+            Position::Nowhere => {
+                let version = self.list_in_pages().await?;
+                self.watch_from(version).await
             }
+            Position::At(version) => self.watch_from(version).await,
         }
     }
 
@@ -208,7 +210,7 @@ impl<K: Kind> Follow<K> {
         }
     }
 
-    async fn list_in_pages(&mut self) -> Result<Position, Stop> {
+    async fn list_in_pages(&mut self) -> Result<String, Stop> {
         let lost = |error: &dyn std::fmt::Display| failed(Position::Nowhere, error);
         self.objects.begin();
         let mut token = None;
@@ -231,7 +233,7 @@ impl<K: Kind> Follow<K> {
                 (Some(next), _) => token = Some(next),
                 (None, Some(version)) => {
                     self.finish_list().await?;
-                    return Ok(Position::At(version));
+                    return Ok(version);
                 }
                 (None, None) => return Err(lost(&"a list has no resourceVersion")),
             }
@@ -245,6 +247,11 @@ impl<K: Kind> Follow<K> {
         self.status.listed();
         tracing::info!(kind = K::KIND, objects = self.objects.len(), "listed");
         Ok(())
+    }
+
+    async fn watch_from(&mut self, version: String) -> Result<Position, Stop> {
+        let lines = self.open(Some(&version)).await?;
+        self.watch(lines, version).await
     }
 
     /// Until the watch ends.

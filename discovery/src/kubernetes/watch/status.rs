@@ -62,6 +62,8 @@ struct State {
     restarts: u64,
     errors: u64,
     last_error: Option<String>,
+    /// Whether nothing went well since.
+    failing: bool,
     problems: Vec<Problem>,
 }
 
@@ -156,6 +158,7 @@ impl Reporter {
     /// The server said something: events, and how many objects there are now.
     pub(super) fn heard(&self, events: usize, objects: usize) {
         let mut state = self.lock();
+        state.failing = false;
         state.last_event = Some(Instant::now());
         state.events += events as u64;
         state.objects = objects;
@@ -189,11 +192,20 @@ impl Reporter {
         state.restarts += 1;
     }
 
-    pub(super) fn failed(&self, reason: String) {
+    /// Something failed. It is logged once for as long as it is the same.
+    pub(super) fn failed(&self, kind: &str, reason: &str, wait: Duration) {
         let mut state = self.lock();
+        let again = state.failing && state.last_error.as_deref() == Some(reason);
         state.connected = false;
+        state.failing = true;
         state.errors += 1;
-        state.last_error = Some(reason);
+        state.last_error = Some(reason.to_owned());
+        drop(state);
+        if again {
+            tracing::debug!(kind, reason, ?wait, "a watch failed again");
+        } else {
+            tracing::warn!(kind, reason, ?wait, "a watch failed");
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
