@@ -13,23 +13,21 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
-use weir_discovery::xds::{AdsServer, Generator, Hub, Settings};
-use weir_injector::{Validators, webhook::Injector};
+use weir_discovery::xds::AdsServer;
 
 use crate::{
-    Config, ControlError,
-    certificates::Serving,
-    configuration, debug,
-    health::Health,
+    Config, ControlError, debug,
     kubernetes::{Cluster, Running},
     serve::{self, Bound, Sockets},
     webhook,
 };
 
 mod files;
+mod parts;
 mod settings_file;
 
 use files::Files;
+pub(crate) use parts::{Known, Parts, default_injector, injector};
 
 /// Batches of changes the registry may be ahead of the model: enough for a burst, and each is small.
 pub(crate) const EVENT_BATCHES: usize = 16;
@@ -152,64 +150,6 @@ async fn webhooks(parts: Parts, socket: TcpListener, stopped: watch::Receiver<bo
 enum Source {
     Files(Box<Files>),
     Cluster(Box<Cluster>),
-}
-
-/// What a source fills and servers serve.
-pub(crate) struct Parts {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) injector: Arc<Injector>,
-    pub(crate) serving: Arc<Serving>,
-    pub(crate) health: Arc<Health>,
-    /// Whether the injector can decide.
-    pub(crate) known: watch::Sender<Known>,
-}
-
-/// What the injector has to know before it decides about pods.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Known {
-    /// The administrator's configuration.
-    pub(crate) configuration: bool,
-    /// The kubelets' versions.
-    pub(crate) kubelets: bool,
-}
-
-// === impl Known ===
-
-impl Known {
-    /// Whether that is all there.
-    pub(crate) fn all(&self) -> bool {
-        self.configuration && self.kubelets
-    }
-}
-
-// === impl Parts ===
-
-impl Parts {
-    fn new(config: &Config, injector: Injector, serving: Arc<Serving>) -> Self {
-        Self {
-            hub: Arc::new(Hub::new(Generator::new(Settings {
-                cluster_domain: config.cluster_domain.clone(),
-            }))),
-            injector: Arc::new(injector),
-            serving,
-            health: Arc::default(),
-            known: watch::Sender::default(),
-        }
-    }
-}
-
-/// An injector that also judges what an administrator or a pod's author writes.
-pub(crate) fn injector(config: weir_injector::Config) -> Injector {
-    let mesh = |text: &str| configuration::mesh_config(text).map(|_| ());
-    Injector::new(config).with_validators(Validators::default().with_mesh_config(mesh))
-}
-
-/// Configuration of the injector where the administrator gives none.
-pub(crate) fn default_injector(config: &Config) -> weir_injector::Config {
-    weir_injector::Config {
-        cluster_domain: config.cluster_domain.clone(),
-        ..weir_injector::Config::default()
-    }
 }
 
 fn announce(bound: &Bound) {

@@ -46,15 +46,14 @@ fn command(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir-control"));
     command.arg("--manifests").arg(directory.join("manifests"));
     command.arg("--certs-dir").arg(directory.join("certs"));
-    for flag in [
-        "--xds-plaintext-addr",
-        "--xds-addr",
-        "--debug-addr",
-        "--webhook-addr",
-    ] {
-        command.args([flag, "127.0.0.1:0"]);
-    }
     command
+}
+
+/// Flags for ports of nobody else.
+fn local_ports() -> Vec<String> {
+    let sockets = ["xds-plaintext", "xds", "debug", "webhook"];
+    let flags = sockets.map(|socket| format!("--{socket}-addr=127.0.0.1:0"));
+    flags.to_vec()
 }
 
 fn fails(mut command: Command) -> (Option<i32>, String) {
@@ -65,7 +64,12 @@ fn fails(mut command: Command) -> (Option<i32>, String) {
 impl Control {
     fn start(manifests: &str) -> Self {
         let directory = directory(manifests);
-        let mut child = command(directory.path())
+        Self::run(command(directory.path()), directory)
+    }
+
+    fn run(mut command: Command, directory: tempfile::TempDir) -> Self {
+        let mut child = command
+            .args(local_ports())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -269,4 +273,44 @@ fn what_is_wrong_is_named_and_the_exit_code_says_whose_fault_it_is() {
         text.contains(&expected) && text.contains("another program"),
         "{text}"
     );
+}
+
+#[test]
+fn an_api_server_that_is_not_there_is_waited_for_and_said() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    // A port that is nobody's once this is dropped.
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let server = format!("http://{}", nobody.local_addr().expect("address"));
+    drop(nobody);
+    let kubeconfig = directory.path().join("kubeconfig");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+         clusters: [{{name: c, cluster: {{server: \"{server}\"}}}}]\n\
+         users: [{{name: u, user: {{}}}}]\n\
+         contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
+    );
+    fs::write(&kubeconfig, text).expect("kubeconfig");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir-control"));
+    command.arg("--kubeconfig").arg(&kubeconfig);
+    let mut control = Control::run(command, directory);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let reasons = loop {
+        let (status, body) = control.get("/ready");
+        assert_eq!(status, 503, "{body}");
+        if body.matches("Connection refused").count() >= 3 {
+            break body;
+        }
+        assert!(std::time::Instant::now() < deadline, "{body}");
+    };
+    for subject in ["certificate: ", "configuration: ", "nodes: ", "registry: "] {
+        assert!(
+            reasons.contains(&format!("not ready: {subject}")),
+            "{reasons}"
+        );
+    }
+    // It can be asked to stop all the same.
+    let pid = control.child.id().to_string();
+    let killed = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(killed.expect("kill").success());
+    assert_eq!(control.child.wait().expect("ends").code(), Some(0));
 }

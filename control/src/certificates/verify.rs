@@ -8,6 +8,9 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
+use x509_parser::parse_x509_certificate;
+
+use super::Life;
 
 /// The certificates of a bundle.
 pub(crate) fn roots(bundle: &str) -> Result<RootCertStore, String> {
@@ -20,6 +23,16 @@ pub(crate) fn roots(bundle: &str) -> Result<RootCertStore, String> {
         return Err("no certificate".to_owned());
     }
     Ok(roots)
+}
+
+/// When the first certificate of a bundle ends.
+pub(crate) fn ends(bundle: &str) -> Option<SystemTime> {
+    let certificates = CertificateDer::pem_slice_iter(bundle.as_bytes()).flatten();
+    let ends = certificates.filter_map(|certificate| {
+        let (_, certificate) = parse_x509_certificate(&certificate).ok()?;
+        Some(Life::of(&certificate).not_after)
+    });
+    ends.min()
 }
 
 /// Verifies a chain as a client would that trusts the bundle and dials this name.

@@ -10,10 +10,10 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, ResourceExt,
-    api::{ObjectMeta, PostParams},
+    Api,
+    api::PostParams,
     runtime::{WatchStreamExt, watcher::watch_object},
 };
 use tokio::sync::watch;
@@ -21,14 +21,14 @@ use tokio::sync::watch;
 use super::{Shared, failure, metrics::increment, trust::Source};
 use crate::certificates::{
     Serving,
-    rotation::{Asked, Change, Policy},
-    stored::{Data, Reading, Stored},
+    rotation::{Change, Policy},
+    stored::{Reading, Stored},
 };
+
+mod secret;
 
 /// What `/ready` calls this.
 const SUBJECT: &str = "certificate";
-/// Asks for something to be replaced before its time: `serving-certificate` or `ca`.
-const ROTATE: &str = "weir.dev/rotate";
 /// Longest time between two looks at the clock: a machine may sleep, or its clock may be set.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// Time until something that failed, or has to wait for others, is tried again.
@@ -140,7 +140,7 @@ impl AuthorityKeeper {
             self.object = Object::Empty(None);
             return;
         };
-        match Stored::read(&data(&secret)) {
+        match Stored::read(&secret::data(&secret)) {
             Ok(Reading::Empty) => self.object = Object::Empty(Some(secret)),
             Ok(Reading::Good(stored, left_out)) => {
                 for reason in left_out {
@@ -272,7 +272,9 @@ impl AuthorityKeeper {
             }
             (Object::Good(object), Some(known)) => {
                 let announced = self.announced.iter().all(|announced| *announced.borrow());
-                let advanced = self.policy.advance(known, asked(object), announced, now)?;
+                let advanced = self
+                    .policy
+                    .advance(known, secret::asked(object), announced, now)?;
                 Ok(advanced.map(|(new, changes)| due(new, changes, Some(object))))
             }
         }
@@ -284,47 +286,10 @@ impl AuthorityKeeper {
             ..PostParams::default()
         };
         let is_new = object.is_none();
-        let mut secret = object.unwrap_or_else(|| Secret {
-            metadata: ObjectMeta {
-                name: Some(self.name.clone()),
-                labels: Some(super::labels()),
-                ..ObjectMeta::default()
-            },
-            ..Secret::default()
-        });
-        let mut data = data(&secret);
-        new.write(&mut data);
-        let bytes = data
-            .into_iter()
-            .map(|(name, value)| (name, ByteString(value)));
-        secret.data = Some(bytes.collect());
-        secret.annotations_mut().remove(ROTATE);
+        let secret = secret::holding(new, object, &self.name);
         match is_new {
             true => self.api.create(&params, &secret).await,
             false => self.api.replace(&self.name, &params, &secret).await,
-        }
-    }
-}
-
-fn data(secret: &Secret) -> Data {
-    let data = secret.data.iter().flatten();
-    data.map(|(name, value)| (name.clone(), value.0.clone()))
-        .collect()
-}
-
-fn asked(secret: &Secret) -> Option<Asked> {
-    match secret.annotations().get(ROTATE)?.as_str() {
-        "serving-certificate" => Some(Asked::ServingCertificate),
-        "ca" => Some(Asked::Authority),
-        other => {
-            let expected = "serving-certificate or ca";
-            tracing::warn!(
-                annotation = ROTATE,
-                value = other,
-                expected,
-                "unknown request"
-            );
-            None
         }
     }
 }

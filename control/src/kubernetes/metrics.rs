@@ -193,3 +193,41 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while it is held.
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_in_the_documentation_and_has_help() {
+        let documentation = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/control-plane.md");
+        let documentation = std::fs::read_to_string(documentation).expect("docs/control-plane.md");
+        let mut text = String::new();
+        Metrics::default().write_prometheus(&mut text);
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let mut count = 0;
+        for name in names.filter_map(|line| line.split(' ').next()) {
+            assert!(documentation.contains(&format!("| `{name}` |")), "{name}");
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+            count += 1;
+        }
+        assert_eq!(count, 13);
+    }
+
+    #[test]
+    fn namespaces_beyond_a_hundred_are_summed_up() {
+        let metrics = Metrics::default();
+        let counts = (0..150).map(|number| (format!("n{number:03}"), 2));
+        metrics.set_uninjected(counts.collect());
+        let mut text = String::new();
+        metrics.write_prometheus(&mut text);
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("weir_uninjected_pods{"));
+        assert_eq!(lines.count(), NAMESPACES + 1);
+        assert!(
+            text.contains("weir_uninjected_pods{namespace=\"\"} 100\n"),
+            "{text}"
+        );
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -75,6 +75,10 @@ impl MountedCertificate {
             Err(reason) => {
                 let directory = self.directory.display();
                 tracing::error!(%directory, reason, "cannot serve by the files");
+                self.shared
+                    .metrics
+                    .ca_secret_valid
+                    .store(0, Ordering::Relaxed);
                 if self.serving.not_after().is_none() {
                     let reason = format!("--serving-cert-dir {directory}: {reason}");
                     self.shared.health.unready(SUBJECT, reason);
@@ -102,6 +106,13 @@ impl MountedCertificate {
         verify::verify(&issued.certified.cert, ca, name, now)
             .map_err(|reason| format!("ca.crt does not accept tls.crt: {reason}"))?;
         self.serving.set(issued);
+        if let Some(ends) = verify::ends(ca) {
+            self.shared.metrics.set_ca_not_after(ends);
+        }
+        self.shared
+            .metrics
+            .ca_secret_valid
+            .store(1, Ordering::Relaxed);
         self.source.bundle.send_replace(Some(ca.as_str().into()));
         Ok(())
     }

@@ -1,3 +1,4 @@
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::Instant};
 

@@ -1,4 +1,7 @@
-use super::*;
+use serde_json::Value;
+use weir_api::annotations::STATUS;
+
+use super::{report::Owner, *};
 use crate::kubernetes::{events, fake::FakeApi};
 
 fn configuration() -> Value {
