@@ -1,8 +1,7 @@
 //! `weir check`: whether a cluster is fit for Weir, and whether an installed Weir works.
 //!
 //! What the API server says is read first ([`facts`]); what follows from it is found by plain
-//! functions,
-//! one module a subject.
+//! functions, one module a subject.
 
 use std::process::ExitCode;
 

@@ -33,8 +33,7 @@ enum What {
     /// Endpoints of a pod's proxy
     Endpoints(ShowArgs),
     /// The bootstrap a pod's proxy was started with, or one with which real Envoy is a client of
-    /// the control
-    /// plane
+    /// the control plane
     Bootstrap(envoy::BootstrapArgs),
 }
 

@@ -1,6 +1,5 @@
 //! Asking a port on a pod's own loopback: in a running playground through the pod's network
-//! namespace, in a
-//! cluster through the API server and the kubelet, as `kubectl port-forward` does.
+//! namespace, in a cluster through the API server and the kubelet, as `kubectl port-forward` does.
 
 use std::path::Path;
 
@@ -43,8 +42,7 @@ pub(crate) enum Reach {
 
 impl AnyPodArgs {
     /// Finds the pod. A kubeconfig or context that is named means a cluster, and so does the
-    /// absence of a
-    /// running demo.
+    /// absence of a running demo.
     pub(crate) async fn find(&self, run_root: &Path) -> anyhow::Result<Reach> {
         let (namespace, name) = match self.pod.split_once('/') {
             Some((namespace, name)) => (Some(namespace), name),

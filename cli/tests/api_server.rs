@@ -1,12 +1,12 @@
 //! `weir check` beside a real API server: before Weir is installed, when it works, and when it is
-//! broken in
-//! each of the ways that people meet.
+//! broken in each of the ways that people meet.
 //!
 //! There are no nodes, so the control plane is a process of this machine, with the flags of the
-//! chart's
-//! Deployment and the rights of the chart's ServiceAccount.
+//! chart's Deployment and the rights of the chart's ServiceAccount.
 
 mod api_server {
     mod check;
     pub(crate) mod installation;
+    pub(crate) mod kubelet;
+    mod proxies;
 }

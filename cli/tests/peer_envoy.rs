@@ -1,7 +1,6 @@
 //! Real Envoy, started with the bootstrap that `weir proxy-config bootstrap --envoy` writes, as a
-//! client of
-//! a running control plane: traffic to a Service works, endpoint changes arrive, nothing is
-//! rejected.
+//! client of a running control plane: traffic to a Service works, endpoint changes arrive, nothing
+//! is rejected.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,5 @@
-//! Certificates: the bundle that API servers trust, the one that is served, and what sidecars trust.
+//! Certificates: the bundle that API servers trust, the one that is served, and what sidecars
+//! trust.
 
 use std::{
     sync::Arc,

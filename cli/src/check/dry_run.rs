@@ -1,6 +1,5 @@
 //! Asks the API server for a pod that it does not keep: whether it reaches the injector, trusts it
-//! and gets
-//! a sidecar back is then no matter of opinion.
+//! and gets a sidecar back is then no matter of opinion.
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client, api::PostParams};
@@ -35,9 +34,8 @@ enum Outcome {
     Refused(String),
 }
 
-/// Asks for a pod in each namespace that has sidecars; if there is none yet, for one that asks for a
-/// sidecar
-/// itself.
+/// Asks for a pod in each namespace that has sidecars; if there is none yet, for one that asks for
+/// a sidecar itself.
 pub(super) async fn run(
     client: &Client,
     scope: &Scope,

@@ -1,6 +1,5 @@
 //! What is read from the API server before anything is judged. What may not be read costs the
-//! findings
-//! that need it, and nothing else.
+//! findings that need it, and nothing else.
 
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::{

@@ -1,6 +1,5 @@
-//! Permissions: the user's, to install Weir, and the control plane's, to do its work. The API server
-//! is
-//! asked; roles are not read.
+//! Permissions: the user's, to install Weir, and the control plane's, to do its work. The API
+//! server is asked; roles are not read.
 
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,

@@ -1,6 +1,5 @@
 //! Which pods reach the injector, and what it says of them: the webhook configuration's selectors
-//! and the
-//! injector's own decision, so that this says what happens and not what a label suggests.
+//! and the injector's own decision, so that this says what happens and not what a label suggests.
 
 use std::collections::BTreeMap;
 

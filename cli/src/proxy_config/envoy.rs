@@ -1,8 +1,5 @@
 //! Bootstraps. The one written for real Envoy: it subscribes to everything the control plane has,
-//! over one delta
-//! ADS
-//! stream,
-//! as the pod it is said to be.
+//! over one delta ADS stream, as the pod it is said to be.
 
 use std::{
     net::IpAddr,
@@ -33,8 +30,7 @@ pub(crate) struct BootstrapArgs {
     #[command(flatten)]
     pod: AnyPodArgs,
     /// Write one for Envoy, which then stands for the pod: its addresses and ports decide about
-    /// inbound
-    /// configuration
+    /// inbound configuration
     #[arg(long)]
     envoy: bool,
     /// Addresses of the pod [default: the cluster is asked]
@@ -51,8 +47,7 @@ pub(crate) struct BootstrapArgs {
     #[arg(long, requires = "envoy", value_name = "FILE", default_value_os_t = root_cert())]
     ca_file: PathBuf,
     /// File, where Envoy runs, with a service account token for the audience weir-ca; it is read
-    /// anew for
-    /// each stream. The control plane asks for one unless it runs with --manifests
+    /// anew for each stream. The control plane asks for one unless it runs with --manifests
     #[arg(long, requires = "envoy", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Speak to the control plane without TLS, for development
@@ -213,9 +208,8 @@ impl BootstrapArgs {
     }
 
     /// How the stream is opened. Envoy's own gRPC client reads a token once; Google's, which is
-    /// part
-    /// of Envoy
-    /// as well, reads it for each stream, as it has to be: tokens of pods last an hour.
+    /// part of Envoy as well, reads it for each stream, as it has to be: tokens of pods last an
+    /// hour.
     fn grpc_service(&self, host: &str, port: u16) -> Value {
         let Some(token) = &self.token_file else {
             return json!({"envoy_grpc": {"cluster_name": CONTROL_PLANE}});

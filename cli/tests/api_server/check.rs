@@ -26,8 +26,7 @@ impl Cluster {
     }
 
     /// Waits until the check fails with these words, each in a failure of that subject. What was
-    /// changed takes
-    /// a moment to be in force.
+    /// changed takes a moment to be in force.
     fn fails_with(&self, wanted: &[(&str, &str)]) -> Result<()> {
         let mut last = Vec::new();
         let found = eventually(PATIENCE, || {

@@ -60,6 +60,8 @@ impl Cluster {
     /// Runs `weir` beside the API server.
     pub(crate) fn weir(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = self.api.command(env!("CARGO_BIN_EXE_weir"));
+        // No demo that runs on this machine is meant.
+        command.env("WEIR_RUN_ROOT", self.api.dir().join("runs"));
         Ok(command.args(arguments).output()?)
     }
 

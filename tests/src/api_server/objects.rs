@@ -25,8 +25,8 @@ pub struct Namespace<'server> {
 }
 
 impl ApiServer {
-    /// Makes a namespace with a name nobody else uses, with these labels (`key=value`), and waits until
-    /// pods can be made in it.
+    /// Makes a namespace with a name nobody else uses, with these labels (`key=value`), and waits
+    /// until pods can be made in it.
     pub fn namespace(&self, labels: &[&str]) -> Result<Namespace<'_>> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -48,7 +48,8 @@ impl ApiServer {
         self.kubectl_with(&["apply", "-f", "-"], manifests)
     }
 
-    /// Reads an object, such as `("team-a", "pod", "web")`. The namespace is "" where kinds have none.
+    /// Reads an object, such as `("team-a", "pod", "web")`. The namespace is "" where kinds have
+    /// none.
     pub fn get(&self, namespace: &str, kind: &str, name: &str) -> Result<Value> {
         let text = self.kubectl(&["get", kind, name, "-n", namespace, "-o", "json"])?;
         Ok(serde_json::from_str(&text)?)
@@ -138,8 +139,9 @@ impl ApiServer {
         Ok(())
     }
 
-    /// Makes one port of a Service reachable in the network namespace: connections to its ClusterIP go to
-    /// `target`, a port on this namespace's loopback. kube-proxy's part, as far as webhooks need it.
+    /// Makes one port of a Service reachable in the network namespace: connections to its ClusterIP
+    /// go to `target`, a port on this namespace's loopback. kube-proxy's part, as far as webhooks
+    /// need it.
     ///
     /// # Panics
     /// Where the API server does not run in a network namespace.
