@@ -21,7 +21,7 @@ use std::{
 
 use mesh::{Mesh, service};
 use tokio::{net::UnixListener, sync::watch};
-use weir_discovery::xds::{AdsServer, serve_connection};
+use weir_discovery::xds::{AccessLog, AdsServer, LoadBalancer, MeshConfig, serve_connection};
 use weir_tests::skip::{Need, skip};
 
 /// Far longer than anything takes; it only ends a test that fails.
@@ -91,6 +91,24 @@ async fn follow(api_type: &str) {
         |text| text.contains("\"protocol\": \"http2\"") && text.contains("cart.shop.svc"),
     )
     .await;
+    // A service without endpoints is left to its own address.
+    let empty = "outbound|80||empty.readiness.svc.cluster.local::10.4.2.3:80";
+    until(&admin, "/clusters", |text| text.contains(empty)).await;
+    for (access_log, says) in [
+        (
+            AccessLog::Json,
+            "\"upstream_cluster\": \"%UPSTREAM_CLUSTER%\"",
+        ),
+        (AccessLog::Text, "StdoutAccessLog\""),
+    ] {
+        mesh.hub.set_mesh_config(MeshConfig {
+            access_log,
+            default_load_balancer: LoadBalancer::RoundRobin,
+            ..MeshConfig::default()
+        });
+        let page = "/config_dump?resource=dynamic_listeners";
+        until(&admin, page, |text| text.contains(says)).await;
+    }
     mesh.write("cart.yaml", "");
     until(&admin, "/listeners", |text| !text.contains("10.4.9.1")).await;
 
