@@ -22,6 +22,8 @@ mod document;
 #[allow(dead_code)]
 #[path = "chart/helm.rs"]
 mod helm;
+#[path = "chart_api_server/helm_test.rs"]
+mod helm_test;
 #[path = "chart_api_server/life.rs"]
 mod life;
 #[path = "chart_api_server/release.rs"]

@@ -59,6 +59,8 @@ fn install_upgrade_rollback_and_uninstall_leave_nothing_that_blocks_pods() {
         assert_eq!(cluster.bundle(), bundle, "after a rollback");
         cluster.is_injected_as("native");
         cluster.others_are_admitted();
+        cluster.passes_the_test_of_the_chart();
+        cluster.mistakes_are_refused();
         cluster.renew();
         cluster.is_injected_as("native");
         bundle
@@ -160,7 +162,8 @@ impl Cluster {
         let requests = self.server.requests_of("administrator").unwrap();
         let deleted: Vec<&str> = requests
             .iter()
-            .filter(|it| it.verb == "delete" && it.name.starts_with("weir-"))
+            .filter(|it| it.verb == "delete" && it.name != "weir-check")
+            .filter(|it| it.name.starts_with("weir-"))
             .map(|it| it.resource.as_str())
             .collect();
         let at = |resource: &str| deleted.iter().position(|deleted| *deleted == resource);
@@ -170,6 +173,27 @@ impl Cluster {
             rest.iter().all(|rest| at(rest).unwrap() > webhooks),
             "{deleted:?}"
         );
+    }
+
+    /// What could not be used is refused where it is written.
+    fn mistakes_are_refused(&self) {
+        let kubectl = |arguments: &[&str]| self.server.kubectl(arguments).unwrap_err().to_string();
+        let label = "weir.dev/injection=enable";
+        let refused = kubectl(&["label", "namespace", SILENT, "--overwrite", label]);
+        assert!(refused.contains("weir.dev/injection"), "{refused}");
+        let wrong = r#"--patch={"data":{"injector.yaml":"polciy: enabled"}}"#;
+        let map = [
+            "patch",
+            "configmap",
+            "weir-config",
+            "--namespace",
+            NAMESPACE,
+        ];
+        let refused = kubectl(&[&map[..], &[wrong]].concat());
+        assert!(refused.contains("polciy"), "{refused}");
+        let wrong = r#"--patch={"data":{"mesh.yaml":"accessLog: loud"}}"#;
+        let refused = kubectl(&[&map[..], &[wrong]].concat());
+        assert!(refused.contains("mesh.yaml"), "{refused}");
     }
 
     /// Has the serving certificate renewed, as half its life would.
