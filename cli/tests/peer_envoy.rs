@@ -71,7 +71,9 @@ fn envoy_serves_with_the_bootstrap_that_weir_writes() -> Result<()> {
         "sidecar~10.5.9.9~client.shop~shop.svc.cluster.local"
     );
     assert_eq!(client["protocol"], "delta");
-    assert!(!client.to_string().contains("nacked"), "{client}");
+    let types = client["types"].as_array().context("has types")?;
+    let took_all = |of: &Value| of["nacked"] == 0 && of["acked"].as_u64() > Some(0);
+    assert!(types.len() == 4 && types.iter().all(took_all), "{client}");
     Ok(())
 }
 
