@@ -4,6 +4,7 @@ mod access;
 mod clients;
 mod metrics;
 mod registry;
+mod watches;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use axum::{
 };
 use clients::Wanted;
 use serde::Deserialize;
-use weir_discovery::{model::Snapshot, xds::Hub};
+use weir_discovery::{kubernetes::Watches, model::Snapshot, xds::Hub};
 use weir_injector::webhook::Injector;
 
 use crate::{DebugFrom, certificates::Serving, health::Health, kubernetes};
@@ -33,6 +34,15 @@ struct Views {
 }
 
 type Shared = State<Arc<Views>>;
+
+// === impl Views ===
+
+impl Views {
+    /// The watches of the API server, where there is one.
+    fn watches(&self) -> Option<&Watches> {
+        self.cluster.as_ref().map(|cluster| cluster.watches())
+    }
+}
 
 /// Restricts what is shown.
 #[derive(Debug, Default, Deserialize)]
@@ -52,6 +62,8 @@ const INDEX: &str = "<h1>weir-control</h1><ul>\
     <li><a href=/debug/configz>/debug/configz</a> names and versions of all resources\
     <li><a href=/debug/syncz>/debug/syncz</a> clients and how each stands with each type \
     (?proxy=POD.NAMESPACE, ?name= part of a node id)\
+    <li><a href=/debug/watchz>/debug/watchz</a> watches of the API server, objects that something is \
+    wrong with, services that claim one address\
     <li><a href=/debug/connections>/debug/connections</a> who is connected from where\
     <li>/debug/config_dump?proxy=POD.NAMESPACE what that proxy was sent and what it accepted\
     <li><a href=/debug/uninjectedz>/debug/uninjectedz</a> pods that should have a sidecar and have \
@@ -77,6 +89,7 @@ pub(crate) fn router(
         .route("/debug/registryz", get(registryz))
         .route("/debug/endpointz", get(endpointz))
         .route("/debug/configz", get(configz))
+        .route("/debug/watchz", get(watchz))
         .route("/debug/syncz", get(syncz))
         .route("/debug/connections", get(connections))
         .route("/debug/config_dump", get(config_dump))
@@ -109,7 +122,7 @@ async fn ready(State(views): Shared) -> (StatusCode, String) {
 }
 
 async fn metrics(State(views): Shared) -> Response {
-    let mut text = metrics::page(&views.hub, &views.serving);
+    let mut text = metrics::page(&views.hub, &views.serving, views.watches());
     views.injector.metrics().write_prometheus(&mut text);
     if let Some(cluster) = &views.cluster {
         cluster.write_prometheus(&mut text);
@@ -132,6 +145,10 @@ async fn configz(State(views): Shared) -> Response {
         &views.hub.generator(),
     ))
     .into_response()
+}
+
+async fn watchz(State(views): Shared) -> Response {
+    Json(watches::view(views.watches(), &snapshot(&views))).into_response()
 }
 
 async fn syncz(State(views): Shared, Query(wanted): Query<Wanted>) -> Response {

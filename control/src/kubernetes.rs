@@ -67,6 +67,11 @@ pub(crate) struct Shared {
 // === impl Views ===
 
 impl Views {
+    /// How the watches of the registry are doing.
+    pub(crate) fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
     /// Which kinds of objects the registry was not told of yet, and why.
     pub(crate) fn unread(&self) -> String {
         let unread = self.watches.kinds().into_iter().filter(|kind| !kind.synced);

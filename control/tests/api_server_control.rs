@@ -31,6 +31,9 @@ use process::{Control, OWN, PATIENCE, webhook};
 /// An API server takes half a gigabyte, so one at a time.
 static ONE: Mutex<()> = Mutex::new(());
 
+/// Namespace of an application.
+const SHOP: &str = "shop";
+
 const CONFIGURATION: [&str; 2] = ["mutatingwebhookconfiguration", "weir-injector"];
 
 fn deployment(namespace: &str, name: &str, spec: &Value) -> String {
@@ -74,16 +77,16 @@ fn ca_bundle(api: &ApiServer) -> Result<String> {
 #[test]
 fn pods_are_injected_and_what_is_kept_is_kept_right() -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(api) = ApiServer::start(Place::Machine) else {
+    let Some(mut api) = ApiServer::start(Place::Machine) else {
         return Ok(());
     };
     if !api.has_controllers() {
         return Ok(());
     }
     api.kubectl(&["create", "namespace", OWN])?;
-    let shop = api.namespace(&[])?;
-    api.apply(&deployment(shop.name(), "early", &json!({})))?;
-    pods(&api, shop.name(), "early")?;
+    api.kubectl(&["create", "namespace", SHOP])?;
+    api.apply(&deployment(SHOP, "early", &json!({})))?;
+    pods(&api, SHOP, "early")?;
     let control = Control::start(&api, "weir-control-0", &[])?;
     control.await_ready()?;
 
@@ -92,31 +95,27 @@ fn pods_are_injected_and_what_is_kept_is_kept_right() -> Result<()> {
     let bundle = eventually(PATIENCE, || {
         ca_bundle(&api).ok().filter(|it| !it.is_empty())
     })?;
-    api.kubectl(&[
-        "label",
-        "namespace",
-        shop.name(),
-        "weir.dev/injection=enabled",
-    ])?;
+    api.kubectl(&["label", "namespace", SHOP, "weir.dev/injection=enabled"])?;
     let root = || {
-        let object = api
-            .get(shop.name(), "configmap", "weir-ca-root-cert")
-            .ok()?;
+        let object = api.get(SHOP, "configmap", "weir-ca-root-cert").ok()?;
         object["data"]["root-cert.pem"].as_str().map(str::to_owned)
     };
     let pem = eventually(PATIENCE, root)?;
     ensure!(pem.starts_with("-----BEGIN CERTIFICATE-----"), "{pem}");
 
-    api.apply(&deployment(shop.name(), "web", &json!({})))?;
-    let injected = pods(&api, shop.name(), "web")?;
+    api.apply(&deployment(SHOP, "web", &json!({})))?;
+    let injected = pods(&api, SHOP, "web")?;
     ensure!(injected.iter().all(is_injected), "{}", control.log());
 
-    drift_is_repaired(&api, &control, shop.name(), &bundle, &pem)?;
-    people_are_told(&api, &control, shop.name())?;
-    configuration_is_reloaded(&api, &control, shop.name())?;
+    drift_is_repaired(&api, &control, SHOP, &bundle, &pem)?;
+    people_are_told(&api, &control, SHOP)?;
+    configuration_is_reloaded(&api, &control, SHOP)?;
+    tokens_are_checked(&api, &control, SHOP)?;
+    // Watches are opened anew after the API server was away.
+    api.restart()?;
+    drift_is_repaired(&api, &control, SHOP, &bundle, &pem)?;
 
     // Without an API server the control plane goes on, and it stops when asked to.
-    drop(shop);
     drop(api);
     let (status, body) = control.get("/ready")?;
     ensure!(status == 200, "{body}");
@@ -221,6 +220,25 @@ fn configuration_is_reloaded(api: &ApiServer, control: &Control, namespace: &str
     ensure!(event.contains("polciy"), "{event}");
     let (status, _) = control.get("/ready")?;
     ensure!(status == 200);
+    Ok(())
+}
+
+fn tokens_are_checked(api: &ApiServer, control: &Control, namespace: &str) -> Result<()> {
+    const UNAUTHENTICATED: &str = "grpc-status: 16";
+    let root = api.get(namespace, "configmap", "weir-ca-root-cert")?;
+    let file = api.dir().join("root-cert.pem");
+    std::fs::write(
+        &file,
+        root["data"]["root-cert.pem"].as_str().unwrap_or_default(),
+    )?;
+    let ours = api.token(namespace, "default", Some("weir-ca"))?;
+    let of_the_api = api.token(namespace, "default", None)?;
+    for (token, expected) in [(ours.as_str(), false), (&of_the_api, true), ("junk", true)] {
+        let headers = control.open_stream(&file, token)?;
+        ensure!(headers.contains("grpc-status: "), "{headers}");
+        ensure!(headers.contains(UNAUTHENTICATED) == expected, "{headers}");
+    }
+    ensure!(control.metric("weir_token_reviews_total")? == 3.0);
     Ok(())
 }
 

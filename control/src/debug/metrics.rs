@@ -4,9 +4,13 @@ mod text;
 
 use std::time::SystemTime;
 
-use text::Text;
-use weir_discovery::xds::{Counts, Fault, Hub, KindCounts};
+use weir_discovery::{
+    kubernetes::Watches,
+    xds::{Counts, Fault, Hub, KindCounts},
+};
 
+pub(super) use self::text::Text;
+use super::watches;
 use crate::certificates::Serving;
 
 /// A counter by kind of resource: name, help, value.
@@ -39,13 +43,16 @@ const BY_KIND: [ByKind; 5] = [
 ];
 
 /// The metrics of discovery and of the certificates.
-pub(super) fn page(hub: &Hub, serving: &Serving) -> String {
+pub(super) fn page(hub: &Hub, serving: &Serving, watches: Option<&Watches>) -> String {
     let mut text = Text::default();
     let counts = hub.metrics().counts();
     clients(&mut text, hub, &counts);
     resources(&mut text, &counts);
     times(&mut text, &counts);
     registry(&mut text, hub, &counts);
+    if let Some(watches) = watches {
+        watches::write(&mut text, watches);
+    }
     let expiry = serving.not_after().unwrap_or(SystemTime::UNIX_EPOCH);
     let expiry = expiry.duration_since(SystemTime::now());
     text.single(
@@ -159,6 +166,11 @@ fn registry(text: &mut Text, hub: &Hub, counts: &Counts) {
             "weir_pod_addresses",
             "Addresses of pods known.",
             snapshot.pod_address_count() as u64,
+        ),
+        (
+            "weir_address_conflicts",
+            "Destinations two services claim; the older has them. /debug/watchz names them.",
+            snapshot.conflicts().count() as u64,
         ),
     ] {
         text.single("gauge", name, help, value);

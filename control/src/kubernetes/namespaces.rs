@@ -87,49 +87,22 @@ impl Namespaces {
         let api = Api::<PartialObjectMeta<NamespaceObject>>::all(client);
         let events = watcher(api, Config::default()).default_backoff();
         let mut events = std::pin::pin!(events);
-        let mut listed = None;
+        let mut listing = Known::default();
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Init) => listed = Some(BTreeSet::new()),
-                Ok(Event::InitApply(object)) => {
-                    if let Some(listed) = &mut listed {
-                        listed.insert(object.name_any());
-                    }
-                    self.apply(object);
-                }
+                Ok(Event::Init) => listing = Known::default(),
+                Ok(Event::InitApply(object)) => listing.apply(object),
                 Ok(Event::InitDone) => {
-                    if let Some(listed) = listed.take() {
-                        self.write(|known| known.retain(|name| listed.contains(name)));
-                    }
+                    let listed = std::mem::take(&mut listing);
+                    self.write(|known| known.replace(listed));
                 }
-                Ok(Event::Apply(object)) => self.apply(object),
-                Ok(Event::Delete(object)) => {
-                    let gone = object.name_any();
-                    self.write(|known| known.retain(|name| *name != gone));
-                }
+                Ok(Event::Apply(object)) => self.write(|known| known.apply(object)),
+                Ok(Event::Delete(object)) => self.write(|known| known.remove(&object.name_any())),
                 Err(error) => {
                     tracing::warn!(reason = failure(&error), "cannot watch namespaces");
                 }
             }
         }
-    }
-
-    fn apply(&self, object: PartialObjectMeta<NamespaceObject>) {
-        let name = object.name_any();
-        let metadata = object.metadata;
-        let mut annotations = metadata.annotations.unwrap_or_default();
-        annotations.remove(LAST_APPLIED);
-        let namespace = Arc::new(Namespace {
-            labels: metadata.labels.unwrap_or_default(),
-            annotations,
-        });
-        self.write(|known| {
-            match metadata.deletion_timestamp {
-                Some(_) => known.ending.insert(name.clone()),
-                None => known.ending.remove(&name),
-            };
-            known.by_name.insert(name, namespace);
-        });
     }
 
     fn read<T>(&self, read: impl FnOnce(&Known) -> T) -> T {
@@ -143,11 +116,38 @@ impl Namespaces {
     }
 }
 
+// === impl Known ===
+
 impl Known {
-    fn retain(&mut self, keep: impl Fn(&String) -> bool) {
-        self.by_name.retain(|name, _| keep(name));
-        self.ending.retain(&keep);
-        self.with_pods.retain(&keep);
+    fn apply(&mut self, object: PartialObjectMeta<NamespaceObject>) {
+        let name = object.name_any();
+        let metadata = object.metadata;
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        annotations.remove(LAST_APPLIED);
+        let namespace = Namespace {
+            labels: metadata.labels.unwrap_or_default(),
+            annotations,
+        };
+        match metadata.deletion_timestamp {
+            Some(_) => self.ending.insert(name.clone()),
+            None => self.ending.remove(&name),
+        };
+        self.by_name.insert(name, Arc::new(namespace));
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.by_name.remove(name);
+        self.ending.remove(name);
+        self.with_pods.remove(name);
+    }
+
+    /// Takes a new listing. What pods there are is not in it.
+    fn replace(&mut self, listed: Self) {
+        let with_pods = std::mem::take(&mut self.with_pods);
+        *self = listed;
+        self.with_pods = with_pods;
+        self.with_pods
+            .retain(|name| self.by_name.contains_key(name));
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -103,6 +103,25 @@ impl Control {
             (status == 200).then_some(())
         });
         ready.with_context(|| format!("{said}\n{}", self.log()))
+    }
+
+    /// Opens an ADS stream with a token, and closes it at once. Gives the headers and trailers.
+    pub(crate) fn open_stream(&self, root: &Path, token: &str) -> Result<String> {
+        const METHOD: &str =
+            "envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+        let url = format!("https://{}/{METHOD}", self.address("xds")?);
+        let authorization = format!("authorization: Bearer {token}");
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--max-time", "60", "--http2", "--cacert"]);
+        curl.arg(root).args(["--header", &authorization]);
+        for header in ["content-type: application/grpc", "te: trailers"] {
+            curl.args(["--header", header]);
+        }
+        let output = curl
+            .args(["--data-binary", "", "--dump-header", "-", &url])
+            .output()?;
+        ensure!(output.status.success(), "curl: {}", output.status);
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// What it logged.

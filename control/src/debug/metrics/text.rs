@@ -6,19 +6,25 @@ use weir_discovery::xds::{Histogram, TIME_BOUNDS};
 
 /// A page of metrics.
 #[derive(Debug, Default)]
-pub(super) struct Text(String);
+pub(in crate::debug) struct Text(String);
 
 // === impl Text ===
 
 impl Text {
     /// A counter or gauge without labels.
-    pub(super) fn single(&mut self, kind: &str, name: &str, help: &str, value: impl Display) {
+    pub(in crate::debug) fn single(
+        &mut self,
+        kind: &str,
+        name: &str,
+        help: &str,
+        value: impl Display,
+    ) {
         self.head(kind, name, help);
         self.line(name, "", value);
     }
 
     /// A counter or gauge with one label.
-    pub(super) fn labelled<'a, V: Display>(
+    pub(in crate::debug) fn labelled<'a, V: Display>(
         &mut self,
         kind: &str,
         (name, label): (&str, &str),
@@ -32,7 +38,7 @@ impl Text {
     }
 
     /// A histogram of times.
-    pub(super) fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+    pub(in crate::debug) fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
         self.head("histogram", name, help);
         let bucket = format!("{name}_bucket");
         let mut sum = 0;
@@ -45,7 +51,7 @@ impl Text {
         self.line(&format!("{name}_count"), "", sum);
     }
 
-    pub(super) fn into_string(self) -> String {
+    pub(in crate::debug) fn into_string(self) -> String {
         self.0
     }
 
