@@ -52,6 +52,8 @@ enum Step {
     Want { numbers: Vec<u8> },
     /// What happened so far is published.
     Publish,
+    /// The client loses its stream, and comes back to the other replica with what it has.
+    Reconnect,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -62,6 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => number.clone().prop_map(|number| Step::Gone { number }),
         2 => prop::collection::vec(number, 1..4).prop_map(|numbers| Step::Want { numbers }),
         4 => Just(Step::Publish),
+        2 => Just(Step::Reconnect),
     ]
 }
 
@@ -71,32 +74,87 @@ proptest! {
         steps in prop::collection::vec(step(), 1..40),
         wildcard in any::<bool>(),
     ) {
-        let hub = Hub::new(Generator::default());
-        let mut index = Index::default();
-        let mut delta = DeltaClient::new(&hub, wildcard);
-        let mut sotw = SotwClient::new(&hub, wildcard);
+        let mut replicas = [Replica::default(), Replica::default()];
+        let mut at = 0;
+        let mut delta = DeltaClient::new(&replicas[0].hub, wildcard);
+        let mut sotw = SotwClient::new(&replicas[0].hub, wildcard);
         for step in steps {
+            let mut events = Vec::new();
             match step {
-                Step::Publish => {
-                    if let Some((snapshot, changes)) = index.commit() {
-                        hub.publish(&snapshot, &changes, Instant::now());
-                    }
-                }
+                Step::Publish => replicas.iter_mut().rev().for_each(Replica::publish),
                 Step::Want { numbers } => {
-                    delta.want(&numbers, &hub);
-                    sotw.want(&numbers, &hub);
+                    delta.want(&numbers, &replicas[at].hub);
+                    sotw.want(&numbers, &replicas[0].hub);
                 }
                 Step::Service { number, endpoints, hinted } => {
-                    service(number, endpoints, hinted).into_iter().for_each(|it| index.apply(it));
+                    events.extend(service(number, endpoints, hinted));
                 }
-                Step::Gone { number } => index.apply(Event::Deleted(
-                    Object::Service(declared(number, false)).key(),
-                )),
+                Step::Gone { number } => {
+                    events.push(Event::Deleted(Object::Service(declared(number, false)).key()));
+                }
+                Step::Reconnect => {
+                    let from = at;
+                    at = 1 - at;
+                    delta.reconnect(&replicas[from].hub, &replicas[at].hub);
+                    let told = delta.drain(&replicas[at].hub);
+                    prop_assert_eq!(told, 0, "it had all of it");
+                }
             }
-            delta.drain(&hub);
-            sotw.drain(&hub);
+            for (replica, is_late) in replicas.iter_mut().zip([false, true]) {
+                replica.hear(&events, is_late);
+            }
+            delta.drain(&replicas[at].hub);
+            sotw.drain(&replicas[0].hub);
             let (delta, sotw) = (&delta.world, &sotw.seen());
             prop_assert!(delta == sotw, "{:?}\n{:?}", delta.keys(), sotw.keys());
+        }
+    }
+}
+
+/// A control plane.
+struct Replica {
+    hub: Hub,
+    index: Index,
+    /// What it has not heard of yet: the latest event of each object, by when that came first.
+    late: Vec<Event>,
+}
+
+impl Default for Replica {
+    fn default() -> Self {
+        Self {
+            hub: Hub::new(Generator::default()),
+            index: Index::default(),
+            late: Vec::new(),
+        }
+    }
+}
+
+impl Replica {
+    /// Hears of events at once, or of all together and in another order when they are published.
+    fn hear(&mut self, events: &[Event], is_late: bool) {
+        if !is_late {
+            events
+                .iter()
+                .cloned()
+                .for_each(|event| self.index.apply(event));
+            return;
+        }
+        let key = |event: &Event| match event {
+            Event::Applied(object) => object.key(),
+            Event::Deleted(key) => key.clone(),
+        };
+        for event in events {
+            self.late.retain(|late| key(late) != key(event));
+            self.late.push(event.clone());
+        }
+    }
+
+    fn publish(&mut self) {
+        for event in std::mem::take(&mut self.late).into_iter().rev() {
+            self.index.apply(event);
+        }
+        if let Some((snapshot, changes)) = self.index.commit() {
+            self.hub.publish(&snapshot, &changes, Instant::now());
         }
     }
 }
@@ -162,6 +220,7 @@ struct DeltaClient {
     wildcard: bool,
     subscribed: BTreeMap<Kind, Vec<String>>,
     world: World,
+    versions: BTreeMap<(Kind, String), String>,
 }
 
 impl DeltaClient {
@@ -171,6 +230,7 @@ impl DeltaClient {
             wildcard,
             subscribed: BTreeMap::new(),
             world: World::new(),
+            versions: BTreeMap::new(),
         };
         client.want(&[], hub);
         client
@@ -190,6 +250,7 @@ impl DeltaClient {
             let unsubscribe: Vec<_> = old.iter().filter(|it| !new.contains(it)).cloned().collect();
             for name in &unsubscribe {
                 self.world.remove(&(kind, name.clone()));
+                self.versions.remove(&(kind, name.clone()));
             }
             let request = discovery::DeltaDiscoveryRequest {
                 type_url: kind.type_url().to_owned(),
@@ -206,15 +267,38 @@ impl DeltaClient {
         }
     }
 
-    fn drain(&mut self, hub: &Hub) {
+    /// Leaves one replica and asks another for all it wants, with the versions it has.
+    fn reconnect(&mut self, from: &Hub, to: &Hub) {
+        self.session.seat().leave(from);
+        self.session = DeltaSession::new(to, Origin::default());
+        for (kind, names) in &self.subscribed {
+            let versions = self.versions.iter().filter(|((of, _), _)| of == kind);
+            let versions = versions.map(|((_, name), version)| (name.clone(), version.clone()));
+            let request = discovery::DeltaDiscoveryRequest {
+                type_url: kind.type_url().to_owned(),
+                resource_names_subscribe: names.clone(),
+                initial_resource_versions: versions.collect(),
+                ..discovery::DeltaDiscoveryRequest::default()
+            };
+            self.session.request(request, to);
+        }
+    }
+
+    /// Takes in what there is to say, and gives how many resources that were.
+    fn drain(&mut self, hub: &Hub) -> usize {
+        let mut told = 0;
         self.session.seat().news();
         while let Some(response) = self.session.next(hub) {
             let kind = Kind::of(&response.type_url).expect("kind");
+            told += response.resources.len();
             for resource in response.resources {
                 let body = Body::decode(kind, &resource.resource.expect("a body").value);
-                self.world.insert((kind, resource.name), body);
+                let key = (kind, resource.name);
+                self.versions.insert(key.clone(), resource.version);
+                self.world.insert(key, body);
             }
             for name in response.removed_resources {
+                self.versions.remove(&(kind, name.clone()));
                 self.world.remove(&(kind, name));
             }
             let ack = discovery::DeltaDiscoveryRequest {
@@ -224,6 +308,7 @@ impl DeltaClient {
             };
             self.session.request(ack, hub);
         }
+        told
     }
 }
 
