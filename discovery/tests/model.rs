@@ -14,7 +14,7 @@ use weir_discovery::{
         Locality, NamespacedName, Node, Object, ObjectKey, Pod, Readiness, ResolvedService,
         Service, ServiceKind, ServicePort, SliceEndpoint, Snapshot, TrafficDistribution, Workload,
     },
-    xds::{Generator, Kind, Version},
+    xds::{Client, Generator, Kind, Version},
 };
 
 fn name(number: u8) -> NamespacedName {
@@ -30,7 +30,15 @@ prop_compose! {
         addresses in prop::collection::btree_set(0..4_u8, 0..3),
         ports in prop::collection::btree_set(0..3_u16, 0..3),
         http in any::<bool>(),
+        local in any::<bool>(),
+        distribution in 0..3_usize,
     ) -> Object {
+        let policies = [InternalTrafficPolicy::Cluster, InternalTrafficPolicy::Local];
+        let distributions = [
+            TrafficDistribution::Any,
+            TrafficDistribution::PreferSameZone,
+            TrafficDistribution::PreferSameNode,
+        ];
         Object::Service(Service {
             name: name(number),
             created,
@@ -44,8 +52,8 @@ prop_compose! {
                     hint: Hint::of(http.then_some("http"), None, 80),
                 })
                 .collect(),
-            internal_traffic_policy: InternalTrafficPolicy::Cluster,
-        traffic_distribution: TrafficDistribution::Any,
+            internal_traffic_policy: policies[usize::from(local)],
+            traffic_distribution: distributions[distribution],
         })
     }
 }
@@ -128,15 +136,35 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Every resource there is, by its version.
-fn versions(snapshot: &Snapshot) -> BTreeMap<(Kind, String), Version> {
+/// Sidecars of every pod, one of them on a node that nobody knows.
+fn clients() -> Vec<Arc<Client>> {
+    let client = |number: u8| Client {
+        pod: Some(name(number)),
+        addresses: (0..4).map(|last| [10, 4, 0, last].into()).collect(),
+        node: Some(node_name(number)),
+        ports: Vec::new(),
+    };
+    (0..3).map(|number| Arc::new(client(number))).collect()
+}
+
+/// Every resource there is, by its version: as nobody in particular sees it, and as each client.
+fn versions(snapshot: &Snapshot) -> BTreeMap<(Kind, String, Option<usize>), Version> {
     let generator = Generator::default();
     let mut versions = BTreeMap::new();
     for kind in Kind::ALL {
         for name in generator.names(snapshot, kind) {
             let resource = generator.resource(snapshot, kind, &name);
             let version = resource.unwrap_or_else(|| panic!("{name}")).version;
-            versions.insert((kind, name), version);
+            // The others are the same for all.
+            let is_personal = kind == Kind::Endpoint || name.starts_with("virtual");
+            let clients = if is_personal { clients() } else { Vec::new() };
+            for (number, client) in clients.iter().enumerate() {
+                let view = generator.view(snapshot, kind, &name, client);
+                let resource = generator.resource_for(snapshot, kind, &name, &view);
+                let version = resource.unwrap_or_else(|| panic!("{name}")).version;
+                versions.insert((kind, name.clone(), Some(number)), version);
+            }
+            versions.insert((kind, name, None), version);
         }
     }
     versions
@@ -149,6 +177,7 @@ proptest! {
     ) {
         let mut index = Index::default();
         let mut objects: BTreeMap<ObjectKey, Object> = BTreeMap::new();
+        let clients = clients();
         let mut before = versions(&index.snapshot());
         for batch in batches {
             for event in batch {
@@ -159,13 +188,20 @@ proptest! {
                 index.apply(event);
             }
             let committed = index.commit();
-            let affected = committed.map(|(snapshot, changes)| Generator::default().affected(&snapshot, &changes));
+            let affected = committed.map(|(snapshot, changes)| {
+                Generator::default().affected(&snapshot, &changes)
+            });
             let affected = affected.unwrap_or_default();
             let now = versions(&index.snapshot());
             let names: BTreeSet<_> = before.keys().chain(now.keys()).collect();
-            for name in names {
-                let differs = before.get(name) != now.get(name);
-                prop_assert!(!differs || affected.contains_key(name), "{name:?} differs");
+            for seen in names {
+                let (kind, name, client) = seen;
+                let scope = affected.get(&(*kind, name.clone()));
+                let nobody = Client::default();
+                let client = client.map_or(&nobody, |number| &clients[number]);
+                let is_named = scope.is_some_and(|scope| scope.covers(client));
+                let differs = before.get(seen) != now.get(seen);
+                prop_assert!(!differs || is_named, "{seen:?} differs");
             }
             let fresh = fresh(&objects);
             prop_assert!(now == versions(&fresh), "another way, another place");

@@ -392,24 +392,55 @@ fn inbound_ports(snapshot: &Snapshot, client: &Client) -> Vec<inbound::Port> {
     }
     let services = client.pod.iter().flat_map(|pod| snapshot.services_of(pod));
     let services = services.filter_map(|name| snapshot.service(name));
-    let endpoints = services.flat_map(|service| service.ports().flat_map(|(_, all)| all));
-    let own = endpoints.filter(|endpoint| client.addresses.contains(&endpoint.address.ip()));
-    for endpoint in own {
-        // Of several services one has the address, as for those who call it.
-        let hint = match snapshot.destination(endpoint.address) {
-            Some(Destination::Endpoint { port, .. }) => Some(port.hint),
-            Some(Destination::Service { .. }) | None => None,
-        };
-        let number = endpoint.address.port();
-        match hint.filter(|hint| hint.source != HintSource::None) {
-            Some(hint) => drop(ports.insert(number, hint.protocol)),
-            None => drop(ports.entry(number).or_insert(Protocol::Auto)),
+    let mut said: Vec<_> = services
+        .flat_map(|service| service.ports().map(move |(port, all)| (service, port, all)))
+        .flat_map(|(service, port, all)| {
+            let numbers = own_ports(all, client);
+            numbers.map(move |number| (number, service, port))
+        })
+        .collect();
+    // Of several services one is believed, in the order in which they claim the address.
+    said.sort_by_key(|(number, service, port)| {
+        let declared = &service.service;
+        let through_service = declared.kind != ServiceKind::Headless;
+        let created = declared.created.unwrap_or(i64::MAX);
+        let translated = port.port != *number;
+        (
+            *number,
+            through_service,
+            created,
+            &declared.name,
+            translated,
+            port.port,
+        )
+    });
+    said.dedup_by_key(|(number, ..)| *number);
+    for (number, _, port) in said {
+        if port.hint.source == HintSource::None {
+            ports.entry(number).or_insert(Protocol::Auto);
+        } else {
+            ports.insert(number, port.hint.protocol);
         }
     }
     let ports = ports.into_iter();
     ports
         .map(|(number, protocol)| inbound::Port { number, protocol })
         .collect()
+}
+
+/// The ports that a pod has among these endpoints, which are in the order of their addresses.
+fn own_ports<'a>(endpoints: &'a [Endpoint], client: &'a Client) -> impl Iterator<Item = u16> + 'a {
+    let own = client.addresses.iter().flat_map(move |address| {
+        let first = SocketAddr::new(*address, 0);
+        let first = endpoints.partition_point(|endpoint| endpoint.address < first);
+        let rest = endpoints[first..].iter();
+        rest.take_while(move |endpoint| endpoint.address.ip() == *address)
+    });
+    let own = own.filter(|endpoint| {
+        let pod = endpoint.pod.as_ref().map(|pod| &pod.name);
+        pod.is_some() && pod == client.pod.as_ref()
+    });
+    own.map(|endpoint| endpoint.address.port())
 }
 
 /// The pods whose inbound ports may differ after these changes.
