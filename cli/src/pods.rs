@@ -1,4 +1,5 @@
-//! Commands into a running playground: `weir exec`, `weir logs`, `weir stats`.
+//! Commands into pods: `weir exec` and `weir logs` of a running playground, `weir stats` of a cluster as
+//! well.
 
 use std::{
     fs,
@@ -8,14 +9,15 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use weir_api::ports;
 use weir_playground::{
-    admin, container,
+    container,
     kubelet::{pod::joinable, process::Files},
     playground::pod_dir,
     run::{self, RunningPod},
 };
 
-use crate::output;
+use crate::{output, reach::AnyPodArgs};
 
 /// Which pod.
 #[derive(Debug, Args)]
@@ -51,7 +53,7 @@ pub(crate) struct LogsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct StatsArgs {
     #[command(flatten)]
-    pod: PodArgs,
+    pod: AnyPodArgs,
     /// Only statistics whose name matches this regular expression
     #[arg(long, default_value = "")]
     filter: String,
@@ -88,7 +90,6 @@ pub(crate) fn logs(args: &LogsArgs, run_root: &Path) -> anyhow::Result<ExitCode>
 }
 
 pub(crate) fn stats(args: &StatsArgs, run_root: &Path) -> anyhow::Result<ExitCode> {
-    let (_, pod) = find(&args.pod, run_root)?;
     let mut path = String::from("/stats?");
     if !args.all {
         path.push_str("usedonly&");
@@ -96,9 +97,15 @@ pub(crate) fn stats(args: &StatsArgs, run_root: &Path) -> anyhow::Result<ExitCod
     if !args.filter.is_empty() {
         path.push_str(&format!("filter={}", percent_encode(&args.filter)));
     }
-    let answer = admin::get(&pod.netns, path.trim_end_matches(['?', '&']));
-    let text =
-        answer.with_context(|| format!("no sidecar answers in {}/{}", pod.namespace, pod.name))?;
+    let path = path.trim_end_matches(['?', '&']);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let text = runtime.block_on(async {
+        let pod = args.pod.find(run_root).await?;
+        let answer = pod.get(ports::ADMIN, path).await;
+        answer.with_context(|| format!("no sidecar answers in {}", pod.name()))
+    })?;
     output::bytes(text.as_bytes());
     Ok(ExitCode::SUCCESS)
 }

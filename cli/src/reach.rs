@@ -51,7 +51,8 @@ impl AnyPodArgs {
         if !self.cluster.is_named() && !run::live(run_root).is_empty() {
             return in_playground(run_root, namespace, name);
         }
-        let client = self.cluster.client().await?;
+        let client = self.cluster.client().await;
+        let client = client.context("no demo is asked, and no cluster can be")?;
         let namespace = namespace
             .unwrap_or_else(|| client.default_namespace())
             .to_owned();

@@ -50,7 +50,12 @@ pub(super) async fn run(
         .map(|namespace| (name_of(namespace).to_owned(), pod(None)))
         .collect();
     if wanted.is_empty() {
-        wanted.push(("default".to_owned(), pod(Some(&names.revision))));
+        let asks = pod(Some(&names.revision));
+        let raw = serde_json::to_value(&asks).unwrap_or_default();
+        let found = namespaces
+            .iter()
+            .find(|namespace| scope.injects(namespace, &raw));
+        wanted.extend(found.map(|namespace| (name_of(namespace).to_owned(), asks)));
     }
     let dry = PostParams {
         dry_run: true,
@@ -76,6 +81,13 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         .map(|run| run.namespace.as_str())
         .collect();
     let mut findings = Vec::new();
+    if let Err(unread) = &facts.namespaces {
+        findings.push(unread.finding(CHECK));
+    } else if runs.is_empty() {
+        let message = "not checked: in no namespace would a pod get a sidecar";
+        let advice = "label one: kubectl label namespace NAME weir.dev/injection=enabled";
+        findings.push(Finding::warning(CHECK, message, advice));
+    }
     if !injected.is_empty() {
         let message = format!(
             "a pod made in {} gets a sidecar",
@@ -93,9 +105,7 @@ fn judge(run: &DryRun, facts: &Facts) -> Option<Finding> {
         Outcome::Injected => None,
         Outcome::Untouched => Some(Finding::failure(
             CHECK,
-            format!(
-                "a pod made in {namespace} gets no sidecar, although its namespace asks for one"
-            ),
+            format!("a pod made in {namespace} gets no sidecar, although it should"),
             format!(
                 "with failurePolicy: Ignore the webhook's own error is hidden; look at kubectl get \
                  mutatingwebhookconfiguration {} -o yaml and at the control plane's log",

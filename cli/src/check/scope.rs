@@ -65,11 +65,16 @@ impl Scope {
         }
     }
 
-    /// Whether pods of a namespace that say nothing themselves reach the injector.
+    /// Whether pods of a namespace that say nothing themselves are injected.
     pub(super) fn covers(&self, namespace: &Namespace) -> bool {
-        let system = self.config.system_namespaces.iter();
-        self.reaches(namespace, &Labels::new())
-            && !system.clone().any(|name| name == name_of(namespace))
+        self.injects(namespace, &json!({"spec": {"containers": []}}))
+    }
+
+    /// Whether a pod that is made now is injected. In a namespace that ends none is made.
+    pub(super) fn injects(&self, namespace: &Namespace, pod: &Value) -> bool {
+        let decision = self.decision(namespace, pod);
+        let ends = namespace.metadata.deletion_timestamp.is_some();
+        !ends && decision.is_some_and(Decision::injects)
     }
 
     /// What the injector says of a pod; `None` if it never sees it.
