@@ -5,6 +5,7 @@ mod netns {
     mod ends;
     mod foreign;
     mod inbound;
+    mod last_resort;
     mod mesh;
     mod pod_life;
     mod refusals;
