@@ -6,6 +6,7 @@
 mod splice;
 
 use std::{
+    cell::OnceCell,
     future::{Future, poll_fn},
     io,
     pin::Pin,
@@ -76,7 +77,8 @@ pub(crate) async fn relay(
 /// One way of a relay.
 struct Direction {
     buffer: Buffer,
-    pipe: Option<Pipe>,
+    /// Asked for once.
+    pipe: OnceCell<Option<Pipe>>,
     moved: u64,
     state: State,
 }
@@ -93,7 +95,7 @@ impl Direction {
     fn new(buffer: Buffer) -> Self {
         Self {
             buffer,
-            pipe: None,
+            pipe: OnceCell::new(),
             moved: 0,
             state: State::Open,
         }
@@ -137,10 +139,8 @@ impl Direction {
         if self.moved >= SPLICE_AFTER
             && let (Some(from), Some(to)) = (from.as_raw(), to.as_raw())
         {
-            if self.pipe.is_none() {
-                self.pipe = Pipe::new();
-            }
-            if let Some(pipe) = &mut self.pipe {
+            self.pipe.get_or_init(Pipe::new);
+            if let Some(Some(pipe)) = self.pipe.get_mut() {
                 let moved = pipe.poll_move(cx, (from, to), u64::MAX, &mut self.moved);
                 return moved.map_err(Broken::into_inner);
             }

@@ -16,6 +16,9 @@ use tokio::{io::Interest, net::TcpStream};
 /// Capacity asked for, bytes: more per system call than the default of 64 KiB. The kernel grants
 /// it to unprivileged users while they hold less than fs.pipe-user-pages-soft; else the default stays.
 const CAPACITY: i32 = 256 * 1024;
+/// Capacity of a pipe that is of use, bytes: what one has by default. A user who holds as much as
+/// fs.pipe-user-pages-soft allows gets pipes of two pages, and all sidecars of a node are one user.
+const LEAST: usize = 64 * 1024;
 /// Empty pipes a worker keeps.
 const KEPT: usize = 16;
 
@@ -47,7 +50,7 @@ pub(crate) enum Broken {
 // === impl Pipe ===
 
 impl Pipe {
-    /// None if the process has no descriptors left; bytes are then copied.
+    /// None if there are no descriptors or no pipes of use left; bytes are then copied.
     pub(crate) fn new() -> Option<Self> {
         let stocked = STOCK.with_borrow_mut(Vec::pop);
         let ends = stocked.or_else(Ends::open)?;
@@ -160,7 +163,7 @@ impl Ends {
         let capacity = granted
             .ok()
             .and_then(|size| usize::try_from(size).ok())
-            .unwrap_or(65_536);
+            .filter(|capacity| *capacity >= LEAST)?;
         Some(Self {
             read,
             write,

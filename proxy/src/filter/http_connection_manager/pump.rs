@@ -1,6 +1,7 @@
 //! Moves one message from a connection to another: a head that is ready, then a body as it comes.
 
 use std::{
+    cell::OnceCell,
     io,
     task::{Context, Poll, ready},
 };
@@ -33,7 +34,8 @@ pub(super) struct Pump {
     /// Something of the body has left and was not kept.
     lost: bool,
     /// Moves what need not be seen within the kernel.
-    pipe: Option<Pipe>,
+    /// Asked for once.
+    pipe: OnceCell<Option<Pipe>>,
 }
 
 /// Why a message stopped.
@@ -60,7 +62,7 @@ impl Pump {
             moved: 0,
             kept: None,
             lost: false,
-            pipe: None,
+            pipe: OnceCell::new(),
         }
     }
 
@@ -173,13 +175,13 @@ impl Pump {
     /// Whether enough is to come of a body that need not be seen for it to be worth a pipe. It
     /// stays with the pipe then, which may hold a part.
     fn can_splice(&mut self, from: &Connection, to: &Connection) -> bool {
-        if self.pipe.is_none() {
+        if self.pipe.get().is_none() {
             let worth = self.kept.is_none() && self.body.opaque() >= SPLICE_FROM;
             if worth && from.as_raw().is_some() && to.as_raw().is_some() {
-                self.pipe = Pipe::new();
+                self.pipe.get_or_init(Pipe::new);
             }
         }
-        self.pipe.is_some()
+        matches!(self.pipe.get(), Some(Some(_)))
     }
 
     /// Moves a part of the body within the kernel. 0 is the end of the source.
@@ -189,8 +191,8 @@ impl Pump {
         from: &Connection,
         to: &Connection,
     ) -> Poll<Result<usize, PumpError>> {
-        let (Some(pipe), Some(from), Some(to)) = (&mut self.pipe, from.as_raw(), to.as_raw())
-        else {
+        let sockets = (from.as_raw(), to.as_raw());
+        let (Some(Some(pipe)), (Some(from), Some(to))) = (self.pipe.get_mut(), sockets) else {
             return Poll::Ready(Err(PumpError::Sink));
         };
         let (most, before) = (self.body.opaque(), self.moved);
