@@ -1,9 +1,11 @@
 //! Running Helm, and reading what it renders.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use serde::Deserialize;
@@ -94,21 +96,37 @@ impl Rendered {
 
     /// What `helm test` makes, with the values of a file.
     pub(crate) fn test_with_file(values: &Path) -> Self {
-        let only = ["--show-only", "templates/tests/check.yaml"];
-        let (chart, values) = (chart(), values.to_string_lossy().into_owned());
-        let chart = chart.to_string_lossy().into_owned();
-        let command = ["template", "weir", &chart, "-n", NAMESPACE, "-f", &values];
-        let text = helm(&[&command[..], &only].concat()).unwrap();
-        Self {
-            objects: documents(&text),
-        }
+        let test = "templates/tests/check.yaml";
+        Self::remembered(&["--show-only", test, "--values", &values.to_string_lossy()])
     }
 
+    /// The chart with the values of a file, rendered anew.
+    pub(crate) fn again_with_file(values: &Path) -> Self {
+        Self::render(&["--no-hooks", "--values", &values.to_string_lossy()])
+    }
+
+    /// Without hooks such as the test: they are not part of what is installed.
     fn of(values: &[&str]) -> Self {
+        Self::remembered(&[&["--no-hooks"], values].concat())
+    }
+
+    /// What these arguments gave before, if they did: Helm costs more than all else in these tests.
+    fn remembered(arguments: &[&str]) -> Self {
+        static KNOWN: Mutex<BTreeMap<String, Rendered>> = Mutex::new(BTreeMap::new());
+        let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = arguments.join(" ");
+        if let Some(rendered) = known().get(&key) {
+            return rendered.clone();
+        }
+        let rendered = Self::render(arguments);
+        known().insert(key, rendered.clone());
+        rendered
+    }
+
+    fn render(arguments: &[&str]) -> Self {
         let chart = chart().to_string_lossy().into_owned();
-        // Without hooks such as the test: they are not part of what is installed.
-        let command = ["template", "weir", &chart, "-n", NAMESPACE, "--no-hooks"];
-        let text = helm(&[&command, values].concat()).unwrap();
+        let command = ["template", "weir", &chart, "--namespace", NAMESPACE];
+        let text = helm(&[&command, arguments].concat()).unwrap();
         Self {
             objects: documents(&text),
         }
