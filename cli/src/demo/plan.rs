@@ -231,7 +231,10 @@ pub(super) fn through_service(
             status: (is_http && all_echo).then_some(200),
             outbound: from.meshed.then(|| names::outbound_cluster(to.port, &host)),
             inbound: meshed
-                .map(|(pod, port)| (pod.key.clone(), pod.inbound_cluster(*port)))
+                .flat_map(|(pod, port)| {
+                    let clusters = pod.inbound_clusters(*port).into_iter();
+                    clusters.map(|cluster| (pod.key.clone(), cluster))
+                })
                 .collect(),
             endpoints: targets
                 .iter()

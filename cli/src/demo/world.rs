@@ -30,7 +30,7 @@ pub(super) struct DemoPod {
     pub(super) echo: bool,
     /// Whether it stays, so that calls can be made from it.
     pub(super) stays: bool,
-    /// Ports its containers declare, which is all a sidecar knows of them.
+    /// Ports its containers declare, which a sidecar knows from the start.
     pub(super) declared: Vec<u16>,
     /// The container calls are made from.
     pub(super) container: String,
@@ -118,13 +118,14 @@ impl World {
 // === impl DemoPod ===
 
 impl DemoPod {
-    /// The cluster of the pod's sidecar for connections to `port`.
-    pub(super) fn inbound_cluster(&self, port: u16) -> String {
-        if self.declared.contains(&port) {
-            names::inbound_cluster(port)
-        } else {
-            names::INBOUND_PASSTHROUGH_CLUSTER.to_owned()
+    /// The clusters of the pod's sidecar that may take connections to `port` of a Service. A port
+    /// that no container declares is passed through until the control plane has told of it.
+    pub(super) fn inbound_clusters(&self, port: u16) -> Vec<String> {
+        let mut clusters = vec![names::inbound_cluster(port)];
+        if !self.declared.contains(&port) {
+            clusters.push(names::INBOUND_PASSTHROUGH_CLUSTER.to_owned());
         }
+        clusters
     }
 
     fn of(key: &PodKey, live: &LivePod) -> Self {
