@@ -265,6 +265,29 @@ fn pods_without_the_sidecar_they_should_have_are_counted_by_what_the_webhook_wou
 }
 
 #[test]
+fn a_revision_has_names_of_its_own_and_only_what_asks_for_it() {
+    let names = Names {
+        revision: "canary".to_owned(),
+        ..names()
+    };
+    let mut webhooks = injector();
+    webhooks["metadata"]["name"] = json!("weir-injector-canary");
+    webhooks["webhooks"][0]["namespaceSelector"] =
+        json!({"matchLabels": {"weir.dev/rev": "canary"}});
+    let all = [injector(), webhooks].map(object).to_vec();
+    let mut facts = Facts::assume(names, Info::default(), all);
+    let canary = json!({"metadata": {"name": "new", "labels": {"weir.dev/rev": "canary"}}});
+    facts.namespaces = Ok(vec![object(shop(&[], &json!({}))), object(canary)]);
+    let meshed: Vec<&str> = facts.meshed().map(|(name, _)| name).collect();
+    assert_eq!(meshed, ["new"]);
+    let findings = control_plane::check(&facts);
+    assert!(
+        findings[0].message.contains("weir-control-canary"),
+        "{findings:?}"
+    );
+}
+
+#[test]
 fn a_report_reads_well_and_parses() {
     let report = Report::new(vec![
         Finding::ok("api-server", "Kubernetes 1.36 answers"),
