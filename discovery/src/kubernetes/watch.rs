@@ -13,6 +13,7 @@ mod frame;
 mod kind;
 mod lines;
 mod status;
+mod stop;
 
 use std::sync::Arc;
 
