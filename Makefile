@@ -96,6 +96,11 @@ bench-scale: ## Measure how discovery grows with the cluster, as root; BENCH='--
 	$(BUILT)/release/weir-bench-scale --control $(BUILT)/release/weir-control \
 		--agent $(BUILT)/agent/weir-agent --out bench/results/scale.json $(BENCH)
 
+.PHONY: bench-webhook
+bench-webhook: ## Load the injection webhook over TLS and print what a review costs
+	@$(CARGO) build --release -p weir-control
+	scripts/bench-webhook $(BUILT)/release/weir-control
+
 .PHONY: clean
 clean: ## Remove everything that was built or installed into this directory
 	@$(CARGO) clean
