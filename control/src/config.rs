@@ -33,6 +33,12 @@ pub struct Config {
           default_value_t = any(ports::XDS_TLS))]
     pub xds_addr: SocketAddr,
 
+    /// Minutes after which an xDS connection ends, give or take a tenth, so that clients spread over
+    /// replicas and their tokens are checked again. They come back at once and miss nothing.
+    #[arg(long, env = "WEIR_XDS_CONNECTION_AGE", value_name = "MINUTES", default_value_t = 30,
+          value_parser = clap::value_parser!(u32).range(1..=10_080))]
+    pub xds_connection_age: u32,
+
     /// Where metrics and debug endpoints are served.
     #[arg(long, env = "WEIR_DEBUG_ADDR", value_name = "ADDR", value_parser = address,
           default_value_t = any(ports::CONTROL_DEBUG))]

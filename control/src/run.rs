@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -13,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
-use weir_discovery::xds::AdsServer;
+use weir_discovery::xds::{AdsServer, Limits};
 
 use crate::{
     Config, ControlError, debug,
@@ -97,7 +98,10 @@ pub async fn run(
     };
 
     let mut servers = JoinSet::new();
-    let ads = AdsServer::new(parts.hub.clone());
+    let ads = AdsServer::new(parts.hub.clone()).with_limits(Limits {
+        connection_age: Duration::from_secs(u64::from(config.xds_connection_age) * 60),
+        ..Limits::default()
+    });
     let (cluster, tls_ads) = match cluster {
         Some(Running {
             views,
