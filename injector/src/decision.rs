@@ -116,6 +116,9 @@ pub(crate) fn decide_pod(pod: &Pod<'_>, place: Place<'_>, config: &Config) -> De
 }
 
 fn is_disabled(place: Place<'_>, config: &Config) -> bool {
+    if place.is_selected {
+        return false;
+    }
     match place.label(annotations::NAMESPACE_INJECTION) {
         Some("disabled") => true,
         Some("enabled") => false,
@@ -123,16 +126,18 @@ fn is_disabled(place: Place<'_>, config: &Config) -> bool {
     }
 }
 
-/// A pod's own label goes before its namespace's. Where neither is known the webhook's selectors
-/// were, and chose this revision.
+/// A pod's own label goes before its namespace's.
 fn is_of_another_revision(pod: &Pod<'_>, place: Place<'_>) -> bool {
     let Some(cluster) = place.cluster else {
         return false;
     };
     let own = pod.labels.get(annotations::REVISION).copied();
-    let namespaces = || place.label(annotations::REVISION);
-    let default = || place.about.map(|_| DEFAULT_REVISION);
-    let revision = own.or_else(namespaces).or_else(default);
+    let namespaces = || {
+        let default = || place.about.map(|_| DEFAULT_REVISION);
+        let named = place.label(annotations::REVISION).or_else(default);
+        named.filter(|_| !place.is_selected)
+    };
+    let revision = own.or_else(namespaces);
     revision.is_some_and(|revision| revision != cluster.revision)
 }
 

@@ -12,6 +12,9 @@ pub struct Place<'a> {
     pub about: Option<&'a Namespace>,
     /// `None` for a pod in a file, which may go to any cluster.
     pub cluster: Option<&'a Cluster>,
+    /// The API server chose the pod for this webhook by the labels of its namespace. What is known
+    /// here of those may be older, and does not decide then.
+    pub is_selected: bool,
 }
 
 /// What a namespace says of itself.
@@ -50,6 +53,7 @@ impl<'a> From<&'a str> for Place<'a> {
             namespace,
             about: None,
             cluster: None,
+            is_selected: false,
         }
     }
 }

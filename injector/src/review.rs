@@ -75,6 +75,7 @@ pub(crate) fn review_in(
         namespace: request.namespace(),
         about: about.as_deref(),
         cluster,
+        is_selected: true,
     };
     let injection = inject(&request.object, place, config);
     let (outcome, fields, reason) = match &injection {

@@ -138,6 +138,7 @@ impl Validators {
             namespace: request.namespace(),
             about: about.as_deref(),
             cluster,
+            is_selected: false,
         };
         let (validation, fields, warnings) = self.judge(&request, place, config);
         Ok((validation, answer(&request.uid, fields, warnings)))

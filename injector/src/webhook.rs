@@ -126,6 +126,7 @@ impl Injector {
             namespace,
             about: about.as_deref(),
             cluster: cluster.as_deref(),
+            is_selected: false,
         };
         decide(pod, place, &self.config.load())
     }

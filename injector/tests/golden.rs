@@ -66,6 +66,7 @@ impl Case {
             namespace: &self.namespace,
             about: self.about.as_ref(),
             cluster: self.cluster.as_ref(),
+            is_selected: false,
         }
     }
 

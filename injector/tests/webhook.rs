@@ -150,22 +150,13 @@ async fn decisions_are_told_but_not_those_of_dry_runs() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&told);
     let injector = Injector::new(Config::default())
-        .with_namespaces(|name| {
-            let disabled = ("weir.dev/injection".to_owned(), "disabled".to_owned());
-            (name == "shop").then(|| {
-                Arc::new(Namespace {
-                    labels: [disabled].into(),
-                    ..Namespace::default()
-                })
-            })
-        })
         .with_on_decision(move |decided| heard.lock().expect("a lock").push(decided.clone()));
     let injector = Arc::new(injector);
     let mut request: Value = serde_json::from_slice(&review()).expect("json");
     let job = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "tidy", "uid": "u",
                       "controller": true}]);
     request["request"]["object"]["metadata"]["ownerReferences"] = job;
-    for (namespace, dry_run) in [("shop", true), ("shop", false), ("other", false)] {
+    for (namespace, dry_run) in [("shop", true), ("kube-system", false), ("shop", false)] {
         request["request"]["namespace"] = namespace.into();
         request["request"]["dryRun"] = dry_run.into();
         let (status, _) = post(&injector, JSON, request.to_string().into_bytes()).await;
@@ -179,8 +170,8 @@ async fn decisions_are_told_but_not_those_of_dry_runs() {
     assert_eq!(
         outcomes,
         [
-            ("shop", Outcome::Skipped(Decision::NamespaceDisabled)),
-            ("other", Outcome::Injected(Decision::PolicyEnabled)),
+            ("kube-system", Outcome::Skipped(Decision::SystemNamespace)),
+            ("shop", Outcome::Injected(Decision::PolicyEnabled)),
         ]
     );
     let owner = told[0].owner.as_ref().expect("an owner");
@@ -233,4 +224,28 @@ async fn objects_are_validated_and_counted() {
         let line = format!("weir_validation_reviews_total{{outcome=\"{outcome}\"}} 1");
         assert!(metrics.contains(&line), "{metrics}");
     }
+}
+
+#[tokio::test]
+async fn what_is_known_of_namespaces_is_looked_up() {
+    let injector = Injector::new(Config::default()).with_namespaces(|name| {
+        let level = "pod-security.kubernetes.io/enforce".to_owned();
+        let labels = [
+            (level, "restricted".to_owned()),
+            ("weir.dev/injection".to_owned(), "disabled".to_owned()),
+        ];
+        (name == "shop").then(|| {
+            Arc::new(Namespace {
+                labels: labels.into(),
+                ..Namespace::default()
+            })
+        })
+    });
+    let pod = json!({"spec": {"containers": [{"name": "app"}]}});
+    let decided = injector.decide(&pod, "shop").expect("a pod");
+    assert_eq!(decided, Decision::NamespaceDisabled);
+    let decided = injector.decide(&pod, "other").expect("a pod");
+    assert_eq!(decided, Decision::PolicyEnabled);
+    let (_, body) = post(&Arc::new(injector), JSON, review()).await;
+    assert!(body.contains("Pod Security level"), "{body}");
 }

@@ -95,6 +95,7 @@ impl Scope {
             namespace: name_of(namespace),
             about: Some(&about),
             cluster: Some(&self.cluster),
+            is_selected: false,
         };
         decide(pod, place, &self.config).ok()
     }

@@ -193,6 +193,7 @@ fn what_is_known_of_the_place_decides_as_well() {
             namespace: "shop",
             about,
             cluster: Some(cluster),
+            is_selected: false,
         };
         let pod = pod(&labels, &json!({}));
         let decision = decide(&pod, place, &Config::default()).expect("pod");
@@ -245,4 +246,33 @@ fn a_job_is_skipped_where_a_kubelet_is_too_old() {
             expected
         );
     }
+}
+
+#[test]
+fn what_the_api_server_chose_is_not_undone_by_what_was_known_before() {
+    let about = Namespace {
+        labels: [("weir.dev/injection".to_owned(), "disabled".to_owned())].into(),
+        ..Namespace::default()
+    };
+    let canary = Cluster {
+        revision: "canary".to_owned(),
+        ..Cluster::default()
+    };
+    let place = Place {
+        about: Some(&about),
+        cluster: Some(&canary),
+        is_selected: true,
+        ..Place::from("shop")
+    };
+    let decided = |labels: Value| {
+        let pod = pod(&labels, &json!({}));
+        decide(&pod, place, &Config::default()).expect("pod")
+    };
+    assert_eq!(decided(json!({})), Decision::PolicyEnabled);
+    let other = json!({"weir.dev/rev": "other"});
+    assert_eq!(
+        decided(other),
+        Decision::OtherRevision,
+        "the pod says so itself"
+    );
 }
