@@ -1,0 +1,104 @@
+//! What changes of the model change of resources.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use weir_api::names;
+
+use super::Generator;
+use crate::{
+    model::{Changes, NamespacedName, ResolvedService, Snapshot},
+    xds::{Kind, Scope, topology},
+};
+
+impl Generator {
+    /// The names of every resource that may differ after these changes, and for whom. `snapshot` is
+    /// the one after them.
+    #[must_use]
+    pub fn affected(
+        &self,
+        snapshot: &Snapshot,
+        changes: &Changes,
+    ) -> BTreeMap<(Kind, String), Scope> {
+        let mut affected = BTreeMap::new();
+        let mut all = |kind: Kind, name: String| {
+            affected.insert((kind, name), Scope::All);
+        };
+        for (name, change) in &changes.services {
+            let kinds: &[Kind] = if change.declaration_changed() {
+                &[Kind::Cluster, Kind::Endpoint, Kind::Route]
+            } else {
+                &[Kind::Endpoint]
+            };
+            let services = change.old.iter().chain(&change.new);
+            for port in services.flat_map(|service| &service.service.ports) {
+                let name = self.service_name(name, port.port);
+                kinds.iter().for_each(|kind| all(*kind, name.clone()));
+            }
+        }
+        for (address, change) in &changes.addresses {
+            all(Kind::Listener, names::outbound_listener(*address));
+            for claim in [change.old.as_ref(), change.new.as_ref()] {
+                if let Some(name) = self.endpoint_name(*address, claim) {
+                    all(Kind::Cluster, name);
+                }
+            }
+        }
+        if !changes.nodes.is_empty() {
+            // A client on such a node may be somewhere else now.
+            let services = snapshot.services();
+            for service in services.filter(|service| topology::is_local(service)) {
+                for port in &service.service.ports {
+                    let name = self.service_name(&service.service.name, port.port);
+                    all(Kind::Endpoint, name);
+                }
+            }
+        }
+        let pods = pods_with_other_ports(changes);
+        if !pods.is_empty() {
+            for suffix in ["", names::V6_SUFFIX] {
+                let name = format!("{}{suffix}", names::VIRTUAL_INBOUND);
+                affected.insert((Kind::Listener, name), Scope::Pods(pods.clone()));
+            }
+        }
+        affected
+    }
+
+    /// The load assignments that lost an endpoint by these changes: such news go first.
+    #[must_use]
+    pub fn shrunk(&self, changes: &Changes) -> BTreeSet<String> {
+        let services = changes.services.iter();
+        let services = services.filter(|(_, change)| change.removes_endpoints());
+        services
+            .flat_map(|(name, change)| {
+                let ports = change.old.iter().flat_map(|service| &service.service.ports);
+                ports.map(|port| self.service_name(name, port.port))
+            })
+            .collect()
+    }
+}
+
+/// The pods whose inbound ports may differ after these changes.
+fn pods_with_other_ports(changes: &Changes) -> BTreeSet<NamespacedName> {
+    let mut pods = changes.pods.clone();
+    for change in changes.services.values() {
+        let behind = |service: &Option<Arc<ResolvedService>>| -> BTreeSet<_> {
+            let services = service.iter();
+            let endpoints = services.flat_map(|service| service.ports().flat_map(|(_, all)| all));
+            let pods = endpoints.filter_map(|endpoint| {
+                let pod = endpoint.pod.as_ref()?;
+                Some((endpoint.address, pod.name.clone()))
+            });
+            pods.collect()
+        };
+        let (old, new) = (behind(&change.old), behind(&change.new));
+        if change.declaration_changed() {
+            pods.extend(old.into_iter().chain(new).map(|(_, pod)| pod));
+        } else {
+            pods.extend(old.symmetric_difference(&new).map(|(_, pod)| pod.clone()));
+        }
+    }
+    pods
+}

@@ -1,0 +1,74 @@
+//! The inbound ports of one sidecar.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use crate::{
+    model::{Endpoint, Hint, HintSource, Protocol, ServiceKind, Snapshot},
+    xds::{Client, build::inbound},
+};
+
+/// The ports of an application: those its containers declare and those that services send to. Who
+/// calls the pod by a service knows what that service says of the port; where it says nothing, the
+/// container's own name for the port counts.
+pub(super) fn ports(snapshot: &Snapshot, client: &Client) -> Vec<inbound::Port> {
+    let mut ports = BTreeMap::new();
+    for port in &client.ports {
+        let is_tcp = port.protocol.as_deref().is_none_or(|name| name == "TCP");
+        let number = port.container_port;
+        if is_tcp && number != 0 {
+            let hint = Hint::of(None, port.name.as_deref(), number);
+            ports.entry(number).or_insert(hint.protocol);
+        }
+    }
+    let services = client.pod.iter().flat_map(|pod| snapshot.services_of(pod));
+    let services = services.filter_map(|name| snapshot.service(name));
+    let mut said: Vec<_> = services
+        .flat_map(|service| service.ports().map(move |(port, all)| (service, port, all)))
+        .flat_map(|(service, port, all)| {
+            let numbers = own_ports(all, client);
+            numbers.map(move |number| (number, service, port))
+        })
+        .collect();
+    // Of several services one is believed, in the order in which they claim the address.
+    said.sort_by_key(|(number, service, port)| {
+        let declared = &service.service;
+        let through_service = declared.kind != ServiceKind::Headless;
+        let created = declared.created.unwrap_or(i64::MAX);
+        let translated = port.port != *number;
+        (
+            *number,
+            through_service,
+            created,
+            &declared.name,
+            translated,
+            port.port,
+        )
+    });
+    said.dedup_by_key(|(number, ..)| *number);
+    for (number, _, port) in said {
+        if port.hint.source == HintSource::None {
+            ports.entry(number).or_insert(Protocol::Auto);
+        } else {
+            ports.insert(number, port.hint.protocol);
+        }
+    }
+    let ports = ports.into_iter();
+    ports
+        .map(|(number, protocol)| inbound::Port { number, protocol })
+        .collect()
+}
+
+/// The ports that a pod has among these endpoints, which are in the order of their addresses.
+fn own_ports<'a>(endpoints: &'a [Endpoint], client: &'a Client) -> impl Iterator<Item = u16> + 'a {
+    let own = client.addresses.iter().flat_map(move |address| {
+        let first = SocketAddr::new(*address, 0);
+        let first = endpoints.partition_point(|endpoint| endpoint.address < first);
+        let rest = endpoints[first..].iter();
+        rest.take_while(move |endpoint| endpoint.address.ip() == *address)
+    });
+    let own = own.filter(|endpoint| {
+        let pod = endpoint.pod.as_ref().map(|pod| &pod.name);
+        pod.is_some() && pod == client.pod.as_ref()
+    });
+    own.map(|endpoint| endpoint.address.port())
+}
