@@ -79,6 +79,7 @@ const OURS: &[&str] = &[
     "listener.ADDRESS.on_demand_",
     "listener.ADDRESS.loop_refused",
     "listener.ADDRESS.original_dst_",
+    "cluster.web.lb_lower_priority",
     // Envoy shows these once there was such a response.
     "cluster.web.upstream_rq_1xx",
     "cluster.web.upstream_rq_2xx",
