@@ -10,11 +10,8 @@ pub(crate) fn injector_config(text: &str) -> Result<weir_injector::Config, Strin
 
 /// Reads mesh-wide settings, YAML or JSON. An empty text has all defaults.
 pub(crate) fn mesh_config(text: &str) -> Result<MeshConfig, String> {
-    let document = yaml_serde::Deserializer::from_str(text);
+    // Its errors say where: by field, line and column.
     let settings: Option<MeshConfig> =
-        serde_path_to_error::deserialize(document).map_err(|error| {
-            let path = error.path().to_string();
-            format!("{path}: {}", error.inner())
-        })?;
+        yaml_serde::from_str(text).map_err(|error| error.to_string())?;
     Ok(settings.unwrap_or_default())
 }
