@@ -81,7 +81,7 @@ pub async fn run(
         Some(manifests) => Source::Files(Box::new(Files::open(&config, manifests)?)),
         None => Source::Cluster(Box::new(Cluster::open(&config).await?)),
     };
-    let sockets = Sockets::bind(&config).await?;
+    let sockets = Sockets::bind(&config)?;
     let addresses = sockets.bound(&config)?;
 
     let parts = match &source {

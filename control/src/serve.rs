@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 use axum::Router;
 use serde::Serialize;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinSet,
     time::timeout,
@@ -46,15 +46,19 @@ pub struct Bound {
     pub root_cert: Option<PathBuf>,
 }
 
+/// Connections that wait to be accepted. All sidecars of a cluster may come back at once after a
+/// restart; one for which there is no place is reset. The kernel's limit is net.core.somaxconn.
+const BACKLOG: u32 = 4096;
+
 // === impl Sockets ===
 
 impl Sockets {
-    pub(crate) async fn bind(config: &Config) -> Result<Self, ControlError> {
+    pub(crate) fn bind(config: &Config) -> Result<Self, ControlError> {
         Ok(Self {
-            xds_plaintext: bind("--xds-plaintext-addr", config.xds_plaintext_addr).await?,
-            xds: bind("--xds-addr", config.xds_addr).await?,
-            debug: bind("--debug-addr", config.debug_addr).await?,
-            webhook: bind("--webhook-addr", config.webhook_addr).await?,
+            xds_plaintext: bind("--xds-plaintext-addr", config.xds_plaintext_addr)?,
+            xds: bind("--xds-addr", config.xds_addr)?,
+            debug: bind("--debug-addr", config.debug_addr)?,
+            webhook: bind("--webhook-addr", config.webhook_addr)?,
         })
     }
 
@@ -77,13 +81,24 @@ impl Sockets {
     }
 }
 
-async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, ControlError> {
+fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, ControlError> {
     let failed = |source| ControlError::Bind {
         flag,
         address,
         source,
     };
-    TcpListener::bind(address).await.map_err(failed)
+    let listen = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        // A port whose last connections still linger is free again for a control plane that restarts.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(failed)
 }
 
 /// Completes when `stopped` turns true.
