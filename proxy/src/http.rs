@@ -1,5 +1,6 @@
 //! HTTP: codecs, routes and the connection manager.
 
+pub mod authority;
 pub mod h1;
 pub(crate) mod h2;
 pub mod head;

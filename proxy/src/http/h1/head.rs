@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::body::Framing;
+use crate::http::authority::BadAuthority;
 
 /// A head that cannot be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,14 @@ pub enum HeadError {
     /// A transfer coding other than chunked.
     #[error("unsupported transfer coding")]
     UnsupportedTransferCoding,
+}
+
+// === impl HeadError ===
+
+impl From<BadAuthority> for HeadError {
+    fn from(_: BadAuthority) -> Self {
+        Self::Malformed
+    }
 }
 
 /// A header field: where its name and its value lie.
@@ -104,6 +113,50 @@ impl FieldKind {
     }
 }
 
+/// Fields that a message means for all its recipients, so that `Connection` must not name them (RFC
+/// 9110 section 7.6.1): an option that does is ignored. The field stays as the client said it,
+/// whatever became of it on the way here.
+const FOR_ALL_RECIPIENTS: [&[u8]; 15] = [
+    b"authorization",
+    b"cache-control",
+    b"content-encoding",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"expect",
+    b"forwarded",
+    b"location",
+    b"range",
+    b"set-cookie",
+    b"trailer",
+    b"vary",
+    b"via",
+    b"x-forwarded-host",
+];
+
+/// Whether a field of this name stays whatever `Connection` lists. What frames or addresses a
+/// message stays above all: it is decided by what was parsed.
+fn is_for_all_recipients(name: &[u8]) -> bool {
+    match FieldKind::of(name) {
+        FieldKind::Host
+        | FieldKind::ContentLength
+        | FieldKind::TransferEncoding
+        | FieldKind::Te
+        | FieldKind::Server
+        | FieldKind::Date
+        | FieldKind::RequestId
+        | FieldKind::ForwardedProto
+        | FieldKind::ForwardedFor => true,
+        FieldKind::Connection | FieldKind::HopByHop | FieldKind::Upgrade | FieldKind::XEnvoy => {
+            false
+        }
+        FieldKind::Other => {
+            let is = |known: &&[u8]| name.eq_ignore_ascii_case(known);
+            FOR_ALL_RECIPIENTS.iter().any(is)
+        }
+    }
+}
+
 /// Locates `part`, which lies within `whole`.
 pub(super) fn range(whole: &[u8], part: &[u8]) -> Range<usize> {
     let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
@@ -180,7 +233,7 @@ impl Semantics {
                 self.keep_alive = true;
             } else if option.eq_ignore_ascii_case(b"upgrade") {
                 self.upgrade = true;
-            } else if !option.is_empty() && !matches!(FieldKind::of(option), FieldKind::Te) {
+            } else if !option.is_empty() && !is_for_all_recipients(option) {
                 let name = String::from_utf8_lossy(option).to_ascii_lowercase();
                 self.nominated.push(name.into());
             }

@@ -8,7 +8,7 @@ use super::{
     body::Framing,
     head::{Field, FieldKind, HeadError, Semantics, collect, range},
 };
-use crate::http::head::RequestHead;
+use crate::http::{authority::Authority, head::RequestHead};
 
 /// Headers that are parsed without allocating.
 const USUAL_HEADERS: usize = 64;
@@ -25,7 +25,7 @@ pub struct Request {
     pub(crate) path: Range<usize>,
     /// `Host`, or the authority of the target, which wins (RFC 9112 section 3.2.2).
     pub(crate) authority: Range<usize>,
-    /// The authority is not what `Host` says.
+    /// The target has an authority, and it is not what `Host` says.
     pub(crate) has_own_authority: bool,
     pub(crate) minor_version: u8,
     pub(crate) fields: Vec<Field>,
@@ -102,27 +102,37 @@ impl Request {
         if hosts.next().is_some() {
             return Err(HeadError::Malformed);
         }
-        let target = &self.bytes[self.target.clone()];
-        let (start, end) = (self.target.start, self.target.end);
-        self.path = self.target.clone();
-        self.has_own_authority = false;
-        self.authority = host.unwrap_or(end..end);
-        if &self.bytes[self.method.clone()] == b"CONNECT" {
-            self.authority = self.target.clone();
-            self.path = end..end;
-        } else if !target.starts_with(b"/") && target != b"*" {
-            let scheme = target.windows(3).position(|three| three == b"://");
-            let scheme = scheme.ok_or(HeadError::Malformed)?;
-            let authority = start + scheme + 3;
-            let rest = &self.bytes[authority..end];
-            let length = rest
-                .iter()
-                .position(|b| matches!(b, b'/' | b'?'))
-                .unwrap_or(rest.len());
-            self.authority = authority..authority + length;
-            self.has_own_authority = true;
-            self.path = authority + length..end;
+        let target = self.text(&self.target);
+        // A fragment is the client's own affair (RFC 9110 section 4.2.5).
+        if target.contains(&b'#') {
+            return Err(HeadError::Malformed);
         }
+        // Also where the target's authority wins: somebody behind us may look at this one.
+        if let Some(host) = &host {
+            Authority::parse(self.text(host))?;
+        }
+        let (start, end) = (self.target.start, self.target.end);
+        let (authority, path) = if self.is_connect() {
+            if !Authority::parse(target)?.names_a_port() {
+                return Err(HeadError::Malformed);
+            }
+            (Some(start..end), end..end)
+        } else if target.starts_with(b"/") || target == b"*" {
+            (None, start..end)
+        } else {
+            let length = absolute_authority(target)?;
+            (
+                Some(length.start + start..length.end + start),
+                length.end + start..end,
+            )
+        };
+        let same = |own: &Range<usize>| {
+            let host = host.as_ref().map(|host| self.text(host));
+            host.is_some_and(|host| host == self.text(own))
+        };
+        self.has_own_authority = authority.as_ref().is_some_and(|own| !same(own));
+        self.authority = authority.or(host).unwrap_or(end..end);
+        self.path = path;
         Ok(())
     }
 
@@ -165,6 +175,11 @@ impl Request {
             0 => self.semantics.keep_alive && !self.semantics.close,
             _ => !self.semantics.close,
         }
+    }
+
+    /// Whether it asks for a tunnel.
+    pub(crate) fn is_connect(&self) -> bool {
+        self.text(&self.method) == b"CONNECT"
     }
 
     pub(crate) fn is_head(&self) -> bool {
@@ -237,6 +252,23 @@ impl RequestHead for Request {
     }
 }
 
+/// Where the authority of a target in absolute form lies.
+fn absolute_authority(target: &[u8]) -> Result<Range<usize>, HeadError> {
+    let scheme = target.windows(3).position(|three| three == b"://");
+    let (scheme, rest) = target.split_at(scheme.ok_or(HeadError::Malformed)?);
+    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
+        return Err(HeadError::Malformed);
+    }
+    let rest = &rest[3..];
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+    let authority = &rest[..end.unwrap_or(rest.len())];
+    // RFC 9110 section 4.2.1: there is a host.
+    if Authority::parse(authority)?.host.is_empty() {
+        return Err(HeadError::Malformed);
+    }
+    Ok(range(target, authority))
+}
+
 /// Bytes as text. What is not UTF-8 matches nothing, and is forwarded as it is.
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
@@ -266,7 +298,9 @@ mod tests {
             ),
             ("GET http://other HTTP/1.1\r\nHost: h", "other", "/"),
             ("OPTIONS * HTTP/1.1\r\nHost: h", "h", "*"),
+            ("GET HTTPS://o?b HTTP/1.1\r\nHost: h", "o", "?b"),
             ("CONNECT h:443 HTTP/1.1\r\nHost: x", "h:443", "/"),
+            ("CONNECT [::1]:443 HTTP/1.0", "[::1]:443", "/"),
             ("GET / HTTP/1.0", "", "/"),
         ] {
             let request = parse(&format!("{line}\r\n\r\n")).expect(line);
@@ -295,6 +329,56 @@ mod tests {
         let error = parse("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n").err();
         assert_eq!(error, Some(HeadError::UnsupportedTransferCoding));
         assert!(parse("POST / HTTP/1.1\r\nContent-Length: 2, 2\r\n\r\n").is_ok());
+    }
+
+    #[test]
+    fn targets_and_hosts_that_are_none_are_refused() {
+        for line in [
+            "GET /a#frag HTTP/1.1\r\nHost: h",
+            "GET http://h/a#frag HTTP/1.1\r\nHost: h",
+            "GET http://h#frag HTTP/1.1\r\nHost: h",
+            "GET / HTTP/1.1\r\nHost: x/y",
+            "GET / HTTP/1.1\r\nHost: u:p@x",
+            "GET / HTTP/1.1\r\nHost: a b",
+            "GET / HTTP/1.1\r\nHost: h:port",
+            "GET http://good/ HTTP/1.1\r\nHost: x/y",
+            "GET http://u:p@h/ HTTP/1.1\r\nHost: h",
+            "GET http:///a HTTP/1.1\r\nHost: h",
+            "GET ftp://h/a HTTP/1.1\r\nHost: h",
+            "GET h/a HTTP/1.1\r\nHost: h",
+            "CONNECT h HTTP/1.1\r\nHost: h",
+            "CONNECT :443 HTTP/1.1\r\nHost: h",
+            "CONNECT h: HTTP/1.1\r\nHost: h",
+            "CONNECT http://h:443/ HTTP/1.1\r\nHost: h",
+            "CONNECT /a HTTP/1.1\r\nHost: h",
+        ] {
+            let error = parse(&format!("{line}\r\n\r\n")).err();
+            assert_eq!(error, Some(HeadError::Malformed), "{line}");
+        }
+    }
+
+    #[test]
+    fn connection_names_only_what_may_end_at_this_hop() {
+        for (options, nominated) in [
+            ("content-length", ""),
+            ("close, Content-Length ,x-a", "x-a"),
+            ("TRANSFER-ENCODING", ""),
+            ("\thost\t, x-a,,x-b", "x-a x-b"),
+            (
+                "te, trailer, authorization, cookie, cache-control, set-cookie",
+                "",
+            ),
+            (
+                "x-forwarded-for, X-Forwarded-Proto, x-forwarded-host, via",
+                "",
+            ),
+            ("keep-alive, upgrade, http2-settings", "http2-settings"),
+        ] {
+            let head =
+                format!("POST / HTTP/1.1\r\nConnection: {options}\r\nContent-Length: 0\r\n\r\n");
+            let found = parse(&head).expect(options).semantics.nominated.join(" ");
+            assert_eq!(found, nominated, "{options}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
             RouteMatch, RouteWeightedCluster, VirtualHost,
         },
     },
-    http::head::RequestHead,
+    http::{authority::Authority, head::RequestHead},
 };
 
 /// The virtual host and the route that serve a request. `random` decides for routes that serve a
@@ -54,13 +54,9 @@ pub fn cluster<'c>(
 
 /// The host as domains are compared with it: lower case, without a port if that does not count.
 fn comparable_host(authority: &str, ignore_port: bool) -> Cow<'_, str> {
-    let host = match authority.rfind(':') {
-        Some(colon)
-            if ignore_port && authority[colon + 1..].bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            &authority[..colon]
-        }
-        _ => authority,
+    let host = match ignore_port {
+        true => Authority::split(authority).host,
+        false => authority,
     };
     match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         true => host.to_ascii_lowercase().into(),

@@ -2,7 +2,7 @@
 
 use crate::{
     config::route::{PathMatch, PathRewrite, Redirect, RedirectPath, RouteMatch},
-    http::head::RequestHead,
+    http::{authority::Authority, head::RequestHead},
 };
 
 /// The path after a rewrite, with its query.
@@ -41,8 +41,8 @@ pub fn redirect_location(
     request: &dyn RequestHead,
     scheme: &str,
 ) -> String {
-    let authority = request.authority();
-    let (host, port) = split_port(authority);
+    let Authority { host, port } = Authority::split(request.authority());
+    let port = port.filter(|port| !port.is_empty());
     let new_scheme = redirect.scheme.as_deref().unwrap_or(scheme);
     let host = redirect.host.as_deref().unwrap_or(host);
     // A port that is the old scheme's own would be wrong under the new one.
@@ -70,15 +70,6 @@ pub fn redirect_location(
         _ => path.len(),
     };
     format!("{new_scheme}://{host}{port}{}", &path[..keep])
-}
-
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
-            (host, Some(port))
-        }
-        _ => (authority, None),
-    }
 }
 
 #[cfg(test)]
