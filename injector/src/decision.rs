@@ -34,7 +34,7 @@ const ISTIO_INJECT: &str = "sidecar.istio.io/inject";
 pub enum Decision {
     /// No: the pod uses the node's network, and capturing that would capture the node's traffic.
     HostNetwork,
-    /// No: the pod runs Windows, which has no iptables.
+    /// No: the pod can only run on Windows, which has no iptables.
     Windows,
     /// No: the pod mirrors a static pod of a kubelet, which would see a change and remake it.
     MirrorPod,
@@ -87,7 +87,7 @@ pub(crate) fn decide_pod(pod: &Pod<'_>, place: Place<'_>, config: &Config) -> De
     if pod.host_network {
         return Decision::HostNetwork;
     }
-    if pod.os == Some("windows") {
+    if pod.only_windows {
         return Decision::Windows;
     }
     if pod.annotations.contains_key("kubernetes.io/config.mirror") {
@@ -266,7 +266,11 @@ impl fmt::Display for Decision {
         let inject = annotations::INJECT;
         let reason: Cow<'_, str> = match self {
             Self::HostNetwork => "the pod uses the node's network (hostNetwork: true)".into(),
-            Self::Windows => "the pod runs Windows (spec.os.name)".into(),
+            Self::Windows => {
+                "only nodes with Windows will do for it (spec.os, nodeSelector or required \
+                 node affinity)"
+                    .into()
+            }
             Self::MirrorPod => "the pod mirrors a static pod of a kubelet".into(),
             Self::SystemNamespace => "pods of this system namespace never are".into(),
             Self::OtherMesh => {

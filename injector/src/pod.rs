@@ -9,6 +9,7 @@ use weir_api::{
 };
 
 mod field;
+mod nodes;
 
 use field::Field;
 pub use field::WrongType;
@@ -22,8 +23,8 @@ pub(crate) struct Pod<'a> {
     /// The owner that is its controller, if any.
     pub(crate) owner: Option<Owner<'a>>,
     pub(crate) host_network: bool,
-    /// `spec.os.name`
-    pub(crate) os: Option<&'a str>,
+    /// Only nodes with Windows will do.
+    pub(crate) only_windows: bool,
     pub(crate) run_as: RunAs,
     /// `spec.restartPolicy`
     pub(crate) restart_policy: Option<&'a str>,
@@ -69,6 +70,7 @@ pub(crate) struct Quantities {
 impl<'a> Pod<'a> {
     /// Reads a pod, or the template of one.
     pub(crate) fn read(pod: &'a Value) -> Result<Self, WrongType> {
+        let only_windows = nodes::only_windows(&pod["spec"]);
         let pod = Field::root(pod);
         let (metadata, spec) = (pod.get("metadata")?, pod.get("spec")?);
         let security = spec.get("securityContext")?;
@@ -80,7 +82,7 @@ impl<'a> Pod<'a> {
             annotations: strings(&metadata.get("annotations")?)?,
             owner: controller(&metadata.get("ownerReferences")?)?,
             host_network: spec.get("hostNetwork")?.boolean()?.unwrap_or(false),
-            os: spec.get("os")?.get("name")?.string()?,
+            only_windows,
             run_as: RunAs::read(&security)?,
             restart_policy: spec.get("restartPolicy")?.string()?,
             has_resources: spec
