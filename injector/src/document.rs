@@ -153,10 +153,7 @@ fn look_at(
         }
         Holder::None => return Ok(()),
     };
-    let owner = (!pointer.is_empty()).then_some(Owner {
-        kind: &kind,
-        name: &own_name,
-    });
+    let owner = (!pointer.is_empty()).then(|| Owner::of(&kind, &own_name, object));
     let pod = object.pointer_mut(pointer).ok_or_else(|| {
         failed(InjectError::WrongType(WrongType {
             path: pointer.trim_start_matches('/').replace('/', "."),

@@ -14,7 +14,8 @@ use crate::{
     decision,
     pod::{Container, Owner, Pod},
     settings::{self, BadAnnotation, Settings},
-    template::Template,
+    status::Status,
+    template::{Template, VolumeNames},
 };
 
 mod conflicts;
@@ -114,7 +115,9 @@ pub(crate) fn inject_as(
     adopt_own_container(&pod, &mut settings)?;
     warnings.extend(conflicts(&pod, &settings));
     warnings.extend(refused_by_pod_security(place, &settings));
-    let template = Template::new(&pod, &settings, config);
+    let volumes = VolumeNames::of(&pod);
+    warnings.extend(volumes.warnings());
+    let template = Template::new(&pod, &settings, &volumes, config);
     let (injected, patch) = edit(value.clone(), &pod, place, settings.sidecar, template)?;
     Ok(Injection {
         decision,

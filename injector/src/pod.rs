@@ -32,12 +32,17 @@ pub(crate) struct Pod<'a> {
     pub(crate) has_resources: bool,
     pub(crate) init_containers: Vec<Container<'a>>,
     pub(crate) containers: Vec<Container<'a>>,
+    /// Names of its volumes.
+    pub(crate) volumes: Vec<&'a str>,
 }
 
 /// The controller of a pod.
 pub(crate) struct Owner<'a> {
     pub(crate) kind: &'a str,
     pub(crate) name: &'a str,
+    /// Names of volumes that it gives its pods besides those of their template, in place of any of
+    /// the same name. Known where the controller itself is at hand.
+    pub(crate) claims: Vec<String>,
 }
 
 /// User and group of a security context.
@@ -74,7 +79,11 @@ impl<'a> Pod<'a> {
         let pod = Field::root(pod);
         let (metadata, spec) = (pod.get("metadata")?, pod.get("spec")?);
         let security = spec.get("securityContext")?;
-        spec.get("volumes")?.elements()?;
+        let volumes = spec.get("volumes")?.elements()?;
+        let volumes: Result<Vec<_>, _> = volumes
+            .iter()
+            .map(|volume| volume.get("name")?.string())
+            .collect();
         Ok(Self {
             name: metadata.get("name")?.string()?,
             generate_name: metadata.get("generateName")?.string()?,
@@ -91,6 +100,7 @@ impl<'a> Pod<'a> {
                 .is_some_and(|map| !map.is_empty()),
             init_containers: containers(&spec.get("initContainers")?)?,
             containers: containers(&spec.required("containers")?)?,
+            volumes: volumes?.into_iter().flatten().collect(),
         })
     }
 }
@@ -115,10 +125,27 @@ fn controller<'a>(references: &Field<'a>) -> Result<Option<Owner<'a>>, WrongType
             return Ok(Some(Owner {
                 kind: reference.get("kind")?.required_string()?,
                 name: reference.get("name")?.required_string()?,
+                claims: Vec::new(),
             }));
         }
     }
     Ok(None)
+}
+
+// === impl Owner ===
+
+impl<'a> Owner<'a> {
+    /// The owner of the pods that `object`, a workload of this kind and name, makes.
+    pub(crate) fn of(kind: &'a str, name: &'a str, object: &Value) -> Self {
+        let claims = object["spec"]["volumeClaimTemplates"].as_array();
+        let claims = claims.into_iter().flatten();
+        let claims = claims.filter_map(|claim| claim["metadata"]["name"].as_str());
+        Self {
+            kind,
+            name,
+            claims: claims.map(str::to_owned).collect(),
+        }
+    }
 }
 
 // === impl Container ===

@@ -15,15 +15,11 @@ use crate::{
 };
 
 mod env;
+mod volumes;
 mod workload;
 
-/// Volume with the control plane's root certificate.
-const CA_VOLUME: &str = "weir-ca";
-/// Volume with the token that proves the pod's identity to the control plane.
-const TOKEN_VOLUME: &str = "weir-token";
-/// Lifetime of the token, renewed by the kubelet at four fifths of it. Twelve hours bridge a long
-/// outage of the API server.
-const TOKEN_SECONDS: u32 = 43_200;
+pub(crate) use volumes::VolumeNames;
+
 /// Name of the port that serves the sidecar's statistics; at most 15 bytes.
 const PROMETHEUS_PORT: &str = "weir-prom";
 
@@ -38,28 +34,17 @@ pub(crate) struct Template {
 // === impl Template ===
 
 impl Template {
-    pub(crate) fn new(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Self {
+    pub(crate) fn new(
+        pod: &Pod<'_>,
+        settings: &Settings,
+        volumes: &VolumeNames,
+        config: &Config,
+    ) -> Self {
         let captures = settings.capture.mode != CaptureMode::None;
-        let volumes = vec![
-            json!({
-                "name": CA_VOLUME,
-                // The control plane writes this ConfigMap into a namespace when it first sees it.
-                // A pod that is quicker starts without and connects as soon as the file appears.
-                "configMap": {"name": sidecar::CA_CONFIG_MAP, "optional": true},
-            }),
-            json!({
-                "name": TOKEN_VOLUME,
-                "projected": {"sources": [{"serviceAccountToken": {
-                    "audience": sidecar::TOKEN_AUDIENCE,
-                    "expirationSeconds": TOKEN_SECONDS,
-                    "path": sidecar::TOKEN_FILE,
-                }}]},
-            }),
-        ];
         Self {
             init: captures.then(|| init_container(pod, settings, config)),
-            proxy: proxy_container(pod, settings, config),
-            volumes,
+            proxy: proxy_container(pod, settings, volumes, config),
+            volumes: volumes.volumes(),
         }
     }
 }
@@ -98,7 +83,12 @@ fn init_container(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Value 
     container.into()
 }
 
-fn proxy_container(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Value {
+fn proxy_container(
+    pod: &Pod<'_>,
+    settings: &Settings,
+    volumes: &VolumeNames,
+    config: &Config,
+) -> Value {
     let ready = json!({"path": sidecar::READY_PATH, "port": ports::READINESS});
     let mut container = common(PROXY_CONTAINER, settings, config);
     container.extend(object(json!({
@@ -123,10 +113,7 @@ fn proxy_container(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Value
         "readinessProbe": {
             "httpGet": ready, "periodSeconds": 15, "timeoutSeconds": 3, "failureThreshold": 4,
         },
-        "volumeMounts": [
-            {"name": CA_VOLUME, "mountPath": sidecar::CA_DIR, "readOnly": true},
-            {"name": TOKEN_VOLUME, "mountPath": sidecar::TOKEN_DIR, "readOnly": true},
-        ],
+        "volumeMounts": volumes.mounts(),
     })));
     match settings.sidecar {
         SidecarKind::Native => {

@@ -50,10 +50,7 @@ pub(super) fn workload(subject: &Subject<'_>) -> Findings {
 }
 
 fn template_findings(subject: &Subject<'_>, template: &Value) -> Findings {
-    let owner = Owner {
-        kind: subject.kind,
-        name: subject.name,
-    };
+    let owner = Owner::of(subject.kind, subject.name, subject.object);
     let mut findings = match inject_as(template, subject.place, Some(owner), subject.config) {
         Ok(injection) => Findings {
             errors: Vec::new(),
