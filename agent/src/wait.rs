@@ -1,5 +1,5 @@
-//! `weir-agent wait`: returns when the sidecar beside it is ready. For the postStart hook of a
-//! classic sidecar, so that the application starts with a network.
+//! `weir-agent wait`: returns when the sidecar beside it is ready. For the postStart hook of the
+//! sidecar, so that the application starts with a network.
 
 use std::{
     io::{self, Read, Write},
@@ -13,8 +13,8 @@ use weir_api::{ports, sidecar::READY_PATH};
 
 use crate::failure::Failure;
 
-/// Between attempts: well below what a person notices in a pod's start.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Between attempts. The pod's start waits for this, so it is much less than starting a container is.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Of one attempt.
 const ATTEMPT: Duration = Duration::from_millis(500);
 /// More of the answer than its status line is not needed.

@@ -166,6 +166,8 @@ fn adopt_own_container(pod: &Pod<'_>, settings: &mut Settings) -> Result<(), Inj
             });
         }
         settings.own_user = own.run_as.user;
+        // Of a pod that was injected before, the hook is ours.
+        settings.own_hook = own.has_hook && Status::written(pod).is_none();
         // Root is what most of a pod runs as; leaving its packets alone would capture nothing.
         if let Some(user) = own.run_as.user.filter(|user| *user != 0) {
             settings.capture.proxy_uids = vec![user];

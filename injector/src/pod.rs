@@ -59,6 +59,8 @@ pub(crate) struct Container<'a> {
     pub(crate) run_as: RunAs,
     /// `Always` on an init container: it runs as long as the pod does.
     pub(crate) restart_policy: Option<&'a str>,
+    /// It has a postStart hook.
+    pub(crate) has_hook: bool,
     pub(crate) requests: Quantities,
     pub(crate) limits: Quantities,
 }
@@ -177,6 +179,11 @@ impl<'a> Container<'a> {
                 .collect::<Result<_, _>>()?,
             run_as: RunAs::read(&container.get("securityContext")?)?,
             restart_policy: container.get("restartPolicy")?.string()?,
+            has_hook: container
+                .get("lifecycle")?
+                .get("postStart")?
+                .object()?
+                .is_some(),
             requests: Quantities::read(&resources.get("requests")?)?,
             limits: Quantities::read(&resources.get("limits")?)?,
         })

@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) user: u32,
     /// User that a container of the pod's own, named like the sidecar, asks for.
     pub(crate) own_user: Option<u32>,
+    /// Whether that container has a postStart hook.
+    pub(crate) own_hook: bool,
 }
 
 /// Most worker threads a pod may ask for; more than any node has cores is a slip of the finger.
@@ -172,6 +174,7 @@ impl<'a> Reader<'a> {
             concurrency: self.tolerate(names::CONCURRENCY, concurrency),
             user: identity::PROXY_UID,
             own_user: None,
+            own_hook: false,
         }
     }
 

@@ -106,23 +106,25 @@ fn proxy_container(
             "runAsUser": settings.user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        // Asked every second, since the application waits for it; ten minutes for a slow node.
-        "startupProbe": {
-            "httpGet": ready, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 600,
-        },
         "readinessProbe": {
             "httpGet": ready, "periodSeconds": 15, "timeoutSeconds": 3, "failureThreshold": 4,
         },
         "volumeMounts": volumes.mounts(),
     })));
-    match settings.sidecar {
-        SidecarKind::Native => {
-            container.insert("restartPolicy".to_owned(), "Always".into());
-        }
-        // The kubelet starts the next container only when this has returned.
-        SidecarKind::Classic => {
-            let wait = json!({"postStart": {"exec": {"command": ["weir-agent", "wait"]}}});
-            container.insert("lifecycle".to_owned(), wait);
+    // The kubelet starts the next container when this has returned. It returns as soon as the sidecar
+    // is ready; a probe would look once, too early, and then a second later.
+    container.insert(
+        "lifecycle".to_owned(),
+        json!({"postStart": {"exec": {"command": ["weir-agent", "wait"]}}}),
+    );
+    if settings.sidecar == SidecarKind::Native {
+        container.insert("restartPolicy".to_owned(), "Always".into());
+        // A hook of the author's own leaves no room for ours, so a probe has to do.
+        if settings.own_hook {
+            let probe = json!({
+                "httpGet": ready, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 600,
+            });
+            container.insert("startupProbe".to_owned(), probe);
         }
     }
     container.into()
