@@ -22,14 +22,15 @@ pub(crate) fn write_connection(
     }
     let facts = Facts {
         context,
+        outcome: &context.outcome,
         request: None,
         response: None,
         client: None,
         upstream_local,
         duration_us: context.elapsed_us(),
         start: context.start_time,
-        bytes_received: context.outcome.bytes_received,
-        bytes_sent: context.outcome.bytes_sent,
+        bytes_received: context.bytes_received,
+        bytes_sent: context.bytes_sent,
         route_name: "",
     };
     write(logs, &facts);

@@ -14,7 +14,7 @@ use std::{net::TcpListener, sync::Arc};
 use crate::config::Listener;
 
 pub(crate) use active::{ActiveFilter, ActiveListener};
-pub(crate) use connection::{ConnectionContext, serve};
+pub(crate) use connection::{ConnectionContext, Outcome, serve};
 pub use socket::{BindError, bind};
 pub use stats::ListenerStats;
 

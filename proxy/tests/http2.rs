@@ -6,7 +6,10 @@ use std::{cell::Cell, future::Future, rc::Rc, time::Duration};
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     client::{Client, request},
@@ -715,5 +718,116 @@ fn a_connection_ends_after_as_many_requests_as_it_may_carry() {
             tokio::task::yield_now().await;
         }
         assert_eq!(proxy.stat("http", "downstream_cx_idle_timeout"), 1);
+    });
+}
+
+/// Lines that the access log has, once it has `count`. They are written out once a second.
+async fn logged(file: &std::path::Path, count: usize) -> Vec<String> {
+    loop {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        if text.lines().count() >= count {
+            return text.lines().map(str::to_owned).collect();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An access log of each type.
+fn access_logs(file: &std::path::Path) -> String {
+    let text = "%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESP(SERVER)% \
+                %UPSTREAM_CLUSTER%\\n";
+    let format = format!("log_format: {{ text_format_source: {{ inline_string: \"{text}\" }} }}");
+    let types = "type.googleapis.com/envoy.extensions.access_loggers";
+    let file = file.display();
+    format!(
+        r#", access_log: [
+          {{ name: file, typed_config: {{
+            "@type": {types}.file.v3.FileAccessLog, path: "{file}", {format} }} }},
+          {{ name: out, typed_config: {{ "@type": {types}.stream.v3.StdoutAccessLog }} }},
+          {{ name: err, typed_config: {{ "@type": {types}.stream.v3.StderrAccessLog }} }} ]"#
+    )
+}
+
+/// Asks for what is never answered, and leaves: by a reset, or altogether.
+async fn leave(proxy: &proxy::Proxy, altogether: bool) {
+    let socket = TcpStream::connect(proxy.address()).await;
+    let handshake = h2::client::handshake(socket.expect("the proxy listens"));
+    let (mut sender, connection) = handshake.await.expect("preface");
+    let connection = tokio::task::spawn_local(connection);
+    let sent = sender.send_request(client::get("/gone"), true);
+    let (_response, mut stream) = sent.expect("sent");
+    until(|| proxy.stat("cluster", "upstream_rq_active") == 1).await;
+    match altogether {
+        true => connection.abort(),
+        false => stream.send_reset(Reason::CANCEL),
+    }
+    until(|| proxy.stat("http", "downstream_rq_active") == 0).await;
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn every_request_has_its_line_in_the_access_log_however_it_ends() {
+    run(async {
+        let directory = tempfile::tempdir().expect("a directory");
+        let address = upstream::http2(|request, mut respond| async move {
+            let path = request.uri().path();
+            if path == "/reset" {
+                return respond.send_reset(Reason::INTERNAL_ERROR);
+            }
+            if path == "/late" {
+                let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+                return;
+            }
+            let end = path != "/half";
+            let mut stream = respond
+                .send_response(http::Response::new(()), end)
+                .expect("sent");
+            let _ = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
+        })
+        .await;
+        let routes = r#"{ match: { path: /direct }, direct_response: { status: 200 } },
+            { match: { path: /moved }, redirect: { path_redirect: /new } },
+            { match: { path: /late }, route: { cluster: up, timeout: 0.1s } },
+            { match: { path: /half }, route: { cluster: up, idle_timeout: 0.1s } },
+            { match: { path: /gone }, route: { cluster: up, prefix_rewrite: /late } },
+            { match: { prefix: /up }, route: { cluster: up } },
+            { match: { path: /reset }, route: { cluster: up } }"#;
+        let file = directory.path().join("access.log");
+        let mut config = Config::routes(routes).cluster("up", Upstream::Http2, address, "");
+        config.manager = access_logs(&file).leak();
+        let proxy = config.start();
+        let mut client = Client::connect(proxy.address()).await;
+        for path in [
+            "/up", "/direct", "/moved", "/nowhere", "/late", "/reset", "/half",
+        ] {
+            let _ = client.get(path).await;
+        }
+        until(|| proxy.stat("http", "downstream_rq_active") == 0).await;
+        leave(&proxy, false).await;
+        leave(&proxy, true).await;
+        // An HTTP/1 client of the same listener.
+        let mut http1 = TcpStream::connect(proxy.address()).await.expect("open");
+        let request = b"GET /gone HTTP/1.1\r\nHost: h\r\n\r\n";
+        http1.write_all(request).await.expect("sent");
+        until(|| proxy.stat("cluster", "upstream_rq_active") == 1).await;
+        drop(http1);
+        let expected = [
+            "GET /up 200 - envoy up",
+            "GET /direct 200 - envoy -",
+            "GET /moved 301 - envoy -",
+            "GET /nowhere 404 NR envoy -",
+            "GET /late 504 UT envoy up",
+            "GET /reset 503 UR envoy up",
+            "GET /half 200 SI envoy up",
+            "GET /gone 0 DC - up",
+            "GET /gone 0 DC - up",
+            "GET /gone 0 DC - up",
+        ];
+        assert_eq!(logged(&file, expected.len()).await, expected);
     });
 }

@@ -11,7 +11,7 @@ use crate::{
     config::access_log::AccessLogFormat,
     format::{Command, Format, Values},
     http::head::RequestHead,
-    listener::ConnectionContext,
+    listener::{ConnectionContext, Outcome},
     reason::Reason,
 };
 
@@ -29,6 +29,8 @@ pub(crate) type ResponseLookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// What a line is about.
 pub(crate) struct Facts<'a> {
     pub(crate) context: &'a ConnectionContext,
+    /// Of the request, or of the connection that carries none.
+    pub(crate) outcome: &'a Outcome,
     /// None for a connection that carried no HTTP.
     pub(crate) request: Option<&'a dyn RequestHead>,
     /// None before there is a response.
@@ -81,7 +83,7 @@ impl Values for Facts<'_> {
 
 impl Facts<'_> {
     fn value(&self, command: &Command, out: &mut String) -> Option<()> {
-        let (context, outcome) = (self.context, &self.context.outcome);
+        let (context, outcome) = (self.context, self.outcome);
         match command {
             Command::RequestHeader(name, other) => {
                 let find = |name: &String| self.request.and_then(|r| r.field(name));

@@ -102,8 +102,8 @@ impl TcpProxy {
                 context.outcome.upstream_host = Some(upstream.host.address);
                 let ends = (&mut downstream, &mut upstream.connection);
                 let relayed = relay::relay(ends, &mut buffer, self.config.idle_timeout).await;
-                context.outcome.bytes_received += relayed.to_upstream;
-                context.outcome.bytes_sent += relayed.to_downstream;
+                context.bytes_received += relayed.to_upstream;
+                context.bytes_sent += relayed.to_downstream;
                 self.stats
                     .downstream_cx_rx_bytes_total
                     .add(relayed.to_upstream);

@@ -48,22 +48,24 @@ pub(crate) struct ConnectionContext {
     pub(crate) start: Instant,
     pub(crate) start_time: SystemTime,
     pub(crate) outcome: Outcome,
+    /// Requests, of an HTTP connection.
+    pub(crate) requests: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
     /// Where it was dialled before it was clear who speaks.
     pub(super) ahead: Option<Rc<Cluster>>,
     /// Held so that the destination is not forgotten while it is in use.
     _destination: Option<Arc<DestinationListener>>,
 }
 
-/// What became of a connection; of an HTTP connection, of its last request.
+/// What became of a request, or of a connection that carries none. An HTTP connection keeps that of
+/// its last request.
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) cluster: Option<Arc<config::Cluster>>,
     pub(crate) upstream_host: Option<SocketAddr>,
-    pub(crate) requests: u64,
     pub(crate) response_code: u16,
     pub(crate) reason: Option<Reason>,
-    pub(crate) bytes_received: u64,
-    pub(crate) bytes_sent: u64,
 }
 
 /// Serves one accepted connection until it ends.
@@ -129,6 +131,9 @@ impl ConnectionContext {
             start: Instant::now(),
             start_time: SystemTime::now(),
             outcome: Outcome::default(),
+            requests: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
             ahead: None,
             _destination: None,
         }
@@ -272,11 +277,11 @@ impl ConnectionContext {
             downstream_remote: self.remote,
             original_destination: self.original_destination,
             server_name: self.server_name,
-            requests: self.outcome.requests,
+            requests: self.requests,
             response_code: self.outcome.response_code,
             response_flags: self.outcome.reason.map_or("", Reason::flag),
-            bytes_received: self.outcome.bytes_received,
-            bytes_sent: self.outcome.bytes_sent,
+            bytes_received: self.bytes_received,
+            bytes_sent: self.bytes_sent,
         });
     }
 }

@@ -49,11 +49,11 @@ impl Http1<'_> {
         manager.stats.downstream_rq_total.inc();
         manager.stats.downstream_rq_http1_total.inc();
         manager.stats.downstream_rq_active.inc();
-        self.context.outcome.requests += 1;
-        self.context.outcome.reason = None;
+        self.begin_outcome();
         let body = Body::new(self.request.semantics.framing.unwrap_or(Framing::Length(0)));
         let body_is_read = body.has_ended();
         if let Some(reason) = self.objection() {
+            self.context.outcome.cluster = None;
             return self.reply(&reason.into(), false, None).await;
         }
         let routes = manager.routes(&self.context.worker);
@@ -61,6 +61,7 @@ impl Http1<'_> {
         let plan = Plan::new(&manager, routes.as_deref(), &self.request, &clusters);
         match plan {
             Plan::Reply(reply, matched) => {
+                self.context.outcome.cluster = None;
                 let keep = body_is_read && self.request.method() != "CONNECT";
                 self.reply(&reply, keep, matched.as_ref()).await
             }
@@ -218,12 +219,7 @@ impl Http1<'_> {
         let (stats, plan) = (&stats.stats, sending.plan);
         self.out = sending.pump.take_head();
         match reason {
-            Reason::ClientClosed => {
-                stats.downstream_rq_rx_reset.inc();
-                stats.downstream_rq_active.dec();
-                self.context.outcome.reason = Some(Reason::ClientClosed);
-                return Next::Close;
-            }
+            Reason::ClientClosed => return self.gone(&plan.matched.route.name),
             Reason::StreamIdleTimeout => stats.downstream_rq_idle_timeout.inc(),
             Reason::RequestTimeout => stats.downstream_rq_timeout.inc(),
             Reason::BadRequest => stats.downstream_cx_protocol_error.inc(),
@@ -285,6 +281,7 @@ impl Http1<'_> {
     pub(super) fn facts<'a>(&'a self, route_name: &'a str) -> Facts<'a> {
         Facts {
             context: self.context,
+            outcome: &self.context.outcome,
             request: Some(&self.request),
             response: None,
             client: self.manager.client(&self.request, self.context.remote.ip()),

@@ -108,7 +108,7 @@ pub(super) async fn serve(
     };
     loop {
         let incoming = http1.read_head(drained.as_mut()).await;
-        let first = http1.context.outcome.requests == 0;
+        let first = http1.context.requests == 0;
         if first && matches!(incoming, Incoming::Request | Incoming::Refused(_)) {
             http1.manager.stats.downstream_cx_http1_total.inc();
         }
@@ -199,7 +199,7 @@ impl Http1<'_> {
             match (read.await, first_byte) {
                 (Some(Ok(n)), _) if n > 0 => {
                     stats.downstream_cx_rx_bytes_total.add(n as u64);
-                    self.context.outcome.bytes_received += n as u64;
+                    self.context.bytes_received += n as u64;
                 }
                 (Some(_), _) => return Incoming::End,
                 (None, Some(_)) => {
@@ -230,7 +230,7 @@ impl Http1<'_> {
     /// Whether the client opened with HTTP/2's preface, where that is for the client to choose.
     fn speaks_http2(&self) -> bool {
         self.manager.config.codec == CodecType::Auto
-            && self.context.outcome.requests == 0
+            && self.context.requests == 0
             && self.buffer.filled().starts_with(b"PRI * HTTP/2.0\r\n")
     }
 
@@ -239,7 +239,7 @@ impl Http1<'_> {
     pub(super) fn is_leaving(&self) -> bool {
         let (config, stats) = (&self.manager.config, &self.manager.stats);
         let limit = config.max_requests_per_connection;
-        let is_worn = limit.is_some_and(|most| self.context.outcome.requests >= u64::from(most));
+        let is_worn = limit.is_some_and(|most| self.context.requests >= u64::from(most));
         if is_worn {
             stats.downstream_cx_max_requests_reached.inc();
         }
@@ -265,7 +265,8 @@ impl Http1<'_> {
             _ => stats.stats.downstream_cx_protocol_error.inc(),
         }
         self.began = Instant::now();
-        self.context.outcome.requests += 1;
+        self.begin_outcome();
+        self.context.outcome.cluster = None;
         stats.stats.downstream_rq_total.inc();
         stats.stats.downstream_rq_http1_total.inc();
         stats.stats.downstream_rq_active.inc();
@@ -340,36 +341,59 @@ impl Http1<'_> {
         Next::Close
     }
 
+    /// Counts a request in, and forgets what became of the one before. Its cluster is most likely
+    /// that of this one too, and stays until another is known.
+    pub(super) fn begin_outcome(&mut self) {
+        self.context.requests += 1;
+        let outcome = &mut self.context.outcome;
+        outcome.upstream_host = None;
+        outcome.response_code = 0;
+        outcome.reason = None;
+    }
+
+    /// The client went away before there was a response.
+    pub(super) fn gone(&mut self, route_name: &str) -> Next {
+        let stats = &self.manager.stats;
+        stats.downstream_rq_rx_reset.inc();
+        stats.downstream_rq_active.dec();
+        self.context.outcome.reason = Some(Reason::ClientClosed);
+        self.log(None, 0, route_name);
+        Next::Close
+    }
+
     /// Counts a response and writes the access log.
     pub(super) fn finish(&mut self, status: u16, head: &[u8], body_bytes: u64, route_name: &str) {
-        let manager = Rc::clone(&self.manager);
-        let (stats, duration) = (&manager.stats, micros(self.began.elapsed()));
+        let stats = &self.manager.stats;
         stats.downstream_rq.inc(status);
         stats.downstream_rq_completed.inc();
         stats.downstream_rq_active.dec();
-        stats.downstream_rq_time.record_us(duration);
+        stats
+            .downstream_rq_time
+            .record_us(micros(self.began.elapsed()));
         stats
             .downstream_cx_tx_bytes_total
             .add(head.len() as u64 + body_bytes);
-        self.context.outcome.bytes_sent += head.len() as u64 + body_bytes;
+        self.context.bytes_sent += head.len() as u64 + body_bytes;
         self.context.outcome.response_code = status;
-        if manager.config.access_logs.is_empty() {
+        self.log(Some(head), body_bytes, route_name);
+    }
+
+    /// Writes the access log. `head` is that of the response, if there was one.
+    fn log(&self, head: Option<&[u8]>, body_bytes: u64, route_name: &str) {
+        let logs = &self.manager.config.access_logs;
+        if logs.is_empty() {
             return;
         }
-        let response = |name: &str| find_header(head, name);
+        let duration_us = micros(self.began.elapsed());
+        let response = |name: &str| find_header(head?, name);
         let facts = Facts {
-            context: self.context,
-            request: Some(&self.request),
             response: Some(&response),
-            client: manager.client(&self.request, self.context.remote.ip()),
-            upstream_local: None,
-            duration_us: duration,
-            start: SystemTime::now() - Duration::from_micros(duration),
-            bytes_received: 0,
+            duration_us,
+            start: SystemTime::now() - Duration::from_micros(duration_us),
             bytes_sent: body_bytes,
-            route_name,
+            ..self.facts(route_name)
         };
-        access_log::write(&manager.config.access_logs, &facts);
+        access_log::write(logs, &facts);
     }
 
     async fn write_all(&mut self, mut bytes: &[u8]) -> bool {
@@ -409,8 +433,8 @@ impl Http1<'_> {
             let ends = (&mut self.downstream, &mut upstream.connection);
             let idle = manager.config.stream_idle_timeout;
             let relayed = relay::relay(ends, &mut self.buffer, idle).await;
-            self.context.outcome.bytes_received += relayed.to_upstream;
-            self.context.outcome.bytes_sent += relayed.to_downstream;
+            self.context.bytes_received += relayed.to_upstream;
+            self.context.bytes_sent += relayed.to_downstream;
             if relayed.end == relay::End::Reset {
                 self.downstream.reset_on_drop();
                 upstream.connection.reset_on_drop();

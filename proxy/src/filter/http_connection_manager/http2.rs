@@ -12,7 +12,7 @@ mod place;
 mod stream;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     future::{Future, pending, poll_fn},
     pin::pin,
     rc::Rc,
@@ -30,17 +30,22 @@ use crate::{
     buffer::Buffer,
     config,
     http::{
-        h2::io::{Flushed, Io, Socket},
+        h2::io::{Flushed, Io, Socket, Traffic},
         timer::Timer,
     },
-    listener::ConnectionContext,
+    listener::{ConnectionContext, Outcome},
     transport_socket::Connection,
 };
 
-/// What the streams of a connection share.
+/// What the streams of a connection share. Nobody can hold any of it for longer than a line: what
+/// changes is in cells, and what a request changes is its own.
 struct Shared<'c> {
     manager: Rc<ConnectionManager>,
-    context: RefCell<&'c mut ConnectionContext>,
+    context: &'c ConnectionContext,
+    requests: Cell<u64>,
+    traffic: Cell<Traffic>,
+    /// What became of the request that ended last.
+    last: Cell<Outcome>,
     /// Streams open now.
     active: Cell<usize>,
     /// When the last stream ended.
@@ -56,88 +61,109 @@ pub(super) async fn serve(
     downstream: Connection,
     buffer: Buffer,
 ) {
-    let chain = context.chain.clone();
-    let mut drained = pin!(async {
-        match &chain {
-            Some(chain) => chain.drained().await,
-            None => pending().await,
-        }
-    });
-    let shared = Shared {
-        manager,
-        context: RefCell::new(context),
-        active: Cell::new(0),
-        idle_since: Cell::new(Instant::now()),
-        left: Cell::new(None),
-    };
-    let io = Io::new(Socket::Downstream(downstream), buffer);
-    let mut timer = Timer::default();
-    let Some(mut http2) = shared.handshake(&io, &mut timer).await else {
-        return;
-    };
-    let (mut streams, mut places) = (FuturesUnordered::new(), Places::new());
-    let result = poll_fn(|cx| {
-        if shared.left.get().is_none() {
-            // Once drained the future is not polled again.
-            let draining = drained.as_mut().poll(cx).is_ready();
-            if draining {
-                shared.manager.stats.downstream_cx_drain_close.inc();
-            }
-            if draining || shared.is_worn() {
-                shared.leave(&mut http2);
-            }
-        }
-        loop {
-            // Streams first: what they have to say goes with this turn of the connection.
-            while let Poll::Ready(Some(place)) = streams.poll_next_unpin(cx) {
-                places.put_back(place);
-            }
-            let before = streams.len();
-            let ended = loop {
-                match http2.poll_accept(cx) {
-                    Poll::Ready(Some(Ok((request, respond)))) => {
-                        streams.push(places.place(stream::serve(&shared, request, respond)));
-                    }
-                    Poll::Ready(Some(Err(error))) => break Some(Err(error)),
-                    Poll::Ready(None) => break Some(Ok(())),
-                    Poll::Pending => break None,
-                }
-            };
-            let flushed = io.flush(cx);
-            shared.count(&io);
-            if let Some(ended) = ended {
-                return Poll::Ready(ended);
-            }
-            if streams.len() == before && flushed == Flushed::Quiet {
-                break;
-            }
-        }
-        if streams.is_empty() {
-            places.shrink();
-        }
-        shared.poll_idle(cx, &mut timer, &mut http2)
-    })
-    .await;
-    if let Err(error) = result
-        && !error.is_io()
-        && !error.is_remote()
-    {
-        shared.manager.stats.downstream_cx_protocol_error.inc();
-    }
-    // What is still open has lost its client, and notices.
-    poll_fn(|cx| {
-        while let Poll::Ready(Some(_)) = streams.poll_next_unpin(cx) {}
-        Poll::Ready(())
-    })
-    .await;
-    drop(streams);
-    poll_fn(|cx| Poll::Ready(io.flush(cx))).await;
-    shared.count(&io);
+    let shared = Shared::new(manager, context);
+    shared.run(downstream, buffer).await;
+    let Shared {
+        requests,
+        traffic,
+        last,
+        ..
+    } = shared;
+    let traffic = traffic.get();
+    context.requests += requests.get();
+    context.bytes_received += traffic.received;
+    context.bytes_sent += traffic.sent;
+    context.outcome = last.into_inner();
 }
 
 // === impl Shared ===
 
-impl Shared<'_> {
+impl<'c> Shared<'c> {
+    fn new(manager: Rc<ConnectionManager>, context: &'c ConnectionContext) -> Self {
+        Self {
+            manager,
+            context,
+            requests: Cell::new(0),
+            traffic: Cell::default(),
+            last: Cell::default(),
+            active: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            left: Cell::new(None),
+        }
+    }
+
+    async fn run(&self, downstream: Connection, buffer: Buffer) {
+        let mut drained = pin!(async {
+            match &self.context.chain {
+                Some(chain) => chain.drained().await,
+                None => pending().await,
+            }
+        });
+        let io = Io::new(Socket::Downstream(downstream), buffer);
+        let mut timer = Timer::default();
+        let Some(mut http2) = self.handshake(&io, &mut timer).await else {
+            return;
+        };
+        let (mut streams, mut places) = (FuturesUnordered::new(), Places::new());
+        let result = poll_fn(|cx| {
+            if self.left.get().is_none() {
+                // Once drained the future is not polled again.
+                let draining = drained.as_mut().poll(cx).is_ready();
+                if draining {
+                    self.manager.stats.downstream_cx_drain_close.inc();
+                }
+                if draining || self.is_worn() {
+                    self.leave(&mut http2);
+                }
+            }
+            loop {
+                // Streams first: what they have to say goes with this turn of the connection.
+                while let Poll::Ready(Some(place)) = streams.poll_next_unpin(cx) {
+                    places.put_back(place);
+                }
+                let before = streams.len();
+                let ended = loop {
+                    match http2.poll_accept(cx) {
+                        Poll::Ready(Some(Ok((request, respond)))) => {
+                            streams.push(places.place(stream::serve(self, request, respond)));
+                        }
+                        Poll::Ready(Some(Err(error))) => break Some(Err(error)),
+                        Poll::Ready(None) => break Some(Ok(())),
+                        Poll::Pending => break None,
+                    }
+                };
+                let flushed = io.flush(cx);
+                self.count(&io);
+                if let Some(ended) = ended {
+                    return Poll::Ready(ended);
+                }
+                if streams.len() == before && flushed == Flushed::Quiet {
+                    break;
+                }
+            }
+            if streams.is_empty() {
+                places.shrink();
+            }
+            self.poll_idle(cx, &mut timer, &mut http2)
+        })
+        .await;
+        if let Err(error) = result
+            && !error.is_io()
+            && !error.is_remote()
+        {
+            self.manager.stats.downstream_cx_protocol_error.inc();
+        }
+        // What is still open has lost its client, and notices.
+        poll_fn(|cx| {
+            while let Poll::Ready(Some(_)) = streams.poll_next_unpin(cx) {}
+            Poll::Ready(())
+        })
+        .await;
+        drop(streams);
+        poll_fn(|cx| Poll::Ready(io.flush(cx))).await;
+        self.count(&io);
+    }
+
     async fn handshake(&self, io: &Io, timer: &mut Timer) -> Option<Http2<Io, Bytes>> {
         let config = &self.manager.config;
         let mut handshake = builder(config).handshake(io.clone());
@@ -168,7 +194,7 @@ impl Shared<'_> {
     /// Whether the connection has carried as many requests as it may.
     fn is_worn(&self) -> bool {
         let limit = self.manager.config.max_requests_per_connection;
-        limit.is_some_and(|limit| self.context.borrow().outcome.requests >= u64::from(limit))
+        limit.is_some_and(|limit| self.requests.get() >= u64::from(limit))
     }
 
     fn count(&self, io: &Io) {
@@ -176,9 +202,11 @@ impl Shared<'_> {
         let stats = &self.manager.stats;
         stats.downstream_cx_rx_bytes_total.add(traffic.received);
         stats.downstream_cx_tx_bytes_total.add(traffic.sent);
-        let outcome = &mut self.context.borrow_mut().outcome;
-        outcome.bytes_received += traffic.received;
-        outcome.bytes_sent += traffic.sent;
+        let before = self.traffic.get();
+        self.traffic.set(Traffic {
+            received: before.received + traffic.received,
+            sent: before.sent + traffic.sent,
+        });
     }
 
     /// Tells the client to go elsewhere; what is open goes on.
@@ -205,7 +233,7 @@ impl Shared<'_> {
         let idle = config.idle_timeout.filter(|_| is_idle);
         let idle = idle.map(|timeout| self.idle_since.get() + timeout);
         let age = config.max_connection_duration;
-        let old = age.map(|age| Instant::from_std(self.context.borrow().start) + age);
+        let old = age.map(|age| Instant::from_std(self.context.start) + age);
         let deadline = [idle, old].into_iter().flatten().min();
         if timer.poll(cx, deadline).is_ready() {
             if deadline == idle {

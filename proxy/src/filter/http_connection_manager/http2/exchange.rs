@@ -6,10 +6,9 @@ mod respond;
 mod upstream;
 
 use std::{
-    cell::RefCell,
     future::{Future, poll_fn},
-    net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -27,22 +26,23 @@ use crate::{
     access_log::Facts,
     cluster::Host,
     http::{head::RequestHead, timer::Timer},
-    listener::ConnectionContext,
+    listener::{ConnectionContext, Outcome},
     reason::Reason,
 };
 
 /// One request on its way to an endpoint, and its response on the way back.
-pub(in super::super) struct Exchange<'e, 'x> {
+pub(in super::super) struct Exchange<'e> {
     pub(in super::super) manager: &'e ConnectionManager,
     pub(in super::super) plan: &'e ForwardPlan<'e>,
-    pub(in super::super) context: &'e RefCell<&'x mut ConnectionContext>,
+    pub(in super::super) context: &'e ConnectionContext,
+    /// What became of the request so far.
+    pub(in super::super) outcome: &'e mut Outcome,
     pub(in super::super) client: Client<'e>,
     /// As it came; none once it has been sent and nobody will ask for it again.
     pub(in super::super) head: &'e mut Option<request::Parts>,
     /// The request's body.
     pub(in super::super) source: Source,
     pub(in super::super) began: Instant,
-    pub(in super::super) host: Option<SocketAddr>,
     sending: Option<Bridge>,
     timer: Timer,
     deadlines: Deadlines,
@@ -86,19 +86,21 @@ pub(in super::super) struct Answer {
     pub(in super::super) keep: bool,
 }
 
-impl<'e, 'x> Exchange<'e, 'x> {
+impl<'e> Exchange<'e> {
     pub(in super::super) fn new(
         manager: &'e ConnectionManager,
         plan: &'e ForwardPlan<'e>,
-        context: &'e RefCell<&'x mut ConnectionContext>,
+        (context, outcome): (&'e ConnectionContext, &'e mut Outcome),
         client: Client<'e>,
         (head, source): (&'e mut Option<request::Parts>, Source),
         began: Instant,
     ) -> Self {
+        outcome.cluster = Some(Arc::clone(&plan.cluster.config));
         Self {
             manager,
             plan,
             context,
+            outcome,
             client,
             is_head: head
                 .as_ref()
@@ -106,7 +108,6 @@ impl<'e, 'x> Exchange<'e, 'x> {
             head,
             source,
             began,
-            host: None,
             sending: None,
             timer: Timer::default(),
             deadlines: Deadlines::new(manager, plan, began),
@@ -123,11 +124,11 @@ impl<'e, 'x> Exchange<'e, 'x> {
             self.deadlines.request_is_read(self.began);
         }
         loop {
-            let destination = self.context.borrow().original_destination;
+            let destination = self.context.original_destination;
             let Some(host) = plan.cluster.pick(destination, failed.as_ref()) else {
                 return self.give_up(Reason::NoHealthyUpstream);
             };
-            self.host = Some(host.address);
+            self.outcome.upstream_host = Some(host.address);
             let Some(active) = plan.cluster.begin_request(&host) else {
                 return self.give_up(Reason::Overflow);
             };
@@ -206,23 +207,17 @@ impl<'e, 'x> Exchange<'e, 'x> {
     }
 
     /// What formats may ask for.
-    fn facts<'a>(
-        &self,
-        context: &'a ConnectionContext,
-        request: Option<&'a dyn RequestHead>,
-    ) -> Facts<'a>
-    where
-        'e: 'a,
-    {
-        let peer = context.remote.ip();
+    fn facts<'a>(&'a self, request: Option<&'a dyn RequestHead>) -> Facts<'a> {
+        let peer = self.context.remote.ip();
         Facts {
-            context,
+            context: self.context,
+            outcome: self.outcome,
             request,
             response: None,
             client: request.and_then(|request| self.manager.client(request, peer)),
             upstream_local: None,
             duration_us: 0,
-            start: context.start_time,
+            start: self.context.start_time,
             bytes_received: 0,
             bytes_sent: 0,
             route_name: &self.plan.matched.route.name,

@@ -1,6 +1,6 @@
 //! An HTTP/1 client's request, sent to an endpoint that speaks HTTP/2.
 
-use std::{cell::RefCell, rc::Rc};
+use std::rc::Rc;
 
 use super::{
     super::{
@@ -29,7 +29,7 @@ impl Http1<'_> {
         }
         let manager = Rc::clone(&self.manager);
         let keep = self.request.keeps_alive() && !self.context.is_draining();
-        let context = RefCell::new(&mut *self.context);
+        let mut outcome = std::mem::take(&mut self.context.outcome);
         let client = Client::Http1 {
             wire: (&mut self.downstream, &mut self.buffer),
             minor_version: self.request.minor_version,
@@ -37,18 +37,14 @@ impl Http1<'_> {
             informational: Vec::new(),
         };
         let message = (&mut head, Source::Http1(Decoder::new(framing)));
-        let mut exchange = Exchange::new(&manager, plan, &context, client, message, self.began);
+        let facts = (&*self.context, &mut outcome);
+        let mut exchange = Exchange::new(&manager, plan, facts, client, message, self.began);
         let ended = exchange.run().await;
-        let (host, body_is_read) = (exchange.host, exchange.source.has_ended());
+        let body_is_read = exchange.source.has_ended();
         drop(exchange);
-        self.context.outcome.upstream_host = host;
+        self.context.outcome = outcome;
         match ended {
-            Ended::Gone => {
-                manager.stats.downstream_rq_rx_reset.inc();
-                manager.stats.downstream_rq_active.dec();
-                self.context.outcome.reason = Some(Reason::ClientClosed);
-                Next::Close
-            }
+            Ended::Gone => self.gone(&plan.matched.route.name),
             Ended::Refused(reason) => {
                 let matched = Some(&plan.matched);
                 self.reply(&reason.into(), body_is_read, matched).await
@@ -70,7 +66,7 @@ impl Http1<'_> {
         let rest = answer.head_bytes.saturating_sub(head.len() as u64);
         self.finish(answer.status, &head, answer.body_bytes, route_name);
         self.manager.stats.downstream_cx_tx_bytes_total.add(rest);
-        self.context.outcome.bytes_sent += rest;
+        self.context.bytes_sent += rest;
         if answer.keep {
             return Next::Request;
         }

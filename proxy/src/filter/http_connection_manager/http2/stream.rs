@@ -2,9 +2,6 @@
 
 use std::{
     borrow::Cow,
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -31,7 +28,7 @@ use crate::{
         local_reply::LocalReply,
         route::is_grpc,
     },
-    listener::ConnectionContext,
+    listener::Outcome,
     reason::Reason,
 };
 
@@ -39,16 +36,16 @@ use crate::{
 struct Stream<'s, 'c> {
     shared: &'s Shared<'c>,
     began: Instant,
-    cluster: Option<Arc<config::Cluster>>,
-    host: Option<SocketAddr>,
-    reason: Option<Reason>,
+    /// The request's head, as long as somebody may ask for it.
+    head: Option<request::Parts>,
+    outcome: Outcome,
     /// Bytes of the request's body.
     received: u64,
     ended: bool,
 }
 
 /// What a local reply must know of the request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Kind {
     is_head: bool,
     is_grpc: bool,
@@ -61,26 +58,16 @@ pub(super) async fn serve(
     respond: SendResponse<Bytes>,
 ) {
     let (head, body) = request.into_parts();
-    let mut stream = Stream::begin(shared);
-    // Lent to all that follows: it is large, and would be copied on its way.
-    let mut lent = Some(head);
-    let Some(head) = &mut lent else { return };
-    let objection = stream.objection(head);
-    if let Some(reason) = objection.or_else(|| normalize(&shared.manager.config, head).err()) {
-        let kind = Kind::of(head);
-        return stream.reply(Some(head), kind, respond, &reason.into(), None);
+    let mut stream = Stream::begin(shared, head);
+    if let Some(reason) = stream.objection() {
+        return stream.reply(respond, &reason.into(), None);
     }
-    let manager = &shared.manager;
-    let (routes, clusters) = {
-        let worker = &shared.context.borrow().worker;
-        (manager.routes(worker), Rc::clone(&worker.clusters))
-    };
-    match Plan::new(manager, routes.as_deref(), head, &clusters) {
-        Plan::Reply(reply, matched) => {
-            let kind = Kind::of(head);
-            stream.reply(Some(head), kind, respond, &reply, matched.as_ref());
-        }
-        Plan::Forward(ref plan) => stream.forward(plan, &mut lent, body, respond).await,
+    let Some(head) = &stream.head else { return };
+    let (manager, worker) = (&shared.manager, &shared.context.worker);
+    let routes = manager.routes(worker);
+    match Plan::new(manager, routes.as_deref(), head, &worker.clusters) {
+        Plan::Reply(reply, matched) => stream.reply(respond, &reply, matched.as_ref()),
+        Plan::Forward(ref plan) => stream.forward(plan, body, respond).await,
     }
 }
 
@@ -103,80 +90,67 @@ fn normalize(
 // === impl Stream ===
 
 impl<'s, 'c> Stream<'s, 'c> {
-    fn begin(shared: &'s Shared<'c>) -> Self {
+    fn begin(shared: &'s Shared<'c>, head: request::Parts) -> Self {
         let stats = &shared.manager.stats;
         stats.downstream_rq_total.inc();
         stats.downstream_rq_http2_total.inc();
         stats.downstream_rq_active.inc();
         shared.active.set(shared.active.get() + 1);
-        shared.context.borrow_mut().outcome.requests += 1;
+        shared.requests.set(shared.requests.get() + 1);
         Self {
             shared,
             began: Instant::now(),
-            cluster: None,
-            host: None,
-            reason: None,
+            head: Some(head),
+            outcome: Outcome::default(),
             received: 0,
             ended: false,
         }
     }
 
-    /// What is wrong with the request before it is routed.
-    fn objection(&self, head: &request::Parts) -> Option<Reason> {
+    /// What is wrong with the request before it is routed. Brings it into the form that is routed.
+    fn objection(&mut self) -> Option<Reason> {
+        let config = &self.shared.manager.config;
+        let head = self.head.as_mut()?;
         if head.method == Method::CONNECT {
             return Some(Reason::UpgradeRefused);
         }
-        let most = self.shared.manager.config.max_headers_count as usize;
-        (head.headers.len() > most).then_some(Reason::HeadTooLarge)
+        if head.headers.len() > config.max_headers_count as usize {
+            return Some(Reason::HeadTooLarge);
+        }
+        normalize(config, head).err()
     }
 
     async fn forward(
         &mut self,
         plan: &ForwardPlan<'_>,
-        head: &mut Option<request::Parts>,
         body: RecvStream,
         respond: SendResponse<Bytes>,
     ) {
-        let shared = self.shared;
-        let manager = &shared.manager;
-        let Some(kind) = head.as_ref().map(Kind::of) else {
-            return;
-        };
-        let name = &plan.matched.route.name;
+        let Shared {
+            manager, context, ..
+        } = self.shared;
         let client = Client::Http2(respond);
-        let message = (head, Source::Http2(body));
-        let mut exchange =
-            Exchange::new(manager, plan, &shared.context, client, message, self.began);
+        let message = (&mut self.head, Source::Http2(body));
+        let facts = (*context, &mut self.outcome);
+        let mut exchange = Exchange::new(manager, plan, facts, client, message, self.began);
         let ended = exchange.run().await;
-        self.cluster = Some(Arc::clone(&plan.cluster.config));
-        self.host = exchange.host;
         self.received = exchange.sent_bytes();
-        let Exchange { client, head, .. } = exchange;
+        let client = exchange.client;
+        let name = &plan.matched.route.name;
         match ended {
-            Ended::Gone => {
-                self.reason = Some(Reason::ClientClosed);
-                manager.stats.downstream_rq_rx_reset.inc();
-                self.finish(head.as_ref(), 0, None, 0, name);
-            }
+            Ended::Gone => self.gone(name),
             Ended::Refused(reason) => {
                 if let Client::Http2(respond) = client {
-                    let matched = Some(&plan.matched);
-                    self.reply(head.as_ref(), kind, respond, &reason.into(), matched);
+                    self.reply(respond, &reason.into(), Some(&plan.matched));
                 }
             }
             Ended::Answered(answer) => {
-                self.reason = answer.cut;
+                self.outcome.reason = answer.cut;
                 if answer.cut == Some(Reason::ClientClosed) {
                     manager.stats.downstream_rq_rx_reset.inc();
                 }
                 let headers = answer.headers.as_deref();
-                self.finish(
-                    head.as_ref(),
-                    answer.status,
-                    headers,
-                    answer.body_bytes,
-                    name,
-                );
+                self.finish(answer.status, headers, answer.body_bytes, name);
             }
         }
     }
@@ -184,13 +158,12 @@ impl<'s, 'c> Stream<'s, 'c> {
     /// Sends a response of our own.
     fn reply(
         &mut self,
-        head: Option<&request::Parts>,
-        kind: Kind,
         mut respond: SendResponse<Bytes>,
         reply: &LocalReply,
         matched: Option<&Matched<'_>>,
     ) {
-        self.reason = match reply.reason {
+        let kind = self.head.as_ref().map(Kind::of).unwrap_or_default();
+        self.outcome.reason = match reply.reason {
             Reason::Redirect | Reason::DirectResponse => None,
             reason => Some(reason),
         };
@@ -203,11 +176,9 @@ impl<'s, 'c> Stream<'s, 'c> {
         let mut edits = HeaderEdits::default();
         let name = matched.map_or("", |matched| matched.route.name.as_str());
         if let Some(matched) = matched {
-            let context = &**self.shared.context.borrow();
             for level in matched.levels().filter(|level| !level.response.is_empty()) {
                 let there = |name: &str| fields.iter().any(|(known, _)| *known == name);
-                let facts = self.facts(context, head, 0, name);
-                edits.apply(&level.response, &there, &facts);
+                edits.apply(&level.response, &there, &self.facts(0, name));
             }
         }
         let mut response = Response::new(());
@@ -229,57 +200,58 @@ impl<'s, 'c> Stream<'s, 'c> {
         {
             let _ = stream.send_data(body, true);
         }
-        self.finish(head, status, Some(&sent), body_bytes, name);
+        self.finish(status, Some(&sent), body_bytes, name);
     }
 
     /// Counts the response and writes the access log.
     fn finish(
         &mut self,
-        head: Option<&request::Parts>,
         status: u16,
         headers: Option<&HeaderMap>,
         body_bytes: u64,
         route_name: &str,
     ) {
         self.ended = true;
-        let manager = &self.shared.manager;
-        let (stats, duration) = (&manager.stats, micros(self.began.elapsed()));
+        let (stats, duration) = (&self.shared.manager.stats, micros(self.began.elapsed()));
         stats.downstream_rq.inc(status);
         stats.downstream_rq_completed.inc();
         stats.downstream_rq_time.record_us(duration);
-        let outcome = &mut self.shared.context.borrow_mut().outcome;
-        outcome.response_code = status;
-        outcome.reason = self.reason;
-        outcome.upstream_host = self.host;
-        if let Some(cluster) = self.cluster.take() {
-            outcome.cluster = Some(cluster);
-        }
-        if !manager.config.access_logs.is_empty() {
-            let context = &**self.shared.context.borrow();
-            let find = |name: &str| {
-                let found = joined(headers?, name);
-                found.map(Cow::into_owned)
-            };
-            let facts = Facts {
-                response: Some(&find),
-                ..self.facts(context, head, body_bytes, route_name)
-            };
-            access_log::write(&manager.config.access_logs, &facts);
-        }
+        self.outcome.response_code = status;
+        self.log(headers, body_bytes, route_name);
     }
 
-    fn facts<'a>(
-        &self,
-        context: &'a ConnectionContext,
-        head: Option<&'a request::Parts>,
-        bytes_sent: u64,
-        route_name: &'a str,
-    ) -> Facts<'a> {
+    /// The client went away before there was a response.
+    fn gone(&mut self, route_name: &str) {
+        self.ended = true;
+        self.shared.manager.stats.downstream_rq_rx_reset.inc();
+        self.outcome.reason = Some(Reason::ClientClosed);
+        self.log(None, 0, route_name);
+    }
+
+    /// Writes the access log. `headers` are those of the response, if there was one.
+    fn log(&self, headers: Option<&HeaderMap>, body_bytes: u64, route_name: &str) {
+        let logs = &self.shared.manager.config.access_logs;
+        if logs.is_empty() {
+            return;
+        }
+        let find = |name: &str| joined(headers?, name).map(Cow::into_owned);
+        let facts = Facts {
+            response: Some(&find),
+            ..self.facts(body_bytes, route_name)
+        };
+        access_log::write(logs, &facts);
+    }
+
+    fn facts<'a>(&'a self, bytes_sent: u64, route_name: &'a str) -> Facts<'a> {
+        let Shared {
+            manager, context, ..
+        } = self.shared;
         let duration_us = micros(self.began.elapsed());
-        let request = head.map(|head| head as &dyn RequestHead);
-        let (manager, peer) = (&self.shared.manager, context.remote.ip());
+        let request = self.head.as_ref().map(|head| head as &dyn RequestHead);
+        let peer = context.remote.ip();
         Facts {
             context,
+            outcome: &self.outcome,
             request,
             response: None,
             client: request.and_then(|request| manager.client(request, peer)),
@@ -295,17 +267,16 @@ impl<'s, 'c> Stream<'s, 'c> {
 
 impl Drop for Stream<'_, '_> {
     fn drop(&mut self) {
+        if !self.ended {
+            self.gone("");
+        }
         let shared = self.shared;
-        let stats = &shared.manager.stats;
-        stats.downstream_rq_active.dec();
+        shared.manager.stats.downstream_rq_active.dec();
         shared.active.set(shared.active.get() - 1);
         if shared.active.get() == 0 {
             shared.idle_since.set(Instant::now());
         }
-        if !self.ended {
-            stats.downstream_rq_rx_reset.inc();
-            shared.context.borrow_mut().outcome.reason = Some(Reason::ClientClosed);
-        }
+        shared.last.set(std::mem::take(&mut self.outcome));
     }
 }
 

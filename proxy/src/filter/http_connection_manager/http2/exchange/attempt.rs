@@ -45,7 +45,7 @@ enum Place {
     Http1(Upstream, bool),
 }
 
-impl Exchange<'_, '_> {
+impl Exchange<'_> {
     /// Sends the request to `host` and waits for the head of the response.
     pub(super) async fn attempt(
         &mut self,
@@ -95,7 +95,7 @@ impl Exchange<'_, '_> {
             if let Some(lease) = cluster.lease_http2(host) {
                 return Ok(Place::Http2(lease));
             }
-            let clusters = Rc::clone(&self.context.borrow().worker.clusters);
+            let clusters = Rc::clone(&self.context.worker.clusters);
             let mut acquired = Box::pin(cluster.acquire_http2(host, &clusters));
             let lease = self.unless_gone(acquired.as_mut()).await??;
             return Ok(Place::Http2(lease));
@@ -127,10 +127,8 @@ impl Exchange<'_, '_> {
     /// The head as it is sent to `host`.
     fn upstream_head(&mut self, host: &Host, attempt: u32) -> Option<request::Parts> {
         let head = self.head.take()?;
-        self.context.borrow_mut().outcome.upstream_host = self.host;
-        let context = &**self.context.borrow();
         let (manager, plan) = (self.manager, self.plan);
-        let facts = self.facts(context, Some(&head as &dyn RequestHead));
+        let facts = self.facts(Some(&head as &dyn RequestHead));
         let changes = RequestChanges::new(manager, plan, &head, &facts, host, attempt);
         // Only who may ask for the head again pays for a second one.
         let levels = || plan.matched.levels();

@@ -31,7 +31,7 @@ pub(super) struct Responding {
     head_bytes: u64,
 }
 
-impl Exchange<'_, '_> {
+impl Exchange<'_> {
     /// Sends the head that has come. None if the client is gone.
     pub(super) fn begin_response(&mut self, answered: Answered) -> Option<Responding> {
         let Answered {
@@ -184,12 +184,11 @@ impl Exchange<'_, '_> {
 
     fn change(&self, headers: &mut HeaderMap) {
         let mut edits = HeaderEdits::default();
-        let context = &**self.context.borrow();
         let request = self.head.as_ref().map(|head| head as &dyn RequestHead);
         let levels = self.plan.matched.levels();
         for level in levels.filter(|level| !level.response.is_empty()) {
             let there = |name: &str| headers.contains_key(name);
-            edits.apply(&level.response, &there, &self.facts(context, request));
+            edits.apply(&level.response, &there, &self.facts(request));
         }
         let envoy_headers = !self.manager.router().suppress_envoy_headers;
         let copy_id = self.manager.config.always_set_request_id_in_response;
@@ -217,7 +216,7 @@ impl Exchange<'_, '_> {
         let sent_all = self.sending.as_ref().is_some_and(Bridge::is_sent);
         let whole = source.has_ended() && stream.received.is_empty();
         if sent_all && whole && stream.response.keeps_alive() && !stream.until_close {
-            let clusters = std::rc::Rc::clone(&self.context.borrow().worker.clusters);
+            let clusters = std::rc::Rc::clone(&self.context.worker.clusters);
             clusters.put_back(stream.upstream);
         }
     }
