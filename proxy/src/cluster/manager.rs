@@ -61,6 +61,7 @@ impl Clusters {
         let old = self.snapshot.replace(Arc::clone(snapshot));
         self.clusters.borrow_mut().retain(|name, cluster| {
             let Some(config) = snapshot.clusters.get(&**name) else {
+                cluster.retire();
                 return false;
             };
             let key = eds_name(&config.discovery);
@@ -77,6 +78,14 @@ impl Clusters {
             }
             true
         });
+    }
+
+    /// Closes pooled connections, now and as they come back: nobody will ask again.
+    pub(crate) fn retire(&self) {
+        self.clusters
+            .borrow()
+            .values()
+            .for_each(|cluster| cluster.retire());
     }
 
     /// Puts a connection back into its pool, and sees to it that it is closed in time.

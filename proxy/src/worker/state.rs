@@ -56,6 +56,12 @@ impl Worker {
 
     /// Follows the snapshot until the process stops.
     pub(super) async fn run(self: Rc<Self>) {
+        self.follow().await;
+        // Pooled connections hold the cluster that holds them.
+        self.clusters.retire();
+    }
+
+    async fn follow(self: &Rc<Self>) {
         let (mut snapshots, mut phases) = (self.shared.snapshot.clone(), self.shared.phase.clone());
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
