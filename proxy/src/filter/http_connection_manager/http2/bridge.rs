@@ -9,6 +9,7 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
+use super::message::end_to_end;
 use crate::{
     buffer::Buffer,
     http::h1::decode::{Decoder, Piece},
@@ -79,7 +80,7 @@ pub(super) enum Stop {
     Source(Option<Reason>),
     /// The other side takes no more.
     Sink(Option<Reason>),
-    /// The body is not framed as it says.
+    /// The body is not framed as it says, or cannot be said in the other version.
     Malformed,
 }
 
@@ -219,7 +220,12 @@ impl Bridge {
             Frame::Trailers(trailers) => {
                 self.given = true;
                 let sent = stream.send_trailers(trailers);
-                return Poll::Ready(sent.map_err(|_| Stop::Sink(None)));
+                return Poll::Ready(sent.map_err(|error| {
+                    match error.is_io() || error.is_remote() {
+                        true => Stop::Sink(None),
+                        false => Stop::Malformed,
+                    }
+                }));
             }
         };
         if !data.is_empty() {
@@ -327,7 +333,7 @@ impl Source {
                 }
                 Some(Err(error)) => Poll::Ready(Err(Stop::Source(error.reason()))),
                 None => match ready!(stream.poll_trailers(cx)) {
-                    Ok(Some(trailers)) => Poll::Ready(Ok(Frame::Trailers(trailers))),
+                    Ok(Some(trailers)) => Poll::Ready(Ok(Frame::last(trailers))),
                     Ok(None) => Poll::Ready(Ok(Frame::Data(Bytes::new(), true))),
                     Err(error) => Poll::Ready(Err(Stop::Source(error.reason()))),
                 },
@@ -339,7 +345,7 @@ impl Source {
                         return Poll::Ready(Ok(Frame::Data(data, end)));
                     }
                     Some(Piece::End(Some(trailers))) => {
-                        return Poll::Ready(Ok(Frame::Trailers(trailers)));
+                        return Poll::Ready(Ok(Frame::last(trailers)));
                     }
                     Some(Piece::End(None)) => {
                         return Poll::Ready(Ok(Frame::Data(Bytes::new(), true)));
@@ -362,6 +368,19 @@ impl Source {
         {
             // Fails only for more than was received.
             let _ = stream.flow_control().release_capacity(bytes);
+        }
+    }
+}
+
+// === impl Frame ===
+
+impl Frame {
+    /// The end of a body, with what may be sent on of its trailers.
+    fn last(trailers: HeaderMap) -> Self {
+        let trailers = end_to_end(trailers);
+        match trailers.is_empty() {
+            true => Self::Data(Bytes::new(), true),
+            false => Self::Trailers(trailers),
         }
     }
 }

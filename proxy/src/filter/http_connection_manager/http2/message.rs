@@ -1,7 +1,10 @@
 //! Heads as they are sent on, where either side speaks HTTP/2.
 
+use std::borrow::Cow;
+
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request, response,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request,
+    response,
 };
 
 use super::super::{
@@ -13,7 +16,8 @@ use crate::{
     config::http::ServerHeader,
     http::{
         h1::{
-            head::{Field, FieldKind},
+            body::Framing,
+            head::{Field, FieldKind, Semantics},
             request::Request as Http1Request,
             response::Response as Http1Response,
         },
@@ -29,6 +33,17 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
 const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+
+const NOT_IN_TRAILERS: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::UPGRADE,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::CONTENT_LENGTH,
+    header::HOST,
+];
 
 /// What is done to a response besides the configured header mutations.
 pub(super) struct ResponseChanges<'a> {
@@ -140,22 +155,66 @@ pub(super) fn request_from_http1(request: &Http1Request) -> Option<request::Part
     let method = Method::from_bytes(request.method().as_bytes()).ok()?;
     let head = Request::builder().method(method).uri(uri.build().ok()?);
     let (mut head, ()) = head.version(Version::HTTP_11).body(()).ok()?.into_parts();
-    let keep = |field: &Field| match field.kind {
-        FieldKind::Te => request.text(&field.value).eq_ignore_ascii_case(b"trailers"),
-        FieldKind::Host => false,
-        _ => !request.semantics.nominates(request.text(&field.name)),
-    };
-    copy_fields(&mut head.headers, &request.bytes, &request.fields, keep);
+    let headers = &mut head.headers;
+    copy_fields(headers, &request.bytes, &request.fields, &request.semantics);
+    if let Some(Framing::Length(length)) = request.semantics.framing {
+        headers.insert(header::CONTENT_LENGTH, number(length));
+    }
+    let te = request
+        .fields
+        .iter()
+        .filter(|field| field.kind == FieldKind::Te);
+    if te
+        .into_iter()
+        .any(|field| takes_trailers(request.text(&field.value)))
+    {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     Some(head)
+}
+
+/// Whether a `TE` lists `trailers`, all that HTTP/2 can say of it (RFC 9113 section 8.2.2).
+fn takes_trailers(te: &[u8]) -> bool {
+    let codings = te.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    { codings }.any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// An HTTP/1 response's head for an HTTP/2 client. `bytes` is what it was parsed from.
 pub(super) fn response_from_http1(bytes: &[u8], response: &Http1Response) -> response::Parts {
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = response.status.try_into().unwrap_or(head.status);
-    let keep = |field: &Field| !response.semantics.nominates(&bytes[field.name.clone()]);
-    copy_fields(&mut head.headers, bytes, &response.fields, keep);
+    copy_fields(
+        &mut head.headers,
+        bytes,
+        &response.fields,
+        &response.semantics,
+    );
+    if let Some(Framing::Length(length)) = response.semantics.framing
+        && may_have_length(head.status)
+    {
+        head.headers.insert(header::CONTENT_LENGTH, number(length));
+    }
     head
+}
+
+/// Whether a response may say how long it is (RFC 9110 section 8.6).
+fn may_have_length(status: StatusCode) -> bool {
+    !status.is_informational() && status != StatusCode::NO_CONTENT
+}
+
+/// What is left of trailers where they are sent on: no field that is of one connection, frames the
+/// message or says where it goes (RFC 9110 section 6.5.1).
+pub(super) fn end_to_end(mut trailers: HeaderMap) -> HeaderMap {
+    let nominated = joined(&trailers, header::CONNECTION.as_str()).map(Cow::into_owned);
+    for name in nominated.iter().flat_map(|list| list.split(',')) {
+        if let Ok(name) = HeaderName::try_from(name.trim()) {
+            trailers.remove(name);
+        }
+    }
+    for name in NOT_IN_TRAILERS {
+        trailers.remove(name);
+    }
+    trailers
 }
 
 /// Writes a request's head for an HTTP/1 endpoint, but for the line that ends it.
@@ -191,23 +250,21 @@ pub(super) fn write_http1_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     }
 }
 
-/// Copies what does not end at this hop.
-fn copy_fields(
-    headers: &mut HeaderMap,
-    bytes: &[u8],
-    fields: &[Field],
-    keep: impl Fn(&Field) -> bool,
-) {
+/// Copies what neither ends at this hop nor says where the message goes and where it ends.
+fn copy_fields(headers: &mut HeaderMap, bytes: &[u8], fields: &[Field], semantics: &Semantics) {
     headers.reserve(fields.len());
     for field in fields {
-        let of_hop = matches!(
+        let anew = matches!(
             field.kind,
             FieldKind::Connection
                 | FieldKind::HopByHop
                 | FieldKind::Upgrade
                 | FieldKind::TransferEncoding
+                | FieldKind::ContentLength
+                | FieldKind::Te
+                | FieldKind::Host
         );
-        if of_hop || !keep(field) {
+        if anew || semantics.nominates(&bytes[field.name.clone()]) {
             continue;
         }
         let name = HeaderName::from_bytes(&bytes[field.name.clone()]);

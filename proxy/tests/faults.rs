@@ -1,0 +1,46 @@
+//! Messages that break a rule, that two recipients could read differently, or that end in the
+//! middle, through the data plane on loopback. The cases are tables; each is run over every pair
+//! of codecs for which it has scripts.
+
+use std::future::Future;
+
+#[path = "faults/between_versions.rs"]
+mod between_versions;
+#[path = "faults/case.rs"]
+mod case;
+#[path = "faults/http1.rs"]
+mod http1;
+#[path = "faults/http2.rs"]
+mod http2;
+#[path = "faults/peer.rs"]
+mod peer;
+#[expect(dead_code, reason = "shared with the tests of HTTP/2")]
+#[path = "http2/proxy.rs"]
+mod proxy;
+#[path = "faults/seen.rs"]
+mod seen;
+
+/// Runs all cases of a table, and says which went wrong in which pair of codecs.
+fn hold(table: &[case::Case]) {
+    let wrong = run(async {
+        let mut wrong = Vec::new();
+        for case in table {
+            wrong.extend(case.run().await);
+        }
+        wrong
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, test)
+}
+
+#[test]
+fn connection_specific_fields_end_between_versions() {
+    hold(between_versions::CONNECTION_SPECIFIC);
+}
