@@ -60,7 +60,8 @@ lint: ## Check format, lints and, where cargo-deny is installed, dependencies
 .PHONY: golden
 golden: ## Rewrite the golden files of all tests; read git diff afterwards
 	@REFRESH_GOLDEN=1 $(CARGO) test --workspace --lib --bins \
-		--test golden --test supported_configuration --test docs --test chart
+		--test golden --test supported_configuration --test docs --test chart \
+		--test peer_http2_suites
 	@git status --short
 
 .PHONY: build

@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) routes: String,
     /// Of the HTTP connection manager, in flow style, each behind a comma.
     pub(crate) manager: &'static str,
+    /// What the listener takes its clients to speak.
+    pub(crate) codec: &'static str,
     clusters: Vec<String>,
 }
 
@@ -43,6 +45,7 @@ impl Config {
         Self {
             routes: routes.to_owned(),
             manager: "",
+            codec: "AUTO",
             clusters: Vec::new(),
         }
     }
@@ -88,7 +91,8 @@ impl Config {
 
     /// The bootstrap, with a listener on `port`.
     pub(crate) fn yaml(&self, port: u16) -> String {
-        let (routes, manager, clusters) = (&self.routes, self.manager, self.clusters.join(",\n"));
+        let (routes, manager, codec) = (&self.routes, self.manager, self.codec);
+        let clusters = self.clusters.join(",\n");
         format!(
             r#"static_resources:
   listeners:
@@ -99,7 +103,7 @@ impl Config {
       - name: envoy.filters.network.http_connection_manager
         typed_config: {{
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,
-          stat_prefix: in, codec_type: AUTO{manager},
+          stat_prefix: in, codec_type: {codec}{manager},
           route_config: {{ virtual_hosts: [ {{ name: any, domains: ["*"], routes: [
             {routes} ] }} ] }},
           http_filters: [ {{ name: envoy.filters.http.router, typed_config: {{
