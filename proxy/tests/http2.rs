@@ -18,6 +18,8 @@ use crate::{
 
 #[path = "http2/client.rs"]
 mod client;
+#[path = "http2/limits.rs"]
+mod limits;
 #[path = "http2/proxy.rs"]
 mod proxy;
 #[path = "http2/upstream.rs"]
@@ -587,8 +589,13 @@ fn timeouts_answer_or_reset() {
         let answer = client.get("/late").await.expect("an answer");
         assert_eq!(answer.status(), 504);
         assert_eq!(answer.header("x-weir-reason"), "upstream_response_timeout");
+        // It was not the client who kept us waiting; a client that has more to send did.
         let answer = client.get("/idle").await.expect("an answer");
-        assert_eq!(answer.status(), 408);
+        assert_eq!(answer.status(), 504);
+        let mut open = client.0.clone().ready().await.expect("open");
+        let unfinished = open.send_request(request("POST", "/idle"), false);
+        let (response, _stream) = unfinished.expect("sent");
+        assert_eq!(response.await.expect("an answer").status(), 408);
         let error = client.get("/half").await.err().expect("a reset");
         assert!(error.is_reset(), "{error}");
     });

@@ -40,16 +40,37 @@ pub(crate) enum DialError {
     Overflow,
 }
 
+// === impl Cluster ===
+
+impl Cluster {
+    /// Whether the circuit breaker allows another connection.
+    pub(super) fn may_connect(&self) -> bool {
+        let allowed = self.connections.get() < self.config.circuit_breakers.max_connections;
+        if !allowed {
+            self.stats.upstream_cx_overflow.inc();
+        }
+        allowed
+    }
+}
+
 // === impl Upstream ===
 
 impl Upstream {
-    /// Dials `host`.
+    /// Dials `host`, if the circuit breaker allows it.
     pub(crate) async fn dial(cluster: &Rc<Cluster>, host: &Rc<Host>) -> Result<Self, DialError> {
-        let stats = &cluster.stats;
-        if cluster.connections.get() >= cluster.config.circuit_breakers.max_connections {
-            stats.upstream_cx_overflow.inc();
-            return Err(DialError::Overflow);
+        if cluster.may_connect() {
+            Self::dial_now(cluster, host).await
+        } else {
+            Err(DialError::Overflow)
         }
+    }
+
+    /// Dials `host`, whatever the circuit breaker says.
+    pub(super) async fn dial_now(
+        cluster: &Rc<Cluster>,
+        host: &Rc<Host>,
+    ) -> Result<Self, DialError> {
+        let stats = &cluster.stats;
         stats.upstream_cx_total.inc();
         let since = Instant::now();
         let dialled = timeout(

@@ -1,68 +1,45 @@
 //! Pools of HTTP/2 connections: the requests of all clients of a worker share them. A host has
-//! one, until as many streams are open as its peer allows; then another.
+//! one, until as many streams are open as its peer allows; then another, or requests wait their
+//! turn.
+
+mod connection;
+mod queue;
 
 use std::{
     cell::{Cell, RefCell},
-    future::{Future, poll_fn},
-    pin::pin,
     rc::Rc,
-    sync::Arc,
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use bytes::Bytes;
-use h2::client::{Connection, ResponseFuture, SendRequest};
-use http::Request;
-use tokio::{sync::Notify, time::Instant};
+use h2::client::ResponseFuture;
+use tokio::time::Instant;
 
-use super::{Cluster, ClusterStats, Clusters, Host, Upstream};
-use crate::{
-    buffer::Buffer,
-    config,
-    http::h2::io::{Flushed, Io, Socket},
-    reason::Reason,
+use self::{
+    connection::Http2Connection,
+    queue::{Queue, Turn},
 };
+use super::{Cluster, Clusters, Host, Upstream, pool::Pending};
+use crate::reason::Reason;
 
-/// Streams opened on a connection whose SETTINGS have not arrived, at most: what RFC 9113 section
-/// 6.5.2 recommends peers to allow at least.
-const BEFORE_SETTINGS: usize = 100;
+pub(crate) use connection::Http2Lease;
+
+/// Streams that a host's connections are expected to take before any has said: what RFC 9113
+/// section 6.5.2 recommends peers to allow at least.
+const USUAL: usize = 100;
 
 /// The HTTP/2 connections of a host.
 pub(crate) struct Http2Pool {
     connections: RefCell<Vec<Rc<Http2Connection>>>,
-    dials: RefCell<Vec<Rc<Dial>>>,
-    /// Streams that a new connection takes before its SETTINGS have arrived: fewer than usual if
-    /// the host has shown that it allows fewer.
-    before_settings: Cell<usize>,
+    /// Requests that wait for a place.
+    queue: Queue,
+    /// Connections that are being made.
+    dials: Cell<usize>,
+    /// Streams that a connection takes, as one of them said last.
+    usual: Cell<usize>,
 }
-
-/// A connection that takes requests.
-pub(crate) struct Http2Connection {
-    sender: RefCell<SendRequest<Bytes>>,
-    /// Requests in flight.
-    active: Cell<usize>,
-    /// Requests it has carried.
-    requests: Cell<u32>,
-    /// When the last request ended.
-    idle_since: Cell<Instant>,
-    stats: Arc<ClusterStats>,
-}
-
-/// A connection that is being made.
-#[derive(Default)]
-struct Dial {
-    /// Requests that wait for it.
-    waiting: Cell<usize>,
-    result: RefCell<Option<Result<Rc<Http2Connection>, Reason>>>,
-    done: Notify,
-}
-
-/// A place for one request on a connection.
-pub(crate) struct Http2Lease(Rc<Http2Connection>);
 
 /// A request on its way: its response to come, and where its body goes.
-pub(crate) type Sent = (ResponseFuture, h2::SendStream<Bytes>);
+pub(crate) type Sent = (ResponseFuture, h2::SendStream<bytes::Bytes>);
 
 // === impl Http2Pool ===
 
@@ -70,68 +47,65 @@ impl Default for Http2Pool {
     fn default() -> Self {
         Self {
             connections: RefCell::default(),
-            dials: RefCell::default(),
-            before_settings: Cell::new(BEFORE_SETTINGS),
+            queue: Queue::default(),
+            dials: Cell::new(0),
+            usual: Cell::new(USUAL),
         }
     }
 }
 
 impl Http2Pool {
     /// A place on a connection there is.
-    fn lease(&self, config: &config::Cluster) -> Option<Http2Lease> {
+    fn lease(&self, cluster: &Cluster) -> Option<Http2Lease> {
         let mut connections = self.connections.borrow_mut();
         let mut at = 0;
         while let Some(connection) = connections.get(at) {
-            if connection.is_worn(config) || connection.is_closed() {
+            if connection.is_worn(&cluster.config) || connection.is_closed() {
                 connections.swap_remove(at);
             } else if connection.has_room() {
                 return Some(Http2Lease::new(connection));
             } else {
-                let limit = connection.limit().clamp(1, BEFORE_SETTINGS);
-                self.before_settings.set(limit);
+                connection.hurry();
                 at += 1;
             }
         }
         None
     }
 
-    /// A place behind others: the peer will say when there is one.
-    fn lease_crowded(&self) -> Option<Http2Lease> {
+    /// Whether those who wait need another connection. There are never more dials than
+    /// connections, so that what an endpoint allows is learnt before it is dialled often.
+    fn needs_dial(&self) -> bool {
+        if self.queue.is_empty() {
+            return false;
+        }
         let connections = self.connections.borrow();
-        let fewest = connections.iter().min_by_key(|one| one.active.get());
-        fewest.map(Http2Lease::new)
-    }
-
-    /// The dial to wait for, if one has room for another request.
-    fn dial_under_way(&self) -> Option<Rc<Dial>> {
-        let dials = self.dials.borrow();
-        let mut dials = dials.iter();
-        dials
-            .find(|dial| dial.waiting.get() < self.before_settings.get())
-            .cloned()
+        let mut known = connections.iter().filter_map(|one| one.limit());
+        if let Some(limit) = known.next_back() {
+            self.usual.set(limit.max(1));
+        }
+        let silent = connections.iter().filter(|one| one.limit().is_none());
+        let to_come = (self.dials.get() + silent.count()).saturating_mul(self.usual.get());
+        to_come < self.queue.len() && self.dials.get() < connections.len().max(1)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.connections.borrow().is_empty() && self.dials.borrow().is_empty()
+        self.connections.borrow().is_empty() && self.dials.get() == 0 && self.queue.is_empty()
     }
 
-    /// Lets go of all connections: each ends with its last request.
+    /// Lets go of all connections that nobody waits for: each ends with its last request.
     pub(super) fn retire(&self) {
-        let connections = self.connections.take();
-        drop(connections);
+        if self.queue.is_empty() {
+            let connections = self.connections.take();
+            drop(connections);
+        }
     }
 
     /// Closes connections that have ended or were idle for too long. Returns how many are left.
     pub(super) fn reap(&self, now: Instant, idle_timeout: Option<Duration>) -> usize {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|connection| {
-            let idle = connection.active.get() == 0
-                && idle_timeout
-                    .is_some_and(|limit| now.duration_since(connection.idle_since.get()) >= limit);
-            if idle {
-                connection.stats.upstream_cx_idle_timeout.inc();
-            }
-            !idle && !connection.is_closed()
+            let expired = idle_timeout.is_some_and(|limit| connection.is_idle_for(limit, now));
+            !expired && !connection.is_closed()
         });
         connections.len()
     }
@@ -140,199 +114,110 @@ impl Http2Pool {
 // === impl Cluster ===
 
 impl Cluster {
-    /// A place for a request on a connection to `host` that is there.
+    /// A place for a request on a connection to `host` that is there, unless others wait for one.
     pub(crate) fn lease_http2(&self, host: &Host) -> Option<Http2Lease> {
-        host.http2().lease(&self.config)
+        let pool = host.http2();
+        match pool.queue.is_empty() {
+            true => pool.lease(self),
+            false => None,
+        }
     }
 
-    /// A place for a request on a connection to `host`: one there is, else a new one.
+    /// A place for a request on a connection to `host`: one there is, else one on a new
+    /// connection, or one that another request leaves.
     pub(crate) async fn acquire_http2(
         self: &Rc<Self>,
         host: &Rc<Host>,
         clusters: &Rc<Clusters>,
     ) -> Result<Http2Lease, Reason> {
-        loop {
-            if let Some(lease) = self.lease_http2(host) {
-                return Ok(lease);
-            }
-            let pool = host.http2();
-            let dial = match pool.dial_under_way() {
-                Some(dial) => dial,
-                None => self.start_dial(host, clusters),
-            };
-            dial.waiting.set(dial.waiting.get() + 1);
-            match dial.finished().await {
-                // It may be in no pool: the host is gone, but these requests were meant for it.
-                Ok(connection) if connection.has_room() => {
-                    return Ok(Http2Lease::new(&connection));
-                }
-                Ok(_) => {}
-                Err(Reason::Overflow) => return pool.lease_crowded().ok_or(Reason::Overflow),
-                Err(reason) => return Err(reason),
-            }
+        let pending = Pending::new(self).ok_or(Reason::Overflow)?;
+        let turn = Turn::new(host);
+        self.share_out(host);
+        self.dial_for_queue(host, clusters);
+        let lease = turn.await;
+        drop(pending);
+        lease
+    }
+
+    /// Gives those who wait for `host` the places there are.
+    fn share_out(&self, host: &Host) {
+        let pool = host.http2();
+        while !pool.queue.is_empty()
+            && let Some(lease) = pool.lease(self)
+        {
+            pool.queue.serve(lease);
+        }
+        if host.is_retired() {
+            pool.retire();
         }
     }
 
-    /// Makes a connection in a task of its own: the request that asked may be gone before it is
-    /// there, and others wait for it too.
-    fn start_dial(self: &Rc<Self>, host: &Rc<Host>, clusters: &Rc<Clusters>) -> Rc<Dial> {
-        let dial = Rc::new(Dial::default());
-        host.http2().dials.borrow_mut().push(Rc::clone(&dial));
-        let (cluster, host) = (Rc::clone(self), Rc::clone(host));
-        let (clusters, result) = (Rc::clone(clusters), Rc::clone(&dial));
-        tokio::task::spawn_local(async move {
-            let connected = cluster.connect_http2(&host).await;
-            let pool = host.http2();
-            pool.dials
-                .borrow_mut()
-                .retain(|dial| !Rc::ptr_eq(dial, &result));
-            match connected {
-                Ok((sender, connection, io)) => {
-                    let pooled = Rc::new(Http2Connection::new(sender, &cluster.stats));
-                    if !host.is_retired() {
-                        pool.connections.borrow_mut().push(Rc::clone(&pooled));
-                        clusters.watch_pools();
-                    }
-                    result.finish(Ok(pooled));
-                    // What is held here would keep the connection from ending when the last
-                    // request lets go of it.
-                    drop((result, host, clusters));
-                    drive(connection, &io, &cluster).await;
-                }
-                Err(reason) => result.finish(Err(reason)),
+    /// Makes another connection where those who wait need one.
+    fn dial_for_queue(self: &Rc<Self>, host: &Rc<Host>, clusters: &Rc<Clusters>) {
+        let pool = host.http2();
+        while pool.needs_dial() {
+            // The first is made whatever other hosts have, as nobody else would serve.
+            let first = pool.dials.get() == 0 && pool.connections.borrow().is_empty();
+            if !first && !self.may_connect() {
+                return;
             }
-        });
-        dial
+            pool.dials.set(pool.dials.get() + 1);
+            let (cluster, host, clusters) = (Rc::clone(self), Rc::clone(host), Rc::clone(clusters));
+            tokio::task::spawn_local(cluster.run_http2(host, clusters, first));
+        }
+    }
+
+    /// Makes a connection and drives it, in a task of its own: the request that asked may be gone
+    /// before it is there, and others wait for it too.
+    async fn run_http2(self: Rc<Self>, host: Rc<Host>, clusters: Rc<Clusters>, first: bool) {
+        let pool = host.http2();
+        let connected = self.connect_http2(&host, first).await;
+        pool.dials.set(pool.dials.get() - 1);
+        let (connection, driver) = match connected {
+            Ok(connected) => connected,
+            Err(reason) => return self.lost(&host, reason),
+        };
+        pool.connections.borrow_mut().push(Rc::clone(&connection));
+        clusters.watch_pools();
+        let turn = || {
+            self.share_out(&host);
+            self.dial_for_queue(&host, &clusters);
+        };
+        turn();
+        // What is held here would keep the connection from ending when the last request lets go
+        // of it.
+        let shared = Rc::downgrade(&connection);
+        drop(connection);
+        driver.run(turn).await;
+        if let Some(connection) = shared.upgrade() {
+            let same = |other: &Rc<Http2Connection>| Rc::ptr_eq(other, &connection);
+            pool.connections.borrow_mut().retain(|other| !same(other));
+            if connection.is_unused() {
+                self.lost(&host, Reason::UpstreamClosed);
+            }
+        }
+        self.dial_for_queue(&host, &clusters);
     }
 
     async fn connect_http2(
         self: &Rc<Self>,
         host: &Rc<Host>,
-    ) -> Result<(SendRequest<Bytes>, Connection<Io, Bytes>, Io), Reason> {
-        let upstream = Upstream::dial(self, host).await;
+        first: bool,
+    ) -> Result<(Rc<Http2Connection>, connection::Driver), Reason> {
+        let upstream = Upstream::dial_now(self, host).await;
         let upstream = upstream.map_err(|error| error.reason())?;
         self.stats.upstream_cx_http2_total.inc();
-        let io = Io::new(Socket::Upstream(Box::new(upstream)), Buffer::default());
-        let options = self.config.http2;
-        let handshake = h2::client::Builder::new()
-            .initial_window_size(options.initial_stream_window_size)
-            .initial_connection_window_size(options.initial_connection_window_size)
-            .initial_max_send_streams(host.http2().before_settings.get())
-            .enable_push(false)
-            .handshake(io.clone());
-        let (sender, connection) = handshake.await.map_err(|_| Reason::UpstreamClosed)?;
-        Ok((sender, connection, io))
+        // One stream any peer allows. Where there are connections, those who wait have others to
+        // hope for than an endpoint that has said nothing.
+        Http2Connection::new(upstream, usize::from(first)).await
     }
-}
 
-/// Drives a connection until it ends.
-async fn drive(mut connection: Connection<Io, Bytes>, io: &Io, cluster: &Cluster) {
-    let stats = &cluster.stats;
-    poll_fn(|cx| {
-        loop {
-            let ended = pin!(&mut connection).poll(cx);
-            let flushed = io.flush(cx);
-            let traffic = io.take_traffic();
-            stats.upstream_cx_rx_bytes_total.add(traffic.received);
-            stats.upstream_cx_tx_bytes_total.add(traffic.sent);
-            if let Poll::Ready(ended) = ended {
-                if let Err(error) = ended
-                    && !error.is_io()
-                    && !error.is_remote()
-                {
-                    stats.upstream_cx_protocol_error.inc();
-                }
-                return Poll::Ready(());
-            }
-            if flushed == Flushed::Quiet {
-                return Poll::Pending;
-            }
+    /// A connection could not be made, or ended before it was of use. Those who wait wait on as
+    /// long as another may serve them.
+    fn lost(&self, host: &Host, reason: Reason) {
+        let pool = host.http2();
+        if pool.dials.get() == 0 && pool.connections.borrow().is_empty() {
+            pool.queue.fail(reason);
         }
-    })
-    .await;
-}
-
-// === impl Http2Connection ===
-
-impl Http2Connection {
-    fn new(sender: SendRequest<Bytes>, stats: &Arc<ClusterStats>) -> Self {
-        Self {
-            stats: Arc::clone(stats),
-            sender: RefCell::new(sender),
-            active: Cell::new(0),
-            requests: Cell::new(0),
-            idle_since: Cell::new(Instant::now()),
-        }
-    }
-
-    /// Whether the peer takes another stream at once.
-    fn has_room(&self) -> bool {
-        self.active.get() < self.limit()
-    }
-
-    /// Streams at a time that the peer allows.
-    fn limit(&self) -> usize {
-        self.sender.borrow().current_max_send_streams()
-    }
-
-    /// Whether it has carried as many requests as it may.
-    fn is_worn(&self, config: &config::Cluster) -> bool {
-        let limit = config.max_requests_per_connection;
-        limit.is_some_and(|limit| self.requests.get() >= limit)
-    }
-
-    /// Whether it has ended, or its peer said that it will.
-    fn is_closed(&self) -> bool {
-        let mut sender = self.sender.borrow_mut();
-        let ready = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
-        if ready.is_pending() {
-            // This handle's last request waits for its turn; another handle may go behind it.
-            let other = sender.clone();
-            *sender = other;
-        }
-        matches!(ready, Poll::Ready(Err(_)))
-    }
-}
-
-// === impl Http2Lease ===
-
-impl Http2Lease {
-    fn new(connection: &Rc<Http2Connection>) -> Self {
-        connection.active.set(connection.active.get() + 1);
-        connection.requests.set(connection.requests.get() + 1);
-        Self(Rc::clone(connection))
-    }
-
-    /// Sends a request's head. `end`: it has no body.
-    pub(crate) fn send(&self, request: Request<()>, end: bool) -> Result<Sent, h2::Error> {
-        self.0.sender.borrow_mut().send_request(request, end)
-    }
-}
-
-impl Drop for Http2Lease {
-    fn drop(&mut self) {
-        let active = self.0.active.get() - 1;
-        self.0.active.set(active);
-        if active == 0 {
-            self.0.idle_since.set(Instant::now());
-        }
-    }
-}
-
-// === impl Dial ===
-
-impl Dial {
-    fn finish(&self, result: Result<Rc<Http2Connection>, Reason>) {
-        self.result.replace(Some(result));
-        self.done.notify_waiters();
-    }
-
-    async fn finished(&self) -> Result<Rc<Http2Connection>, Reason> {
-        let done = self.done.notified();
-        if self.result.borrow().is_none() {
-            done.await;
-        }
-        let result = self.result.borrow().clone();
-        result.unwrap_or(Err(Reason::UpstreamClosed))
     }
 }

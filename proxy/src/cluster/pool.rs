@@ -47,11 +47,7 @@ impl Cluster {
         if let Some(upstream) = self.take_idle(host) {
             return Ok(reused(upstream));
         }
-        if self.pending.get() >= self.config.circuit_breakers.max_pending_requests {
-            self.stats.upstream_rq_pending_overflow.inc();
-            return Err(DialError::Overflow);
-        }
-        let _pending = Pending::new(self);
+        let _pending = Pending::new(self).ok_or(DialError::Overflow)?;
         while !self.may_dial() {
             self.stats.upstream_cx_overflow.inc();
             self.freed.notified().await;
@@ -117,14 +113,19 @@ impl Upstream {
 }
 
 /// A request that waits for a connection.
-struct Pending<'c>(&'c Cluster);
+pub(super) struct Pending<'c>(&'c Cluster);
 
 impl<'c> Pending<'c> {
-    fn new(cluster: &'c Cluster) -> Self {
+    /// None if as many wait as the circuit breaker allows.
+    pub(super) fn new(cluster: &'c Cluster) -> Option<Self> {
+        if cluster.pending.get() >= cluster.config.circuit_breakers.max_pending_requests {
+            cluster.stats.upstream_rq_pending_overflow.inc();
+            return None;
+        }
         cluster.pending.set(cluster.pending.get() + 1);
         cluster.stats.upstream_rq_pending_total.inc();
         cluster.stats.upstream_rq_pending_active.inc();
-        Self(cluster)
+        Some(Self(cluster))
     }
 }
 

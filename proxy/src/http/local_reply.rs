@@ -38,6 +38,22 @@ impl From<Reason> for LocalReply {
 }
 
 impl LocalReply {
+    /// What is answered to a request that got no response in so many attempts. `is_read`: it had
+    /// been read to its end.
+    pub(crate) fn for_attempt(reason: Reason, is_read: bool, attempt: u32) -> Self {
+        let mut reply = Self::from(reason);
+        if reason == Reason::StreamIdleTimeout && is_read {
+            // As Envoy: it was not the client who kept us waiting.
+            reply.status = 504;
+        }
+        if attempt > 1 {
+            let again = "before headers. retried and the latest reset reason";
+            let body = reason.body().replace("before headers. reset reason", again);
+            reply.body = body.into();
+        }
+        reply
+    }
+
     /// The same for a gRPC client.
     /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
     pub(crate) fn for_grpc(&self) -> GrpcReply {
@@ -47,6 +63,7 @@ impl LocalReply {
             403 => "7",
             404 => "12",
             429 | 502..=504 => "14",
+            431 => "8",
             _ => "2",
         };
         let mut headers = vec![

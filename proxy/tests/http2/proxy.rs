@@ -74,7 +74,14 @@ impl Config {
         self.cluster_with(name, &options, address, "")
     }
 
-    fn cluster_with(mut self, name: &str, options: &str, address: SocketAddr, more: &str) -> Self {
+    /// Adds a cluster with these options of the protocol, and `more` as of [`Self::cluster`].
+    pub(crate) fn cluster_with(
+        mut self,
+        name: &str,
+        options: &str,
+        address: SocketAddr,
+        more: &str,
+    ) -> Self {
         let (ip, port) = (address.ip(), address.port());
         self.clusters.push(format!(
             r#"{{ name: {name}, type: STATIC, connect_timeout: 2s{more},

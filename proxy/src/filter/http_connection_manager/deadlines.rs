@@ -80,6 +80,21 @@ impl Deadlines {
         self.read_at.is_some()
     }
 
+    /// The request waits for a place, and is not read meanwhile: the route's timeout, which waits
+    /// for its end, must not wait as well.
+    pub(super) fn begin_wait(&mut self, now: Instant) {
+        if self.read_at.is_none() {
+            self.route = self.timeout.map(|timeout| now + timeout);
+        }
+    }
+
+    /// The request has its place.
+    pub(super) fn end_wait(&mut self) {
+        if self.read_at.is_none() {
+            self.route = None;
+        }
+    }
+
     /// An attempt's request begins to leave.
     pub(super) fn begin_attempt(&mut self) {
         self.moved = 0;

@@ -226,16 +226,7 @@ impl Http1<'_> {
             reason => plan.cluster.stats.upstream_rq.inc(reason.status()),
         }
         let body_is_read = sending.pump.drop_body(&mut self.buffer);
-        let mut reply = LocalReply::from(reason);
-        if reason == Reason::StreamIdleTimeout && body_is_read {
-            // As Envoy: it was not the client who kept us waiting.
-            reply.status = 504;
-        }
-        if sending.attempt > 1 {
-            let again = "before headers. retried and the latest reset reason";
-            let body = reason.body().replace("before headers. reset reason", again);
-            reply.body = body.into();
-        }
+        let reply = LocalReply::for_attempt(reason, body_is_read, sending.attempt);
         self.reply(&reply, body_is_read, Some(&plan.matched)).await
     }
 

@@ -136,6 +136,11 @@ impl Bridge {
         self.done = true;
     }
 
+    /// Lets go of the sink: a stream that has not ended is reset.
+    pub(super) fn let_go(&mut self) {
+        self.sink = Sink::None(None);
+    }
+
     /// The sink's HTTP/2 stream.
     pub(super) fn http2_sink(&mut self) -> Option<&mut SendStream<Bytes>> {
         match &mut self.sink {

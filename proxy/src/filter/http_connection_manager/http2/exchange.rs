@@ -25,7 +25,7 @@ use super::{
 use crate::{
     access_log::Facts,
     cluster::Host,
-    http::{head::RequestHead, timer::Timer},
+    http::{head::RequestHead, local_reply::LocalReply, timer::Timer},
     listener::{ConnectionContext, Outcome},
     reason::Reason,
 };
@@ -65,7 +65,7 @@ pub(in super::super) enum Client<'e> {
 /// What became of a request.
 pub(in super::super) enum Ended {
     /// Nothing has been sent to the client, which is to be told why.
-    Refused(Reason),
+    Refused(LocalReply),
     /// The client went away before there was a response.
     Gone,
     /// There was a response.
@@ -126,11 +126,11 @@ impl<'e> Exchange<'e> {
         loop {
             let destination = self.context.original_destination;
             let Some(host) = plan.cluster.pick(destination, failed.as_ref()) else {
-                return self.give_up(Reason::NoHealthyUpstream);
+                return self.give_up(Reason::NoHealthyUpstream, attempt);
             };
             self.outcome.upstream_host = Some(host.address);
             let Some(active) = plan.cluster.begin_request(&host) else {
-                return self.give_up(Reason::Overflow);
+                return self.give_up(Reason::Overflow, attempt);
             };
             let answered = self.attempt(&host, attempt).await;
             self.deadlines.end_attempt();
@@ -150,21 +150,25 @@ impl<'e> Exchange<'e> {
                 Err(failure) => {
                     let is_safe = self.head.as_ref().is_some_and(|head| head.method.is_safe());
                     if !retries.after_failure(failure, can_rewind, is_safe) {
-                        return self.give_up(failure.reason);
+                        return self.give_up(failure.reason, attempt);
                     }
                 }
             }
             drop(active);
+            // What is left of the attempt ends now, not with the next one.
+            if let Some(sending) = &mut self.sending {
+                sending.let_go();
+            }
             let pause = retries.back_off(self.manager.random());
             if let Err(reason) = self.pause(pause).await {
-                return self.give_up(reason);
+                return self.give_up(reason, attempt);
             }
             attempt += 1;
             failed = Some(host);
         }
     }
 
-    fn give_up(&self, reason: Reason) -> Ended {
+    fn give_up(&self, reason: Reason, attempt: u32) -> Ended {
         let stats = &self.manager.stats;
         match reason {
             Reason::ClientClosed => return Ended::Gone,
@@ -173,7 +177,8 @@ impl<'e> Exchange<'e> {
             Reason::BadRequest => stats.downstream_cx_protocol_error.inc(),
             reason => self.plan.cluster.stats.upstream_rq.inc(reason.status()),
         }
-        Ended::Refused(reason)
+        let is_read = self.deadlines.knows_request_is_read();
+        Ended::Refused(LocalReply::for_attempt(reason, is_read, attempt))
     }
 
     /// Waits before the next attempt.

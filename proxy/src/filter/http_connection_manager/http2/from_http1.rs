@@ -45,9 +45,9 @@ impl Http1<'_> {
         self.context.outcome = outcome;
         match ended {
             Ended::Gone => self.gone(&plan.matched.route.name),
-            Ended::Refused(reason) => {
+            Ended::Refused(reply) => {
                 let matched = Some(&plan.matched);
-                self.reply(&reason.into(), body_is_read, matched).await
+                self.reply(&reply, body_is_read, matched).await
             }
             Ended::Answered(answer) => self.answered(&answer, &plan.matched.route.name),
         }

@@ -139,9 +139,9 @@ impl<'s, 'c> Stream<'s, 'c> {
         let name = &plan.matched.route.name;
         match ended {
             Ended::Gone => self.gone(name),
-            Ended::Refused(reason) => {
+            Ended::Refused(reply) => {
                 if let Client::Http2(respond) = client {
-                    self.reply(respond, &reason.into(), Some(&plan.matched));
+                    self.reply(respond, &reply, Some(&plan.matched));
                 }
             }
             Ended::Answered(answer) => {

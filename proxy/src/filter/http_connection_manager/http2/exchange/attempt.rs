@@ -52,16 +52,7 @@ impl Exchange<'_> {
         host: &Rc<Host>,
         attempt: u32,
     ) -> Result<Answered, Failure> {
-        let place = self.find_place(host).await;
-        let place = place.map_err(|reason| {
-            let stats = &self.plan.cluster.stats;
-            stats.upstream_rq_pending_failure_eject.inc();
-            let kind = match reason {
-                Reason::ClientClosed | Reason::Overflow => FailureKind::Final,
-                _ => FailureKind::Unsent,
-            };
-            Failure { reason, kind }
-        })?;
+        let place = self.find_place(host).await?;
         self.plan.cluster.stats.upstream_rq_total.inc();
         let (mut upstream, sink) = self.send_head(place, host, attempt)?;
         match &mut self.sending {
@@ -88,40 +79,67 @@ impl Exchange<'_> {
         }
     }
 
-    /// A connection, or a place on one. Given up when the client goes.
-    async fn find_place(&mut self, host: &Rc<Host>) -> Result<Place, Reason> {
+    /// A connection, or a place on one.
+    async fn find_place(&mut self, host: &Rc<Host>) -> Result<Place, Failure> {
         let cluster = &self.plan.cluster;
-        if cluster.config.protocol != UpstreamProtocol::Http1 {
+        let speaks_http2 = match cluster.config.protocol {
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::UseDownstream => matches!(self.client, Client::Http2(_)),
+        };
+        if speaks_http2 {
             if let Some(lease) = cluster.lease_http2(host) {
                 return Ok(Place::Http2(lease));
             }
-            let clusters = Rc::clone(&self.context.worker.clusters);
-            let mut acquired = Box::pin(cluster.acquire_http2(host, &clusters));
-            let lease = self.unless_gone(acquired.as_mut()).await??;
+            let clusters = &self.context.worker.clusters;
+            let mut acquired = Box::pin(cluster.acquire_http2(host, clusters));
+            let lease = self.wait_for(acquired.as_mut()).await?;
             return Ok(Place::Http2(lease));
         }
         if let Some(upstream) = cluster.take_idle(host) {
             return Ok(Place::Http1(upstream, true));
         }
-        let mut acquired = Box::pin(cluster.acquire(host));
-        let acquired = self.unless_gone(acquired.as_mut()).await?;
-        let acquired = acquired.map_err(|error| error.reason())?;
+        let mut acquired = Box::pin(async {
+            let acquired = cluster.acquire(host).await;
+            acquired.map_err(|error| error.reason())
+        });
+        let acquired = self.wait_for(acquired.as_mut()).await?;
         Ok(Place::Http1(acquired.upstream, acquired.reused))
     }
 
-    async fn unless_gone<T>(
+    /// Waits for a connection, unless the client goes or has waited for too long.
+    async fn wait_for<T>(
         &mut self,
-        mut future: Pin<&mut impl Future<Output = T>>,
-    ) -> Result<T, Reason> {
-        poll_fn(|cx| {
-            if let Client::Http2(respond) = &mut self.client
-                && respond.poll_reset(cx).is_ready()
-            {
-                return Poll::Ready(Err(Reason::ClientClosed));
+        mut acquired: Pin<&mut impl Future<Output = Result<T, Reason>>>,
+    ) -> Result<T, Failure> {
+        let stats = &self.plan.cluster.stats;
+        self.deadlines.begin_wait(Instant::now());
+        let acquired = poll_fn(|cx| {
+            if let Poll::Ready(acquired) = acquired.as_mut().poll(cx) {
+                return Poll::Ready(acquired.map_err(|reason| {
+                    stats.upstream_rq_pending_failure_eject.inc();
+                    let kind = match reason {
+                        // As Envoy: what a circuit breaker refuses is not tried again.
+                        Reason::Overflow => FailureKind::Final,
+                        _ => FailureKind::Unsent,
+                    };
+                    Failure { reason, kind }
+                }));
             }
-            future.as_mut().poll(cx).map(Ok)
-        })
-        .await
+            let over = |reason| Failure {
+                reason,
+                kind: FailureKind::Final,
+            };
+            let all_read = self.deadlines.knows_request_is_read();
+            if self.client.poll_gone(cx, all_read).is_ready() {
+                return Poll::Ready(Err(over(Reason::ClientClosed)));
+            }
+            let late = self.deadlines.poll(cx, &mut self.timer, 0);
+            late.map(|late| Err(over(late.reason(stats))))
+        });
+        let acquired = acquired.await;
+        self.deadlines.end_wait();
+        acquired
     }
 
     /// The head as it is sent to `host`.
