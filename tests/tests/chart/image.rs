@@ -144,7 +144,7 @@ fn what_the_image_is_built_from_exists_and_is_not_ignored() {
         assert!(!ignored.contains(&member.as_str().unwrap()), "{member}");
     }
     // And nothing that is compiled in is left out.
-    for kept in ["Cargo.lock", "api/roots.txt"] {
+    for kept in ["Cargo.lock", "api/descriptors.bin"] {
         assert!(
             root().join(kept).exists() && !ignored.contains(&kept),
             "{kept}"

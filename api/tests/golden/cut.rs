@@ -1,60 +1,31 @@
-//! Cuts the protobuf descriptors that `envoy-types` ships down to what Weir reads and writes as
-//! text: the messages that `roots.txt` names and those they refer to. What is left (about a
-//! twentieth of the whole) is embedded by `src/xds/json.rs`.
+//! Cuts a set of protobuf descriptors down to some messages and those they refer to.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    env,
-    error::Error,
-    fs,
-    path::PathBuf,
-    process::Command,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use prost::Message;
 use prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
     FileDescriptorSet, MessageOptions,
 };
 
-fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=roots.txt");
-
-    let (directory, version) = envoy_types()?;
-    println!("cargo:rustc-env=WEIR_ENVOY_TYPES_VERSION={version}");
-    let source = directory.join("src/generated/types.bin");
-    println!("cargo:rerun-if-changed={}", source.display());
-
-    let all = FileDescriptorSet::decode(fs::read(&source)?.as_slice())?;
-    let roots = fs::read_to_string("roots.txt")?;
-    let kept = Closure::of(&all, &roots)?.cut(all);
-    let target = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
-    fs::write(target, kept.encode_to_vec())?;
-    Ok(())
+/// The descriptors of the messages that `roots` names, a line each, and of all they refer to.
+pub(crate) fn cut(all: FileDescriptorSet, roots: &str) -> FileDescriptorSet {
+    Closure::of(&all, roots).cut(all)
 }
 
-/// Directory and version of the `envoy-types` package in this build.
-fn envoy_types() -> Result<(PathBuf, String), Box<dyn Error>> {
-    // Only the target's packages are sure to be on this machine.
-    let output = Command::new(env::var("CARGO")?)
-        .args(["metadata", "--format-version=1", "--locked", "--offline"])
-        .args(["--filter-platform", &env::var("TARGET")?])
-        .output()?;
-    if !output.status.success() {
-        let reason = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("cargo metadata: {reason}").into());
+/// The full names of the messages and enums in the set, as they stand in it.
+pub(crate) fn names(set: &FileDescriptorSet) -> Vec<String> {
+    let mut names = Vec::new();
+    for file in &set.file {
+        let scope = format!(".{}", file.package());
+        let mut references = BTreeMap::new();
+        for message in &file.message_type {
+            collect(&scope, message, &mut references, &mut names);
+        }
+        let enums = file.enum_type.iter();
+        names.extend(enums.map(|enumeration| format!("{scope}.{}", enumeration.name())));
     }
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().ok_or("no packages")?;
-    let package = packages
-        .iter()
-        .find(|package| package["name"] == "envoy-types")
-        .ok_or("no package envoy-types")?;
-    let manifest = PathBuf::from(package["manifest_path"].as_str().ok_or("no path")?);
-    let directory = manifest.parent().ok_or("no directory")?.to_owned();
-    let version = package["version"].as_str().ok_or("no version")?.to_owned();
-    Ok((directory, version))
+    names.sort();
+    names
 }
 
 /// The messages and enums that are kept, by full name with a leading dot.
@@ -65,7 +36,7 @@ struct Closure {
 }
 
 impl Closure {
-    fn of(all: &FileDescriptorSet, roots: &str) -> Result<Self, Box<dyn Error>> {
+    fn of(all: &FileDescriptorSet, roots: &str) -> Self {
         let mut references = BTreeMap::new();
         let mut files = BTreeMap::new();
         for file in &all.file {
@@ -91,9 +62,8 @@ impl Closure {
                 continue;
             }
             let name = format!(".{root}");
-            if !references.contains_key(&name) {
-                return Err(format!("roots.txt: envoy-types has no message {root}").into());
-            }
+            let known = references.contains_key(&name);
+            assert!(known, "roots.txt: envoy-types has no message {root}");
             open.push(name);
         }
         while let Some(name) = open.pop() {
@@ -101,7 +71,7 @@ impl Closure {
             kept.insert(name.clone());
             references.remove(&name);
         }
-        Ok(Self { kept, files })
+        Self { kept, files }
     }
 
     fn cut(&self, mut all: FileDescriptorSet) -> FileDescriptorSet {
