@@ -102,6 +102,10 @@ impl RequestHead for Request {
         None
     }
 
+    fn first(&self, _name: &str) -> Option<Cow<'_, str>> {
+        None
+    }
+
     fn protocol(&self) -> &'static str {
         "HTTP/1.1"
     }

@@ -5,8 +5,10 @@ use divan::{Bencher, black_box};
 use weir_api::xds::json;
 use weir_proxy::{
     config::{convert, listener::NetworkFilter},
-    filter::http_connection_manager::upstream_head::{RequestHeadPlan, write_request},
-    http::{h1::request::Request, header_edits::HeaderEdits},
+    filter::http_connection_manager::{
+        request_changes::RequestChanges, upstream_head::write_request,
+    },
+    http::{h1::request::Request, request_id},
 };
 
 const BOOTSTRAP: &str = include_str!("../../examples/bootstraps/virtual-hosts.yaml");
@@ -45,20 +47,15 @@ fn rewrite(bencher: Bencher<'_, '_>, length: usize) {
     let manager = manager.expect("the example speaks HTTP");
     let mut request = Request::default();
     request.parse(head(length), 100).expect("a head");
-    let plan = RequestHeadPlan {
-        edits: &HeaderEdits::default(),
-        path: None,
-        host: None,
-        upgrade: false,
-        forwarded_for: None,
-        request_id: Some("00000000-0000-4000-8000-000000000000"),
+    let changes = RequestChanges {
+        request_id: Some(request_id::new(0, 0)),
         expected_timeout_ms: Some(15_000),
-        attempt: None,
+        ..RequestChanges::default()
     };
     let mut out = Vec::new();
     bencher.bench_local(|| {
         out.clear();
-        write_request(&mut out, black_box(&request), manager, &plan);
+        write_request(&mut out, black_box(&request), manager, &changes, false);
         out.len()
     });
 }

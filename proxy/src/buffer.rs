@@ -34,6 +34,19 @@ impl Buffer {
         &self.data[self.start..]
     }
 
+    /// The bytes that are left, to be changed in place.
+    pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.data[self.start..]
+    }
+
+    /// Takes `length` bytes out of the middle, from `at` on.
+    pub(crate) fn cut(&mut self, at: usize, length: usize) {
+        if length > 0 {
+            let from = self.start + at;
+            self.data.drain(from..from + length);
+        }
+    }
+
     /// Number of bytes that are left.
     pub(crate) fn len(&self) -> usize {
         self.data.len() - self.start
@@ -137,6 +150,15 @@ mod tests {
         buffer.room().push(b'a');
         buffer.consume(1);
         assert_eq!(buffer.room().capacity(), SIZE);
+    }
+
+    #[test]
+    fn what_is_cut_out_is_gone_and_the_rest_stays() {
+        let mut buffer = Buffer::from(&b"0abcdef"[..]);
+        buffer.consume(1);
+        buffer.cut(2, 3);
+        buffer.cut(0, 0);
+        assert_eq!(buffer.filled(), b"abf");
     }
 
     #[test]

@@ -7,6 +7,6 @@ pub mod head;
 pub mod header_edits;
 pub(crate) mod local_reply;
 pub mod path;
-pub(crate) mod request_id;
+pub mod request_id;
 pub mod route;
 pub(crate) mod timer;

@@ -8,6 +8,8 @@ use std::future::Future;
 mod between_versions;
 #[path = "faults/case.rs"]
 mod case;
+#[path = "faults/framing.rs"]
+mod framing;
 #[path = "faults/http1.rs"]
 mod http1;
 #[path = "faults/http2.rs"]
@@ -43,4 +45,29 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 #[test]
 fn connection_specific_fields_end_between_versions() {
     hold(between_versions::CONNECTION_SPECIFIC);
+}
+
+#[test]
+fn connection_names_nothing_that_frames_or_is_for_all() {
+    hold(framing::CONNECTION_NAMES);
+}
+
+#[test]
+fn chunks_and_lengths_are_written_as_they_were_understood() {
+    hold(framing::LENGTHS);
+}
+
+#[test]
+fn start_lines_and_hosts_that_are_none_are_refused() {
+    hold(framing::START_LINES);
+}
+
+#[test]
+fn upgrade_goes_with_its_option_or_not_at_all() {
+    hold(framing::UPGRADES);
+}
+
+#[test]
+fn what_a_proxy_knows_is_not_taken_from_clients() {
+    hold(framing::EDGE);
 }

@@ -22,6 +22,8 @@ mod scripted;
 
 /// Far beyond what anything here takes: a hang fails instead of lasting.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Long enough for a response to be read and its end to be seen.
+const SLOW: Duration = Duration::from_millis(300);
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -46,12 +48,12 @@ fn payload(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n / 7 % 251) as u8).collect()
 }
 
-/// A chunked body of pieces of growing size.
-fn chunked(mut data: &[u8]) -> Vec<u8> {
+/// A chunked body of pieces of growing size. `extension` stands behind each size.
+fn chunked(mut data: &[u8], extension: &str) -> Vec<u8> {
     let (mut out, mut size) = (Vec::new(), 1);
     while !data.is_empty() {
         let (piece, rest) = data.split_at(size.min(data.len()));
-        out.extend_from_slice(format!("{:X};n={size}\r\n", piece.len()).as_bytes());
+        out.extend_from_slice(format!("{:X}{extension}\r\n", piece.len()).as_bytes());
         out.extend_from_slice(piece);
         out.extend_from_slice(b"\r\n");
         (data, size) = (rest, (size * 3).min(100_000));
@@ -66,8 +68,14 @@ fn large_bodies_pass_both_ways_byte_for_byte() {
         let data = payload(10 << 20);
         let with_length = format!("Content-Length: {}\r\n\r\n", data.len());
         let whole = [with_length.as_bytes(), &data].concat();
-        let chunks = [&b"Transfer-Encoding: chunked\r\n\r\n"[..], &chunked(&data)].concat();
-        for body in [whole, chunks] {
+        let head = &b"Transfer-Encoding: chunked\r\n\r\n"[..];
+        let with_chunks = |extension| [head, &chunked(&data, extension)].concat();
+        for (body, expected) in [
+            (whole.clone(), whole),
+            (with_chunks(""), with_chunks("")),
+            // Extensions are of one hop.
+            (with_chunks(" ;n=\"1\""), with_chunks("")),
+        ] {
             let mut endpoint = Endpoint::start().await;
             let proxy = Config::to(Upstream::Http1, endpoint.address).start();
             let (mut read, mut write) = connect(proxy.address()).await.into_split();
@@ -79,15 +87,10 @@ fn large_bodies_pass_both_ways_byte_for_byte() {
             });
             let mut upstream = endpoint.accept().await;
             read_head(&mut upstream).await;
-            let length = body.len()
-                - body
-                    .windows(4)
-                    .position(|w| w == b"\r\n\r\n")
-                    .expect("head")
-                - 4;
+            let length = body_of(&expected).len();
             let mut got = vec![0; length];
             upstream.read_exact(&mut got).await.expect("the body");
-            assert!(body.ends_with(&got), "the request's body is changed");
+            assert!(expected.ends_with(&got), "the request's body is changed");
             let answer = [&b"HTTP/1.1 200 OK\r\n"[..], &body].concat();
             tokio::task::spawn_local(async move {
                 upstream.write_all(&answer).await.expect("answered");
@@ -314,6 +317,134 @@ fn an_upgrade_opens_a_tunnel_both_ways() {
         upstream.write_all(b"later").await.expect("sent");
         client.read_exact(&mut bytes).await.expect("later");
         assert_eq!(&bytes, b"later");
+    });
+}
+
+/// Everything to one endpoint, tunnels too.
+fn with_tunnels(address: SocketAddr) -> Config {
+    let routes = "{ match: { connect_matcher: {} }, route: { cluster: up } },
+        { match: { prefix: / }, route: { cluster: up } }";
+    let mut config = Config::routes(routes).cluster("up", Upstream::Http1, address, "");
+    config.manager = ", upgrade_configs: [ { upgrade_type: CONNECT } ], \
+        http_protocol_options: { accept_http_10: true }";
+    config
+}
+
+#[test]
+fn connect_opens_a_tunnel_both_ways() {
+    run(async {
+        for version in ["1.1", "1.0"] {
+            let mut endpoint = Endpoint::start().await;
+            let proxy = with_tunnels(endpoint.address).start();
+            let mut client = connect(proxy.address()).await;
+            // What is meant for the tunnel may come with the request.
+            let head = format!(
+                "CONNECT db.example:443 HTTP/{version}\r\nHost: other\r\nX-A: 1\r\n\r\nGET /early"
+            );
+            client.write_all(head.as_bytes()).await.expect("sent");
+            let mut upstream = endpoint.accept().await;
+            let seen = read_head(&mut upstream).await;
+            let line = format!("CONNECT db.example:443 HTTP/{version}\r\n");
+            assert!(seen.starts_with(&line), "{seen}");
+            assert!(seen.contains("host: db.example:443\r\n"), "{seen}");
+            assert!(!seen.contains("other"), "{seen}");
+            let answer = b"HTTP/1.1 200 Connected\r\nContent-Length: 5\r\n\r\nhi";
+            upstream.write_all(answer).await.expect("answered");
+            let head = read_head(&mut client).await;
+            assert!(head.starts_with("HTTP/1.1 200 Connected\r\n"), "{head}");
+            for field in ["connection", "content-length", "transfer-encoding"] {
+                assert!(!head.to_ascii_lowercase().contains(field), "{head}");
+            }
+            let mut bytes = [0; 10];
+            client.read_exact(&mut bytes[..2]).await.expect("hi");
+            assert_eq!(&bytes[..2], b"hi");
+            upstream.read_exact(&mut bytes).await.expect("early");
+            assert_eq!(&bytes, b"GET /early");
+            client.shutdown().await.expect("half closed");
+            assert_eq!(upstream.read(&mut bytes).await.expect("the end"), 0);
+            upstream.write_all(b"later").await.expect("sent");
+            client.read_exact(&mut bytes[..5]).await.expect("later");
+            assert_eq!(&bytes[..5], b"later");
+        }
+    });
+}
+
+#[test]
+fn a_tunnel_that_is_refused_closes_its_connection() {
+    run(async {
+        let mut endpoint = Endpoint::start().await;
+        let proxy = with_tunnels(endpoint.address).start();
+        let mut client = connect(proxy.address()).await;
+        let request = b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+        client.write_all(request).await.expect("sent");
+        let mut upstream = endpoint.accept().await;
+        read_head(&mut upstream).await;
+        let answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 2\r\n\r\nno";
+        upstream.write_all(answer).await.expect("answered");
+        let head = read_head(&mut client).await;
+        assert!(head.starts_with("HTTP/1.1 407"), "{head}");
+        assert!(head.contains("connection: close\r\n"), "{head}");
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.expect("the end");
+        assert_eq!(rest, b"no");
+        assert_eq!(proxy.stat("http", "downstream_rq_total"), 1);
+    });
+}
+
+#[test]
+fn tunnels_are_refused_where_nothing_allows_them() {
+    run(async {
+        let mut with_route_only = with_tunnels(([127, 0, 0, 1], 9).into());
+        with_route_only.manager = "";
+        let to_http2 = "{ match: { connect_matcher: {} }, route: { cluster: up } }";
+        let address = Endpoint::start().await.address;
+        let mut to_http2 = Config::routes(to_http2).cluster("up", Upstream::Http2, address, "");
+        to_http2.manager = ", upgrade_configs: [ { upgrade_type: CONNECT } ]";
+        for config in [with_route_only, to_http2] {
+            let proxy = config.start();
+            let mut client = connect(proxy.address()).await;
+            let request = b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n";
+            client.write_all(request).await.expect("sent");
+            let head = read_head(&mut client).await;
+            assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+            assert_eq!(client.read(&mut [0; 1]).await.expect("the end"), 0);
+            assert_eq!(proxy.stat("cluster", "upstream_rq_total"), 0);
+        }
+    });
+}
+
+#[test]
+fn all_that_came_of_a_response_is_delivered_before_its_end() {
+    run(async {
+        let (whole, sent) = (2 << 20, payload(1 << 20));
+        let with_length = format!("Content-Length: {whole}\r\n\r\n");
+        let plain = [with_length.as_bytes(), &sent].concat();
+        let mut chunks = chunked(&sent, "");
+        chunks.truncate(chunks.len() - b"0\r\nX-Trailer: kept\r\n\r\n".len());
+        let head = &b"Transfer-Encoding: chunked\r\n\r\n"[..];
+        let malformed = [head, &chunks, b"1 1\r\n"].concat();
+        let chunks = [head, &chunks].concat();
+        for (body, expected) in [(&plain, &plain), (&chunks, &chunks), (&malformed, &chunks)] {
+            let mut endpoint = Endpoint::start().await;
+            let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+            let mut client = connect(proxy.address()).await;
+            client.write_all(GET).await.expect("sent");
+            let mut upstream = endpoint.accept().await;
+            read_head(&mut upstream).await;
+            let answer = [&b"HTTP/1.1 200 OK\r\n"[..], body].concat();
+            tokio::task::spawn_local(async move {
+                upstream.write_all(&answer).await.expect("taken");
+            });
+            // A client that is slow to read, so that the end comes to the proxy long before.
+            tokio::time::sleep(SLOW).await;
+            read_head(&mut client).await;
+            let mut got = Vec::new();
+            let end = client.read_to_end(&mut got).await;
+            let expected = body_of(expected);
+            // A size that turns out to be none may have begun.
+            let sound = got.starts_with(expected) && got.len() <= expected.len() + 1;
+            assert!(sound, "{} of {} bytes, {end:?}", got.len(), expected.len());
+        }
     });
 }
 

@@ -197,6 +197,7 @@ impl Page<'_> {
             PathMatch::Path(path) => format!("path {path}"),
             PathMatch::PathSeparatedPrefix(prefix) => format!("path below {prefix}"),
             PathMatch::Regex(regex) => format!("regex {regex}"),
+            PathMatch::Connect => "CONNECT".to_owned(),
         };
         let others = route.criteria.headers.len() + route.criteria.query.len();
         let others = match others {

@@ -82,6 +82,8 @@ pub enum PathMatch {
     PathSeparatedPrefix(String),
     /// Matches as a whole.
     Regex(Regex),
+    /// There is no path: the request asks for a tunnel. No other route serves it.
+    Connect,
 }
 
 /// `envoy.config.route.v3.HeaderMatcher`

@@ -8,10 +8,11 @@ mod http1;
 mod http2;
 mod plan;
 mod pump;
-mod request_changes;
+pub mod request_changes;
 mod respond;
 mod retry;
 mod stats;
+mod trust;
 pub mod upstream_head;
 
 use std::{

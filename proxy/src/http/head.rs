@@ -12,6 +12,8 @@ pub trait RequestHead {
     fn authority(&self) -> &str;
     /// A header by lower-case name; several are joined by `,`.
     fn header(&self, name: &str) -> Option<Cow<'_, str>>;
+    /// The first of the headers of a lower-case name.
+    fn first(&self, name: &str) -> Option<Cow<'_, str>>;
     /// `HTTP/1.1`
     fn protocol(&self) -> &'static str;
 

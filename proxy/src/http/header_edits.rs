@@ -93,6 +93,12 @@ impl<'c> HeaderEdits<'c> {
             .any(|dropped| name.eq_ignore_ascii_case(dropped.as_bytes()))
     }
 
+    /// One of ours takes the place of whatever came.
+    pub(crate) fn set(&mut self, name: &'c str, value: String) {
+        self.drop(name);
+        self.added.push((name, value));
+    }
+
     fn drop(&mut self, name: &'c str) {
         self.added.retain(|(added, _)| *added != name);
         self.dropped.push(name);

@@ -8,10 +8,13 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
-use crate::reason::Reason;
+use crate::{config::http::Router, reason::Reason};
 
 /// Header that carries the documented reason of a local reply.
 pub(crate) const REASON_HEADER: &str = "x-weir-reason";
+
+/// Header that says that a circuit breaker is open: trying again at once will not help.
+pub(crate) const OVERLOADED_HEADER: &str = "x-envoy-overloaded";
 
 /// A response the proxy makes itself.
 #[derive(Debug, Clone)]
@@ -56,7 +59,7 @@ impl LocalReply {
 
     /// The same for a gRPC client.
     /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
-    pub(crate) fn for_grpc(&self) -> GrpcReply {
+    pub(crate) fn for_grpc(&self, router: &Router) -> GrpcReply {
         let grpc_status = match self.status {
             400 => "13",
             401 => "16",
@@ -73,8 +76,9 @@ impl LocalReply {
         if !self.body.is_empty() {
             headers.push(("grpc-message", percent_encode(&self.body)));
         }
-        let plain = self.headers().into_iter();
-        headers.extend(plain.filter(|(name, _)| matches!(*name, "location" | REASON_HEADER)));
+        let kept = ["location", REASON_HEADER, OVERLOADED_HEADER];
+        let plain = self.headers(router).into_iter();
+        headers.extend(plain.filter(|(name, _)| kept.contains(name)));
         GrpcReply {
             status: 200,
             headers,
@@ -82,17 +86,20 @@ impl LocalReply {
     }
 
     /// The headers, but for those of the connection: `content-length` where there is a body.
-    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn headers(&self, router: &Router) -> Vec<(&'static str, String)> {
         let length = (!self.body.is_empty()).then(|| self.body.len().to_string());
         let plain = length.is_some().then(|| "text/plain".to_owned());
         // What a route says is no error of ours.
         let configured = matches!(self.reason, Reason::Redirect | Reason::DirectResponse);
         let reason = (!configured).then(|| self.reason.code().to_owned());
+        let overloaded = self.reason == Reason::Overflow && !router.suppress_envoy_headers;
+        let overloaded = overloaded.then(|| "true".to_owned());
         let headers = [
             ("location", self.location.clone()),
             ("content-length", length),
             ("content-type", plain),
             (REASON_HEADER, reason),
+            (OVERLOADED_HEADER, overloaded),
         ];
         headers
             .into_iter()

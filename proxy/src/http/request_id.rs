@@ -1,10 +1,12 @@
 //! `x-request-id`.
 
 /// A new id, as text.
-pub(crate) struct RequestId([u8; 36]);
+#[derive(Debug, Clone, Copy)]
+pub struct RequestId([u8; 36]);
 
 /// A random UUID (RFC 9562 section 5.4), for correlation only.
-pub(crate) fn new(high: u64, low: u64) -> RequestId {
+#[must_use]
+pub fn new(high: u64, low: u64) -> RequestId {
     let high = (high & !0xf000) | 0x4000;
     let low = (low & !(0b11 << 62)) | (0b10 << 62);
     let value = u128::from(high) << 64 | u128::from(low);

@@ -52,7 +52,6 @@ pub(crate) const CONNECTION_SPECIFIC: &[Case] = &[
             "body: ok",
             "trailer x-t: 1",
             "!trailer connection",
-            "!trailer x-hop",
             "!trailer t",
             "!trailer content-length",
             "!trailer upgrade",

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     config::header::{AppendAction, HeaderAddition, HeaderChanges, HeaderMutations},
     format::Format,
+    http::h1::head::FieldKind,
 };
 
 /// Envoy takes at most this many additions at a level.
@@ -104,13 +105,19 @@ fn addition(at: &At<'_>, message: HeaderValueOption) -> Option<HeaderAddition> {
     })
 }
 
-/// A header that may be changed: not a pseudo header and not `host`, which routing decides.
+/// A header that may be changed: not a pseudo header, not `host`, which routing decides, and none
+/// that frames the message or belongs to the connection, which is written for each hop.
 fn modifiable(at: &At<'_>, name: &str) -> String {
     let name = header_name(at, name);
     if name.starts_with(':') || name == "host" {
         at.error(format!(
             "{name:?}: pseudo headers and host may not be changed"
         ));
+    } else if matches!(
+        FieldKind::of(name.as_bytes()),
+        FieldKind::ContentLength | FieldKind::TransferEncoding | FieldKind::Connection
+    ) {
+        at.unsupported(format!("{name:?}, which is written for each hop"));
     }
     name
 }

@@ -205,10 +205,11 @@ fn upgrades(at: &At<'_>, messages: Vec<UpgradeConfig>) -> Vec<String> {
     upgrades
 }
 
-/// Lower case. `CONNECT` is a method of its own, and is not supported.
+/// Lower case. `CONNECT`, a method of its own, stands for tunnels to the endpoint of the route; what
+/// is said within UDP is not supported.
 pub(super) fn upgrade_type_of(at: &At<'_>, upgrade_type: &str) -> String {
     let upgrade = upgrade_type.to_ascii_lowercase();
-    if upgrade == "connect" || upgrade == "connect-udp" {
+    if upgrade == "connect-udp" {
         at.unsupported(format!("{upgrade_type:?}"));
     }
     upgrade

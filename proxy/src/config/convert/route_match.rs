@@ -64,10 +64,8 @@ fn path(at: &At<'_>, specifier: Option<pb::route_match::PathSpecifier>) -> Optio
         Some(PathSpecifier::SafeRegex(message)) => {
             regex(&at.field("safe_regex"), message, &Anchor::Whole).map(PathMatch::Regex)
         }
-        Some(PathSpecifier::ConnectMatcher(_)) => {
-            at.field("connect_matcher")
-                .unsupported("the method CONNECT");
-            None
+        Some(PathSpecifier::ConnectMatcher(pb::route_match::ConnectMatcher {})) => {
+            Some(PathMatch::Connect)
         }
         Some(PathSpecifier::PathMatchPolicy(policy)) => {
             at.field("path_match_policy").unsupported(policy.name);

@@ -1,7 +1,6 @@
 //! One attempt: a request sent, and the head of its response awaited.
 
 use std::{
-    borrow::Cow,
     future::{Future, poll_fn},
     rc::Rc,
     task::{Context, Poll},
@@ -11,24 +10,17 @@ use tokio::time::Instant;
 
 use super::{
     deadlines::Late,
-    exchange::Sending,
+    exchange::{Sending, Switch},
     http1::Http1,
-    plan::ForwardPlan,
-    pump::{Pump, PumpError},
+    pump::PumpError,
+    request_changes::RequestChanges,
     retry::{Failure, FailureKind},
-    upstream_head::{RequestHeadPlan, write_request},
+    upstream_head::{write_informational, write_request},
 };
 use crate::{
     buffer::Buffer,
     cluster::{Host, Upstream},
-    config::route::HostRewrite,
-    http::{
-        h1::{head::FieldKind, request::Parsed},
-        head::RequestHead,
-        header_edits::HeaderEdits,
-        request_id::{self, RequestId},
-        route::rewrite_path,
-    },
+    http::h1::request::Parsed,
     reason::Reason,
 };
 
@@ -63,18 +55,20 @@ impl Http1<'_> {
         upstream.requests += 1;
         plan.cluster.stats.upstream_rq_total.inc();
         let mut head = sending.pump.take_head();
-        self.write_request_head(&mut head, plan, host, sending.upgrading, sending.attempt);
+        self.write_request_head(&mut head, sending, host);
         sending.pump.rewind(head);
         sending.deadlines.begin_attempt();
         let mut received = Buffer::default();
         let mut relayed_1xx = Vec::new();
-        let pump = &mut sending.pump;
-        let deadlines = &mut sending.deadlines;
         let answer = poll_fn(|cx| {
-            let head = self.poll_answer(cx, &mut upstream, pump, &mut received, &mut relayed_1xx);
+            let from = (&mut upstream, &mut received);
+            let head = self.poll_answer(cx, sending, from, &mut relayed_1xx);
             if let Poll::Ready(head) = head {
                 return Poll::Ready(head.map_err(Stop::Failed));
             }
+            let Sending {
+                pump, deadlines, ..
+            } = sending;
             if !deadlines.knows_request_is_read() && pump.has_read_all() {
                 deadlines.request_is_read(Instant::now());
             }
@@ -114,7 +108,7 @@ impl Http1<'_> {
             Reason::UpstreamClosed | Reason::UpstreamReset => {
                 stats.upstream_rq_rx_reset.inc();
                 stats.upstream_cx_destroy_remote_with_active_rq.inc();
-                match (pump.moved, reused && received.is_empty()) {
+                match (sending.pump.moved, reused && received.is_empty()) {
                     (0, _) => FailureKind::Unsent,
                     (_, true) => FailureKind::Stale,
                     (_, false) => FailureKind::Lost,
@@ -186,11 +180,12 @@ impl Http1<'_> {
     fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
-        upstream: &mut Upstream,
-        sending: &mut Pump,
-        received: &mut Buffer,
+        sending: &mut Sending<'_>,
+        (upstream, received): (&mut Upstream, &mut Buffer),
         relayed_1xx: &mut Vec<u8>,
     ) -> Poll<Result<usize, Reason>> {
+        let may_switch = sending.switch == Some(Switch::Upgrade);
+        let sending = &mut sending.pump;
         let mut sink_failed = false;
         if !sending.is_done() {
             let (from, to) = (&mut self.downstream, &mut upstream.connection);
@@ -218,10 +213,14 @@ impl Http1<'_> {
                 match self.response.parse(received.filled()) {
                     Ok(Parsed::Complete(length)) if self.response.is_informational() => {
                         if self.request.minor_version > 0 {
-                            relayed_1xx.extend_from_slice(&received.filled()[..length]);
+                            write_informational(relayed_1xx, received.filled(), &self.response);
                         }
                         received.consume(length);
                         continue;
+                    }
+                    // Nobody asked for another protocol.
+                    Ok(Parsed::Complete(_)) if self.response.status == 101 && !may_switch => {
+                        return Poll::Ready(Err(Reason::UpstreamProtocolError));
                     }
                     Ok(Parsed::Complete(length)) => return Poll::Ready(Ok(length)),
                     Ok(Parsed::Partial) if received.len() <= MAX_RESPONSE_HEAD => {}
@@ -244,69 +243,12 @@ impl Http1<'_> {
         Poll::Pending
     }
 
-    fn write_request_head(
-        &self,
-        out: &mut Vec<u8>,
-        plan: &ForwardPlan<'_>,
-        host: &Host,
-        upgrading: bool,
-        attempt: u32,
-    ) {
-        let config = &self.manager.config;
-        let envoy_headers = !self.manager.router().suppress_envoy_headers;
-        let mut edits = HeaderEdits::default();
-        for level in plan.matched.levels() {
-            if !level.request.is_empty() {
-                let there = |name: &str| self.request.header(name).is_some();
-                edits.apply(
-                    &level.request,
-                    &there,
-                    &self.facts(&plan.matched.route.name),
-                );
-            }
-        }
-        let path = plan.forward.path_rewrite.as_ref();
-        let path = path.map(|r| rewrite_path(r, &plan.matched.route.criteria, self.request.path()));
-        let new_host: Option<Cow<'_, str>> = match &plan.forward.host_rewrite {
-            HostRewrite::Keep => None,
-            HostRewrite::Literal(host) => Some(host.into()),
-            HostRewrite::Auto => (!host.hostname.is_empty()).then(|| (&*host.hostname).into()),
-            HostRewrite::Header(name) => self.request.header(name),
-        };
-        if new_host.is_some() && plan.forward.append_x_forwarded_host {
-            edits
-                .added
-                .push(("x-forwarded-host", self.request.authority().to_owned()));
-        }
-        if new_host.is_some() && envoy_headers {
-            edits
-                .added
-                .push(("x-envoy-original-host", self.request.authority().to_owned()));
-        }
-        if path.is_some() && envoy_headers {
-            edits
-                .added
-                .push(("x-envoy-original-path", self.request.path().to_owned()));
-        }
-        let forwarded_for = (config.use_remote_address && !config.skip_xff_append)
-            .then(|| self.context.remote.ip());
-        let has_id = self.request.field(FieldKind::RequestId).is_some();
-        let untrusted = config.use_remote_address && !config.preserve_external_request_id;
-        let new_id = config.generate_request_id && (!has_id || untrusted);
-        let request_id =
-            new_id.then(|| request_id::new(self.manager.random(), self.manager.random()));
-        let timeout = plan.forward.timeout.filter(|_| envoy_headers);
-        let count = plan.matched.virtual_host.include_request_attempt_count;
-        let head = RequestHeadPlan {
-            edits: &edits,
-            path: path.as_deref(),
-            host: new_host.as_deref(),
-            upgrade: upgrading,
-            forwarded_for,
-            request_id: request_id.as_ref().map(RequestId::as_str),
-            expected_timeout_ms: timeout.map(|timeout| timeout.as_millis()),
-            attempt: count.then_some(attempt),
-        };
-        write_request(out, &self.request, config, &head);
+    fn write_request_head(&self, out: &mut Vec<u8>, sending: &Sending<'_>, host: &Host) {
+        let plan = sending.plan;
+        let facts = self.facts(&plan.matched.route.name);
+        let (manager, request) = (&self.manager, &self.request);
+        let changes = RequestChanges::new(manager, plan, request, &facts, host, sending.attempt);
+        let upgrade = sending.switch == Some(Switch::Upgrade);
+        write_request(out, request, &manager.config, &changes, upgrade);
     }
 }

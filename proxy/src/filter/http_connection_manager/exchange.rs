@@ -13,6 +13,7 @@ use super::{
     pump::Pump,
     respond::{Responded, Then},
     retry::Retries,
+    trust::is_trusted,
 };
 use crate::{
     access_log::Facts,
@@ -20,8 +21,8 @@ use crate::{
     config::cluster::UpstreamProtocol,
     http::{
         h1::{
-            body::{Body, Framing},
-            head::FieldKind,
+            body::Body,
+            head::{Field, FieldKind},
             request::Request,
         },
         head::RequestHead,
@@ -31,15 +32,27 @@ use crate::{
     reason::Reason,
 };
 
+/// What configurations call the permission to tunnel.
+const CONNECT: &str = "connect";
+
 /// A request on its way, from attempt to attempt.
 pub(super) struct Sending<'p> {
     pub(super) plan: &'p ForwardPlan<'p>,
     pub(super) pump: Pump,
     pub(super) deadlines: Deadlines,
-    /// It asks for an upgrade, which is forwarded.
-    pub(super) upgrading: bool,
+    /// What it asks its connection to become, if that is passed on.
+    pub(super) switch: Option<Switch>,
     /// Counted from 1.
     pub(super) attempt: u32,
+}
+
+/// What a request asks its connection to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Switch {
+    /// One of another protocol, by `Upgrade`.
+    Upgrade,
+    /// A tunnel, by CONNECT.
+    Tunnel,
 }
 
 impl Http1<'_> {
@@ -50,7 +63,7 @@ impl Http1<'_> {
         manager.stats.downstream_rq_http1_total.inc();
         manager.stats.downstream_rq_active.inc();
         self.begin_outcome();
-        let body = Body::new(self.request.semantics.framing.unwrap_or(Framing::Length(0)));
+        let body = self.request.body();
         let body_is_read = body.has_ended();
         if let Some(reason) = self.objection() {
             self.context.outcome.cluster = None;
@@ -62,7 +75,7 @@ impl Http1<'_> {
         match plan {
             Plan::Reply(reply, matched) => {
                 self.context.outcome.cluster = None;
-                let keep = body_is_read && self.request.method() != "CONNECT";
+                let keep = body_is_read && !self.request.is_connect();
                 self.reply(&reply, keep, matched.as_ref()).await
             }
             Plan::Forward(ref plan) => self.forward(&manager, plan, body).await,
@@ -72,7 +85,10 @@ impl Http1<'_> {
     /// What is wrong with the request before it is routed. Brings it into the form that is routed.
     fn objection(&mut self) -> Option<Reason> {
         let config = &self.manager.config;
-        if self.request.method() != "CONNECT" {
+        let bytes = &self.request.bytes;
+        let trusted = |field: &Field| is_trusted(config, field.kind, &bytes[field.name.clone()]);
+        self.request.fields.retain(trusted);
+        if !self.request.is_connect() {
             match config.path.apply(self.request.text(&self.request.path)) {
                 Ok(None) => {}
                 Ok(Some(path)) => self.request.set_path(&path),
@@ -97,17 +113,13 @@ impl Http1<'_> {
         plan: &ForwardPlan<'_>,
         body: Body,
     ) -> Next {
-        let upgrade = self.request.upgrade();
-        let upgrade = upgrade.filter(|protocol| protocol != "h2c");
-        if upgrade
-            .as_ref()
-            .is_some_and(|protocol| !plan.allows_upgrade(manager, protocol))
-        {
-            manager.stats.downstream_rq_ws_on_non_ws_route.inc();
-            return self
-                .reply(&Reason::UpgradeRefused.into(), false, Some(&plan.matched))
-                .await;
-        }
+        let switch = match self.wish(manager, plan) {
+            Ok(switch) => switch,
+            Err(reason) => {
+                manager.stats.downstream_rq_ws_on_non_ws_route.inc();
+                return self.reply(&reason.into(), false, Some(&plan.matched)).await;
+            }
+        };
         let outcome = &mut self.context.outcome;
         if !outcome
             .cluster
@@ -119,13 +131,13 @@ impl Http1<'_> {
         // What an HTTP/1.0 client cannot read is framed anew; without a Host there is nothing to
         // ask an HTTP/1.1 endpoint by.
         let reframed = self.request.minor_version == 0
-            && upgrade.is_none()
+            && switch.is_none()
             && !self.request.authority.is_empty();
         if plan.cluster.config.protocol == UpstreamProtocol::Http2 || reframed {
-            return match upgrade {
+            return match switch {
                 // On the heap, so that those who need it not do not hold its memory.
-                None => Box::pin(self.forward_to_http2(plan, body.framing())).await,
-                // It would take an extended CONNECT (RFC 8441), which is not supported.
+                None => Box::pin(self.forward_to_http2(plan, body)).await,
+                // An upgrade would take an extended CONNECT (RFC 8441), which is not supported.
                 Some(_) => {
                     let reply = Reason::UpgradeRefused.into();
                     self.reply(&reply, false, Some(&plan.matched)).await
@@ -139,12 +151,35 @@ impl Http1<'_> {
         let head = std::mem::take(&mut self.out);
         let mut sending = Sending {
             plan,
-            pump: Pump::new(head, body),
+            pump: Pump::request(head, body),
             deadlines,
-            upgrading: upgrade.is_some(),
+            switch,
             attempt: 1,
         };
         self.send(&mut sending).await
+    }
+
+    /// What the request asks its connection to become. Else why that is refused.
+    fn wish(
+        &self,
+        manager: &ConnectionManager,
+        plan: &ForwardPlan<'_>,
+    ) -> Result<Option<Switch>, Reason> {
+        let (switch, allowed) = if self.request.is_connect() {
+            (Switch::Tunnel, plan.allows_upgrade(manager, CONNECT))
+        } else {
+            match self.request.upgrade() {
+                // HTTP/2 is spoken here with prior knowledge, and to each hop on its own.
+                Some(protocol) if protocol != "h2c" => {
+                    (Switch::Upgrade, plan.allows_upgrade(manager, &protocol))
+                }
+                _ => return Ok(None),
+            }
+        };
+        match allowed {
+            true => Ok(Some(switch)),
+            false => Err(Reason::UpgradeRefused),
+        }
     }
 
     /// Sends a request on, again where that may help, and answers it.
@@ -251,10 +286,10 @@ impl Http1<'_> {
 
     /// Puts the connection of a response that nobody wants back, if nothing of it is still to
     /// come; else it is closed.
-    fn discard(&self, sending: &Sending<'_>, answered: Answered) {
+    fn discard(&self, sending: &Sending<'_>, mut answered: Answered) {
         let mut body = self.response.body(self.request.is_head());
-        let left = &answered.received.filled()[answered.head_length..];
-        let whole = body.advance(left) == Ok(left.len()) && body.has_ended();
+        let left = &mut answered.received.filled_mut()[answered.head_length..];
+        let whole = body.advance(left).taken == left.len() && body.has_ended();
         if whole && sending.pump.is_done() && self.response.keeps_alive() {
             self.context.worker.clusters.put_back(answered.upstream);
         }

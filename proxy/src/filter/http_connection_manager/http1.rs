@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     ConnectionManager,
-    upstream_head::{ConnectionHeader, line, status_line},
+    upstream_head::{ConnectionHeader, line, status_line, via},
 };
 use crate::{
     access_log::{self, Facts},
@@ -150,6 +150,12 @@ impl Http1<'_> {
             if !self.buffer.is_empty() {
                 first_byte = first_byte.or_else(|| Some(Instant::now()));
                 match self.parse() {
+                    Ok(Parsed::Complete(length))
+                        if length > config.max_request_headers_bytes as usize =>
+                    {
+                        self.buffer.consume(length);
+                        return Incoming::Refused(Reason::HeadTooLarge);
+                    }
                     Ok(Parsed::Complete(length)) => {
                         self.buffer.consume(length);
                         self.began = Instant::now();
@@ -285,14 +291,15 @@ impl Http1<'_> {
         let manager = Rc::clone(&self.manager);
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        let grpc = is_grpc(&self.request).then(|| reply.for_grpc());
+        let router = manager.router();
+        let grpc = is_grpc(&self.request).then(|| reply.for_grpc(router));
         let (status, body) = match &grpc {
             Some(grpc) => (grpc.status, &[][..]),
             None => (reply.status, &reply.body[..]),
         };
         status_line(&mut out, false, status, phrase(status).as_bytes());
         let mut edits = HeaderEdits::default();
-        let headers = grpc.map_or_else(|| reply.headers(), |grpc| grpc.headers);
+        let headers = grpc.map_or_else(|| reply.headers(router), |grpc| grpc.headers);
         if let Some(matched) = matched {
             for level in matched.levels().filter(|level| !level.response.is_empty()) {
                 let there = |name: &str| headers.iter().any(|(known, _)| *known == name);
@@ -312,6 +319,7 @@ impl Http1<'_> {
         if manager.config.server_header != ServerHeader::PassThrough {
             line(&mut out, "server", manager.config.server_name.as_bytes());
         }
+        via(&mut out, &manager.config);
         let connection = match (keep, self.request.minor_version) {
             (false, _) => ConnectionHeader::Close,
             (true, 0) => ConnectionHeader::KeepAlive,

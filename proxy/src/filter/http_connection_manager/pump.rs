@@ -33,8 +33,11 @@ pub(super) struct Pump {
     kept: Option<Vec<u8>>,
     /// Something of the body has left and was not kept.
     lost: bool,
-    /// Moves what need not be seen within the kernel.
-    /// Asked for once.
+    /// What follows of the body is malformed.
+    broken: bool,
+    /// What came before that leaves first: a response is cut short, a request is refused.
+    leaves_in_part: bool,
+    /// Moves what need not be seen within the kernel. Asked for once.
     pipe: OnceCell<Option<Pipe>>,
 }
 
@@ -52,7 +55,17 @@ pub(super) enum PumpError {
 // === impl Pump ===
 
 impl Pump {
-    pub(super) fn new(head: Vec<u8>, body: Body) -> Self {
+    /// A request on its way to the endpoint.
+    pub(super) fn request(head: Vec<u8>, body: Body) -> Self {
+        Self::new(head, body, false)
+    }
+
+    /// A response on its way to the client.
+    pub(super) fn response(head: Vec<u8>, body: Body) -> Self {
+        Self::new(head, body, true)
+    }
+
+    fn new(head: Vec<u8>, body: Body, leaves_in_part: bool) -> Self {
         Self {
             head_length: head.len(),
             head,
@@ -62,6 +75,8 @@ impl Pump {
             moved: 0,
             kept: None,
             lost: false,
+            broken: false,
+            leaves_in_part,
             pipe: OnceCell::new(),
         }
     }
@@ -125,14 +140,22 @@ impl Pump {
         to: &mut Connection,
     ) -> Poll<Result<(), PumpError>> {
         loop {
-            if buffer.len() > self.ready && !self.body.has_ended() {
-                let more = self.body.advance(&buffer.filled()[self.ready..]);
-                self.ready += more.map_err(|_| PumpError::Malformed)?;
+            if buffer.len() > self.ready && !self.body.has_ended() && !self.broken {
+                let part = self.body.advance(&mut buffer.filled_mut()[self.ready..]);
+                buffer.cut(self.ready + part.kept, part.taken - part.kept);
+                self.ready += part.kept;
+                self.broken = part.malformed;
+                if self.broken && !self.leaves_in_part {
+                    return Poll::Ready(Err(PumpError::Malformed));
+                }
             }
             if self.head_written < self.head.len() || self.ready > 0 {
                 let written = ready!(self.poll_write(cx, buffer, to));
                 self.account(written.map_err(|_| PumpError::Sink)?, buffer);
                 continue;
+            }
+            if self.broken {
+                return Poll::Ready(Err(PumpError::Malformed));
             }
             if self.body.has_ended() {
                 return Poll::Ready(Ok(()));

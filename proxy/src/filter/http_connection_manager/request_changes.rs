@@ -8,6 +8,7 @@ use crate::{
     cluster::Host,
     config::route::HostRewrite,
     http::{
+        authority::Authority,
         head::RequestHead,
         header_edits::HeaderEdits,
         request_id::{self, RequestId},
@@ -16,21 +17,24 @@ use crate::{
 };
 
 /// What the configuration changes about a request's head.
-pub(super) struct RequestChanges<'c> {
+#[derive(Debug, Default)]
+pub struct RequestChanges<'c> {
     /// Header mutations.
-    pub(super) edits: HeaderEdits<'c>,
+    pub edits: HeaderEdits<'c>,
     /// New path and query.
-    pub(super) path: Option<String>,
+    pub path: Option<String>,
     /// New authority.
-    pub(super) host: Option<String>,
+    pub host: Option<String>,
     /// The client's address, if it is to be appended to `x-forwarded-for`.
-    pub(super) forwarded_for: Option<IpAddr>,
+    pub forwarded_for: Option<IpAddr>,
+    /// `x-envoy-external-address`: who asked, by all that is known.
+    pub external_address: Option<IpAddr>,
     /// A new request id.
-    pub(super) request_id: Option<RequestId>,
+    pub request_id: Option<RequestId>,
     /// `x-envoy-expected-rq-timeout-ms`
-    pub(super) expected_timeout_ms: Option<u64>,
+    pub expected_timeout_ms: Option<u64>,
     /// `x-envoy-attempt-count`
-    pub(super) attempt: Option<u32>,
+    pub attempt: Option<u32>,
 }
 
 // === impl RequestChanges ===
@@ -58,17 +62,21 @@ impl<'c> RequestChanges<'c> {
             HostRewrite::Keep => None,
             HostRewrite::Literal(host) => Some(host.clone()),
             HostRewrite::Auto => (!host.hostname.is_empty()).then(|| host.hostname.to_string()),
-            HostRewrite::Header(name) => request.header(name).map(Cow::into_owned),
+            // What a client says must be a host to choose one.
+            HostRewrite::Header(name) => request
+                .first(name)
+                .filter(|host| Authority::parse(host.as_bytes()).is_ok())
+                .map(Cow::into_owned),
         };
-        let mut keep_original = |name, value: &str| edits.added.push((name, value.to_owned()));
         if new_host.is_some() && plan.forward.append_x_forwarded_host {
-            keep_original("x-forwarded-host", request.authority());
+            let original = request.authority().to_owned();
+            edits.added.push(("x-forwarded-host", original));
         }
         if new_host.is_some() && envoy_headers {
-            keep_original("x-envoy-original-host", request.authority());
+            edits.set("x-envoy-original-host", request.authority().to_owned());
         }
         if path.is_some() && envoy_headers {
-            keep_original("x-envoy-original-path", request.path());
+            edits.set("x-envoy-original-path", request.path().to_owned());
         }
         let forwards_for = config.use_remote_address && !config.skip_xff_append;
         let untrusted = config.use_remote_address && !config.preserve_external_request_id;
@@ -81,10 +89,28 @@ impl<'c> RequestChanges<'c> {
             path,
             host: new_host,
             forwarded_for: forwards_for.then(|| facts.context.remote.ip()),
+            external_address: config.use_remote_address.then(|| {
+                let peer = facts.context.remote.ip();
+                manager.client(request, peer).unwrap_or(peer)
+            }),
             request_id: new_id.then(|| request_id::new(manager.random(), manager.random())),
             expected_timeout_ms: timeout
                 .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             attempt: count.then_some(attempt),
         }
+    }
+
+    /// Whether a field that came gives way to one of ours.
+    pub(super) fn replaces(&self, name: &[u8]) -> bool {
+        [
+            (self.attempt.is_some(), "x-envoy-attempt-count"),
+            (
+                self.expected_timeout_ms.is_some(),
+                "x-envoy-expected-rq-timeout-ms",
+            ),
+            (self.external_address.is_some(), "x-envoy-external-address"),
+        ]
+        .iter()
+        .any(|(ours, known)| *ours && name.eq_ignore_ascii_case(known.as_bytes()))
     }
 }

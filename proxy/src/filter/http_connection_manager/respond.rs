@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     attempt::Answered,
     deadlines::Late,
-    exchange::Sending,
+    exchange::{Sending, Switch},
     http1::Http1,
     plan::ForwardPlan,
     pump::{Pump, PumpError},
@@ -61,36 +61,44 @@ impl Http1<'_> {
             plan,
             pump: sending,
             deadlines,
-            upgrading,
+            switch,
             ..
         } = sending;
-        let (plan, upgrading) = (*plan, *upgrading);
+        let (plan, switch) = (*plan, *switch);
         let (upstream, received) = (&mut answered.upstream, &mut answered.received);
         let head_length = answered.head_length;
         let stats = Arc::clone(&plan.cluster.stats);
         plan.cluster.note_http();
         let status = self.response.status;
-        let switched = status == 101 && upgrading;
-        let body = match switched {
-            true => Body::none(),
-            false => self.response.body(self.request.is_head()),
+        let switched = match switch {
+            None => false,
+            Some(Switch::Upgrade) => status == 101,
+            Some(Switch::Tunnel) => (200..300).contains(&status),
+        };
+        let (body, framing) = match switched {
+            true => (Body::none(), None),
+            false => (
+                self.response.body(self.request.is_head()),
+                self.response.framing(),
+            ),
         };
         let until_close = body.framing() == Framing::UntilClose;
         let keep = self.request.keeps_alive()
             && !until_close
             && !self.is_leaving()
+            // What the client has sent may have been meant for the tunnel.
+            && switch != Some(Switch::Tunnel)
             && sending.has_read_all();
         let mut head = std::mem::take(&mut self.response_out);
         head.clear();
-        let connection = match (switched, keep, self.request.minor_version) {
-            (true, ..) => ConnectionHeader::Upgrade,
-            (false, false, _) => ConnectionHeader::Close,
-            (false, true, 0) => ConnectionHeader::KeepAlive,
-            (false, true, _) => ConnectionHeader::None,
+        let connection = match (switched, switch) {
+            (true, Some(Switch::Tunnel)) => ConnectionHeader::None,
+            (true, _) => ConnectionHeader::Upgrade,
+            (false, _) => self.connection_header(keep),
         };
-        self.write_response_head(&mut head, plan, received.filled(), connection, self.began);
+        self.write_response_head(&mut head, plan, received.filled(), (connection, framing));
         received.consume(head_length);
-        let mut receiving = Pump::new(head, body);
+        let mut receiving = Pump::response(head, body);
         let result = poll_fn(|cx| {
             let (from, to) = (&mut upstream.connection, &mut self.downstream);
             if let Poll::Ready(done) = receiving.poll(cx, from, received, to) {
@@ -128,12 +136,20 @@ impl Http1<'_> {
                     self.manager.stats.downstream_rq_rx_reset.inc();
                     Reason::ClientClosed
                 }
-                Cut::Pump(PumpError::Source | PumpError::Malformed) => Reason::UpstreamReset,
+                Cut::Pump(PumpError::Source) => Reason::UpstreamReset,
+                Cut::Pump(PumpError::Malformed) => {
+                    stats.upstream_cx_protocol_error.inc();
+                    Reason::UpstreamProtocolError
+                }
                 Cut::Late(late) => late.reason(&stats),
             });
-            // The client must not take what it has for the whole.
-            self.downstream.reset_on_drop();
+            // The client gets all that came, and must not take it for the whole. Where its framing
+            // would not tell, a reset does, and may cost what is still on its way.
+            if until_close {
+                self.downstream.reset_on_drop();
+            }
         }
+        let client_left = matches!(result, Err(Cut::Pump(PumpError::Sink)));
         let request_is_read = sending.has_read_all();
         let request_sent = sending.is_done();
         let upstream_keeps = self.response.keeps_alive() && self.request.minor_version > 0;
@@ -151,7 +167,8 @@ impl Http1<'_> {
         }
         Responded {
             then: match (whole, request_is_read) {
-                (false, _) => Then::Close,
+                (false, _) if client_left || until_close => Then::Close,
+                (false, _) => Then::Linger,
                 (true, _) if switched => Then::Tunnel,
                 (true, _) if keep => Then::Request,
                 (true, true) => Then::Close,
@@ -166,13 +183,25 @@ impl Http1<'_> {
         }
     }
 
+    /// What the client is told of its connection, unless that becomes something else.
+    fn connection_header(&self, keep: bool) -> ConnectionHeader {
+        // RFC 9110 section 15.5.22: with it comes what to upgrade to.
+        let upgrade = self.response.status == 426 && self.response.semantics.upgrade;
+        match (keep, self.request.minor_version) {
+            (false, _) if upgrade => ConnectionHeader::UpgradeAndClose,
+            (true, 1..) if upgrade => ConnectionHeader::Upgrade,
+            (false, _) => ConnectionHeader::Close,
+            (true, 0) => ConnectionHeader::KeepAlive,
+            (true, _) => ConnectionHeader::None,
+        }
+    }
+
     fn write_response_head(
         &self,
         out: &mut Vec<u8>,
         plan: &ForwardPlan<'_>,
         bytes: &[u8],
-        connection: ConnectionHeader,
-        sent_at: Instant,
+        (connection, framing): (ConnectionHeader, Option<Framing>),
     ) {
         let config = &self.manager.config;
         let envoy_headers = !self.manager.router().suppress_envoy_headers;
@@ -198,8 +227,9 @@ impl Http1<'_> {
         let head = ResponseHeadPlan {
             edits: &edits,
             minor_version: self.request.minor_version,
+            framing,
             connection,
-            service_time_ms: envoy_headers.then(|| sent_at.elapsed().as_millis()),
+            service_time_ms: envoy_headers.then(|| self.began.elapsed().as_millis()),
             request_id: id
                 .as_deref()
                 .filter(|_| config.always_set_request_id_in_response),

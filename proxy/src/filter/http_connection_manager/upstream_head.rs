@@ -1,13 +1,16 @@
-//! Heads as they are sent on. What the configuration does not change stays as it came, byte for
+//! Heads as they are sent on. What frames the message, and what is of one hop alone, is written as
+//! it was understood; whatever else the configuration does not change stays as it came, byte for
 //! byte: names in their case, in their order, repeated ones apart.
 
-use std::{fmt::Display, io::Write, net::IpAddr, ops::Range};
+use std::{fmt::Display, io::Write};
 
+use super::request_changes::RequestChanges;
 use crate::{
     config::{HttpConnectionManager, http::ServerHeader},
     http::{
         h1::{
-            head::{Field, FieldKind},
+            body::Framing,
+            head::{Field, FieldKind, lists},
             request::Request,
             response::Response,
         },
@@ -16,32 +19,13 @@ use crate::{
     },
 };
 
-/// What is done to a request besides the configured header mutations.
-#[derive(Debug)]
-pub struct RequestHeadPlan<'a> {
-    /// Configured header mutations.
-    pub edits: &'a HeaderEdits<'a>,
-    /// New path and query.
-    pub path: Option<&'a str>,
-    /// New `Host`.
-    pub host: Option<&'a str>,
-    /// The upgrade is forwarded.
-    pub upgrade: bool,
-    /// The client's address, if it is to be appended to `x-forwarded-for`.
-    pub forwarded_for: Option<IpAddr>,
-    /// A new request id.
-    pub request_id: Option<&'a str>,
-    /// `x-envoy-expected-rq-timeout-ms`
-    pub expected_timeout_ms: Option<u128>,
-    /// `x-envoy-attempt-count`
-    pub attempt: Option<u32>,
-}
-
 /// What is done to a response besides the configured header mutations.
 pub(super) struct ResponseHeadPlan<'a> {
     pub(super) edits: &'a HeaderEdits<'a>,
     /// Of the request.
     pub(super) minor_version: u8,
+    /// How the body is framed, or one would be that is not sent.
+    pub(super) framing: Option<Framing>,
     pub(super) connection: ConnectionHeader,
     /// `x-envoy-upstream-service-time`
     pub(super) service_time_ms: Option<u128>,
@@ -60,86 +44,117 @@ pub(super) enum ConnectionHeader {
     KeepAlive,
     /// `upgrade`
     Upgrade,
+    /// Both.
+    UpgradeAndClose,
 }
 
-/// Writes a request's head to `out`.
+/// Writes a request's head to `out`. `upgrade`: what the client asks to switch to is passed on.
 pub fn write_request(
     out: &mut Vec<u8>,
     request: &Request,
     manager: &HttpConnectionManager,
-    plan: &RequestHeadPlan<'_>,
+    changes: &RequestChanges<'_>,
+    upgrade: bool,
 ) {
-    let path = request.text(&request.path);
-    out.extend_from_slice(request.text(&request.method));
-    out.push(b' ');
-    match plan.path {
-        Some(path) => out.extend_from_slice(path.as_bytes()),
-        None if request.text(&request.method) == b"CONNECT" => {
-            out.extend_from_slice(request.text(&request.target));
-        }
-        None if !path.starts_with(b"/") && path != b"*" => {
-            out.push(b'/');
-            out.extend_from_slice(path);
-        }
-        None => out.extend_from_slice(path),
-    }
-    out.extend_from_slice(if request.minor_version == 0 {
-        b" HTTP/1.0\r\n"
-    } else {
-        b" HTTP/1.1\r\n"
-    });
-    // In absolute form the target's authority wins over `Host`.
+    request_line(out, request, changes);
+    // The target's authority wins over `Host`.
     let own = request.has_own_authority;
     let authority = own.then(|| request.text(&request.authority));
-    let host = plan.host.map(str::as_bytes).or(authority);
+    let host = changes.host.as_deref().map(str::as_bytes).or(authority);
+    let is_framed = !request.is_connect();
+    let mut framing = request.semantics.framing.filter(|_| is_framed);
+    let mut te = false;
     for field in &request.fields {
+        let name = request.text(&field.name);
         match field.kind {
             FieldKind::Connection | FieldKind::HopByHop => {}
-            FieldKind::Upgrade if !plan.upgrade => {}
-            FieldKind::Te if !request.text(&field.value).eq_ignore_ascii_case(b"trailers") => {}
+            FieldKind::ContentLength | FieldKind::TransferEncoding => {
+                frame(out, name, framing.take());
+            }
+            FieldKind::Upgrade if !upgrade => {}
+            // Of what the client takes we can pass on one thing alone.
+            FieldKind::Te => {
+                let trailers = lists(request.text(&field.value), b"trailers");
+                if trailers && !te && changes.edits.keeps(name) {
+                    bytes_line(out, name, b"trailers");
+                    te = true;
+                }
+            }
             FieldKind::Host if host.is_some() => {}
-            FieldKind::RequestId if plan.request_id.is_some() => {}
-            FieldKind::ForwardedFor if plan.forwarded_for.is_some() => {}
+            FieldKind::RequestId if changes.request_id.is_some() => {}
+            FieldKind::ForwardedFor if changes.forwarded_for.is_some() => {}
+            FieldKind::XEnvoy if changes.replaces(name) => {}
             _ => copy(out, &request.bytes, field, |name| {
-                plan.edits.keeps(name) && !request.semantics.nominates(name)
+                changes.edits.keeps(name) && !request.semantics.nominates(name)
             }),
         }
     }
     if let Some(host) = host {
         line(out, "host", host);
     }
-    if plan.upgrade {
+    if upgrade {
         line(out, "connection", b"Upgrade");
     }
-    if let Some(address) = plan.forwarded_for {
+    added_request_fields(out, request, manager, changes);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn request_line(out: &mut Vec<u8>, request: &Request, changes: &RequestChanges<'_>) {
+    let path = request.text(&request.path);
+    out.extend_from_slice(request.text(&request.method));
+    out.push(b' ');
+    match (&changes.path, &changes.host) {
+        (_, Some(host)) if request.is_connect() => out.extend_from_slice(host.as_bytes()),
+        _ if request.is_connect() => out.extend_from_slice(request.text(&request.authority)),
+        (Some(path), _) => out.extend_from_slice(path.as_bytes()),
+        _ => {
+            if !path.starts_with(b"/") && path != b"*" {
+                out.push(b'/');
+            }
+            out.extend_from_slice(path);
+        }
+    }
+    out.extend_from_slice(if request.minor_version == 0 {
+        b" HTTP/1.0\r\n"
+    } else {
+        b" HTTP/1.1\r\n"
+    });
+}
+
+fn added_request_fields(
+    out: &mut Vec<u8>,
+    request: &Request,
+    manager: &HttpConnectionManager,
+    changes: &RequestChanges<'_>,
+) {
+    if let Some(address) = changes.forwarded_for {
         out.extend_from_slice(b"x-forwarded-for: ");
-        if let Some(before) = request.field(FieldKind::ForwardedFor) {
+        for before in request.all(FieldKind::ForwardedFor) {
             out.extend_from_slice(before);
             out.push(b',');
         }
         show(out, address);
         out.extend_from_slice(b"\r\n");
     }
+    if let Some(address) = changes.external_address {
+        line_of(out, "x-envoy-external-address", address);
+    }
     if request.field(FieldKind::ForwardedProto).is_none() {
         line(out, "x-forwarded-proto", b"http");
     }
-    if let Some(id) = plan.request_id {
-        line(out, "x-request-id", id.as_bytes());
+    if let Some(id) = &changes.request_id {
+        line(out, "x-request-id", id.as_str().as_bytes());
     }
-    if let Some(ms) = plan.expected_timeout_ms {
+    if let Some(ms) = changes.expected_timeout_ms {
         line_of(out, "x-envoy-expected-rq-timeout-ms", ms);
     }
-    if let Some(attempt) = plan.attempt {
+    if let Some(attempt) = changes.attempt {
         line_of(out, "x-envoy-attempt-count", attempt);
     }
-    if !manager.via.is_empty() {
-        line(out, "via", manager.via.as_bytes());
+    via(out, manager);
+    for (name, value) in &changes.edits.added {
+        line(out, name, value.as_bytes());
     }
-    plan.edits
-        .added
-        .iter()
-        .for_each(|(name, value)| line(out, name, value.as_bytes()));
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes a response's head to `out`. `bytes` is what it was parsed from.
@@ -153,13 +168,20 @@ pub(super) fn write_response(
     let old = plan.minor_version == 0 && response.minor_version == 0;
     status_line(out, old, response.status, &bytes[response.reason.clone()]);
     let (mut has_server, mut has_date) = (false, false);
+    let mut framing = plan.framing;
     for field in &response.fields {
+        let name = &bytes[field.name.clone()];
         match field.kind {
             FieldKind::Connection | FieldKind::HopByHop => continue,
+            FieldKind::ContentLength | FieldKind::TransferEncoding => {
+                frame(out, name, framing.take());
+                continue;
+            }
+            FieldKind::Upgrade if !plan.connection.upgrades() => continue,
             FieldKind::Server if manager.server_header == ServerHeader::Overwrite => continue,
             FieldKind::XEnvoy
                 if plan.service_time_ms.is_some()
-                    && is(bytes, &field.name, "x-envoy-upstream-service-time") =>
+                    && name.eq_ignore_ascii_case(b"x-envoy-upstream-service-time") =>
             {
                 continue;
             }
@@ -184,15 +206,46 @@ pub(super) fn write_response(
     if !has_server && manager.server_header != ServerHeader::PassThrough {
         line(out, "server", manager.server_name.as_bytes());
     }
-    if !manager.via.is_empty() {
-        line(out, "via", manager.via.as_bytes());
-    }
+    via(out, manager);
     plan.edits
         .added
         .iter()
         .for_each(|(name, value)| line(out, name, value.as_bytes()));
     plan.connection.write(out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the head of an informational response, which has no body (RFC 9110 section 15.2).
+pub(super) fn write_informational(out: &mut Vec<u8>, bytes: &[u8], response: &Response) {
+    status_line(out, false, response.status, &bytes[response.reason.clone()]);
+    let fields = response.fields.iter();
+    for field in fields.filter(|field| field.kind.may_be_trailer()) {
+        copy(out, bytes, field, |name| {
+            !response.semantics.nominates(name)
+        });
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes our `via`, if we have one.
+pub(super) fn via(out: &mut Vec<u8>, manager: &HttpConnectionManager) {
+    if !manager.via.is_empty() {
+        line(out, "via", manager.via.as_bytes());
+    }
+}
+
+/// Writes the field that frames a message, by the name that it came under.
+fn frame(out: &mut Vec<u8>, name: &[u8], framing: Option<Framing>) {
+    match framing {
+        Some(Framing::Length(length)) => {
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": ");
+            show(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        Some(Framing::Chunked) => bytes_line(out, name, b"chunked"),
+        Some(Framing::UntilClose) | None => {}
+    }
 }
 
 /// Writes a status line.
@@ -206,7 +259,11 @@ pub(super) fn status_line(out: &mut Vec<u8>, old: bool, status: u16, phrase: &[u
 
 /// Writes a header field.
 pub(super) fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
+    bytes_line(out, name.as_bytes(), value);
+}
+
+fn bytes_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
@@ -238,19 +295,21 @@ fn copy(out: &mut Vec<u8>, bytes: &[u8], field: &Field, keep: impl FnOnce(&[u8])
     }
 }
 
-fn is(bytes: &[u8], name: &Range<usize>, other: &str) -> bool {
-    bytes[name.clone()].eq_ignore_ascii_case(other.as_bytes())
-}
-
 // === impl ConnectionHeader ===
 
 impl ConnectionHeader {
+    /// Whether `Upgrade` goes with it: neither is sent without the other (RFC 9110 section 7.8).
+    fn upgrades(self) -> bool {
+        matches!(self, Self::Upgrade | Self::UpgradeAndClose)
+    }
+
     pub(super) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::None => {}
             Self::Close => line(out, "connection", b"close"),
             Self::KeepAlive => line(out, "connection", b"keep-alive"),
             Self::Upgrade => line(out, "connection", b"Upgrade"),
+            Self::UpgradeAndClose => line(out, "connection", b"Upgrade, close"),
         }
     }
 }

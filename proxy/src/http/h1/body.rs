@@ -1,5 +1,10 @@
 //! Bodies: where a message ends. RFC 9112 sections 6 and 7.
 
+use std::ops::Range;
+
+pub use super::chunked::BadChunk;
+use super::chunked::{Part, Scanner};
+
 /// How a body is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -17,14 +22,20 @@ pub struct Body {
     framing: Framing,
     /// Of `Length`: bytes still to come.
     left: u64,
-    chunks: ChunkScanner,
+    chunks: Scanner,
     ended: bool,
 }
 
-/// A chunked body that is not one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("malformed chunked body")]
-pub struct BadChunk;
+/// How far a body was followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advanced {
+    /// Of the bytes, so many are the body's.
+    pub taken: usize,
+    /// So many of them are sent on; they have been moved to the front.
+    pub kept: usize,
+    /// What follows is not framed as it says.
+    pub malformed: bool,
+}
 
 // === impl Body ===
 
@@ -41,7 +52,7 @@ impl Body {
         Self {
             framing,
             left,
-            chunks: ChunkScanner::default(),
+            chunks: Scanner::default(),
             ended,
         }
     }
@@ -64,25 +75,76 @@ impl Body {
         self.framing
     }
 
-    /// How many of `bytes`, the next of the connection, belong to the body.
-    pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, BadChunk> {
-        match self.framing {
-            _ if self.ended => Ok(0),
-            Framing::UntilClose => Ok(bytes.len()),
-            Framing::Length(_) => {
-                let taken = usize::try_from(self.left)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len());
-                self.left -= taken as u64;
-                self.ended = self.left == 0;
-                Ok(taken)
+    /// Trailers that `nominated` lists end at this hop, as such fields of the head do.
+    #[must_use]
+    pub fn without_trailers(mut self, nominated: &[Box<str>]) -> Self {
+        if !nominated.is_empty() {
+            self.chunks = Scanner::new(nominated);
+        }
+        self
+    }
+
+    /// Follows the body through `bytes`, the next of the connection, and brings what is sent on of
+    /// them to their front.
+    pub fn advance(&mut self, bytes: &mut [u8]) -> Advanced {
+        if self.framing == Framing::Chunked && !self.ended {
+            return self.advance_chunked(bytes);
+        }
+        let taken = usize::try_from(self.opaque())
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
+        self.pass(taken as u64);
+        Advanced {
+            taken,
+            kept: taken,
+            malformed: false,
+        }
+    }
+
+    fn advance_chunked(&mut self, bytes: &mut [u8]) -> Advanced {
+        let (mut taken, mut kept) = (0, 0);
+        let mut malformed = false;
+        // As a rule all is kept, and nothing has to be moved.
+        let mut keep = |bytes: &mut [u8], part: Range<usize>| {
+            let length = part.len();
+            if part.start > kept {
+                bytes.copy_within(part, kept);
             }
-            Framing::Chunked => {
-                let taken = self.chunks.advance(bytes)?;
-                self.ended = self.chunks.state == ChunkState::End;
-                Ok(taken)
+            kept += length;
+        };
+        loop {
+            match self.chunks.next(&bytes[taken..]) {
+                Ok(Part::Framing(length) | Part::Data(length)) => {
+                    keep(bytes, taken..taken + length);
+                    taken += length;
+                }
+                Ok(Part::Surplus(length)) => taken += length,
+                Ok(Part::Trailer { value, length, .. }) => {
+                    keep(bytes, taken..taken + value.end);
+                    taken += length;
+                    // The end of the line.
+                    keep(bytes, taken - 2..taken);
+                }
+                Ok(Part::Partial) => break,
+                Err(BadChunk) => {
+                    malformed = true;
+                    break;
+                }
             }
         }
+        self.ended = self.chunks.has_ended();
+        Advanced {
+            taken,
+            kept,
+            malformed,
+        }
+    }
+
+    /// The next part of a chunked body, for who takes it apart.
+    pub(super) fn next_part(&mut self, bytes: &[u8]) -> Result<Part, BadChunk> {
+        let part = self.chunks.next(bytes);
+        self.ended = self.chunks.has_ended();
+        part
     }
 
     /// How many of the next bytes belong to the body whatever they are; 0 if they are to be looked
@@ -114,97 +176,9 @@ impl Body {
     }
 }
 
-/// Longest chunk size line and longest trailer section, bytes. Extensions and trailers have no
-/// bound in HTTP, and no use beyond this one.
-const MAX_LINE: u32 = 16 * 1024;
-
-#[derive(Debug, Clone, Default)]
-struct ChunkScanner {
-    state: ChunkState,
-    /// Of the chunk's data, bytes still to come.
-    left: u64,
-    /// Bytes of the line or the trailer section so far.
-    line: u32,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum ChunkState {
-    /// In the size, no digit yet.
-    #[default]
-    Size,
-    /// In the size, after a digit.
-    SizeDigits,
-    /// After the size, before the line's end.
-    Extension,
-    /// After the CR of the size line.
-    SizeLf,
-    Data,
-    /// After the data: its CR.
-    DataCr,
-    /// After the data: its LF.
-    DataLf,
-    /// At the start of a trailer line.
-    TrailerStart,
-    /// Within a trailer line.
-    Trailer,
-    /// After the CR of the last, empty line.
-    EndLf,
-    End,
-}
-
-impl ChunkScanner {
-    fn advance(&mut self, bytes: &[u8]) -> Result<usize, BadChunk> {
-        let mut at = 0;
-        while at < bytes.len() && self.state != ChunkState::End {
-            if self.state == ChunkState::Data {
-                let available = (bytes.len() - at) as u64;
-                let taken = self.left.min(available);
-                self.left -= taken;
-                at += usize::try_from(taken).unwrap_or(usize::MAX);
-                if self.left == 0 {
-                    self.state = ChunkState::DataCr;
-                }
-            } else {
-                self.state = self.step(bytes[at])?;
-                at += 1;
-            }
-        }
-        Ok(at)
-    }
-
-    fn step(&mut self, byte: u8) -> Result<ChunkState, BadChunk> {
-        use ChunkState::{
-            Data, DataCr, DataLf, End, EndLf, Extension, Size, SizeDigits, SizeLf, Trailer,
-            TrailerStart,
-        };
-        self.line += 1;
-        if self.line > MAX_LINE {
-            return Err(BadChunk);
-        }
-        Ok(match (self.state, byte) {
-            (Size | SizeDigits, byte) if byte.is_ascii_hexdigit() => {
-                let digit = char::from(byte).to_digit(16).ok_or(BadChunk)?;
-                self.left = self.left.checked_mul(16).ok_or(BadChunk)? + u64::from(digit);
-                SizeDigits
-            }
-            (SizeDigits | Extension, b'\r') => SizeLf,
-            (SizeDigits, b';' | b' ' | b'\t') => Extension,
-            (Extension, byte) if byte != b'\n' => Extension,
-            (SizeLf, b'\n') => {
-                self.line = 0;
-                if self.left == 0 { TrailerStart } else { Data }
-            }
-            (DataCr, b'\r') => DataLf,
-            (DataLf, b'\n') => {
-                self.line = 0;
-                Size
-            }
-            (TrailerStart, b'\r') => EndLf,
-            (TrailerStart | Trailer, b'\n') if self.state == Trailer => TrailerStart,
-            (TrailerStart | Trailer, byte) if byte != b'\n' => Trailer,
-            (EndLf, b'\n') => End,
-            _ => return Err(BadChunk),
-        })
+impl From<Framing> for Body {
+    fn from(framing: Framing) -> Self {
+        Self::new(framing)
     }
 }
 
@@ -212,73 +186,146 @@ impl ChunkScanner {
 mod tests {
     use super::*;
 
-    /// How many bytes the body takes when they come `step` at a time, and whether it has ended.
-    fn feed(framing: Framing, bytes: &[u8], step: usize) -> Result<(usize, bool), BadChunk> {
-        let (mut body, mut taken) = (Body::new(framing), 0);
+    /// What is sent on, what is left, and whether the body has ended, when the bytes come `step` at
+    /// a time. None for what is malformed.
+    fn feed(mut body: Body, bytes: &[u8], step: usize) -> Option<(String, String, bool)> {
+        let (mut held, mut sent) = (Vec::new(), Vec::new());
         for part in bytes.chunks(step) {
-            let n = body.advance(part)?;
-            taken += n;
-            if n < part.len() {
-                break;
+            held.extend_from_slice(part);
+            let advanced = body.advance(&mut held);
+            sent.extend_from_slice(&held[..advanced.kept]);
+            held.drain(..advanced.taken);
+            if advanced.malformed {
+                return None;
             }
         }
-        Ok((taken, body.has_ended()))
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some((text(&sent), text(&held), body.has_ended()))
+    }
+
+    /// The same, however the bytes are cut.
+    fn feed_all(body: &Body, bytes: &str) -> Option<(String, String, bool)> {
+        let whole = feed(body.clone(), bytes.as_bytes(), bytes.len().max(1));
+        for step in 1..bytes.len() {
+            let found = feed(body.clone(), bytes.as_bytes(), step);
+            assert_eq!(found, whole, "{bytes:?} by {step}");
+        }
+        whole
     }
 
     #[test]
     fn a_body_ends_where_its_framing_says() {
-        type Taken = Result<(usize, bool), BadChunk>;
-        let cases: &[(Framing, &str, Taken)] = &[
-            (Framing::Length(3), "abcGET", Ok((3, true))),
-            (Framing::Length(0), "GET", Ok((0, true))),
-            (Framing::Length(9), "abc", Ok((3, false))),
-            (Framing::UntilClose, "abc", Ok((3, false))),
-            (Framing::Chunked, "3\r\nabc\r\n0\r\n\r\nGET", Ok((13, true))),
+        for (framing, bytes, sent, left, ended) in [
+            (Framing::Length(3), "abcGET", "abc", "GET", true),
+            (Framing::Length(0), "GET", "", "GET", true),
+            (Framing::Length(9), "abc", "abc", "", false),
+            (Framing::UntilClose, "abc", "abc", "", false),
+        ] {
+            let found = feed_all(&Body::new(framing), bytes);
+            let expected = (sent.to_owned(), left.to_owned(), ended);
+            assert_eq!(found, Some(expected), "{framing:?}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_sent_on_as_they_were_understood() {
+        let body = Body::new(Framing::Chunked).without_trailers(&["x-hop".into()]);
+        for (bytes, sent) in [
+            ("3\r\nabc\r\n0\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n"),
+            ("aF\r\n", "aF\r\n"),
+            // Extensions and blanks.
+            ("1;x=\"y;z\"\r\na\r\n0;e\r\n\r\n", "1\r\na\r\n0\r\n\r\n"),
+            ("1 \t;x\r\na\r\n", "1\r\na\r\n"),
+            ("1  \r\na\r\n", "1\r\na\r\n"),
+            // Zeros.
+            ("00003\r\nabc\r\n000\r\n\r\n", "03\r\nabc\r\n0\r\n\r\n"),
+            // Trailers.
             (
-                Framing::Chunked,
-                "3;x=\"y\"\r\nabc\r\n0\r\nA: b\r\nC: d\r\n\r\nGET",
-                Ok((31, true)),
+                "0\r\nA: b\r\nC:\r\nd:  e \t\r\n\r\n",
+                "0\r\nA: b\r\nC:\r\nd:  e\r\n\r\n",
             ),
             (
-                Framing::Chunked,
-                "00003\r\nabc\r\n000\r\n\r\n",
-                Ok((19, true)),
+                "0\r\nContent-Length: 9\r\nHost: evil\r\nX-T: 1\r\nTransfer-Encoding: chunked\r\n\
+                 Connection: x-t\r\nTE: x\r\nUpgrade: x\r\nKeep-Alive: x\r\nX-Hop: 1\r\n\r\n",
+                "0\r\nX-T: 1\r\n\r\n",
             ),
-            (Framing::Chunked, "A\r\n0123456789\r\n", Ok((15, false))),
-            (Framing::Chunked, "\r\nabc", Err(BadChunk)),
-            (Framing::Chunked, "3\nabc", Err(BadChunk)),
-            (Framing::Chunked, "3\r\nabcd", Err(BadChunk)),
-            (Framing::Chunked, "-3\r\nabc", Err(BadChunk)),
-            (Framing::Chunked, "fffffffffffffffff\r\n", Err(BadChunk)),
-            (Framing::Chunked, "0x3\r\nabc", Err(BadChunk)),
-        ];
-        for (framing, bytes, expected) in cases {
-            for step in 1..=bytes.len() {
-                assert_eq!(
-                    &feed(*framing, bytes.as_bytes(), step),
-                    expected,
-                    "{bytes:?} by {step}"
-                );
-            }
+        ] {
+            let behind = if sent.ends_with("0\r\n\r\n") {
+                "GET"
+            } else {
+                ""
+            };
+            let (found, left, _) = feed_all(&body, &format!("{bytes}{behind}")).expect(bytes);
+            assert_eq!((&*found, &*left), (sent, behind), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_refused() {
+        for bytes in [
+            "\r\nabc",
+            "3\nabc",
+            "3\r\nabcd",
+            "-3\r\nabc",
+            "+3\r\n",
+            "0x3\r\nabc",
+            " 3\r\n",
+            "3\r\r\nabc",
+            "3\r\nabc\n",
+            "3\r\nabc\rX",
+            "1 1\r\n",
+            "2\t2\r\n",
+            "1 \n",
+            "1;a\n",
+            "1;a\rb",
+            "1;\0\r\n",
+            ";x\r\n",
+            "g\r\n",
+            "fffffffffffffffff\r\n",
+            "0\r\nX T: 1\r\n",
+            "0\r\nX: a\n\r\n",
+            "0\r\n: a\r\n",
+            "0\r\nX\r\n",
+            "0\r\n X: a\r\n",
+            "0\r\nX: a\r\n b\r\n",
+            "0\r\nX : a\r\n",
+            "0\r\nX: a\0b\r\n",
+            "0\r\nX: a\rb\r\n",
+            "0\r\nX: a\r\r\n",
+            "0\r\n\n",
+        ] {
+            let found = feed_all(&Body::new(Framing::Chunked), bytes);
+            assert_eq!(found, None, "{bytes:?}");
         }
     }
 
     #[test]
     fn lines_without_end_are_refused() {
-        let endless = format!("1;{}", "x".repeat(20_000));
-        assert_eq!(
-            feed(Framing::Chunked, endless.as_bytes(), 4096),
-            Err(BadChunk)
-        );
+        for start in ["1;", "0000", "0\r\nX: ", "0\r\n"] {
+            let line = if start.ends_with('\n') {
+                "a: b\r\n"
+            } else {
+                "0"
+            };
+            let endless = format!("{start}{}", line.repeat(20_000 / line.len()));
+            let found = feed(Framing::Chunked.into(), endless.as_bytes(), 4096);
+            assert_eq!(found, None, "{start}");
+        }
     }
 
     proptest::proptest! {
         #[test]
-        fn the_end_does_not_depend_on_how_the_stream_is_cut(
-            bytes in "[0-9a-f;\r\nx]{0,40}", cut in 1_usize..10,
-        ) {
-            let whole = feed(Framing::Chunked, bytes.as_bytes(), bytes.len().max(1));
-            proptest::prop_assert_eq!(feed(Framing::Chunked, bytes.as_bytes(), cut), whole);
+        fn the_end_does_not_depend_on_how_the_stream_is_cut(bytes in "[0-2a;:\r\nx ]{0,40}") {
+            feed_all(&Framing::Chunked.into(), &bytes);
+        }
+
+        /// What was sent on is read in the same way, and nothing is left out of it again.
+        #[test]
+        fn what_is_sent_on_is_sent_on_as_it_is(bytes in "([0-2] ?(;x)?\r\n[ab]{0,2}\r\n){0,5}0\r\n(a: b \r\n)?\r\n") {
+            if let Some((sent, _, true)) = feed_all(&Framing::Chunked.into(), &bytes) {
+                let again = feed_all(&Framing::Chunked.into(), &sent);
+                proptest::prop_assert_eq!(again, Some((sent, String::new(), true)));
+            }
         }
     }
 }

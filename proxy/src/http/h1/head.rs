@@ -111,6 +111,22 @@ impl FieldKind {
             _ => Self::Other,
         }
     }
+
+    /// Whether such a field may stand behind a body: none that frames or routes the message, and
+    /// none of this hop alone (RFC 9110 section 6.5.1).
+    #[must_use]
+    pub fn may_be_trailer(self) -> bool {
+        !matches!(
+            self,
+            Self::Host
+                | Self::Connection
+                | Self::HopByHop
+                | Self::Upgrade
+                | Self::ContentLength
+                | Self::TransferEncoding
+                | Self::Te
+        )
+    }
 }
 
 /// Fields that a message means for all its recipients, so that `Connection` must not name them (RFC
@@ -155,6 +171,14 @@ fn is_for_all_recipients(name: &[u8]) -> bool {
             FOR_ALL_RECIPIENTS.iter().any(is)
         }
     }
+}
+
+/// Whether a list in a field's value has this element, whatever its parameters.
+pub(crate) fn lists(value: &[u8], element: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|listed| {
+        let name = listed.split(|byte| *byte == b';').next();
+        name.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(element))
+    })
 }
 
 /// Locates `part`, which lies within `whole`.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use httparse::{EMPTY_HEADER, Status};
 
 use super::{
-    body::Framing,
+    body::{Body, Framing},
     head::{Field, FieldKind, HeadError, Semantics, collect, range},
 };
 use crate::http::{authority::Authority, head::RequestHead};
@@ -116,8 +116,14 @@ impl Request {
             if !Authority::parse(target)?.names_a_port() {
                 return Err(HeadError::Malformed);
             }
+            // RFC 9110 section 9.3.6: what follows is the tunnel's.
+            match self.semantics.framing {
+                None | Some(Framing::Length(0)) => {}
+                Some(Framing::Chunked) => return Err(HeadError::UnsupportedTransferCoding),
+                Some(_) => return Err(HeadError::Malformed),
+            }
             (Some(start..end), end..end)
-        } else if target.starts_with(b"/") || target == b"*" {
+        } else if target.starts_with(b"/") || (target == b"*" && self.is_options()) {
             (None, start..end)
         } else {
             let length = absolute_authority(target)?;
@@ -161,12 +167,23 @@ impl Request {
         Some(self.text(&field.value))
     }
 
-    /// The protocol the client wants to switch to, lower case.
+    /// The values of all headers of this kind, in order.
+    pub(crate) fn all(&self, kind: FieldKind) -> impl Iterator<Item = &[u8]> {
+        let fields = self.fields.iter().filter(move |field| field.kind == kind);
+        fields.map(|field| self.text(&field.value))
+    }
+
+    /// The protocol the client wants to switch to, lower case. Several are one that nobody knows.
     pub(crate) fn upgrade(&self) -> Option<String> {
-        let upgrade = self
-            .field(FieldKind::Upgrade)
-            .filter(|_| self.semantics.upgrade)?;
-        Some(String::from_utf8_lossy(upgrade).trim().to_ascii_lowercase())
+        let mut offered = self
+            .all(FieldKind::Upgrade)
+            .filter(|_| self.semantics.upgrade);
+        let mut upgrade = String::from_utf8_lossy(offered.next()?).to_ascii_lowercase();
+        for more in offered {
+            upgrade.push(',');
+            upgrade.push_str(&String::from_utf8_lossy(more).to_ascii_lowercase());
+        }
+        Some(upgrade)
     }
 
     /// Whether the client may send another request on this connection.
@@ -177,9 +194,19 @@ impl Request {
         }
     }
 
+    /// The body that follows.
+    pub(crate) fn body(&self) -> Body {
+        let framing = self.semantics.framing.unwrap_or(Framing::Length(0));
+        Body::new(framing).without_trailers(&self.semantics.nominated)
+    }
+
     /// Whether it asks for a tunnel.
     pub(crate) fn is_connect(&self) -> bool {
         self.text(&self.method) == b"CONNECT"
+    }
+
+    fn is_options(&self) -> bool {
+        self.text(&self.method) == b"OPTIONS"
     }
 
     pub(crate) fn is_head(&self) -> bool {
@@ -241,6 +268,12 @@ impl RequestHead for Request {
                 Some(joined.into())
             }
         }
+    }
+
+    fn first(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
+        let mut fields = self.fields.iter();
+        let named = |field: &&Field| self.text(&field.name).eq_ignore_ascii_case(name.as_bytes());
+        Some(text(self.text(&fields.find(named)?.value)).into())
     }
 
     fn protocol(&self) -> &'static str {
@@ -346,6 +379,8 @@ mod tests {
             "GET http:///a HTTP/1.1\r\nHost: h",
             "GET ftp://h/a HTTP/1.1\r\nHost: h",
             "GET h/a HTTP/1.1\r\nHost: h",
+            "GET * HTTP/1.1\r\nHost: h",
+            "CONNECT h:443 HTTP/1.1\r\nHost: h\r\nContent-Length: 2",
             "CONNECT h HTTP/1.1\r\nHost: h",
             "CONNECT :443 HTTP/1.1\r\nHost: h",
             "CONNECT h: HTTP/1.1\r\nHost: h",

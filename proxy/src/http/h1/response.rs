@@ -54,6 +54,10 @@ impl Response {
         let (Some(status), Some(version)) = (response.code, response.version) else {
             return Err(HeadError::Malformed);
         };
+        // RFC 9110 section 15. What is beyond 599 is some server's own, and unambiguous.
+        if status < 100 {
+            return Err(HeadError::Malformed);
+        }
         self.semantics = collect(bytes, response.headers, &mut self.fields)?;
         self.status = status;
         self.minor_version = version;
@@ -71,16 +75,33 @@ impl Response {
     /// The body that follows (RFC 9112 section 6.3).
     pub(crate) fn body(&self, to_head_request: bool) -> Body {
         let bodiless = (100..200).contains(&self.status) || matches!(self.status, 204 | 304);
-        match self.semantics.framing {
-            _ if to_head_request || bodiless => Body::none(),
-            Some(framing) => Body::new(framing),
-            None => Body::new(Framing::UntilClose),
+        if to_head_request || bodiless {
+            return Body::none();
+        }
+        let framing = self.semantics.framing.unwrap_or(Framing::UntilClose);
+        Body::new(framing).without_trailers(&self.semantics.nominated)
+    }
+
+    /// How the body is framed, or one would be that is not sent. A message of which nobody can
+    /// say what its framing would mean has none (RFC 9110 section 8.6, RFC 9112 section 6.1).
+    pub(crate) fn framing(&self) -> Option<Framing> {
+        match (self.status, self.semantics.framing) {
+            (100..200 | 204, _) | (304, Some(Framing::Chunked)) => None,
+            (_, framing) => framing,
         }
     }
 
     /// Whether the endpoint will take another request on this connection.
     pub(crate) fn keeps_alive(&self) -> bool {
+        // Who frames a body where none can be may send one.
+        let odd = self.framing().is_none()
+            && !matches!(self.semantics.framing, None | Some(Framing::Length(0)));
+        if odd {
+            return false;
+        }
         match self.minor_version {
+            // Who speaks HTTP/1.0 and says chunked may mean either (RFC 9112 section 6.1).
+            0 if self.semantics.framing == Some(Framing::Chunked) => false,
             0 => self.semantics.keep_alive && !self.semantics.close,
             _ => !self.semantics.close,
         }
@@ -126,10 +147,31 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_status_is_no_response() {
+        for line in [
+            "HTTP/1.1 099 X",
+            "HTTP/1.1 000 X",
+            "HTTP/1.1 20 X",
+            "HTTP/1.1 2000 X",
+        ] {
+            let bytes = format!("{line}\r\n\r\n");
+            let parsed = Response::default().parse(bytes.as_bytes());
+            assert_eq!(parsed, Err(HeadError::Malformed), "{line}");
+        }
+        assert_eq!(parse("HTTP/1.1 999 Denied").status, 999);
+    }
+
+    #[test]
     fn versions_have_different_defaults_for_keeping_alive() {
         assert!(parse("HTTP/1.1 200 OK").keeps_alive());
         assert!(!parse("HTTP/1.1 200 OK\r\nConnection: Close").keeps_alive());
         assert!(!parse("HTTP/1.0 200 OK").keeps_alive());
-        assert!(parse("HTTP/1.0 200 OK\r\nConnection: keep-alive").keeps_alive());
+        assert!(!parse("HTTP/1.1 204 No Content\r\nContent-Length: 2").keeps_alive());
+        assert!(!parse("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked").keeps_alive());
+        assert!(parse("HTTP/1.1 304 Not Modified\r\nContent-Length: 2").keeps_alive());
+        assert!(parse("HTTP/1.1 204 No Content\r\nContent-Length: 0").keeps_alive());
+        let kept = "HTTP/1.0 200 OK\r\nConnection: keep-alive";
+        assert!(parse(kept).keeps_alive());
+        assert!(!parse(&format!("{kept}\r\nTransfer-Encoding: chunked")).keeps_alive());
     }
 }

@@ -26,6 +26,10 @@ impl RequestHead for Parts {
         joined(&self.headers, name)
     }
 
+    fn first(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.headers.get(name).map(|value| text(value).into())
+    }
+
     fn protocol(&self) -> &'static str {
         "HTTP/2"
     }

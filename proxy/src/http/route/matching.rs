@@ -37,8 +37,11 @@ pub fn cluster<'c>(
     match target {
         ForwardTarget::Cluster(name) => Some((name.into(), None)),
         ForwardTarget::ClusterHeader(name) => {
-            let name = request.field(name)?.into_owned();
-            Some((name.into(), None))
+            let name = match name.starts_with(':') || name == "host" {
+                true => request.field(name),
+                false => request.first(name),
+            };
+            Some((name?.into_owned().into(), None))
         }
         ForwardTarget::Weighted { clusters, total } => {
             let mut drawn = random % (*total).max(1);
@@ -65,7 +68,9 @@ fn comparable_host(authority: &str, ignore_port: bool) -> Cow<'_, str> {
 }
 
 fn matches(criteria: &RouteMatch, request: &dyn RequestHead, random: u64) -> bool {
-    path_matches(&criteria.path, criteria.case_sensitive, request.path_only())
+    let asks_for_tunnel = request.method() == "CONNECT";
+    asks_for_tunnel == matches!(criteria.path, PathMatch::Connect)
+        && path_matches(&criteria.path, criteria.case_sensitive, request.path_only())
         && criteria
             .fraction_per_million
             .is_none_or(|share| random % 1_000_000 < u64::from(share))
@@ -96,6 +101,7 @@ fn path_matches(matcher: &PathMatch, case_sensitive: bool, path: &str) -> bool {
             begins(prefix) && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
         }
         PathMatch::Regex(regex) => matches_whole(regex, path),
+        PathMatch::Connect => true,
     }
 }
 

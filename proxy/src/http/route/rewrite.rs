@@ -14,7 +14,7 @@ pub fn rewrite_path(rewrite: &PathRewrite, criteria: &RouteMatch, path: &str) ->
         PathRewrite::Prefix(replacement) => {
             let matched = match &criteria.path {
                 PathMatch::Prefix(prefix) | PathMatch::PathSeparatedPrefix(prefix) => prefix.len(),
-                PathMatch::Path(_) | PathMatch::Regex(_) => path.len(),
+                PathMatch::Path(_) | PathMatch::Regex(_) | PathMatch::Connect => path.len(),
             };
             format!(
                 "{replacement}{}{query}",

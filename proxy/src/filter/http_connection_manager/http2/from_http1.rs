@@ -12,7 +12,7 @@ use super::{
     message::{request_from_http1, write_http1_headers},
 };
 use crate::{
-    http::h1::{body::Framing, decode::Decoder},
+    http::h1::{body::Body, decode::Decoder},
     reason::Reason,
 };
 
@@ -21,7 +21,7 @@ impl Http1<'_> {
     pub(in super::super) async fn forward_to_http2(
         &mut self,
         plan: &ForwardPlan<'_>,
-        framing: Framing,
+        body: Body,
     ) -> Next {
         let mut head = request_from_http1(&self.request);
         if head.is_none() {
@@ -36,7 +36,7 @@ impl Http1<'_> {
             keep,
             informational: Vec::new(),
         };
-        let message = (&mut head, Source::Http1(Decoder::new(framing)));
+        let message = (&mut head, Source::Http1(Decoder::new(body)));
         let facts = (&*self.context, &mut outcome);
         let mut exchange = Exchange::new(&manager, plan, facts, client, message, self.began);
         let ended = exchange.run().await;

@@ -11,7 +11,10 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, request, uri::
 use tokio::time::Instant;
 
 use super::{
-    super::plan::{ForwardPlan, Plan},
+    super::{
+        plan::{ForwardPlan, Plan},
+        trust::sanitize,
+    },
     Shared,
     bridge::Source,
     exchange::{Client, Ended, Exchange},
@@ -38,6 +41,7 @@ struct Stream<'s, 'c> {
     began: Instant,
     /// The request's head, as long as somebody may ask for it.
     head: Option<request::Parts>,
+    kind: Kind,
     outcome: Outcome,
     /// Bytes of the request's body.
     received: u64,
@@ -45,7 +49,7 @@ struct Stream<'s, 'c> {
 }
 
 /// What a local reply must know of the request.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Kind {
     is_head: bool,
     is_grpc: bool,
@@ -57,7 +61,8 @@ pub(super) async fn serve(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    sanitize(&shared.manager.config, &mut head.headers);
     let mut stream = Stream::begin(shared, head);
     if let Some(reason) = stream.objection() {
         return stream.reply(respond, &reason.into(), None);
@@ -100,6 +105,7 @@ impl<'s, 'c> Stream<'s, 'c> {
         Self {
             shared,
             began: Instant::now(),
+            kind: Kind::of(&head),
             head: Some(head),
             outcome: Outcome::default(),
             received: 0,
@@ -162,16 +168,20 @@ impl<'s, 'c> Stream<'s, 'c> {
         reply: &LocalReply,
         matched: Option<&Matched<'_>>,
     ) {
-        let kind = self.head.as_ref().map(Kind::of).unwrap_or_default();
+        let kind = self.kind;
         self.outcome.reason = match reply.reason {
             Reason::Redirect | Reason::DirectResponse => None,
             reason => Some(reason),
         };
         let (status, fields, body) = if kind.is_grpc {
-            let grpc = reply.for_grpc();
+            let grpc = reply.for_grpc(self.shared.manager.router());
             (grpc.status, grpc.headers, Bytes::new())
         } else {
-            (reply.status, reply.headers(), reply.body.clone())
+            (
+                reply.status,
+                reply.headers(self.shared.manager.router()),
+                reply.body.clone(),
+            )
         };
         let mut edits = HeaderEdits::default();
         let name = matched.map_or("", |matched| matched.route.name.as_str());

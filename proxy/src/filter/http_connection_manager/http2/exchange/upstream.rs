@@ -133,7 +133,7 @@ impl Http1Stream {
                         let body = self.response.body(is_head);
                         self.received.consume(length);
                         self.until_close = body.framing() == Framing::UntilClose;
-                        let decoder = Decoder::new(body.framing());
+                        let decoder = Decoder::new(body);
                         return Poll::Ready(Ok((head, Source::Http1(decoder))));
                     }
                     Ok(Parsed::Partial) if bytes.len() <= MAX_RESPONSE_HEAD => {}
