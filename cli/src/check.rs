@@ -81,6 +81,7 @@ async fn check(args: &CheckArgs) -> anyhow::Result<Report> {
         revision: args.cluster.revision.clone(),
     };
     let client = args.cluster.client().await?;
+    output::error(&format!("weir: asking {}", args.cluster));
     // Everything else is of no use while this fails.
     let version = client.apiserver_version().await;
     let version = version.map_err(|error| {

@@ -36,9 +36,9 @@ impl ClusterArgs {
         Client::try_from(config).map_err(|error| anyhow!("API server {server}: {error}"))
     }
 
-    /// Whether a cluster was asked for by name.
+    /// Whether a cluster was asked for by name, by a flag or by `KUBECONFIG`.
     pub(crate) fn is_named(&self) -> bool {
-        self.kubeconfig.is_some() || self.context.is_some()
+        self.kubeconfig.is_some() || self.context.is_some() || kubeconfig_variable().is_some()
     }
 
     async fn config(&self) -> anyhow::Result<Config> {
@@ -64,11 +64,17 @@ impl ClusterArgs {
     }
 }
 
+/// `KUBECONFIG`; as for kubectl, an empty one is none.
+fn kubeconfig_variable() -> Option<String> {
+    let value = std::env::var("KUBECONFIG").ok();
+    value.filter(|path| !path.is_empty())
+}
+
 /// Says which kubeconfig is looked at without `--kubeconfig`.
 fn kubeconfig_in_use() -> String {
-    match std::env::var("KUBECONFIG") {
-        Ok(path) if !path.is_empty() => format!("KUBECONFIG names {path}"),
-        _ => "KUBECONFIG is not set and ~/.kube/config is of no use (--kubeconfig FILE names \
+    match kubeconfig_variable() {
+        Some(path) => format!("KUBECONFIG names {path}"),
+        None => "KUBECONFIG is not set and ~/.kube/config is of no use (--kubeconfig FILE names \
              another)"
             .to_owned(),
     }
@@ -77,10 +83,10 @@ fn kubeconfig_in_use() -> String {
 impl fmt::Display for ClusterArgs {
     /// Where the cluster's address is from.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.kubeconfig, std::env::var("KUBECONFIG")) {
+        match (&self.kubeconfig, kubeconfig_variable()) {
             (Some(path), _) => write!(f, "the cluster of --kubeconfig {}", path.display())?,
-            (None, Ok(path)) if !path.is_empty() => write!(f, "the cluster of KUBECONFIG {path}")?,
-            _ => write!(f, "the cluster of ~/.kube/config, or of this pod,")?,
+            (None, Some(path)) => write!(f, "the cluster of KUBECONFIG {path}")?,
+            (None, None) => write!(f, "the cluster of ~/.kube/config or of this pod")?,
         }
         match &self.context {
             Some(context) => write!(f, " (context {context})"),

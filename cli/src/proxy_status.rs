@@ -9,7 +9,6 @@ use kube::{Api, api::ListParams};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weir_api::{node::NodeId, ports};
-use weir_playground::run;
 
 use crate::{
     cluster::{ClusterArgs, reason},
@@ -102,7 +101,7 @@ async fn clients(args: &ProxyStatusArgs, run_root: &Path) -> anyhow::Result<Vec<
 /// The pods of the control plane.
 async fn replicas(args: &ProxyStatusArgs, run_root: &Path) -> anyhow::Result<Vec<Reach>> {
     let namespace = &args.namespace;
-    if !args.cluster.is_named() && !run::live(run_root).is_empty() {
+    if reach::asks_demo(&args.cluster, run_root) {
         return Ok(vec![reach::in_playground(
             run_root,
             Some(namespace),

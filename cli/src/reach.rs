@@ -12,7 +12,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 use weir_playground::{admin, run};
 
-use crate::cluster::{ClusterArgs, reason};
+use crate::{
+    cluster::{ClusterArgs, reason},
+    output,
+};
 
 /// Which pod, of the demo that runs on this machine or of a cluster.
 #[derive(Debug, Args)]
@@ -38,17 +41,30 @@ pub(crate) enum Reach {
     Cluster { name: String, pods: Box<Api<Pod>> },
 }
 
+/// Whether the demo that runs on this machine is asked, and not a cluster: if one runs, and no
+/// cluster was named. Says on standard error whom it is, for the answers look alike.
+pub(crate) fn asks_demo(cluster: &ClusterArgs, run_root: &Path) -> bool {
+    let runs = run::live(run_root);
+    let newest = runs.last().filter(|_| !cluster.is_named());
+    let whom = match newest {
+        Some((dir, _)) => format!("the demo that runs on this machine ({})", dir.display()),
+        None if runs.is_empty() => cluster.to_string(),
+        None => format!("{cluster}, not the demo that runs on this machine"),
+    };
+    output::error(&format!("weir: asking {whom}"));
+    newest.is_some()
+}
+
 // === impl AnyPodArgs ===
 
 impl AnyPodArgs {
-    /// Finds the pod. A kubeconfig or context that is named means a cluster, and so does the
-    /// absence of a running demo.
+    /// Finds the pod.
     pub(crate) async fn find(&self, run_root: &Path) -> anyhow::Result<Reach> {
         let (namespace, name) = match self.pod.split_once('/') {
             Some((namespace, name)) => (Some(namespace), name),
             None => (self.namespace.as_deref(), self.pod.as_str()),
         };
-        if !self.cluster.is_named() && !run::live(run_root).is_empty() {
+        if asks_demo(&self.cluster, run_root) {
             return in_playground(run_root, namespace, name);
         }
         let client = self.cluster.client().await;

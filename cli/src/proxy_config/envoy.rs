@@ -104,6 +104,7 @@ pub(super) async fn run(args: &BootstrapArgs, run_root: &Path) -> anyhow::Result
 
 /// Reads the pod from the cluster.
 async fn ask(args: &BootstrapArgs, namespace: &str, pod: &str) -> anyhow::Result<Identity> {
+    output::error(&format!("weir: asking {}", args.pod.cluster));
     let client = args.pod.cluster.client().await.context(
         "--ip is not given, and the cluster cannot \
                                                       be asked",
