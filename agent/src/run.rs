@@ -1,6 +1,7 @@
 //! `weir-agent run`: the sidecar. Generates its own bootstrap from what the pod says about
 //! itself, and lives as long as the pod needs it.
 
+mod application;
 mod bootstrap;
 mod drain;
 mod node;
@@ -68,8 +69,8 @@ pub(crate) struct Args {
     /// After SIGTERM: end at the latest after so many seconds.
     #[arg(long, value_name = "SECONDS", env = env::DRAIN_TIMEOUT, default_value = "30", value_parser = seconds)]
     drain_timeout: Duration,
-    /// After SIGTERM: serve at least so many seconds, even without connections, because the
-    /// application may still want to connect. A native sidecar, which outlives it, needs none.
+    /// After SIGTERM: serve at least so many seconds, and until no other process of the pod has a
+    /// socket. 0: the application has ended by then, as with a native sidecar.
     #[arg(long, value_name = "SECONDS", env = env::DRAIN_MINIMUM, default_value = "5", value_parser = seconds)]
     drain_minimum: Duration,
     /// Print the bootstrap as YAML and exit. Envoy takes it too.

@@ -5,7 +5,10 @@ use std::{
     fs::{self, Permissions},
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    },
     process::{Child, Command},
     thread,
     time::{Duration, Instant},
@@ -134,7 +137,7 @@ fn traffic_passes_both_ways_and_sigterm_drains() {
         .expect("link");
     peer.run(|| application("10.88.0.1:9090"));
     pod.run(|| application("0.0.0.0:8080"));
-    let mut sidecar = pod.run(|| Sidecar::start(&["--drain-minimum", "0.2"]));
+    let mut sidecar = pod.run(|| Sidecar::start(&["--drain-minimum", "0"]));
     let mut outbound = pod.run(|| {
         until("the readiness listener", || {
             TcpStream::connect(("127.0.0.1", 15021)).is_ok()
@@ -174,6 +177,45 @@ fn traffic_passes_both_ways_and_sigterm_drains() {
     );
     drop(outbound);
     assert_eq!(sidecar.wait(), Some(0));
+}
+
+#[test]
+fn a_classic_sidecar_outlives_the_application_and_not_by_much() {
+    if !netns::available() {
+        return;
+    }
+    NetNs::new().expect("new").run(|| {
+        let drain = ["--drain-minimum", "0.5", "--drain-timeout", "120"];
+        let mut sidecar = Sidecar::start(&[&["--capture-mode", "none"][..], &drain].concat());
+        // Listens on a port, and takes its time with SIGTERM.
+        let mut application = Command::new("sleep")
+            .arg("600")
+            .stdin(
+                TcpListener::bind("127.0.0.1:8080")
+                    .map(OwnedFd::from)
+                    .expect("a port"),
+            )
+            .spawn()
+            .expect("sleep");
+        assert!(agent(&["wait", "--timeout", "20"]), "wait");
+        sidecar.terminate();
+        until("draining", || !is_ready());
+        let terminated = Instant::now();
+        while terminated.elapsed() < Duration::from_secs(6) {
+            let ended = sidecar.process.try_wait().expect("a process");
+            assert!(ended.is_none(), "after {:?}", terminated.elapsed());
+            thread::sleep(Duration::from_millis(100));
+        }
+        application.kill().expect("running");
+        application.wait().expect("an end");
+        let ended = Instant::now();
+        assert_eq!(sidecar.wait(), Some(0));
+        assert!(
+            ended.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            ended.elapsed()
+        );
+    });
 }
 
 #[test]

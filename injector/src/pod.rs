@@ -28,6 +28,8 @@ pub(crate) struct Pod<'a> {
     pub(crate) run_as: RunAs,
     /// `spec.restartPolicy`
     pub(crate) restart_policy: Option<&'a str>,
+    /// `spec.terminationGracePeriodSeconds`
+    pub(crate) grace_period: Option<u64>,
     /// Resources are set for the pod as a whole; those of its containers must fit within.
     pub(crate) has_resources: bool,
     pub(crate) init_containers: Vec<Container<'a>>,
@@ -78,6 +80,8 @@ impl<'a> Pod<'a> {
     /// Reads a pod, or the template of one.
     pub(crate) fn read(pod: &'a Value) -> Result<Self, WrongType> {
         let only_windows = nodes::only_windows(&pod["spec"]);
+        // The API server judges its type.
+        let grace_period = pod["spec"]["terminationGracePeriodSeconds"].as_u64();
         let pod = Field::root(pod);
         let (metadata, spec) = (pod.get("metadata")?, pod.get("spec")?);
         let security = spec.get("securityContext")?;
@@ -96,6 +100,7 @@ impl<'a> Pod<'a> {
             only_windows,
             run_as: RunAs::read(&security)?,
             restart_policy: spec.get("restartPolicy")?.string()?,
+            grace_period,
             has_resources: spec
                 .get("resources")?
                 .object()?

@@ -9,6 +9,9 @@ use weir_api::{
 use super::workload::Workload;
 use crate::{Config, config::SidecarKind, pod::Pod, settings::Settings};
 
+/// Kubernetes' default of a pod's grace period, and the agent's of its drain timeout.
+const GRACE_PERIOD: u64 = 30;
+
 /// The variables, in the order of the contract.
 pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> Vec<Value> {
     let workload = Workload::of(pod);
@@ -34,6 +37,9 @@ pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> 
     if settings.sidecar == SidecarKind::Native {
         // It is stopped when the application has ended: nobody is left to serve.
         variables.push(value(env::DRAIN_MINIMUM, "0"));
+    }
+    if let Some(seconds) = pod.grace_period.filter(|seconds| *seconds != GRACE_PERIOD) {
+        variables.push(value(env::DRAIN_TIMEOUT, &seconds.to_string()));
     }
     if let Some(threads) = settings.concurrency {
         variables.push(value(env::CONCURRENCY, &threads.to_string()));

@@ -64,18 +64,31 @@ impl Handle {
     /// Downstream connections that are open, over all workers.
     #[must_use]
     pub fn active_connections(&self) -> u64 {
-        let open = |value: &crate::stats::Value| match value.reading {
-            Reading::Gauge(open) if value.name == "downstream_cx_active" => {
-                u64::try_from(open).unwrap_or(0)
-            }
+        self.of_listeners("downstream_cx_active", |_| true)
+    }
+
+    /// Downstream connections that were ever accepted, over all workers, by listeners on other
+    /// ports than this.
+    #[must_use]
+    pub fn accepted_connections_beside(&self, port: u16) -> u64 {
+        let port = format!("_{port}");
+        self.of_listeners("downstream_cx_total", |listener| !listener.ends_with(&port))
+    }
+
+    /// A statistic summed over the listeners whose names are wanted.
+    fn of_listeners(&self, name: &str, is_wanted: impl Fn(&str) -> bool) -> u64 {
+        let number = |value: &crate::stats::Value| match value.reading {
+            Reading::Gauge(number) => u64::try_from(number).unwrap_or(0),
+            Reading::Counter(number) => number,
             _ => 0,
         };
         let scopes = self.registry.read();
         scopes
             .iter()
-            .filter(|reading| reading.scope.kind == "listener")
+            .filter(|reading| reading.scope.kind == "listener" && is_wanted(&reading.scope.name))
             .flat_map(|reading| &reading.values)
-            .map(open)
+            .filter(|value| value.name == name)
+            .map(number)
             .sum()
     }
 
