@@ -8,9 +8,10 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, Pod};
 use crate::{
     address,
     cluster::{Cluster, LivePod, cluster_ip, endpoints::containers, live::NODE_NAME, ports_of},
+    image::PROGRAM_DIR,
 };
 
-/// Where programs are looked for when the container does not say.
+/// Where programs are looked for when the container does not say; Weir's own come last.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The whole environment of `container`, in order; a later variable may refer to an earlier one.
@@ -30,7 +31,8 @@ pub fn environment(
         .as_ref()
         .and_then(|spec| spec.hostname.clone());
     let mut variables = Variables::default();
-    variables.set("PATH", PATH.to_owned());
+    // Hooks and probes call programs of the image by their names alone.
+    variables.set("PATH", format!("{PATH}:{PROGRAM_DIR}"));
     variables.set(
         "HOSTNAME",
         hostname
