@@ -1,5 +1,6 @@
-//! A real API server for tests: etcd, kube-apiserver and the controller manager of the directory that
-//! `KUBEBUILDER_ASSETS` names, on this machine's loopback or in a network namespace of their own.
+//! A real API server for tests: etcd, kube-apiserver and the controller manager that `make setup` has
+//! built, or those of the directory that `KUBEBUILDER_ASSETS` names, on this machine's loopback or in
+//! a network namespace of their own.
 //!
 //! There are no kubelets: Deployments make pods, and those stay pending until a test writes their
 //! status ([`ApiServer::run_pod`]).
@@ -52,44 +53,51 @@ pub struct ApiServer {
     dir: TempDir,
 }
 
-/// What `KUBEBUILDER_ASSETS` offers.
+/// A directory with programs of an API server.
 #[derive(Debug, Clone)]
 struct Assets(PathBuf);
+
+/// Where `make setup` puts the programs it builds, and those it installs.
+const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.make/cluster/bin");
+const INSTALLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.make/venv/bin");
 
 // === impl ApiServer ===
 
 impl ApiServer {
-    /// One API server for all tests of this process: one of our own, else the cluster that
-    /// `KUBECONFIG` names. Only for tests that keep to namespaces they make and remove. `None`, after
-    /// a visible `SKIP`, where there is neither.
+    /// One API server for all tests of this process: one of the programs that `KUBEBUILDER_ASSETS`
+    /// names, else the cluster that `KUBECONFIG` names, else one of the programs that `make setup` has
+    /// built. Only for tests that keep to namespaces they make and remove. `None`, after a visible
+    /// `SKIP`, where there is none of them.
     ///
     /// # Panics
     /// Where one is named and does not work, or is required (`REQUIRE_API_SERVER=1`) and missing.
     #[must_use]
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<ApiServer>> = OnceLock::new();
-        let made = SHARED.get_or_init(|| match Assets::named() {
-            Some(assets) => {
-                Some(start::start(&assets, Place::Machine).expect("start an API server"))
-            }
-            None => Self::given().expect("use the cluster that KUBECONFIG names"),
+        let own = |assets| start::start(&assets, Place::Machine).expect("start an API server");
+        let given = || Self::given().expect("use the cluster that KUBECONFIG names");
+        let made = SHARED.get_or_init(|| {
+            Assets::named()
+                .map(own)
+                .or_else(given)
+                .or_else(|| Assets::built().map(own))
         });
         if made.is_none() {
-            let reason = "neither KUBEBUILDER_ASSETS nor KUBECONFIG names an API server";
+            let reason = "there is no API server (make setup, KUBEBUILDER_ASSETS or KUBECONFIG)";
             skip(Need::ApiServer, reason);
         }
         made.as_ref()
     }
 
     /// An API server of the test's own, to do with as it pleases. `None`, after a visible `SKIP`, where
-    /// `KUBEBUILDER_ASSETS` does not name its programs or the machine makes no network namespaces.
+    /// its programs are missing or the machine makes no network namespaces.
     ///
     /// # Panics
     /// Where the programs are there and do not work, or are required and missing.
     #[must_use]
     pub fn start(place: Place) -> Option<Self> {
-        let Some(assets) = Assets::named() else {
-            let reason = "KUBEBUILDER_ASSETS names no directory with etcd and kube-apiserver";
+        let Some(assets) = Assets::named().or_else(Assets::built) else {
+            let reason = "there are no etcd and kube-apiserver (make setup or KUBEBUILDER_ASSETS)";
             skip(Need::ApiServer, reason);
             return None;
         };
@@ -174,7 +182,7 @@ impl ApiServer {
         };
         let server = Self {
             kubeconfig: kubeconfig.into(),
-            kubectl: "kubectl".into(),
+            kubectl: kubectl(),
             processes: Vec::new(),
             netns: None,
             controllers: true,
@@ -196,8 +204,17 @@ impl Drop for ApiServer {
 // === impl Assets ===
 
 impl Assets {
+    /// Those of the directory that `KUBEBUILDER_ASSETS` names.
     fn named() -> Option<Self> {
-        let dir = PathBuf::from(env::var_os("KUBEBUILDER_ASSETS")?);
+        Self::of(env::var_os("KUBEBUILDER_ASSETS")?.into())
+    }
+
+    /// Those that `make setup` has built.
+    fn built() -> Option<Self> {
+        Self::of(BUILT.into())
+    }
+
+    fn of(dir: PathBuf) -> Option<Self> {
         let complete = ["etcd", "kube-apiserver"]
             .iter()
             .all(|program| dir.join(program).is_file());
@@ -207,5 +224,15 @@ impl Assets {
     /// Path of a program, if it is there.
     fn program(&self, name: &str) -> Option<PathBuf> {
         Some(self.0.join(name)).filter(|path| path.is_file())
+    }
+}
+
+/// The `kubectl` that `make setup` has installed, else the one of `PATH`.
+fn kubectl() -> PathBuf {
+    let installed = Path::new(INSTALLED).join("kubectl");
+    if installed.is_file() {
+        installed
+    } else {
+        "kubectl".into()
     }
 }

@@ -104,7 +104,8 @@ fn an_api_server_in_a_namespace_calls_webhooks_behind_a_service() -> Result<()> 
             "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}],
         }],
     });
-    api.apply(&format!("{service}\n---\n{webhook}"))?;
+    let both = json!({"apiVersion": "v1", "kind": "List", "items": [service, webhook]});
+    api.apply(&both.to_string())?;
     // The port is nobody's yet, so that the API server says what it dialled.
     api.serve_service(namespace.name(), "hook", 443, 15999)?;
     let create = ["create", "configmap", "one", "-n", namespace.name()];

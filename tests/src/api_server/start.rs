@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use super::{ApiServer, Assets, Place, audit, credentials, process::Process};
+use super::{ApiServer, Assets, Place, audit, credentials, kubectl, process::Process};
 use crate::{eventually::eventually, netns::NetNs};
 
 /// Service addresses, and the first of them, which is the API server's own.
@@ -42,9 +42,7 @@ pub(super) fn start(assets: &Assets, place: Place) -> Result<ApiServer> {
     fs::write(dir.path().join("audit.yaml"), audit::POLICY)?;
     let mut server = ApiServer {
         kubeconfig,
-        kubectl: assets
-            .program("kubectl")
-            .unwrap_or_else(|| "kubectl".into()),
+        kubectl: assets.program("kubectl").unwrap_or_else(kubectl),
         processes: Vec::new(),
         netns,
         controllers: assets.program("kube-controller-manager").is_some(),

@@ -51,10 +51,9 @@ fn the_commands_of_the_document_work_from_top_to_bottom() {
 impl Cluster {
     /// Runs a line of the document, in the root of the repository.
     fn run(&self, line: &str) -> Result<()> {
-        let line = line.replace("charts/weir", &self.chart()?);
         let mut shell = self.server.command("sh");
-        let output = shell.current_dir(root()).args(["-ec", &line]).output();
-        let output = output.with_context(|| line.clone())?;
+        let output = shell.current_dir(root()).args(["-ec", line]).output();
+        let output = output.with_context(|| line.to_owned())?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{line}: {stderr}");
         Ok(())

@@ -1,7 +1,6 @@
 //! A release of the chart in an API server.
 
 use std::{
-    fs,
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -55,7 +54,7 @@ impl Cluster {
 
     /// `helm upgrade --install` of a release, with values as `--set` takes them and further flags.
     pub(crate) fn upgrade(&self, release: &str, values: &str, flags: &[&str]) -> Result<()> {
-        let chart = self.chart()?;
+        let chart = chart().to_string_lossy().into_owned();
         let command = [
             "upgrade",
             "--install",
@@ -65,31 +64,6 @@ impl Cluster {
         ];
         self.helm(&[&command[..], &["--set", values], flags].concat())?;
         Ok(())
-    }
-
-    /// Path of the chart; of a copy that takes any version where the API server was built without one.
-    pub(crate) fn chart(&self) -> Result<String> {
-        let version = self.server.kubectl(&["get", "--raw", "/version"])?;
-        let version: Value = serde_json::from_str(&version)?;
-        let original = chart().to_string_lossy().into_owned();
-        let built = version["gitVersion"].as_str().unwrap_or_default();
-        if !built.starts_with("v0.") {
-            return Ok(original);
-        }
-        let copy = self.server.dir().join("chart");
-        if !copy.exists() {
-            let copied = Command::new("cp")
-                .args(["-r", &original])
-                .arg(&copy)
-                .status()?;
-            ensure!(copied.success(), "cp -r {original}: {copied}");
-            let about = fs::read_to_string(copy.join("Chart.yaml"))?;
-            fs::write(
-                copy.join("Chart.yaml"),
-                about.replace("\nkubeVersion:", "\n# kubeVersion:"),
-            )?;
-        }
-        Ok(copy.to_string_lossy().into_owned())
     }
 
     /// The webhooks of the injector.
