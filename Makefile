@@ -74,6 +74,15 @@ build: ## Build what ships: weir and weir-control in release, weir-agent in its 
 image: ## Build the image of all parts with docker, podman or buildah
 	@scripts/image $(IMAGE) $(PLATFORM)
 
+.PHONY: cluster
+cluster: ## Bring up a Kubernetes of one node on this machine, as root, and say how to use it
+	@scripts/setup cluster
+	@scripts/cluster/up
+
+.PHONY: cluster-down
+cluster-down: ## End it, and remove what it had on the machine
+	@scripts/cluster/down
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly toolchain)
 	@scripts/fuzz $(FUZZ_SECONDS)
