@@ -1,6 +1,7 @@
 //! HTTP: codecs, routes and the connection manager.
 
 pub mod authority;
+pub mod codec;
 pub mod h1;
 pub(crate) mod h2;
 pub mod head;

@@ -7,11 +7,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use bytes::BytesMut;
 use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::{io::AsyncWrite, net::TcpStream};
 use tokio_util::io::poll_read_buf;
 
 use crate::buffer::Buffer;
@@ -25,6 +23,12 @@ pub(crate) enum Connection {
 
 // === impl Connection ===
 
+impl AsMut<Self> for Connection {
+    fn as_mut(&mut self) -> &mut Self {
+        self
+    }
+}
+
 impl Connection {
     /// Reads once. 0 is the end.
     pub(crate) fn poll_read(
@@ -37,14 +41,14 @@ impl Connection {
         }
     }
 
-    /// Reads once, into memory that is not ours.
-    pub(crate) fn poll_read_into(
+    /// Reads once, into memory whose parts are passed on.
+    pub(crate) fn poll_read_bytes(
         &mut self,
         cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+        into: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Raw(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Raw(stream) => poll_read_buf(Pin::new(stream), cx, into),
         }
     }
 

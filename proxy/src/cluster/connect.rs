@@ -29,6 +29,12 @@ pub(crate) struct Upstream {
     since: Instant,
 }
 
+impl AsMut<Connection> for Upstream {
+    fn as_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
 /// A dial that failed.
 #[derive(Debug)]
 pub(crate) enum DialError {

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use h2::client::ResponseFuture;
 use tokio::time::Instant;
 
 use self::{
@@ -19,7 +18,10 @@ use self::{
     queue::{Queue, Turn},
 };
 use super::{Cluster, Clusters, Host, Upstream, pool::Pending};
-use crate::reason::Reason;
+use crate::{
+    http::codec::h2::{ResponseFuture, SendStream},
+    reason::Reason,
+};
 
 pub(crate) use connection::Http2Lease;
 
@@ -39,7 +41,7 @@ pub(crate) struct Http2Pool {
 }
 
 /// A request on its way: its response to come, and where its body goes.
-pub(crate) type Sent = (ResponseFuture, h2::SendStream<bytes::Bytes>);
+pub(crate) type Sent = (ResponseFuture, SendStream);
 
 // === impl Http2Pool ===
 
@@ -65,7 +67,6 @@ impl Http2Pool {
             } else if connection.has_room() {
                 return Some(Http2Lease::new(connection));
             } else {
-                connection.hurry();
                 at += 1;
             }
         }
@@ -209,7 +210,7 @@ impl Cluster {
         self.stats.upstream_cx_http2_total.inc();
         // One stream any peer allows. Where there are connections, those who wait have others to
         // hope for than an endpoint that has said nothing.
-        Http2Connection::new(upstream, usize::from(first)).await
+        Ok(Http2Connection::new(upstream, usize::from(first)))
     }
 
     /// A connection could not be made, or ended before it was of use. Those who wait wait on as

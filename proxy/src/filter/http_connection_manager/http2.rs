@@ -19,9 +19,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use h2::server::Connection as Http2;
 use tokio::time::Instant;
 
 use self::place::Places;
@@ -30,12 +28,15 @@ use crate::{
     buffer::Buffer,
     config,
     http::{
-        h2::io::{Flushed, Io, Socket, Traffic},
+        codec::h2::{self, Flushed, Traffic, server},
         timer::Timer,
     },
     listener::{ConnectionContext, Outcome},
     transport_socket::Connection,
 };
+
+/// The client's connection.
+type Http2 = server::Connection<Connection>;
 
 /// What the streams of a connection share. Nobody can hold any of it for longer than a line: what
 /// changes is in cells, and what a request changes is its own.
@@ -99,9 +100,8 @@ impl<'c> Shared<'c> {
                 None => pending().await,
             }
         });
-        let io = Io::new(Socket::Downstream(downstream), buffer);
         let mut timer = Timer::default();
-        let Some(mut http2) = self.handshake(&io, &mut timer).await else {
+        let Some(mut http2) = self.handshake(downstream, &buffer, &mut timer).await else {
             return;
         };
         let (mut streams, mut places) = (FuturesUnordered::new(), Places::new());
@@ -117,11 +117,6 @@ impl<'c> Shared<'c> {
                 }
             }
             loop {
-                // Streams first: what they have to say goes with this turn of the connection.
-                while let Poll::Ready(Some(place)) = streams.poll_next_unpin(cx) {
-                    places.put_back(place);
-                }
-                let before = streams.len();
                 let ended = loop {
                     match http2.poll_accept(cx) {
                         Poll::Ready(Some(Ok((request, respond)))) => {
@@ -132,12 +127,16 @@ impl<'c> Shared<'c> {
                         Poll::Pending => break None,
                     }
                 };
-                let flushed = io.flush(cx);
-                self.count(&io);
+                while let Poll::Ready(Some(place)) = streams.poll_next_unpin(cx) {
+                    places.put_back(place);
+                }
+                // What streams have to say goes with this turn of the connection.
+                let flushed = http2.flush(cx);
+                self.count(&mut http2);
                 if let Some(ended) = ended {
                     return Poll::Ready(ended);
                 }
-                if streams.len() == before && flushed == Flushed::Quiet {
+                if flushed == Flushed::Quiet {
                     break;
                 }
             }
@@ -160,25 +159,30 @@ impl<'c> Shared<'c> {
         })
         .await;
         drop(streams);
-        poll_fn(|cx| Poll::Ready(io.flush(cx))).await;
-        self.count(&io);
+        poll_fn(|cx| Poll::Ready(http2.flush(cx))).await;
+        self.count(&mut http2);
     }
 
-    async fn handshake(&self, io: &Io, timer: &mut Timer) -> Option<Http2<Io, Bytes>> {
+    async fn handshake(
+        &self,
+        downstream: Connection,
+        buffer: &Buffer,
+        timer: &mut Timer,
+    ) -> Option<Http2> {
         let config = &self.manager.config;
-        let mut handshake = builder(config).handshake(io.clone());
+        let mut http2 = Http2::new(downstream, buffer.filled(), codec_config(config));
         let timeout = config.request_headers_timeout.or(config.idle_timeout);
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let done = poll_fn(|cx| {
-            let done = pin!(&mut handshake).poll(cx);
-            io.flush(cx);
+            let done = http2.poll_handshake(cx);
+            http2.flush(cx);
             if let Poll::Ready(done) = done {
                 return Poll::Ready(done.map_err(Some));
             }
             timer.poll(cx, deadline).map(|()| Err(None))
         });
         match done.await {
-            Ok(http2) => Some(http2),
+            Ok(()) => Some(http2),
             Err(error) => {
                 let stats = &self.manager.stats;
                 match error {
@@ -197,8 +201,8 @@ impl<'c> Shared<'c> {
         limit.is_some_and(|limit| self.requests.get() >= u64::from(limit))
     }
 
-    fn count(&self, io: &Io) {
-        let traffic = io.take_traffic();
+    fn count(&self, http2: &mut Http2) {
+        let traffic = http2.take_traffic();
         let stats = &self.manager.stats;
         stats.downstream_cx_rx_bytes_total.add(traffic.received);
         stats.downstream_cx_tx_bytes_total.add(traffic.sent);
@@ -210,7 +214,7 @@ impl<'c> Shared<'c> {
     }
 
     /// Tells the client to go elsewhere; what is open goes on.
-    fn leave(&self, http2: &mut Http2<Io, Bytes>) {
+    fn leave(&self, http2: &mut Http2) {
         self.left.set(Some(Instant::now()));
         http2.graceful_shutdown();
     }
@@ -221,7 +225,7 @@ impl<'c> Shared<'c> {
         &self,
         cx: &mut Context<'_>,
         timer: &mut Timer,
-        http2: &mut Http2<Io, Bytes>,
+        http2: &mut Http2,
     ) -> Poll<Result<(), h2::Error>> {
         let config = &self.manager.config;
         let is_idle = self.active.get() == 0;
@@ -247,12 +251,12 @@ impl<'c> Shared<'c> {
 }
 
 /// The connection's settings.
-fn builder(config: &config::HttpConnectionManager) -> h2::server::Builder {
-    let mut builder = h2::server::Builder::new();
-    builder
-        .initial_window_size(config.http2.initial_stream_window_size)
-        .initial_connection_window_size(config.http2.initial_connection_window_size)
-        .max_concurrent_streams(config.http2.max_concurrent_streams)
-        .max_header_list_size(config.max_request_headers_bytes);
-    builder
+fn codec_config(config: &config::HttpConnectionManager) -> h2::Config {
+    h2::Config {
+        initial_window_size: config.http2.initial_stream_window_size,
+        initial_connection_window_size: config.http2.initial_connection_window_size,
+        max_concurrent_streams: config.http2.max_concurrent_streams,
+        max_header_list_size: config.max_request_headers_bytes,
+        ..h2::Config::default()
+    }
 }

@@ -6,13 +6,15 @@ mod http1;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
 use super::message::end_to_end;
 use crate::{
     buffer::Buffer,
-    http::h1::decode::{Decoder, Piece},
+    http::{
+        codec::h2::{Reason, RecvStream, SendStream},
+        h1::decode::{Decoder, Piece},
+    },
     transport_socket::Connection,
 };
 
@@ -47,10 +49,10 @@ pub(super) enum Source {
 
 /// Where a body goes.
 pub(super) enum Sink {
-    Http2(SendStream<Bytes>),
+    Http2(SendStream),
     Http1(Encoder),
     /// There is no body; the stream, if it is one of HTTP/2, can still be reset.
-    None(Option<SendStream<Bytes>>),
+    None(Option<SendStream>),
 }
 
 /// The HTTP/1 connection a body is read from.
@@ -142,7 +144,7 @@ impl Bridge {
     }
 
     /// The sink's HTTP/2 stream.
-    pub(super) fn http2_sink(&mut self) -> Option<&mut SendStream<Bytes>> {
+    pub(super) fn http2_sink(&mut self) -> Option<&mut SendStream> {
         match &mut self.sink {
             Sink::Http2(stream) | Sink::None(Some(stream)) => Some(stream),
             Sink::Http1(_) | Sink::None(None) => None,
@@ -299,7 +301,7 @@ impl Bridge {
 /// How much of `length` bytes the stream takes now.
 fn poll_room(
     cx: &mut Context<'_>,
-    stream: &mut SendStream<Bytes>,
+    stream: &mut SendStream,
     length: usize,
 ) -> Poll<Result<usize, Stop>> {
     stream.reserve_capacity(length);
@@ -371,8 +373,7 @@ impl Source {
         if let Self::Http2(stream) = self
             && bytes > 0
         {
-            // Fails only for more than was received.
-            let _ = stream.flow_control().release_capacity(bytes);
+            stream.release_capacity(bytes);
         }
     }
 }

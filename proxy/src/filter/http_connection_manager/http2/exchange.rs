@@ -13,8 +13,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use h2::server::SendResponse;
 use http::{HeaderMap, request};
 use tokio::time::{Instant, sleep};
 
@@ -25,7 +23,7 @@ use super::{
 use crate::{
     access_log::Facts,
     cluster::Host,
-    http::{head::RequestHead, local_reply::LocalReply, timer::Timer},
+    http::{codec::h2::SendResponse, head::RequestHead, local_reply::LocalReply, timer::Timer},
     listener::{ConnectionContext, Outcome},
     reason::Reason,
 };
@@ -51,7 +49,7 @@ pub(in super::super) struct Exchange<'e> {
 
 /// Who asked.
 pub(in super::super) enum Client<'e> {
-    Http2(SendResponse<Bytes>),
+    Http2(SendResponse),
     Http1 {
         wire: Wire<'e>,
         minor_version: u8,

@@ -6,7 +6,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, request, uri::PathAndQuery};
 use tokio::time::Instant;
 
@@ -25,6 +24,7 @@ use crate::{
     cluster::micros,
     config,
     http::{
+        codec::h2::{RecvStream, SendResponse, TooLarge},
         h2::head::joined,
         head::RequestHead,
         header_edits::{HeaderEdits, Matched},
@@ -59,7 +59,7 @@ struct Kind {
 pub(super) async fn serve(
     shared: &Shared<'_>,
     request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    respond: SendResponse,
 ) {
     let (mut head, body) = request.into_parts();
     sanitize(&shared.manager.config, &mut head.headers);
@@ -120,18 +120,14 @@ impl<'s, 'c> Stream<'s, 'c> {
         if head.method == Method::CONNECT {
             return Some(Reason::UpgradeRefused);
         }
-        if head.headers.len() > config.max_headers_count as usize {
+        let is_too_large = head.extensions.get::<TooLarge>().is_some();
+        if is_too_large || head.headers.len() > config.max_headers_count as usize {
             return Some(Reason::HeadTooLarge);
         }
         normalize(config, head).err()
     }
 
-    async fn forward(
-        &mut self,
-        plan: &ForwardPlan<'_>,
-        body: RecvStream,
-        respond: SendResponse<Bytes>,
-    ) {
+    async fn forward(&mut self, plan: &ForwardPlan<'_>, body: RecvStream, respond: SendResponse) {
         let Shared {
             manager, context, ..
         } = self.shared;
@@ -164,7 +160,7 @@ impl<'s, 'c> Stream<'s, 'c> {
     /// Sends a response of our own.
     fn reply(
         &mut self,
-        mut respond: SendResponse<Bytes>,
+        mut respond: SendResponse,
         reply: &LocalReply,
         matched: Option<&Matched<'_>>,
     ) {

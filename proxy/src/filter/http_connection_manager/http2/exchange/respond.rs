@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cluster::micros,
-    http::{head::RequestHead, header_edits::HeaderEdits},
+    http::{codec::h2, head::RequestHead, header_edits::HeaderEdits},
     reason::Reason,
 };
 

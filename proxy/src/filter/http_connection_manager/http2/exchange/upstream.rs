@@ -6,7 +6,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use h2::client::ResponseFuture;
 use http::response;
 
 use super::{
@@ -20,6 +19,7 @@ use super::{
 use crate::{
     buffer::Buffer,
     cluster::{Http2Lease, Upstream},
+    http::codec::h2::{self, ResponseFuture},
     http::h1::{
         body::Framing, decode::Decoder, request::Parsed, response::Response as Http1Response,
     },

@@ -1,0 +1,4 @@
+//! Codecs: they turn bytes into messages and messages into bytes, and hold no policy.
+
+pub mod h2;
+pub(crate) mod hpack;

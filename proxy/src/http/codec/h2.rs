@@ -1,0 +1,34 @@
+//! HTTP/2 (RFC 9113), both sides: a state machine without I/O (`core`), what is said of streams
+//! (`handle`), and the socket (`wire`).
+//!
+//! Our own, because a proxy wants of it what the crates there are do not give: nothing that came
+//! before a reset is lost, error codes are those that the RFC names, a header section is bounded by
+//! its bytes, floods have an end, and no lock, task or copy is paid for a stream.
+
+pub mod client;
+mod core;
+mod error;
+mod floods;
+mod frame;
+mod handle;
+mod header_block;
+mod message;
+mod output;
+mod receive;
+mod send;
+pub mod server;
+mod settings;
+mod store;
+mod stream;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    error::{Error, Reason, Side},
+    handle::{RecvStream, ResponseFuture, SendResponse, SendStream},
+    message::TooLarge,
+    settings::Config,
+    wire::{Flushed, Socket, Traffic},
+};
