@@ -8,12 +8,16 @@ use std::future::Future;
 mod between_versions;
 #[path = "faults/case.rs"]
 mod case;
+#[path = "faults/endings.rs"]
+mod endings;
 #[path = "faults/framing.rs"]
 mod framing;
 #[path = "faults/http1.rs"]
 mod http1;
 #[path = "faults/http2.rs"]
 mod http2;
+#[path = "faults/http2_messages.rs"]
+mod http2_messages;
 #[path = "faults/peer.rs"]
 mod peer;
 #[expect(dead_code, reason = "shared with the tests of HTTP/2")]
@@ -45,6 +49,21 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 #[test]
 fn connection_specific_fields_end_between_versions() {
     hold(between_versions::CONNECTION_SPECIFIC);
+}
+
+#[test]
+fn what_came_before_an_end_is_delivered_before_it() {
+    hold(endings::CUT);
+}
+
+#[test]
+fn requests_of_http2_say_where_they_go() {
+    hold(http2_messages::AUTHORITIES);
+}
+
+#[test]
+fn sections_of_http2_hold_what_belongs_there() {
+    hold(http2_messages::SECTIONS);
 }
 
 #[test]

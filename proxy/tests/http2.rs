@@ -838,3 +838,51 @@ fn every_request_has_its_line_in_the_access_log_however_it_ends() {
         assert_eq!(logged(&file, expected.len()).await, expected);
     });
 }
+
+#[test]
+fn clients_of_grpc_are_refused_in_its_words() {
+    run(async {
+        let late = upstream::http2(|_, mut respond| async move {
+            let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+        })
+        .await;
+        let routes = "{ match: { prefix: / }, route: { cluster: up, timeout: 0.1s } }";
+        let proxy = Config::routes(routes)
+            .cluster("up", Upstream::Http2, late, "")
+            .start();
+        let mut client = Client::connect(proxy.address()).await;
+        for (length, status) in [(70_000, "8"), (10, "14")] {
+            let mut call = request("POST", "/svc/method");
+            let headers = call.headers_mut();
+            headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+            let value = "x".repeat(length).parse().expect("a value");
+            headers.insert("x-metadata", value);
+            let answer = client.send(call, Bytes::new(), None).await;
+            let answer = answer.expect("an answer");
+            // A head is all there is: gRPC calls it trailers-only.
+            assert_eq!(
+                (answer.status(), answer.header("grpc-status")),
+                (200, status)
+            );
+            assert!(answer.body.is_empty() && answer.trailers.is_none());
+        }
+        let mut plain = client::get("/");
+        let value = "x".repeat(70_000).parse().expect("a value");
+        plain.headers_mut().insert("x-large", value);
+        let answer = client.send(plain, Bytes::new(), None).await;
+        assert_eq!(answer.expect("an answer").status(), 431);
+    });
+}
+
+#[test]
+fn http1_clients_of_http2_endpoints_are_held_to_their_number_of_requests() {
+    run(async {
+        let mut config = Config::to(Upstream::Http2, upstream::echo().await);
+        config.manager = ", common_http_protocol_options: { max_requests_per_connection: 2 }";
+        let proxy = config.start();
+        let three = "GET / HTTP/1.1\r\nHost: h\r\n\r\n".repeat(3);
+        let answer = client::http1(proxy.address(), &three).await;
+        assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 2, "{answer}");
+        assert_eq!(answer.matches("connection: close").count(), 1, "{answer}");
+    });
+}

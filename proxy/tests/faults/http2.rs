@@ -98,6 +98,7 @@ impl Http2 {
                     frame(&mut out, DATA, END_STREAM, self.on, text.as_bytes());
                 }
                 Step::Reset(code) => {
+                    self.used.remove(&self.on);
                     frame(&mut out, RST_STREAM, 0, self.on, &code.to_be_bytes());
                 }
                 Step::GoAway(code) => {

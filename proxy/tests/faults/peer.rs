@@ -142,6 +142,7 @@ impl Endpoint {
                             seen: peer.seen(),
                             raw: peer.raw(),
                         };
+                        open.send_modify(|_| {});
                     })
                     .await;
                     open.send_modify(|open| *open -= 1);
@@ -154,6 +155,16 @@ impl Endpoint {
     /// Ready when no connection is open.
     pub(crate) async fn until_closed(&self) {
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+
+    /// Ready when a request has ended, one way or another.
+    pub(crate) async fn until_ended(&self) {
+        let have = || {
+            let connections = self.connections.borrow();
+            let mut seen = connections.iter().flat_map(|came| &came.seen);
+            seen.any(|seen| seen.end.is_some())
+        };
+        let _ = self.open.subscribe().wait_for(|_| have()).await;
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {

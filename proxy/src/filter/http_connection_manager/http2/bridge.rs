@@ -35,6 +35,8 @@ pub(super) struct Bridge {
     owed: usize,
     /// The sink has been given everything.
     given: bool,
+    /// Why there is nothing more to give, to be told once the sink has what came before.
+    stopped: Option<Stop>,
     done: bool,
     /// Bytes of payload that were taken.
     pub(super) moved: u64,
@@ -98,6 +100,7 @@ impl Bridge {
             held_is_released: false,
             owed: 0,
             given: false,
+            stopped: None,
             moved: 0,
             replay: Replay::default(),
         }
@@ -168,9 +171,14 @@ impl Bridge {
                 self.done = true;
                 continue;
             }
+            if let Some(stop) = self.stopped {
+                ready!(self.poll_flush(cx, source, &mut to))?;
+                return Poll::Ready(Err(stop));
+            }
             let Some(frame) = self.held.take() else {
                 match self.poll_next(cx, source, &mut from) {
-                    Poll::Ready(frame) => self.held = Some(frame?),
+                    Poll::Ready(Ok(frame)) => self.held = Some(frame),
+                    Poll::Ready(Err(stop)) => self.stopped = Some(stop),
                     Poll::Pending => {
                         ready!(self.poll_flush(cx, source, &mut to))?;
                         return Poll::Pending;

@@ -55,6 +55,8 @@ pub(in super::super) enum Client<'e> {
         minor_version: u8,
         /// What the client is told of the connection.
         keep: bool,
+        /// The end of the connection ends the response.
+        until_close: bool,
         /// 1xx heads that have not been written yet.
         informational: Vec<u8>,
     },
@@ -82,6 +84,8 @@ pub(in super::super) struct Answer {
     pub(in super::super) cut: Option<Reason>,
     /// The HTTP/1 client may send another request.
     pub(in super::super) keep: bool,
+    /// The end of the connection ends the response.
+    pub(in super::super) until_close: bool,
 }
 
 impl<'e> Exchange<'e> {

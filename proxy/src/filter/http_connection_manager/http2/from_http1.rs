@@ -28,12 +28,13 @@ impl Http1<'_> {
             return self.reply(&Reason::BadRequest.into(), false, None).await;
         }
         let manager = Rc::clone(&self.manager);
-        let keep = self.request.keeps_alive() && !self.context.is_draining();
+        let keep = self.request.keeps_alive() && !self.is_leaving();
         let mut outcome = std::mem::take(&mut self.context.outcome);
         let client = Client::Http1 {
             wire: (&mut self.downstream, &mut self.buffer),
             minor_version: self.request.minor_version,
             keep,
+            until_close: false,
             informational: Vec::new(),
         };
         let message = (&mut head, Source::Http1(Decoder::new(body)));
@@ -49,13 +50,20 @@ impl Http1<'_> {
                 let matched = Some(&plan.matched);
                 self.reply(&reply, body_is_read, matched).await
             }
-            Ended::Answered(answer) => self.answered(&answer, &plan.matched.route.name),
+            Ended::Answered(answer) => {
+                let next = self.answered(&answer, &plan.matched.route.name);
+                if answer.cut.is_some() && !body_is_read {
+                    // Closing with something unread would take back what the client has not read.
+                    self.linger().await;
+                }
+                next
+            }
         }
     }
 
     fn answered(&mut self, answer: &Answer, route_name: &str) -> Next {
         self.context.outcome.reason = answer.cut;
-        if answer.cut.is_some() {
+        if answer.cut.is_some() && answer.until_close {
             // The client must not take what it has for the whole.
             self.downstream.reset_on_drop();
         }

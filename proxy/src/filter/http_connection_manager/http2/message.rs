@@ -202,7 +202,7 @@ pub(super) fn response_from_http1(bytes: &[u8], response: &Http1Response) -> res
 }
 
 /// Whether a response may say how long it is (RFC 9110 section 8.6).
-fn may_have_length(status: StatusCode) -> bool {
+pub(super) fn may_have_length(status: StatusCode) -> bool {
     !status.is_informational() && status != StatusCode::NO_CONTENT
 }
 

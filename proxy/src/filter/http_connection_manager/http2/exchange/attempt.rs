@@ -256,12 +256,6 @@ impl Exchange<'_> {
         let mut sink_failed = false;
         let all_read = self.deadlines.knows_request_is_read();
         if let Some(sending) = &mut self.sending {
-            if let Poll::Ready(code) = self.client.poll_gone(cx, all_read) {
-                if let (Some(code), Some(stream)) = (code, sending.http2_sink()) {
-                    stream.send_reset(code);
-                }
-                return Poll::Ready(Err(gone));
-            }
             let (from, to) = (self.client.wire(), upstream.connection());
             match sending.poll(cx, &mut self.source, from, to) {
                 Poll::Pending => {}
@@ -287,6 +281,13 @@ impl Exchange<'_> {
                     sink_failed = true;
                     sending.abandon();
                 }
+            }
+            // What the client has sent before it left has been sent on.
+            if let Poll::Ready(code) = self.client.poll_gone(cx, all_read) {
+                if let (Some(code), Some(stream)) = (code, sending.http2_sink()) {
+                    stream.send_reset(code);
+                }
+                return Poll::Ready(Err(gone));
             }
         }
         upstream.poll_head(cx, &mut self.client, self.is_head, sink_failed)

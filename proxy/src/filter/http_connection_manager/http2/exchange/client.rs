@@ -3,7 +3,7 @@
 
 use std::task::{Context, Poll};
 
-use http::response;
+use http::{header, response};
 
 use super::{
     super::{bridge::Wire, message::write_http1_response},
@@ -59,7 +59,8 @@ impl Client<'_> {
     }
 
     /// Passes an informational response on.
-    pub(super) fn inform(&mut self, head: response::Parts) {
+    pub(super) fn inform(&mut self, mut head: response::Parts) {
+        head.headers.remove(header::CONTENT_LENGTH);
         match self {
             Self::Http2(respond) => {
                 // A client that is gone is noticed elsewhere.

@@ -9,7 +9,7 @@ use super::{
     super::{
         super::upstream_head::ConnectionHeader,
         bridge::{Bridge, Encoder, Framed, Sink, Source, Stop},
-        message::{ResponseChanges, change_response, write_http1_response},
+        message::{ResponseChanges, change_response, may_have_length, write_http1_response},
     },
     Answer, Client, Ended, Exchange,
     attempt::Answered,
@@ -41,6 +41,9 @@ impl Exchange<'_> {
         } = answered;
         self.plan.cluster.note_http();
         let status = head.status.as_u16();
+        if !may_have_length(head.status) {
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
         self.change(&mut head.headers);
         let logged = !self.manager.config.access_logs.is_empty();
         let headers = logged.then(|| Box::new(head.headers.clone()));
@@ -76,17 +79,20 @@ impl Exchange<'_> {
         if cut.is_none() {
             self.put_back(upstream, &source);
         }
-        let (keep, body_bytes) = match &self.client {
-            Client::Http2(_) => (true, receiving.moved),
-            Client::Http1 { keep, .. } => (*keep && cut.is_none(), receiving.moved),
+        let (keep, until_close) = match &self.client {
+            Client::Http2(_) => (true, false),
+            Client::Http1 {
+                keep, until_close, ..
+            } => (*keep && cut.is_none(), *until_close),
         };
         Ended::Answered(Answer {
             status,
             headers,
             head_bytes,
-            body_bytes,
+            body_bytes: receiving.moved,
             cut,
             keep,
+            until_close,
         })
     }
 
@@ -247,6 +253,7 @@ impl Client<'_> {
             Self::Http1 {
                 minor_version,
                 keep,
+                until_close,
                 ..
             } => {
                 let mut out = Vec::with_capacity(1024);
@@ -267,7 +274,7 @@ impl Client<'_> {
                         Framed::Chunked
                     }
                     (false, false, true) => {
-                        *keep = false;
+                        (*keep, *until_close) = (false, true);
                         Framed::Plain
                     }
                     _ => Framed::Plain,
