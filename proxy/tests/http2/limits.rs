@@ -34,7 +34,7 @@ async fn limited(limit: u32, gate: &Rc<Semaphore>) -> (SocketAddr, Rc<Cell<usize
                 tokio::task::spawn_local(async move {
                     let waits = request.uri().path() == "/wait";
                     let read = upstream::read(request.into_body()).await;
-                    if waits {
+                    if waits && read.is_ok() {
                         let _ = gate.acquire().await;
                     }
                     open.set(open.get() - 1);
@@ -113,6 +113,37 @@ fn a_cold_burst_waits_its_turn() {
             assert_eq!(proxy.stat("cluster", "upstream_rq_pending_overflow"), 0);
             assert_eq!(proxy.stat("cluster", "upstream_rq_pending_active"), 0);
         }
+    });
+}
+
+#[test]
+fn places_of_requests_that_are_given_up_are_given_away() {
+    run(async {
+        let (address, _) = limited(2, &gate()).await;
+        let breaker = ", circuit_breakers: { thresholds: [ { max_connections: 1 } ] }";
+        let routes = "{ match: { prefix: / }, route: { cluster: up } }";
+        let proxy = Config::routes(routes)
+            .cluster("up", Upstream::Http2, address, breaker)
+            .start();
+        let client = Client::connect(proxy.address()).await;
+        let body = Bytes::from(vec![b'x'; 50_000]);
+        let all = (0..100).map(|index| {
+            let (client, body) = (&client, &body);
+            async move {
+                if index % 3 > 0 {
+                    return ask(client, "POST", "/", body).await.expect("an answer");
+                }
+                let mut open = client.0.clone().ready().await.expect("open");
+                let sent = open.send_request(request("POST", "/wait"), false);
+                let (_response, mut stream) = sent.expect("sent");
+                client::give(&mut stream, body.clone(), false).await;
+                200
+            }
+        });
+        assert!(join_all(all).await.iter().all(|status| *status == 200));
+        // One that is too many the endpoint would refuse.
+        assert_eq!(proxy.stat("cluster", "upstream_rq_rx_reset"), 0);
+        assert_eq!(proxy.stat("cluster", "upstream_rq_retry"), 0);
     });
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Http2Connection {
     sender: RefCell<client::SendRequest>,
     /// Requests in flight.
     active: Cell<usize>,
+    /// Of those: which have their place and have not opened their stream.
+    unsent: Cell<usize>,
     /// Requests it has carried.
     requests: Cell<u32>,
     /// Requests it takes before its peer's SETTINGS have come.
@@ -37,7 +39,10 @@ pub(super) struct Http2Connection {
 }
 
 /// A place for one request on a connection.
-pub(crate) struct Http2Lease(Rc<Http2Connection>);
+pub(crate) struct Http2Lease {
+    connection: Rc<Http2Connection>,
+    is_sent: Cell<bool>,
+}
 
 /// A connection and what drives it.
 pub(super) struct Driver {
@@ -65,6 +70,7 @@ impl Http2Connection {
             cluster: Rc::clone(&cluster),
             sender: RefCell::new(sender),
             active: Cell::new(0),
+            unsent: Cell::new(0),
             requests: Cell::new(0),
             before_settings,
             idle_since: Cell::new(Instant::now()),
@@ -81,7 +87,8 @@ impl Http2Connection {
     /// Whether the peer takes another stream at once.
     pub(super) fn has_room(&self) -> bool {
         let most = self.limit().unwrap_or(self.before_settings);
-        self.active.get() < most && self.sender.borrow().room() > 0
+        // Streams that were given up may be open still, until what ends them has left.
+        self.active.get() < most && self.unsent.get() < self.sender.borrow().room()
     }
 
     /// Streams at a time that peer and configuration allow; none before the peer has said.
@@ -123,19 +130,36 @@ impl Http2Connection {
 impl Http2Lease {
     pub(super) fn new(connection: &Rc<Http2Connection>) -> Self {
         connection.active.set(connection.active.get() + 1);
+        connection.unsent.set(connection.unsent.get() + 1);
         connection.requests.set(connection.requests.get() + 1);
-        Self(Rc::clone(connection))
+        Self {
+            connection: Rc::clone(connection),
+            is_sent: Cell::new(false),
+        }
     }
 
     /// Sends a request's head. `end`: it has no body.
     pub(crate) fn send(&self, request: Request<()>, end: bool) -> Result<Sent, h2::Error> {
-        self.0.sender.borrow_mut().send_request(request, end)
+        self.leave_reserve();
+        self.connection
+            .sender
+            .borrow_mut()
+            .send_request(request, end)
+    }
+
+    /// The place is no longer kept, but taken or given up.
+    fn leave_reserve(&self) {
+        if !self.is_sent.replace(true) {
+            let unsent = &self.connection.unsent;
+            unsent.set(unsent.get() - 1);
+        }
     }
 }
 
 impl Drop for Http2Lease {
     fn drop(&mut self) {
-        let connection = &self.0;
+        self.leave_reserve();
+        let connection = &self.connection;
         let active = connection.active.get() - 1;
         connection.active.set(active);
         if active == 0 {
