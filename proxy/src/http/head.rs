@@ -2,6 +2,53 @@
 
 use std::borrow::Cow;
 
+/// Fields whose lines Envoy joins with `,` as they arrive, so that matchers and formats see one
+/// value. Sorted.
+const LISTS: [&str; 37] = [
+    "accept",
+    "accept-encoding",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authentication",
+    "authorization",
+    "cache-control",
+    "cdn-loop",
+    "content-encoding",
+    "content-type",
+    "expect",
+    "grpc-accept-encoding",
+    "grpc-timeout",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "origin",
+    "pragma",
+    "referer",
+    "user-agent",
+    "via",
+    "x-client-trace-id",
+    "x-envoy-attempt-count",
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-external-address",
+    "x-envoy-is-timeout-retry",
+    "x-envoy-original-host",
+    "x-envoy-original-path",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
+/// Whether the lines of a field are one value.
+pub(crate) fn is_list(name: &str) -> bool {
+    LISTS.binary_search(&name).is_ok()
+}
+
 /// A request head.
 pub trait RequestHead {
     /// The method.
@@ -10,12 +57,48 @@ pub trait RequestHead {
     fn path(&self) -> &str;
     /// `Host` or `:authority`; may be empty.
     fn authority(&self) -> &str;
-    /// A header by lower-case name; several are joined by `,`.
-    fn header(&self, name: &str) -> Option<Cow<'_, str>>;
-    /// The first of the headers of a lower-case name.
-    fn first(&self, name: &str) -> Option<Cow<'_, str>>;
+    /// Shows the lines of a header to `look`, in order, until it says yes: whether it did. The name
+    /// is in lower case.
+    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool;
     /// `HTTP/1.1`
     fn protocol(&self) -> &'static str;
+
+    /// The first of the headers of a lower-case name.
+    fn first(&self, name: &str) -> Option<Cow<'_, str>> {
+        let mut first = None;
+        self.any_line(name, &mut |line| {
+            first = Some(line);
+            true
+        });
+        first
+    }
+
+    /// A header's value by lower-case name: of several lines the first, of a list all of it.
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        let is_list = is_list(name);
+        let mut value: Option<Cow<'_, str>> = None;
+        self.any_line(name, &mut |line| {
+            match &mut value {
+                None => value = Some(line),
+                Some(value) => {
+                    let list = value.to_mut();
+                    list.push(',');
+                    list.push_str(&line);
+                }
+            }
+            !is_list
+        });
+        value
+    }
+
+    /// Whether `holds` is true of a value of a header or a pseudo header. Each line is looked at by
+    /// itself: one more line must not hide another from a rule.
+    fn any_value(&self, name: &str, holds: &mut dyn FnMut(&str) -> bool) -> bool {
+        if name.starts_with(':') || name == "host" || is_list(name) {
+            return self.field(name).is_some_and(|value| holds(&value));
+        }
+        self.any_line(name, &mut |line| holds(&line))
+    }
 
     /// The path without the query and the fragment.
     fn path_only(&self) -> &str {
@@ -32,5 +115,16 @@ pub trait RequestHead {
             ":scheme" => Some("http".into()),
             name => self.header(name),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_found() {
+        assert!(LISTS.is_sorted());
+        assert!(is_list("x-forwarded-for") && !is_list("x-m"));
     }
 }

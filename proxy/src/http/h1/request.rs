@@ -1,6 +1,6 @@
 //! Request heads.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use httparse::{EMPTY_HEADER, Status};
 
@@ -249,31 +249,10 @@ impl RequestHead for Request {
         text(self.text(&self.authority))
     }
 
-    fn header(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
+    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
         let named = |field: &&Field| self.text(&field.name).eq_ignore_ascii_case(name.as_bytes());
-        let mut fields = self
-            .fields
-            .iter()
-            .filter(named)
-            .map(|f| text(self.text(&f.value)));
-        let first = fields.next()?;
-        match fields.next() {
-            None => Some(first.into()),
-            Some(second) => {
-                let mut joined = format!("{first},{second}");
-                for more in fields {
-                    joined.push(',');
-                    joined.push_str(more);
-                }
-                Some(joined.into())
-            }
-        }
-    }
-
-    fn first(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
-        let mut fields = self.fields.iter();
-        let named = |field: &&Field| self.text(&field.name).eq_ignore_ascii_case(name.as_bytes());
-        Some(text(self.text(&fields.find(named)?.value)).into())
+        let mut lines = self.fields.iter().filter(named);
+        lines.any(|field| look(text(self.text(&field.value)).into()))
     }
 
     fn protocol(&self) -> &'static str {

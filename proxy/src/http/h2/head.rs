@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
 
-use crate::http::head::RequestHead;
+use crate::http::head::{RequestHead, is_list};
 
 impl RequestHead for Parts {
     fn method(&self) -> &str {
@@ -22,12 +22,13 @@ impl RequestHead for Parts {
         }
     }
 
-    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
-        joined(&self.headers, name)
-    }
-
-    fn first(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.headers.get(name).map(|value| text(value).into())
+    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        if name == "cookie" {
+            // Its crumbs are one line (RFC 9113 section 8.2.3).
+            return joined(&self.headers, name).is_some_and(look);
+        }
+        let mut lines = self.headers.get_all(name).iter();
+        lines.any(|value| look(text(value).into()))
     }
 
     fn protocol(&self) -> &'static str {
@@ -50,6 +51,14 @@ pub(crate) fn joined<'h>(headers: &'h HeaderMap, name: &str) -> Option<Cow<'h, s
         all.push_str(more);
     }
     Some(all.into())
+}
+
+/// A header's value by lower-case name: of several lines the first, of a list all of it.
+pub(crate) fn value<'h>(headers: &'h HeaderMap, name: &str) -> Option<Cow<'h, str>> {
+    match name == "cookie" || is_list(name) {
+        true => joined(headers, name),
+        false => headers.get(name).map(|value| text(value).into()),
+    }
 }
 
 /// The request's target with a new authority or a new path. What does not make a target changes
@@ -89,7 +98,8 @@ mod tests {
         let (head, ()) = request.body(()).expect("a request").into_parts();
         assert_eq!((head.path(), head.path_only()), ("/a?b", "/a"));
         assert_eq!(head.field(":authority").as_deref(), Some("h:80"));
-        assert_eq!(head.header("x-a").as_deref(), Some("1,2"));
+        assert_eq!(head.header("x-a").as_deref(), Some("1"));
+        assert_eq!(value(&head.headers, "x-a").as_deref(), Some("1"));
         assert_eq!(head.header("cookie").as_deref(), Some("a=1; b=2"));
     }
 

@@ -25,7 +25,7 @@ use crate::{
     config,
     http::{
         codec::h2::{RecvStream, SendResponse, TooLarge},
-        h2::head::joined,
+        h2::head::value,
         head::RequestHead,
         header_edits::{HeaderEdits, Matched},
         local_reply::LocalReply,
@@ -240,7 +240,7 @@ impl<'s, 'c> Stream<'s, 'c> {
         if logs.is_empty() {
             return;
         }
-        let find = |name: &str| joined(headers?, name).map(Cow::into_owned);
+        let find = |name: &str| value(headers?, name).map(Cow::into_owned);
         let facts = Facts {
             response: Some(&find),
             ..self.facts(body_bytes, route_name)
