@@ -1,5 +1,6 @@
 //! Dialling ahead of detection, on loopback: it ends once the endpoint has answered in HTTP, also
-//! where the TCP fallback goes to another cluster than the HTTP routes.
+//! where the TCP fallback goes to another cluster than the HTTP routes, and what was dialled for a
+//! silent client serves no chain that leads elsewhere.
 
 use std::{
     io::{Read, Write},
@@ -35,17 +36,20 @@ fn endpoint() -> SocketAddr {
     address
 }
 
-fn bootstrap(endpoint: SocketAddr) -> String {
+const TYPES: &str = "type.googleapis.com/envoy.extensions.filters";
+
+fn cluster(name: &str, endpoint: SocketAddr) -> String {
     let (ip, port) = (endpoint.ip(), endpoint.port());
-    let types = "type.googleapis.com/envoy.extensions.filters";
-    let cluster = |name: &str| {
-        format!(
-            "{{ name: {name}, type: STATIC, load_assignment: {{ cluster_name: {name}, endpoints: [ \
-             {{ lb_endpoints: [ {{ endpoint: {{ address: {{ socket_address: \
-             {{ address: {ip}, port_value: {port} }} }} }} }} ] }} ] }} }}"
-        )
-    };
-    let (web, raw) = (cluster("web"), cluster("raw"));
+    format!(
+        "{{ name: {name}, type: STATIC, load_assignment: {{ cluster_name: {name}, endpoints: [ \
+         {{ lb_endpoints: [ {{ endpoint: {{ address: {{ socket_address: \
+         {{ address: {ip}, port_value: {port} }} }} }} }} ] }} ] }} }}"
+    )
+}
+
+fn bootstrap(endpoint: SocketAddr) -> String {
+    let types = TYPES;
+    let (web, raw) = (cluster("web", endpoint), cluster("raw", endpoint));
     format!(
         r#"static_resources:
   listeners:
@@ -91,7 +95,8 @@ fn counter(handle: &Handle, scope: (&str, &str), name: &str) -> u64 {
     let mut values = scope.values.iter();
     match values.find(|value| value.name == name).expect(name).reading {
         Reading::Counter(count) => count,
-        _ => panic!("{name} is no counter"),
+        Reading::Gauge(now) => u64::try_from(now).expect("not negative"),
+        Reading::Histogram(_) => panic!("{name} is a histogram"),
     }
 }
 
@@ -104,15 +109,19 @@ fn wait(what: &str, reached: impl Fn() -> bool) {
     }
 }
 
-#[test]
-fn an_endpoint_that_answered_in_http_is_not_dialled_ahead_again() {
-    let message = json::read_bootstrap(&bootstrap(endpoint())).expect("a bootstrap");
+fn start(bootstrap: &str) -> (Server, SocketAddr) {
+    let message = json::read_bootstrap(bootstrap).expect("a bootstrap");
     let config = convert::bootstrap(message.clone()).expect("a bootstrap");
     let server = Server::start(&config, Options::new(message)).expect("a free port");
-    let handle = server.handle();
-    let snapshot = handle.snapshot();
+    let snapshot = server.handle().snapshot();
     let address = snapshot.listeners["in"].sockets[0].local_addr();
-    let address = address.expect("a bound socket");
+    (server, address.expect("a bound socket"))
+}
+
+#[test]
+fn an_endpoint_that_answered_in_http_is_not_dialled_ahead_again() {
+    let (server, address) = start(&bootstrap(endpoint()));
+    let handle = server.handle();
     for connection in 1..=3 {
         let mut client = TcpStream::connect(address).expect("connect");
         // The client has said nothing when detection begins.
@@ -134,4 +143,92 @@ fn an_endpoint_that_answered_in_http_is_not_dialled_ahead_again() {
     }
     assert_eq!(counter(&handle, RAW, "upstream_cx_total"), 1);
     handle.stop();
+}
+
+/// TLS for `a.example` goes to cluster `a`, the rest to `raw`.
+fn by_server_name(a: SocketAddr, raw: SocketAddr) -> String {
+    let filters = |cluster: &str| {
+        format!(
+            "[ {{ name: tcp, typed_config: {{ \"@type\": {TYPES}.network.tcp_proxy.v3.TcpProxy, \
+             stat_prefix: {cluster}, cluster: {cluster} }} }} ]"
+        )
+    };
+    let (to_a, to_raw) = (filters("a"), filters("raw"));
+    let (a, raw) = (cluster("a", a), cluster("raw", raw));
+    format!(
+        r#"static_resources:
+  listeners:
+  - name: in
+    stat_prefix: in
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+    continue_on_listener_filters_timeout: true
+    listener_filters_timeout: 60s
+    listener_filters:
+    - name: envoy.filters.listener.tls_inspector
+      typed_config: {{ "@type": {TYPES}.listener.tls_inspector.v3.TlsInspector }}
+    filter_chains:
+    - {{ filter_chain_match: {{ server_names: [a.example] }}, filters: {to_a} }}
+    - {{ filters: {to_raw} }}
+  clusters: [ {a}, {raw} ]
+"#
+    )
+}
+
+/// An endpoint that says its name once it has received something.
+fn named(name: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                if matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
+                    let _ = stream.write_all(name.as_bytes());
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A ClientHello that names `server` and nothing else.
+fn client_hello(server: &str) -> Vec<u8> {
+    let vector16 = |bytes: &[u8]| {
+        let length = u16::try_from(bytes.len()).expect("short").to_be_bytes();
+        [&length[..], bytes].concat()
+    };
+    let names = vector16(&[&[0][..], &vector16(server.as_bytes())].concat());
+    let extensions = vector16(&[&[0, 0][..], &vector16(&names)].concat());
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        &[0, 0, 2, 0x13, 1, 1, 0],
+        &extensions,
+    ]
+    .concat();
+    let message = [&[1, 0][..], &vector16(&body)].concat();
+    [&[0x16, 3, 1][..], &vector16(&message)].concat()
+}
+
+#[test]
+fn a_late_client_hello_reaches_the_cluster_of_its_chain() {
+    // Where nobody listens: the dial ahead fails.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let refusing = listener.local_addr().expect("an address");
+    drop(listener);
+    for raw in [named("raw"), refusing] {
+        let (server, address) = start(&by_server_name(named("a"), raw));
+        let handle = server.handle();
+        for connection in 1..=3 {
+            let mut client = TcpStream::connect(address).expect("connect");
+            wait("dialled ahead", || match raw == refusing {
+                true => counter(&handle, RAW, "upstream_cx_connect_fail") == connection,
+                false => counter(&handle, RAW, "upstream_cx_active") == 1,
+            });
+            client.write_all(&client_hello("a.example")).expect("hello");
+            let mut answer = String::new();
+            let read = client.read_to_string(&mut answer);
+            assert_eq!((answer.as_str(), read.is_ok()), ("a", true));
+        }
+        handle.stop();
+    }
 }

@@ -82,6 +82,11 @@ impl TcpProxy {
         clusters.get(name)
     }
 
+    /// Whether every connection goes to the cluster of this name.
+    pub(crate) fn leads_only_to(&self, cluster: &str) -> bool {
+        matches!(self.config.clusters.as_slice(), [only] if only.name == cluster)
+    }
+
     /// Serves a connection until it ends. `dialled` is what came of a dial during detection.
     pub(crate) async fn serve(
         self: Rc<Self>,

@@ -53,9 +53,17 @@ pub(crate) struct ConnectionContext {
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
     /// Where it was dialled before it was clear who speaks.
-    pub(super) ahead: Option<Rc<Cluster>>,
+    pub(super) ahead: Option<Ahead>,
     /// Held so that the destination is not forgotten while it is in use.
     _destination: Option<Arc<DestinationListener>>,
+}
+
+/// A dial before the filter chain was known.
+pub(super) struct Ahead {
+    /// The chain of a client that never speaks.
+    pub(super) chain: Rc<ActiveChain>,
+    /// The cluster it chose.
+    pub(super) cluster: Rc<Cluster>,
 }
 
 /// What became of a request, or of a connection that carries none. An HTTP connection keeps that of
@@ -99,6 +107,19 @@ pub(crate) async fn serve(
         .downstream_cx_length_ms
         .record_us(context.elapsed_us());
     context.record();
+}
+
+// === impl Ahead ===
+
+impl Ahead {
+    /// Whether what came of the dial may serve a connection of `chain`: not if that leads elsewhere.
+    fn fits(&self, chain: &Rc<ActiveChain>) -> bool {
+        let same = Rc::ptr_eq(&self.chain, chain);
+        same || match &chain.filter {
+            ActiveFilter::Tcp(filter) => filter.leads_only_to(&self.cluster.config.name),
+            ActiveFilter::Http(_) => false,
+        }
+    }
 }
 
 // === impl Outcome ===
@@ -193,6 +214,9 @@ impl ConnectionContext {
         self.chain = Some(Rc::clone(&chain));
         match &chain.filter {
             ActiveFilter::Tcp(filter) => {
+                if !self.ahead.as_ref().is_none_or(|ahead| ahead.fits(&chain)) {
+                    upstream = None;
+                }
                 Rc::clone(filter)
                     .serve(self, stream, buffer, &mut upstream)
                     .await;
@@ -206,7 +230,7 @@ impl ConnectionContext {
                 if let Some(ahead) = self.ahead.take()
                     && self.outcome.was_answered()
                 {
-                    ahead.note_http_at(self.original_destination);
+                    ahead.cluster.note_http_at(self.original_destination);
                 }
             }
         }

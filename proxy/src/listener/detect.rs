@@ -1,7 +1,8 @@
 //! Protocol detection. There is no detection timer: where the configuration lets the connection
 //! go on without an answer, the endpoint that it would go to is dialled at once, and whichever
 //! side speaks first decides. Server bytes mean TCP; client bytes are inspected, and if they
-//! are HTTP the dialled connection is the first of the pool.
+//! are HTTP the dialled connection is the first of the pool. It serves no chain that leads to
+//! another cluster. Where the listener has a timeout, a dial that failed waits for it, too.
 
 use std::{
     future::{Future, poll_fn},
@@ -14,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::{
     ActiveFilter,
-    connection::ConnectionContext,
+    connection::{Ahead, ConnectionContext},
     inspector::{
         Inspection,
         http::{self, HttpVersion},
@@ -165,7 +166,10 @@ fn dial_ahead(context: &mut ConnectionContext) -> Option<Dial> {
     if cluster.spoke_http(destination) {
         return None;
     }
-    context.ahead = Some(Rc::clone(&cluster));
+    context.ahead = Some(Ahead {
+        chain: Rc::clone(&chain),
+        cluster: Rc::clone(&cluster),
+    });
     Some(Box::pin(async move {
         filter.dial_cluster(cluster, destination).await
     }))
@@ -185,7 +189,8 @@ impl Event {
 /// What is waited for besides the client.
 struct Wait {
     dial: Option<Dial>,
-    dialled: Option<Upstream>,
+    dialled: Option<Result<Upstream, DialFailure>>,
+    /// While it runs, the client alone decides: what it says may lead to another cluster.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -203,16 +208,20 @@ impl Wait {
             && let Poll::Ready(dialled) = dial.as_mut().poll(cx)
         {
             self.dial = None;
-            match dialled {
-                Ok(upstream) => self.dialled = Some(upstream),
-                Err(error) => return Poll::Ready(Event::DialFailed(error)),
-            }
+            self.dialled = Some(dialled);
         }
-        if let Some(upstream) = &self.dialled
-            && upstream.connection.poll_readable(cx).is_ready()
-            && let Some(upstream) = self.dialled.take()
-        {
-            return Poll::Ready(Event::ServerSpoke(upstream));
+        let waits_for_client = self.timer.is_some();
+        match self.dialled.take() {
+            Some(Err(failure)) if !waits_for_client => {
+                return Poll::Ready(Event::DialFailed(failure));
+            }
+            Some(Ok(upstream))
+                if (buffer.is_empty() || !waits_for_client)
+                    && upstream.connection.poll_readable(cx).is_ready() =>
+            {
+                return Poll::Ready(Event::ServerSpoke(upstream));
+            }
+            undecided => self.dialled = undecided,
         }
         match &mut self.timer {
             Some(timer) => timer.as_mut().poll(cx).map(|()| Event::TimedOut),
@@ -224,7 +233,7 @@ impl Wait {
     /// again, if it needs to, with its own retries.
     fn finish_dial(&mut self) -> Option<Result<Upstream, DialFailure>> {
         self.dial = None;
-        self.dialled.take().map(Ok)
+        self.dialled.take()
     }
 }
 
