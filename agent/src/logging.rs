@@ -1,8 +1,11 @@
 //! Logs to standard error, with a filter that can change at run time.
 
 use std::{
+    backtrace::Backtrace,
     io::{self, IsTerminal as _},
+    panic::{self, PanicHookInfo},
     sync::Arc,
+    thread,
 };
 
 use tracing_subscriber::{
@@ -31,6 +34,7 @@ impl Logging {
             .with(filter)
             .with(lines)
             .init();
+        panic::set_hook(Box::new(log_panic));
         Ok(Self(handle))
     }
 
@@ -41,4 +45,23 @@ impl Logging {
             self.0.reload(filter).map_err(|error| error.to_string())
         }))
     }
+}
+
+/// A panic as one error line. What it ended is the proxy's to say: it counts those it contained.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let at = info.location().map(ToString::to_string);
+    // Addresses, too: where symbols are stripped there is nothing else.
+    let backtrace = one_line(&format!("{:#}", Backtrace::force_capture()));
+    tracing::error!(
+        panic = info.payload_as_str().unwrap_or("no text"),
+        at = at.as_deref().unwrap_or_default(),
+        thread = thread::current().name().unwrap_or_default(),
+        backtrace,
+        "panicked; this is a bug",
+    );
+}
+
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join(" ")
 }

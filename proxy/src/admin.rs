@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use weir_api::xds::envoy::config::bootstrap::v3 as proto;
 
 use crate::{
+    boundary::Boundary,
     config::Bootstrap,
     connection_log::ConnectionLog,
     server::{Handle, LogFilter, Options, ServerStats},
@@ -128,6 +129,10 @@ impl Admin {
 
     pub(crate) fn discovery_stats(&self) -> Arc<DiscoveryStats> {
         Arc::clone(&self.discovery_stats)
+    }
+
+    pub(crate) fn boundary(&self) -> &Boundary {
+        self.handle.boundary()
     }
 
     fn state(&self) -> State {

@@ -5,6 +5,7 @@
 
 mod access_log;
 pub mod admin;
+mod boundary;
 mod buffer;
 pub mod cluster;
 pub mod config;

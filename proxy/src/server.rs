@@ -21,6 +21,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     admin::{self, Admin, Face},
+    boundary::Boundary,
     config::Bootstrap,
     connection_log::ConnectionLog,
     demand::{self, DemandReceiver},
@@ -94,6 +95,7 @@ impl Server {
 
         let publisher = Publisher::new(snapshot);
         let registry = Arc::new(Registry::default());
+        let boundary = Boundary::new(&registry);
         let (phase, _) = watch::channel(Phase::Active);
         let (sender, demands) = demand::channel();
         let shared = Shared {
@@ -101,6 +103,7 @@ impl Server {
             phase: phase.subscribe(),
             demands: sender,
             registry: Arc::clone(&registry),
+            boundary: boundary.clone(),
         };
         let mut workers = Vec::with_capacity(options.concurrency.get());
         for index in 0..options.concurrency.get() {
@@ -111,7 +114,7 @@ impl Server {
             .iter()
             .map(|worker| Arc::clone(&worker.connections))
             .collect();
-        let handle = Handle::new(publisher, phase, registry);
+        let handle = Handle::new(publisher, phase, registry, boundary);
         let admin_address = faces
             .iter()
             .find(|(face, _)| *face == Face::Admin)
@@ -162,9 +165,13 @@ impl Server {
     /// Must be called within a tokio runtime; its thread is the control thread.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let mut tasks = JoinSet::new();
+        let boundary = self.handle.boundary();
         for (face, socket) in self.faces {
-            let socket = tokio::net::TcpListener::from_std(socket)?;
-            tasks.spawn(admin::serve(Arc::clone(&self.admin), face, socket));
+            let socket = Arc::new(tokio::net::TcpListener::from_std(socket)?);
+            let (admin, boundary) = (Arc::clone(&self.admin), boundary.clone());
+            tasks.spawn(
+                boundary.keep(move || admin::serve(Arc::clone(&admin), face, Arc::clone(&socket))),
+            );
         }
         match self.client {
             Some(client) => {
@@ -174,6 +181,7 @@ impl Server {
                     listeners: Arc::clone(&self.admin.stats().listeners),
                     clusters: Arc::clone(&self.admin.stats().clusters),
                     workers: self.admin.concurrency(),
+                    boundary: boundary.clone(),
                 };
                 tasks.spawn(client.run(context, self.demands));
             }

@@ -8,7 +8,10 @@
 mod histogram;
 mod registry;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 pub use histogram::{BUCKETS_MS, Histogram, HistogramReading};
 pub use registry::{Reading, Registry, Scope, ScopeReading, Value};
@@ -20,6 +23,12 @@ pub struct Counter(AtomicU64);
 /// Goes up and down. Written by one thread.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU64);
+
+/// One more on a gauge of a set while it lives, so that it is taken off whatever ends its owner.
+pub struct Held<S> {
+    set: Arc<S>,
+    gauge: fn(&S) -> &Gauge,
+}
 
 /// Responses by status code and class: `<name>_2xx` and `<name>_200`.
 #[derive(Debug, Default)]
@@ -79,6 +88,11 @@ impl Counter {
     /// Adds one.
     pub fn inc(&self) {
         self.add(1);
+    }
+
+    /// Adds one, from any of several threads: a locked operation, for what is rare.
+    pub fn inc_shared(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Adds `n`.
@@ -148,6 +162,24 @@ impl Stat for Gauge {
             label: None,
             reading: Reading::Gauge(self.get()),
         });
+    }
+}
+
+// === impl Held ===
+
+impl<S> Held<S> {
+    /// Adds one until it is dropped.
+    #[must_use]
+    pub fn new(set: &Arc<S>, gauge: fn(&S) -> &Gauge) -> Self {
+        gauge(set).inc();
+        let set = Arc::clone(set);
+        Self { set, gauge }
+    }
+}
+
+impl<S> Drop for Held<S> {
+    fn drop(&mut self) {
+        (self.gauge)(&self.set).dec();
     }
 }
 

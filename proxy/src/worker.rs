@@ -11,7 +11,8 @@ use std::{
 use tokio::{runtime::LocalOptions, sync::watch};
 
 use crate::{
-    connection_log::ConnectionLog, demand::DemandSender, snapshot::Snapshot, stats::Registry,
+    boundary::Boundary, connection_log::ConnectionLog, demand::DemandSender, snapshot::Snapshot,
+    stats::Registry,
 };
 
 mod destinations;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub demands: DemandSender,
     /// Where stat sets are registered.
     pub registry: Arc<Registry>,
+    /// What panics end.
+    pub boundary: Boundary,
 }
 
 /// How far along its life the process is.

@@ -34,7 +34,8 @@ impl AccessLogFiles {
         if let Some(Some(sender)) = sinks.get(sink)
             && let Err(TrySendError::Disconnected(_)) = sender.try_send(line)
         {
-            sinks.insert(sink.clone(), None);
+            // Its writer has panicked: the next line starts another.
+            sinks.remove(sink);
         }
     }
 }

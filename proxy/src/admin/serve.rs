@@ -31,7 +31,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 /// Serves one address until it is dropped.
-pub(crate) async fn serve(admin: Arc<Admin>, face: Face, listener: TcpListener) {
+pub(crate) async fn serve(admin: Arc<Admin>, face: Face, listener: Arc<TcpListener>) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
@@ -46,7 +46,8 @@ pub(crate) async fn serve(admin: Arc<Admin>, face: Face, listener: TcpListener) 
             }
         };
         let admin = Arc::clone(&admin);
-        tokio::spawn(async move {
+        let boundary = admin.boundary().clone();
+        tokio::spawn(boundary.contain(async move {
             let local = stream.local_addr().ok();
             let service = service_fn(|request: Request<Incoming>| {
                 let (head, _body) = request.into_parts();
@@ -61,6 +62,6 @@ pub(crate) async fn serve(admin: Arc<Admin>, face: Face, listener: TcpListener) 
                 tracing::debug!(%error, %face, "connection ended");
             }
             drop(slot);
-        });
+        }));
     }
 }

@@ -36,7 +36,14 @@ pub(super) fn print(admin: &Admin, _: &Query) -> Reply {
 /// `/ready`
 pub(super) fn ready(admin: &Admin, _: &Query) -> Reply {
     let state = admin.state();
-    let line = format!("{}\n", state.name());
+    let mut line = format!("{}\n", state.name());
+    match admin.handle.panics() {
+        0 => {}
+        1 => line.push_str("1 panic contained since the start; the log has its backtrace\n"),
+        n => line.push_str(&format!(
+            "{n} panics contained since the start; the log has their backtraces\n"
+        )),
+    }
     match state {
         State::Live => Reply::text(line),
         State::Draining | State::PreInitializing => {

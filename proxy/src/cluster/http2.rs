@@ -172,7 +172,10 @@ impl Cluster {
     /// before it is there, and others wait for it too.
     async fn run_http2(self: Rc<Self>, host: Rc<Host>, clusters: Rc<Clusters>, first: bool) {
         let pool = host.http2();
-        let connected = self.connect_http2(&host, first).await;
+        let boundary = clusters.boundary.clone();
+        let connected = boundary.contain(self.connect_http2(&host, first)).await;
+        // Those who wait must hear of its end, also if that was a panic.
+        let connected = connected.unwrap_or(Err(Reason::UpstreamReset));
         pool.dials.set(pool.dials.get() - 1);
         let (connection, driver) = match connected {
             Ok(connected) => connected,
@@ -189,7 +192,7 @@ impl Cluster {
         // of it.
         let shared = Rc::downgrade(&connection);
         drop(connection);
-        driver.run(turn).await;
+        boundary.contain(driver.run(turn)).await;
         if let Some(connection) = shared.upgrade() {
             let same = |other: &Rc<Http2Connection>| Rc::ptr_eq(other, &connection);
             pool.connections.borrow_mut().retain(|other| !same(other));

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Cluster, Upstream};
 use crate::{
+    boundary::Boundary,
     config::cluster::ClusterDiscovery,
     snapshot::Snapshot,
     stats::{Registry, Scope},
@@ -25,17 +26,23 @@ pub(crate) struct Clusters {
     clusters: RefCell<HashMap<Box<str>, Rc<Cluster>>>,
     snapshot: RefCell<Arc<Snapshot>>,
     registry: Arc<Registry>,
+    pub(super) boundary: Boundary,
     reaping: Cell<bool>,
 }
 
 // === impl Clusters ===
 
 impl Clusters {
-    pub(crate) fn new(snapshot: Arc<Snapshot>, registry: Arc<Registry>) -> Self {
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot>,
+        registry: Arc<Registry>,
+        boundary: Boundary,
+    ) -> Self {
         Self {
             clusters: RefCell::default(),
             snapshot: RefCell::new(snapshot),
             registry,
+            boundary,
             reaping: Cell::new(false),
         }
     }
@@ -104,7 +111,12 @@ impl Clusters {
     pub(super) fn watch_pools(self: &Rc<Self>) {
         if !self.reaping.replace(true) {
             let clusters = Rc::clone(self);
-            tokio::task::spawn_local(async move { clusters.reap().await });
+            tokio::task::spawn_local(async move {
+                let reaped = clusters.boundary.contain(Rc::clone(&clusters).reap());
+                if reaped.await.is_none() {
+                    clusters.reaping.set(false);
+                }
+            });
         }
     }
 

@@ -33,7 +33,7 @@ use crate::{
     http::head::RequestHead,
     listener::ConnectionContext,
     random,
-    stats::{Registry, Scope},
+    stats::{Gauge, Registry, Scope},
     transport_socket::Connection,
     worker::Worker,
 };
@@ -56,6 +56,43 @@ pub(crate) struct ConnectionManager {
 struct Routes {
     generation: u64,
     config: Option<Arc<RouteConfiguration>>,
+}
+
+/// A connection on the gauges, whatever ends it.
+struct Open {
+    stats: Arc<HttpStats>,
+    version: Option<fn(&HttpStats) -> &Gauge>,
+}
+
+// === impl Open ===
+
+impl Open {
+    fn new(stats: &Arc<HttpStats>) -> Self {
+        stats.downstream_cx_total.inc();
+        stats.downstream_cx_active.inc();
+        Self {
+            stats: Arc::clone(stats),
+            version: None,
+        }
+    }
+
+    /// Moves the connection to the gauge of a version of HTTP.
+    fn speaks(&mut self, version: fn(&HttpStats) -> &Gauge) {
+        version(&self.stats).inc();
+        if let Some(before) = self.version.replace(version) {
+            before(&self.stats).dec();
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(version) = self.version {
+            version(&self.stats).dec();
+        }
+        self.stats.downstream_cx_active.dec();
+        self.stats.downstream_cx_destroy.inc();
+    }
 }
 
 // === impl ConnectionManager ===
@@ -93,27 +130,20 @@ impl ConnectionManager {
         downstream: Connection,
         buffer: Buffer,
     ) {
-        let stats = Arc::clone(&self.stats);
-        stats.downstream_cx_total.inc();
-        stats.downstream_cx_active.inc();
+        let mut open = Open::new(&self.stats);
         let http2 = match self.codec(context) {
             CodecType::Http2 => Some((downstream, buffer)),
             CodecType::Auto | CodecType::Http1 => {
-                stats.downstream_cx_http1_active.inc();
-                let other = http1::serve(Rc::clone(&self), context, downstream, buffer).await;
-                stats.downstream_cx_http1_active.dec();
-                other
+                open.speaks(|stats| &stats.downstream_cx_http1_active);
+                http1::serve(Rc::clone(&self), context, downstream, buffer).await
             }
         };
         if let Some((downstream, buffer)) = http2 {
-            stats.downstream_cx_http2_total.inc();
-            stats.downstream_cx_http2_active.inc();
+            open.stats.downstream_cx_http2_total.inc();
+            open.speaks(|stats| &stats.downstream_cx_http2_active);
             Box::pin(http2::serve(self, context, downstream, buffer)).await;
-            stats.downstream_cx_http2_active.dec();
         }
-        stats.downstream_cx_active.dec();
-        stats.downstream_cx_destroy.inc();
-        stats
+        open.stats
             .downstream_cx_length_ms
             .record_us(context.elapsed_us());
     }

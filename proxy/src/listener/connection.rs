@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use weir_api::identity::{INBOUND_PASSTHROUGH_V4, INBOUND_PASSTHROUGH_V6};
 
 use super::{
-    ActiveFilter, ActiveListener,
+    ActiveFilter, ActiveListener, ListenerStats,
     active::ActiveChain,
     detect::{self, Detection},
     filter_chain::ConnectionFacts,
@@ -58,6 +58,12 @@ pub(crate) struct ConnectionContext {
     _destination: Option<Arc<DestinationListener>>,
 }
 
+/// A connection on the listener's stats, whatever ends it.
+struct Open {
+    stats: Arc<ListenerStats>,
+    start: Instant,
+}
+
 /// A dial before the filter chain was known.
 pub(super) struct Ahead {
     /// The chain of a client that never speaks.
@@ -97,16 +103,31 @@ pub(crate) async fn serve(
         return context.record();
     }
     context.find_destination(&stream).await;
-    let stats = Arc::clone(&context.listener.stats);
-    stats.downstream_cx_total.inc();
-    stats.downstream_cx_active.inc();
+    let open = Open::new(&context);
     context.run(Connection::Raw(stream)).await;
-    stats.downstream_cx_active.dec();
-    stats.downstream_cx_destroy.inc();
-    stats
-        .downstream_cx_length_ms
-        .record_us(context.elapsed_us());
+    drop(open);
     context.record();
+}
+
+// === impl Open ===
+
+impl Open {
+    fn new(context: &ConnectionContext) -> Self {
+        let stats = Arc::clone(&context.listener.stats);
+        stats.downstream_cx_total.inc();
+        stats.downstream_cx_active.inc();
+        let start = context.start;
+        Self { stats, start }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.stats.downstream_cx_active.dec();
+        self.stats.downstream_cx_destroy.inc();
+        let length = crate::cluster::micros(self.start.elapsed());
+        self.stats.downstream_cx_length_ms.record_us(length);
+    }
 }
 
 // === impl Ahead ===

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::{
+    boundary::Boundary,
     snapshot::{Publisher, Snapshot},
     stats::{Reading, Registry},
     worker::Phase,
@@ -16,6 +17,7 @@ pub struct Handle {
     publisher: Publisher,
     phase: Arc<watch::Sender<Phase>>,
     registry: Arc<Registry>,
+    boundary: Boundary,
 }
 
 // === impl Handle ===
@@ -25,11 +27,13 @@ impl Handle {
         publisher: Publisher,
         phase: watch::Sender<Phase>,
         registry: Arc<Registry>,
+        boundary: Boundary,
     ) -> Self {
         Self {
             publisher,
             phase: Arc::new(phase),
             registry,
+            boundary,
         }
     }
 
@@ -102,6 +106,16 @@ impl Handle {
     #[must_use]
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// Panics contained so far, each of which ended one connection or one turn of a control task.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.boundary.panics()
+    }
+
+    pub(crate) fn boundary(&self) -> &Boundary {
+        &self.boundary
     }
 
     pub(crate) fn publisher(&self) -> &Publisher {

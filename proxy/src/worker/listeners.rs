@@ -58,7 +58,12 @@ impl Listeners {
             let listener = Rc::new(RefCell::new(Rc::new(listener)));
             match socket(&bound.sockets, worker.index) {
                 Ok(socket) => {
-                    let task = accept(Rc::clone(worker), Rc::clone(&listener), socket);
+                    let accepting_on = (Rc::clone(worker), Rc::clone(&listener));
+                    let socket = Rc::new(socket);
+                    let task = worker.shared.boundary.clone().keep(move || {
+                        let (worker, listener) = accepting_on.clone();
+                        accept(worker, listener, Rc::clone(&socket))
+                    });
                     let task = tokio::task::spawn_local(task).abort_handle();
                     let sockets = Arc::clone(&bound.sockets);
                     accepting.insert(
@@ -105,13 +110,15 @@ fn socket(sockets: &[net::TcpListener], worker: usize) -> io::Result<TcpListener
 async fn accept(
     worker: Rc<Worker>,
     listener: Rc<RefCell<Rc<ActiveListener>>>,
-    socket: TcpListener,
+    socket: Rc<TcpListener>,
 ) {
+    let boundary = worker.shared.boundary.clone();
     loop {
         match socket.accept().await {
             Ok((stream, remote)) => {
                 let listener = Rc::clone(&listener.borrow());
-                tokio::task::spawn_local(serve(Rc::clone(&worker), listener, stream, remote));
+                let connection = serve(Rc::clone(&worker), listener, stream, remote);
+                tokio::task::spawn_local(boundary.contain(connection));
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {

@@ -40,7 +40,11 @@ pub(crate) struct Worker {
 impl Worker {
     pub(super) fn new(index: usize, shared: Shared, log: Arc<ConnectionLog>) -> Self {
         let snapshot = Arc::clone(&shared.snapshot.borrow());
-        let clusters = Clusters::new(Arc::clone(&snapshot), Arc::clone(&shared.registry));
+        let clusters = Clusters::new(
+            Arc::clone(&snapshot),
+            Arc::clone(&shared.registry),
+            shared.boundary.clone(),
+        );
         Self {
             index,
             log,
@@ -66,7 +70,9 @@ impl Worker {
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             let phase = *phases.borrow_and_update();
-            self.apply(&snapshot, phase);
+            // What it did not get to, the next snapshot brings.
+            let apply = || self.apply(&snapshot, phase);
+            self.shared.boundary.call(apply);
             tokio::select! {
                 changed = snapshots.changed() => if changed.is_err() { return },
                 changed = phases.changed() => if changed.is_err() { return },

@@ -16,8 +16,9 @@ use super::{
     state::{Settings, State},
 };
 use crate::{
+    boundary::Boundary,
     config::{Bootstrap, Listener, bootstrap::Ads, cluster::ClusterDiscovery},
-    demand::DemandReceiver,
+    demand::{Demand, DemandReceiver},
     server::{ClusterManager, ListenerManager, Options},
     snapshot::Publisher,
 };
@@ -33,6 +34,13 @@ pub(crate) struct Client {
     inventory: Arc<Inventory>,
 }
 
+/// What a turn of the client is about.
+enum Turn {
+    Event(link::Event),
+    Demand(Demand),
+    Timer,
+}
+
 /// What the client works on.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -41,6 +49,7 @@ pub(crate) struct Context {
     pub(crate) listeners: Arc<ListenerManager>,
     pub(crate) clusters: Arc<ClusterManager>,
     pub(crate) workers: NonZeroUsize,
+    pub(crate) boundary: Boundary,
 }
 
 // === impl Client ===
@@ -90,7 +99,8 @@ impl Client {
     /// Runs until it is dropped.
     pub(crate) async fn run(self, context: Context, mut demands: DemandReceiver) {
         let (sender, mut events) = mpsc::channel(EVENTS);
-        let link = link::run(self.target, sender);
+        let boundary = context.boundary.clone();
+        let link = link::run(self.target, sender, &boundary);
         let mut running = Running::new(context, self.inventory, self.node);
         let drive = async {
             loop {
@@ -101,24 +111,34 @@ impl Client {
                         None => std::future::pending().await,
                     }
                 };
-                tokio::select! {
+                let turn = tokio::select! {
                     event = events.recv() => match event {
-                        Some(event) => running.event(event),
+                        Some(event) => Turn::Event(event),
                         None => return,
                     },
                     demand = demands.recv() => match demand {
-                        Some(demand) => {
+                        Some(demand) => Turn::Demand(demand),
+                        // The workers are gone.
+                        None => return,
+                    },
+                    () = timer => Turn::Timer,
+                };
+                let done = boundary.call(|| {
+                    match turn {
+                        Turn::Event(event) => running.event(event),
+                        Turn::Demand(demand) => {
                             running.demand(demand);
                             while let Ok(demand) = demands.try_recv() {
                                 running.demand(demand);
                             }
                         }
-                        // The workers are gone.
-                        None => return,
-                    },
-                    () = timer => {}
+                        Turn::Timer => {}
+                    }
+                    running.settle();
+                });
+                if done.is_none() {
+                    running.start_over();
                 }
-                running.settle();
             }
         };
         tokio::join!(link, drive);

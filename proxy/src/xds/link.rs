@@ -15,7 +15,7 @@ use weir_api::xds::envoy::service::discovery::v3::{
 };
 
 use super::{ControlPlaneTls, backoff::Backoff};
-use crate::config::bootstrap::AdsProtocol;
+use crate::{boundary::Boundary, config::bootstrap::AdsProtocol};
 
 /// Requests that may wait to be sent. There is at most one answer for each response, and
 /// subscriptions are merged; a stream that takes none of so many is dead.
@@ -75,13 +75,16 @@ enum LinkError {
     Metadata(String),
     #[error("the control plane ended the stream")]
     Ended,
+    #[error("a bug of the proxy: it panicked")]
+    Panicked,
 }
 
 /// Keeps a stream to `target` until nobody listens to `events` any more.
-pub(super) async fn run(target: Target, events: mpsc::Sender<Event>) {
+pub(super) async fn run(target: Target, events: mpsc::Sender<Event>, boundary: &Boundary) {
     let mut backoff = Backoff::default();
     while !events.is_closed() {
-        let Err(error) = stream(&target, &events, &mut backoff).await else {
+        let ended = boundary.contain(stream(&target, &events, &mut backoff));
+        let Err(error) = ended.await.unwrap_or(Err(LinkError::Panicked)) else {
             return;
         };
         if events.send(Event::Down(chain(&error))).await.is_err() {

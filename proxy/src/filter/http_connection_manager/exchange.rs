@@ -8,7 +8,7 @@ use super::{
     ConnectionManager,
     attempt::Answered,
     deadlines::{Deadlines, Late},
-    http1::{Http1, Next},
+    http1::{Http1, InFlight, Next},
     plan::{ForwardPlan, Plan},
     pump::Pump,
     respond::{Responded, Then},
@@ -61,7 +61,7 @@ impl Http1<'_> {
         let manager = Rc::clone(&self.manager);
         manager.stats.downstream_rq_total.inc();
         manager.stats.downstream_rq_http1_total.inc();
-        manager.stats.downstream_rq_active.inc();
+        self.active = Some(InFlight::new(&manager));
         self.begin_outcome();
         let body = self.request.body();
         let body_is_read = body.has_ended();

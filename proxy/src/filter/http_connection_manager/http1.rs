@@ -33,6 +33,7 @@ use crate::{
     listener::ConnectionContext,
     reason::Reason,
     relay,
+    stats::Held,
     transport_socket::Connection,
 };
 
@@ -49,7 +50,12 @@ pub(super) struct Http1<'c> {
     pub(super) timer: Timer,
     /// When the current request's head was complete.
     pub(super) began: Instant,
+    /// The current request, until it has been answered.
+    pub(super) active: Option<InFlight>,
 }
+
+/// A request on the gauge of those in flight, whatever ends it.
+pub(super) struct InFlight(Rc<ConnectionManager>);
 
 /// What follows a request.
 pub(super) enum Next {
@@ -81,19 +87,13 @@ const LINGER_BYTES: usize = 1 << 20;
 
 /// Serves a connection until it ends, or until it turns out to speak HTTP/2: then it is handed
 /// back with what was read.
-pub(super) async fn serve(
+pub(super) fn serve(
     manager: Rc<ConnectionManager>,
     context: &mut ConnectionContext,
     downstream: Connection,
     buffer: Buffer,
-) -> Option<(Connection, Buffer)> {
-    let chain = context.chain.clone();
-    let mut drained = pin!(async {
-        match &chain {
-            Some(chain) => chain.drained().await,
-            None => std::future::pending().await,
-        }
-    });
+) -> impl Future<Output = Option<(Connection, Buffer)>> {
+    // Made here, not in the future, which would hold the parts beside the whole.
     let mut http1 = Http1 {
         manager,
         context,
@@ -105,27 +105,52 @@ pub(super) async fn serve(
         response_out: Vec::new(),
         timer: Timer::default(),
         began: Instant::now(),
+        active: None,
     };
-    loop {
-        let incoming = http1.read_head(drained.as_mut()).await;
-        let first = http1.context.requests == 0;
-        if first && matches!(incoming, Incoming::Request | Incoming::Refused(_)) {
-            http1.manager.stats.downstream_cx_http1_total.inc();
-        }
-        let next = match incoming {
-            Incoming::Request => http1.exchange().await,
-            Incoming::Refused(reason) => http1.refuse(reason).await,
-            Incoming::End => return None,
-            Incoming::Http2 => return Some((http1.downstream, http1.buffer)),
-        };
-        match next {
-            Next::Request => {}
-            Next::Close => return None,
-            Next::Tunnel(upstream, buffer) => {
-                Box::pin(http1.tunnel(*upstream, buffer)).await;
-                return None;
+    async move {
+        let chain = http1.context.chain.clone();
+        let mut drained = pin!(async {
+            match &chain {
+                Some(chain) => chain.drained().await,
+                None => std::future::pending().await,
+            }
+        });
+        loop {
+            let incoming = http1.read_head(drained.as_mut()).await;
+            let first = http1.context.requests == 0;
+            if first && matches!(incoming, Incoming::Request | Incoming::Refused(_)) {
+                http1.manager.stats.downstream_cx_http1_total.inc();
+            }
+            let next = match incoming {
+                Incoming::Request => http1.exchange().await,
+                Incoming::Refused(reason) => http1.refuse(reason).await,
+                Incoming::End => return None,
+                Incoming::Http2 => return Some((http1.downstream, http1.buffer)),
+            };
+            match next {
+                Next::Request => {}
+                Next::Close => return None,
+                Next::Tunnel(upstream, buffer) => {
+                    Box::pin(http1.tunnel(*upstream, buffer)).await;
+                    return None;
+                }
             }
         }
+    }
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    pub(super) fn new(manager: &Rc<ConnectionManager>) -> Self {
+        manager.stats.downstream_rq_active.inc();
+        Self(Rc::clone(manager))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.stats.downstream_rq_active.dec();
     }
 }
 
@@ -275,7 +300,7 @@ impl Http1<'_> {
         self.context.outcome.cluster = None;
         stats.stats.downstream_rq_total.inc();
         stats.stats.downstream_rq_http1_total.inc();
-        stats.stats.downstream_rq_active.inc();
+        self.active = Some(InFlight::new(&stats));
         self.reply(&reason.into(), false, None).await
     }
 
@@ -363,7 +388,7 @@ impl Http1<'_> {
     pub(super) fn gone(&mut self, route_name: &str) -> Next {
         let stats = &self.manager.stats;
         stats.downstream_rq_rx_reset.inc();
-        stats.downstream_rq_active.dec();
+        self.active = None;
         self.context.outcome.reason = Some(Reason::ClientClosed);
         self.log(None, 0, route_name);
         Next::Close
@@ -374,7 +399,7 @@ impl Http1<'_> {
         let stats = &self.manager.stats;
         stats.downstream_rq.inc(status);
         stats.downstream_rq_completed.inc();
-        stats.downstream_rq_active.dec();
+        self.active = None;
         stats
             .downstream_rq_time
             .record_us(micros(self.began.elapsed()));
@@ -436,7 +461,7 @@ impl Http1<'_> {
     async fn tunnel(mut self, mut upstream: Upstream, received: Buffer) {
         let manager = Rc::clone(&self.manager);
         manager.stats.downstream_cx_upgrades_total.inc();
-        manager.stats.downstream_cx_upgrades_active.inc();
+        let _active = Held::new(&manager.stats, |s| &s.downstream_cx_upgrades_active);
         if self.write_all(received.filled()).await {
             let ends = (&mut self.downstream, &mut upstream.connection);
             let idle = manager.config.stream_idle_timeout;
@@ -448,7 +473,6 @@ impl Http1<'_> {
                 upstream.connection.reset_on_drop();
             }
         }
-        manager.stats.downstream_cx_upgrades_active.dec();
     }
 }
 

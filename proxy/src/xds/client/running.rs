@@ -105,6 +105,12 @@ impl Running {
         }
     }
 
+    /// Ends the stream. The next one tells the control plane what is known, and so finds out what
+    /// was lost.
+    pub(super) fn start_over(&mut self) {
+        self.requests = None;
+    }
+
     fn report_down(&mut self, reason: &str) {
         if self.reported == reason {
             tracing::debug!(reason, "still no stream to the control plane");
@@ -217,7 +223,12 @@ impl Running {
         if let Some(same) = self.inventory.state().is_latest(kind, name, message) {
             return Ok(same);
         }
-        match resource::convert(kind, name, message)? {
+        let converted = self
+            .context
+            .boundary
+            .call(|| resource::convert(kind, name, message));
+        let panicked = || Err("a bug of the proxy: it panicked, and its log says where".to_owned());
+        match converted.unwrap_or_else(panicked)? {
             Converted::Ready(resource) => Ok(resource),
             Converted::Unbound(listener) => self.bind(&listener).map(Resource::Listener),
         }

@@ -28,6 +28,7 @@ use weir_api::xds::{
 
 use super::*;
 use crate::{
+    boundary::Boundary,
     config::{bootstrap::AdsProtocol, convert},
     demand::{self, Demand, DemandSender},
     snapshot::{Destination, Snapshot},
@@ -311,6 +312,7 @@ static_resources:
             listeners: Arc::default(),
             clusters: Arc::default(),
             workers: NonZeroUsize::MIN,
+            boundary: Boundary::new(&registry),
         };
         let task = tokio::spawn(client.run(context, receiver));
         Self {
