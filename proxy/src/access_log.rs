@@ -4,29 +4,26 @@
 mod line;
 mod sink;
 
-use std::net::SocketAddr;
-
 pub(crate) use line::Facts;
 pub(crate) use sink::AccessLogFiles;
 
-use crate::{config::AccessLog, listener::ConnectionContext};
+use crate::{
+    config::AccessLog,
+    listener::{ConnectionContext, Outcome},
+};
 
-/// Writes the lines of a connection that carried no HTTP.
-pub(crate) fn write_connection(
-    logs: &[AccessLog],
-    context: &ConnectionContext,
-    upstream_local: Option<SocketAddr>,
-) {
+/// Writes the lines of a connection.
+pub(crate) fn write_connection(logs: &[AccessLog], context: &ConnectionContext, outcome: &Outcome) {
     if logs.is_empty() {
         return;
     }
     let facts = Facts {
         context,
-        outcome: &context.outcome,
+        outcome,
         request: None,
         response: None,
         client: None,
-        upstream_local,
+        upstream_local: context.upstream_local,
         duration_us: context.elapsed_us(),
         start: context.start_time,
         bytes_received: context.bytes_received,

@@ -31,7 +31,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) context: &'a ConnectionContext,
     /// Of the request, or of the connection that carries none.
     pub(crate) outcome: &'a Outcome,
-    /// None for a connection that carried no HTTP.
+    /// None for a line of a connection.
     pub(crate) request: Option<&'a dyn RequestHead>,
     /// None before there is a response.
     pub(crate) response: Option<ResponseLookup<'a>>,
@@ -94,7 +94,11 @@ impl Facts<'_> {
                 out.push_str(&find(name).or_else(|| other.as_ref().and_then(find))?);
             }
             Command::StartTime => print(out, humantime::format_rfc3339_millis(self.start)),
-            Command::Protocol => out.push_str(self.request?.protocol()),
+            Command::Protocol => match (self.request, context.http) {
+                (Some(request), _) => out.push_str(request.protocol()),
+                (None, "") => return None,
+                (None, protocol) => out.push_str(protocol),
+            },
             Command::ResponseCode => print(out, outcome.response_code),
             Command::ResponseCodeDetails => match outcome.reason {
                 Some(reason) => out.push_str(reason.code()),

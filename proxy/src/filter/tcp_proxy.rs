@@ -131,9 +131,8 @@ impl TcpProxy {
                         upstream.connection.reset_on_drop();
                     }
                 }
-                if !self.config.access_logs.is_empty() {
-                    let local = upstream.local_addr();
-                    access_log::write_connection(&self.config.access_logs, context, local);
+                if !self.config.access_logs.is_empty() || context.listener.writes_logs() {
+                    context.upstream_local = upstream.local_addr();
                 }
             }
             Some(Err(failure)) => {
@@ -142,9 +141,9 @@ impl TcpProxy {
                 context.outcome.upstream_host = failure.host;
                 // A refused dial must look like one.
                 downstream.reset_on_drop();
-                access_log::write_connection(&self.config.access_logs, context, None);
             }
         }
+        access_log::write_connection(&self.config.access_logs, context, &context.outcome);
     }
 
     async fn dial(&self, context: &ConnectionContext) -> Result<Upstream, DialFailure> {

@@ -89,6 +89,11 @@ impl ActiveListener {
         self.all_chains().iter().for_each(|chain| chain.drain());
     }
 
+    /// Whether a connection's end is to be logged.
+    pub(crate) fn writes_logs(&self) -> bool {
+        !self.config.access_logs.is_empty()
+    }
+
     pub(crate) fn has(&self, filter: &ListenerFilter) -> bool {
         self.config.listener_filters.contains(filter)
     }

@@ -18,6 +18,7 @@ use super::{
     original_dst::original_destination,
 };
 use crate::{
+    access_log,
     buffer::Buffer,
     cluster::{Cluster, Upstream},
     config::{
@@ -52,6 +53,10 @@ pub(crate) struct ConnectionContext {
     pub(crate) requests: u64,
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
+    /// Version of its last request; empty if there was none.
+    pub(crate) http: &'static str,
+    /// Our address towards a TCP connection's endpoint, where a log asks.
+    pub(crate) upstream_local: Option<SocketAddr>,
     /// Where it was dialled before it was clear who speaks.
     pub(super) ahead: Option<Ahead>,
     /// Held so that the destination is not forgotten while it is in use.
@@ -146,6 +151,14 @@ impl Ahead {
 // === impl Outcome ===
 
 impl Outcome {
+    /// What is the connection's own and not its last request's, as Envoy tells them apart.
+    fn of_http_connection(&self) -> Self {
+        Self {
+            reason: self.reason.filter(|reason| reason.flag() == "DPE"),
+            ..Self::default()
+        }
+    }
+
     /// Whether the endpoint of the last request answered it.
     fn was_answered(&self) -> bool {
         self.upstream_host.is_some() && self.response_code != 0 && self.reason.is_none()
@@ -174,6 +187,8 @@ impl ConnectionContext {
             start_time: SystemTime::now(),
             outcome: Outcome::default(),
             requests: 0,
+            http: "",
+            upstream_local: None,
             bytes_received: 0,
             bytes_sent: 0,
             ahead: None,
@@ -309,7 +324,17 @@ impl ConnectionContext {
         chosen.cloned()
     }
 
+    /// The listener's line. An HTTP connection's says nothing of what is its requests'.
+    fn write_log(&self) {
+        let chain = self.chain.as_ref();
+        let is_http = chain.is_some_and(|chain| matches!(chain.filter, ActiveFilter::Http(_)));
+        let of_connection = is_http.then(|| self.outcome.of_http_connection());
+        let outcome = of_connection.as_ref().unwrap_or(&self.outcome);
+        access_log::write_connection(&self.listener.config.access_logs, self, outcome);
+    }
+
     fn record(self) {
+        self.write_log();
         let duration_us = self.elapsed_us();
         self.worker.log.push(ConnectionRecord {
             start: self.start_time,

@@ -63,6 +63,7 @@ impl Http1<'_> {
         manager.stats.downstream_rq_http1_total.inc();
         self.active = Some(InFlight::new(&manager));
         self.begin_outcome();
+        self.context.http = self.request.protocol();
         let body = self.request.body();
         let body_is_read = body.has_ended();
         if let Some(reason) = self.objection() {

@@ -72,6 +72,9 @@ pub(super) async fn serve(
     } = shared;
     let traffic = traffic.get();
     context.requests += requests.get();
+    if requests.get() > 0 {
+        context.http = "HTTP/2";
+    }
     context.bytes_received += traffic.received;
     context.bytes_sent += traffic.sent;
     context.outcome = last.into_inner();
