@@ -13,6 +13,8 @@ IMAGE ?= ghcr.io/weir-mesh/weir:0.1.0
 PLATFORM ?=
 # Seconds per fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 20
+# Seconds of `make soak`.
+SOAK_SECONDS ?= 60
 
 BUILT := $(or $(CARGO_TARGET_DIR),target)
 # Peers that `make setup` puts beside the repository's own files, such as Envoy.
@@ -86,6 +88,10 @@ cluster-down: ## End it, and remove what it had on the machine
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly toolchain)
 	@scripts/fuzz $(FUZZ_SECONDS)
+
+.PHONY: soak
+soak: ## Mixed traffic with resets for SOAK_SECONDS=60: no panic, and memory stays flat
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test -p weir-agent --test soak -- --ignored --nocapture
 
 .PHONY: bench
 bench: ## Measure beside Envoy and HAProxy, as root; BENCH='http1-64 --rounds 1' for a part of it
