@@ -169,7 +169,6 @@ mod tests {
             idle_timeout: None,
             max_requests_per_connection: None,
             tcp_keepalive: None,
-            per_connection_buffer_limit: 1 << 20,
             http2: Http2Options::default(),
         });
         Rc::new(Cluster::new(&config, Arc::default(), None))

@@ -31,8 +31,6 @@ pub struct Cluster {
     pub max_requests_per_connection: Option<u32>,
     /// Kernel keepalive of upstream connections.
     pub tcp_keepalive: Option<TcpKeepalive>,
-    /// Soft limit of bytes buffered for one connection, each way.
-    pub per_connection_buffer_limit: u32,
     /// HTTP/2 settings towards endpoints.
     pub http2: Http2Options,
 }

@@ -36,8 +36,6 @@ pub struct Listener {
     pub default_filter_chain: Option<Arc<FilterChain>>,
     /// Relation to the workload, for stats and logs.
     pub direction: TrafficDirection,
-    /// Soft limit of bytes buffered for one connection, each way.
-    pub per_connection_buffer_limit: u32,
     /// `tcp_backlog_size`; the kernel caps it at net.core.somaxconn.
     pub backlog: u32,
     /// Connection-level access logs, written for connections that reach no filter chain.

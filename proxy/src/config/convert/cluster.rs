@@ -12,7 +12,6 @@ use super::{
     endpoint::load_assignment,
     filter_chain::transport_socket,
     http_options,
-    listener::BUFFER_LIMIT,
     upstream_http::{HttpOptions, extension_options},
     value::{ads, enumeration, non_empty, positive_duration, socket_address},
 };
@@ -33,7 +32,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             common_http_protocol_options, http_protocol_options, http2_protocol_options,
             max_requests_per_connection, typed_extension_protocol_options, upstream_bind_config,
             transport_socket, upstream_connection_options, cluster_discovery_type;
-        ignored: per_connection_buffer_limit_bytes = "buffers have a fixed size",
+        ignored: per_connection_buffer_limit_bytes = "a buffer has 16 KiB, or 128 while much moves",
             dns_lookup_family = "names are not looked up",
             cleanup_interval = "hosts of an ORIGINAL_DST cluster are not kept",
             ignore_health_on_host_removal = "endpoints are not actively checked",
@@ -101,7 +100,6 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             &at.field("upstream_connection_options"),
             upstream_connection_options,
         ),
-        per_connection_buffer_limit: BUFFER_LIMIT,
         http2: options.http2,
     })
 }

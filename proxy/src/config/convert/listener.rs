@@ -25,8 +25,6 @@ use crate::config::listener::{
     FilterChain, Listener, ListenerFilter, OnDemand, TrafficDirection, TransportProtocol,
 };
 
-/// Envoy's default of `per_connection_buffer_limit_bytes`, of clusters, too.
-pub(super) const BUFFER_LIMIT: u32 = 1 << 20;
 /// Envoy's default of `listener_filters_timeout`.
 const LISTENER_FILTERS_TIMEOUT: Duration = Duration::from_secs(15);
 /// The kernel caps the backlog at net.core.somaxconn, which is Envoy's default.
@@ -44,7 +42,7 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
             max_connections_to_accept_per_socket_event = "bounds a batch of Envoy's event loop",
             ignore_global_conn_limit = "there is no global limit of connections",
             bypass_overload_manager = "there is no overload manager",
-            per_connection_buffer_limit_bytes = "buffers have a fixed size";
+            per_connection_buffer_limit_bytes = "a buffer has 16 KiB, or 128 while much moves";
         refused: additional_addresses, stats_matcher, fcds_config, filter_chain_matcher,
             per_connection_buffer_high_watermark_timeout, deprecated_v1, drain_type,
             socket_options, tcp_fast_open_queue_length, udp_listener_config, api_listener,
@@ -99,7 +97,6 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
             PbTrafficDirection::Inbound => TrafficDirection::Inbound,
             PbTrafficDirection::Outbound => TrafficDirection::Outbound,
         },
-        per_connection_buffer_limit: BUFFER_LIMIT,
         backlog: tcp_backlog_size.map_or(BACKLOG, |backlog| backlog.value),
         access_logs,
     })

@@ -80,7 +80,6 @@ fn what_is_unset_has_envoys_default() {
         listener.listener_filters_timeout,
         Some(Duration::from_secs(15))
     );
-    assert_eq!(listener.per_connection_buffer_limit, 1 << 20);
     assert!(listener.bind_to_port && !listener.use_original_dst);
     let manager = http(listener);
     assert_eq!(manager.idle_timeout, Some(Duration::from_secs(3600)));
