@@ -65,3 +65,46 @@ impl Balancer {
         (drawn % bound as u64) as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints};
+
+    /// How often each of two hosts is picked of a hundred times, while the first is busy.
+    fn picked(policy: LbPolicy) -> [usize; 2] {
+        let endpoint = |port: u16| Endpoint {
+            address: ([10, 0, 0, 1], port).into(),
+            hostname: String::new(),
+            health: HealthStatus::Healthy,
+            weight: 1,
+        };
+        let locality = LocalityEndpoints {
+            endpoints: vec![endpoint(1), endpoint(2)],
+            ..Default::default()
+        };
+        let hosts = HostSet::default().update(&LoadAssignment {
+            cluster_name: "c".to_owned(),
+            localities: vec![locality],
+        });
+        let busy = hosts.all().next().expect("a host");
+        busy.add_active(5);
+        let balancer = Balancer::new(policy);
+        let mut picked = [0, 0];
+        for _ in 0..100 {
+            let host = balancer.pick(&hosts, None).expect("a host");
+            picked[usize::from(host.address.port()) - 1] += 1;
+        }
+        picked
+    }
+
+    #[test]
+    fn each_policy_picks_in_its_way() {
+        assert_eq!(picked(LbPolicy::RoundRobin), [50, 50]);
+        // Both draws are the busy one a quarter of the time.
+        let least = picked(LbPolicy::LeastRequest);
+        assert!((5..45).contains(&least[0]), "{least:?}");
+        let random = picked(LbPolicy::Random);
+        assert!((20..80).contains(&random[0]), "{random:?}");
+    }
+}

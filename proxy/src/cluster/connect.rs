@@ -186,3 +186,80 @@ impl DialError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, sync::Arc};
+
+    use socket2::{Domain, Socket, Type};
+    use weir_api::xds::json;
+
+    use super::*;
+    use crate::config::convert;
+
+    /// A cluster from the text of its message, without its name and its endpoints.
+    fn cluster(fields: &str) -> Rc<Cluster> {
+        let text = format!(
+            "static_resources: {{ clusters: [ {{ name: c, type: STATIC, {fields}, \
+             load_assignment: {{ cluster_name: c }} }} ] }}"
+        );
+        let message = json::read_bootstrap(&text).expect("a bootstrap");
+        let config = convert::bootstrap(message).expect("a bootstrap");
+        Rc::new(Cluster::new(&config.clusters[0], Arc::default(), None))
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn connections_have_the_keepalive_of_their_cluster() {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let address = listener.as_ref().expect("a port").local_addr();
+        let cluster = cluster(
+            "upstream_connection_options: { tcp_keepalive: \
+             { keepalive_probes: 3, keepalive_time: 11, keepalive_interval: 7 } }",
+        );
+        let stream = open(&cluster.config, address.expect("bound")).await;
+        let stream = stream.expect("connected");
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().expect("keepalive"));
+        assert_eq!(socket.tcp_keepalive_retries().expect("probes"), 3);
+        let seconds = Duration::from_secs;
+        assert_eq!(socket.tcp_keepalive_time().expect("time"), seconds(11));
+        assert_eq!(
+            socket.tcp_keepalive_interval().expect("interval"),
+            seconds(7)
+        );
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_source_address_of_the_endpoints_family_is_used() {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let address = listener.as_ref().expect("a port").local_addr();
+        let cluster = cluster(
+            "upstream_bind_config: { source_address: { address: '::1', port_value: 0 }, \
+             extra_source_addresses: [ { address: { address: 127.0.0.9, port_value: 0 } } ] }",
+        );
+        let stream = open(&cluster.config, address.expect("bound")).await;
+        let local = stream.expect("connected").local_addr().expect("an address");
+        assert_eq!(local.ip(), IpAddr::from([127, 0, 0, 9]));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_dial_that_nobody_answers_ends_in_time() {
+        // A full backlog: further handshakes are not completed.
+        let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        full.bind(&any.into()).expect("a port");
+        full.listen(0).expect("listening");
+        let address = full.local_addr().expect("bound").as_socket();
+        let address = address.expect("an address");
+        let _waiting = std::net::TcpStream::connect(address).expect("the only one");
+        let cluster = cluster("connect_timeout: 0.1s");
+        let host = Rc::new(Host::new(&config::endpoint::Endpoint {
+            address,
+            hostname: String::new(),
+            health: config::endpoint::HealthStatus::Healthy,
+            weight: 1,
+        }));
+        let dialled = Upstream::dial(&cluster, &host).await;
+        assert!(matches!(dialled, Err(DialError::Timeout)));
+    }
+}

@@ -93,3 +93,33 @@ fn open(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     socket.bind(&address.into())?;
     Ok(socket)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpStream, time::Duration};
+
+    use weir_api::xds::json;
+
+    use super::*;
+    use crate::config::convert;
+
+    #[test]
+    fn the_backlog_bounds_connections_that_nobody_accepts() {
+        let tcp = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+        let text = format!(
+            "static_resources: {{ listeners: [ {{ name: a, tcp_backlog_size: 1, \
+             address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}, \
+             filter_chains: [ {{ filters: [ {{ name: tcp, typed_config: \
+             {{ '@type': {tcp}, stat_prefix: a, cluster: a }} }} ] }} ] }} ] }}"
+        );
+        let message = json::read_bootstrap(&text).expect("a bootstrap");
+        let config = convert::bootstrap(message).expect("a bootstrap");
+        let bound = bind(&config.listeners[0], NonZeroUsize::MIN).expect("a port");
+        let address = bound.sockets[0].local_addr().expect("an address");
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(300));
+        // The kernel takes one more than it is told.
+        let waiting = [connect(), connect()];
+        assert!(waiting.iter().all(Result::is_ok));
+        assert!(connect().is_err());
+    }
+}
