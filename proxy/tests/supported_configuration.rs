@@ -46,6 +46,14 @@ field may not have:
 | text and bodies | inline; files and environment variables are not read |
 | `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s }, replaceable: true }`; other namespaces are for people |
 
+These have less of an effect than in Envoy:
+
+| field | here |
+|-|-|
+| `LocalityLbEndpoints.priority` | the first priority at least half of whose endpoints are healthy takes all: none spills over to the next by overprovisioning |
+| `LbEndpoint.health_status` | there is no panic mode: unhealthy endpoints are used where there are no others. `DEGRADED` ones are used where their priority has no healthy one |
+| `CircuitBreakers.Thresholds` | each worker counts for itself: with four workers four times as much is let through |
+
 Below, *only* means that no other value is taken, *ignored* that the field may be set and changes
 nothing, for the reason given, and *refused* that it must not be set. This file is made from the source:
 `REFRESH_GOLDEN=1 cargo test -p weir-proxy --test supported_configuration`.
