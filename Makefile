@@ -86,7 +86,8 @@ cluster-down: ## End it, and remove what it had on the machine
 	@scripts/cluster/down
 
 .PHONY: fuzz
-fuzz: ## Fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly toolchain)
+fuzz: ## Fuzz every parser for FUZZ_SECONDS each
+	@scripts/setup fuzz
 	@scripts/fuzz $(FUZZ_SECONDS)
 
 .PHONY: soak
