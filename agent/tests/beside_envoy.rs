@@ -28,6 +28,9 @@ struct Case {
     /// To the listener that is particular about requests.
     #[serde(default)]
     strict: bool,
+    /// To the listener at the edge of the trusted network.
+    #[serde(default)]
+    edge: bool,
     /// Why our answer is not Envoy's, where it is not.
     #[serde(default)]
     differs: Option<String>,
@@ -48,6 +51,7 @@ fn the_same_bytes_get_the_same_answers_from_both() {
     let ports = || Ports {
         listener: proxies::free_port(),
         strict: proxies::free_port(),
+        edge: proxies::free_port(),
         admin: proxies::free_port(),
         echo,
         refused,
@@ -58,8 +62,8 @@ fn the_same_bytes_get_the_same_answers_from_both() {
     for case in &cases {
         let bytes = answer::expand(&case.send);
         let (theirs, ours) = (
-            Answer::get(envoy.port(case.strict), &bytes),
-            Answer::get(weir.port(case.strict), &bytes),
+            Answer::get(envoy.port(case.strict, case.edge), &bytes),
+            Answer::get(weir.port(case.strict, case.edge), &bytes),
         );
         let only_ours = ours.beyond(&theirs);
         match &case.differs {

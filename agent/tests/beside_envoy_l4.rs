@@ -35,6 +35,7 @@ fn the_same_first_bytes_reach_the_same_upstream_through_both() {
             echo: 0,
             refused: 0,
             strict: proxies::free_port(),
+            edge: proxies::free_port(),
         }
     };
     let envoy = Proxy::envoy(&bootstrap, &ports());

@@ -14,6 +14,7 @@ use weir_tests::skip::{Need, skip};
 pub(crate) struct Ports {
     pub(crate) listener: u16,
     pub(crate) strict: u16,
+    pub(crate) edge: u16,
     pub(crate) admin: u16,
     pub(crate) echo: u16,
     pub(crate) refused: u16,
@@ -23,6 +24,7 @@ pub(crate) struct Ports {
 pub(crate) struct Proxy {
     pub(crate) listener: u16,
     pub(crate) strict: u16,
+    pub(crate) edge: u16,
     pub(crate) admin: u16,
     child: Child,
     _directory: TempDir,
@@ -80,10 +82,11 @@ impl Proxy {
     }
 
     /// Where a case goes to.
-    pub(crate) fn port(&self, strict: bool) -> u16 {
-        match strict {
-            true => self.strict,
-            false => self.listener,
+    pub(crate) fn port(&self, strict: bool, edge: bool) -> u16 {
+        match (strict, edge) {
+            (true, _) => self.strict,
+            (_, true) => self.edge,
+            (false, false) => self.listener,
         }
     }
 
@@ -94,6 +97,7 @@ impl Proxy {
         for (name, port) in [
             ("@LISTENER@", ports.listener),
             ("@STRICT@", ports.strict),
+            ("@EDGE@", ports.edge),
             ("@ADMIN@", ports.admin),
             ("@ECHO@", ports.echo),
             ("@REFUSED@", ports.refused),
@@ -108,6 +112,7 @@ impl Proxy {
         let proxy = Self {
             listener: ports.listener,
             strict: ports.strict,
+            edge: ports.edge,
             admin: ports.admin,
             child: child.expect("the proxy starts"),
             _directory: directory,
@@ -120,7 +125,9 @@ impl Proxy {
     fn wait_until_listening(&self, bootstrap: &str) {
         let deadline = Instant::now() + Duration::from_secs(60);
         let strict = bootstrap.contains("@STRICT@").then_some(self.strict);
-        for port in [self.listener, self.admin].into_iter().chain(strict) {
+        let edge = bootstrap.contains("@EDGE@").then_some(self.edge);
+        let others = strict.into_iter().chain(edge);
+        for port in [self.listener, self.admin].into_iter().chain(others) {
             while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
                 assert!(Instant::now() < deadline, "the proxy does not listen");
                 std::thread::sleep(Duration::from_millis(20));

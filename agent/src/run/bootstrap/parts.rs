@@ -41,6 +41,7 @@ pub(super) fn http_connection_manager(stat_prefix: &str, cluster: &str) -> Value
         "filters.http.router.v3.Router",
         json!({ "suppress_envoy_headers": true }),
     );
+    let route = json!({ "cluster": cluster, "timeout": "0s" });
     typed(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -55,17 +56,16 @@ pub(super) fn http_connection_manager(stat_prefix: &str, cluster: &str) -> Value
             "http_protocol_options": { "accept_http_10": true },
             // The most that Envoy allows.
             "max_request_headers_kb": 8192,
-            "upgrade_configs": [{ "upgrade_type": "websocket" }],
+            "upgrade_configs": [{ "upgrade_type": "websocket" }, { "upgrade_type": "CONNECT" }],
             "route_config": {
                 "name": cluster,
                 "virtual_hosts": [{
                     "name": cluster,
                     "domains": ["*"],
-                    "routes": [{
-                        "name": "default",
-                        "match": { "prefix": "/" },
-                        "route": { "cluster": cluster, "timeout": "0s" },
-                    }],
+                    "routes": [
+                        { "name": "tunnel", "match": { "connect_matcher": {} }, "route": route },
+                        { "name": "default", "match": { "prefix": "/" }, "route": route },
+                    ],
                 }],
             },
             "http_filters": [router],

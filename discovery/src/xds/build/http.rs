@@ -75,10 +75,7 @@ pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
         stream_idle_timeout: Some(duration(Duration::ZERO)),
         generate_request_id: Some(boolean(false)),
-        upgrade_configs: vec![UpgradeConfig {
-            upgrade_type: "websocket".to_owned(),
-            ..UpgradeConfig::default()
-        }],
+        upgrade_configs: upgrades(),
         access_log: access_log(outbound.log),
         ..HttpConnectionManager::default()
     };
@@ -86,6 +83,16 @@ pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
         "envoy.filters.network.http_connection_manager",
         codec::pack_http_connection_manager(&manager),
     )
+}
+
+/// What a client may ask its connection to become: one of WebSocket's, or a tunnel, which clients of a
+/// forward proxy need.
+pub(super) fn upgrades() -> Vec<UpgradeConfig> {
+    let upgrade = |upgrade_type: &str| UpgradeConfig {
+        upgrade_type: upgrade_type.to_owned(),
+        ..UpgradeConfig::default()
+    };
+    vec![upgrade("websocket"), upgrade("CONNECT")]
 }
 
 /// HTTP/1 as it came: the case of header names is kept, and so are trailers.

@@ -23,7 +23,7 @@ use weir_api::{
                     network::http_connection_manager::v3::{
                         HttpConnectionManager,
                         http_connection_manager::{
-                            CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
+                            CodecType, RouteSpecifier, ServerHeaderTransformation,
                         },
                     },
                 },
@@ -170,10 +170,7 @@ fn connection_manager(stat_prefix: &str, cluster: &str, log: AccessLog) -> Filte
         stream_idle_timeout: zero(),
         request_timeout: zero(),
         generate_request_id: Some(boolean(false)),
-        upgrade_configs: vec![UpgradeConfig {
-            upgrade_type: "websocket".to_owned(),
-            ..UpgradeConfig::default()
-        }],
+        upgrade_configs: http::upgrades(),
         access_log: access_log(log),
         ..HttpConnectionManager::default()
     };

@@ -45,20 +45,27 @@ fn unbounded(cluster: &str) -> RouteAction {
 }
 
 fn configuration(name: &str, action: RouteAction) -> RouteConfiguration {
+    use route_match::{ConnectMatcher, PathSpecifier};
+
+    let route = |name: &str, path: PathSpecifier| Route {
+        name: name.to_owned(),
+        r#match: Some(RouteMatch {
+            path_specifier: Some(path),
+            ..RouteMatch::default()
+        }),
+        action: Some(route::Action::Route(action.clone())),
+        ..Route::default()
+    };
     RouteConfiguration {
         name: name.to_owned(),
         virtual_hosts: vec![VirtualHost {
             name: name.to_owned(),
             domains: vec!["*".to_owned()],
-            routes: vec![Route {
-                name: "default".to_owned(),
-                r#match: Some(RouteMatch {
-                    path_specifier: Some(route_match::PathSpecifier::Prefix("/".to_owned())),
-                    ..RouteMatch::default()
-                }),
-                action: Some(route::Action::Route(action)),
-                ..Route::default()
-            }],
+            routes: vec![
+                // The endpoint is a forward proxy: what it makes of CONNECT is its own affair.
+                route("tunnel", PathSpecifier::ConnectMatcher(ConnectMatcher {})),
+                route("default", PathSpecifier::Prefix("/".to_owned())),
+            ],
             ..VirtualHost::default()
         }],
         ..RouteConfiguration::default()
