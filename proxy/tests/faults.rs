@@ -82,6 +82,11 @@ fn start_lines_and_hosts_that_are_none_are_refused() {
 }
 
 #[test]
+fn names_and_values_keep_their_bytes() {
+    hold(framing::UNCHANGED);
+}
+
+#[test]
 fn upgrade_goes_with_its_option_or_not_at_all() {
     hold(framing::UPGRADES);
 }

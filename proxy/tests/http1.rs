@@ -8,6 +8,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use weir_tests::skip::{Need, skip};
 
 use crate::{
     proxy::{Config, Upstream},
@@ -366,6 +367,56 @@ fn connect_opens_a_tunnel_both_ways() {
             client.read_exact(&mut bytes[..5]).await.expect("later");
             assert_eq!(&bytes[..5], b"later");
         }
+    });
+}
+
+/// A forward proxy that knows nothing but CONNECT.
+async fn forward(mut client: TcpStream) {
+    let head = read_head(&mut client).await;
+    let target = head.split(' ').nth(1).expect("a target");
+    let mut origin = TcpStream::connect(target).await.expect("the origin");
+    let answer = b"HTTP/1.1 200 Connection established\r\n\r\n";
+    client.write_all(answer).await.expect("answered");
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut origin).await;
+}
+
+#[test]
+fn curl_reaches_an_origin_by_a_forward_proxy_behind_ours() {
+    if std::process::Command::new("curl")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        skip(Need::Peers, "no curl on PATH");
+        return;
+    }
+    run(async {
+        let (mut origin, mut endpoint) = (Endpoint::start().await, Endpoint::start().await);
+        let proxy = with_tunnels(endpoint.address).start();
+        let (ours, url) = (proxy.address(), format!("http://{}/a", origin.address));
+        tokio::task::spawn_local(async move { forward(endpoint.accept().await).await });
+        tokio::task::spawn_local(async move {
+            let mut stream = origin.accept().await;
+            assert!(
+                read_head(&mut stream)
+                    .await
+                    .starts_with("GET /a HTTP/1.1\r\n")
+            );
+            stream.write_all(OK).await.expect("answered");
+        });
+        let curl = tokio::task::spawn_blocking(move || {
+            let through = format!("http://{ours}");
+            let options = ["-sS", "--max-time", "10", "--noproxy", "", "-p", "-x"];
+            let mut curl = std::process::Command::new("curl");
+            curl.args(options).args([through, url]).output()
+        });
+        let output = curl.await.expect("no panic").expect("curl runs");
+        assert_eq!(
+            output.stdout,
+            b"ok",
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     });
 }
 

@@ -42,6 +42,9 @@ field may not have:
 | `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` |
 | sources of configuration | `ads` |
 | `codec_type` | `AUTO`, `HTTP1`, `HTTP2` |
+| `header_key_format` | `PreserveCaseFormatterConfig`: between two connections of HTTP/1.1 names keep their case, with it and without; HTTP/1.0 and HTTP/2 get lower case |
+| `upgrade_configs` | any protocol of `Upgrade`, and `CONNECT`, which goes to the endpoint of a route with `connect_matcher`; both over HTTP/1 to an endpoint of HTTP/1 |
+| headers to add and remove | not pseudo headers, `host`, `connection`, `content-length` and `transfer-encoding` |
 | addresses | IP addresses with a TCP port; names are not looked up |
 | text and bodies | inline; files and environment variables are not read |
 | `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s }, replaceable: true }`; other namespaces are for people |

@@ -311,6 +311,29 @@ pub(crate) const START_LINES: &[Case] = &[
     },
 ];
 
+/// What is not changed stays as it came.
+pub(crate) const UNCHANGED: &[Case] = &[Case {
+    name: "the case of names",
+    manager: ", http_protocol_options: { header_key_format: { stateful_formatter: { \
+        name: preserve_case, typed_config: { \"@type\": type.googleapis.com/\
+        envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig } } } }",
+    clients: &[&[Bytes(
+        "POST / HTTP/1.1\r\nHOST: x\r\nX-MiXed:  1\r\nCONTENT-length: 1\r\n\r\na",
+    )]],
+    endpoints: &[&[Bytes(
+        "HTTP/1.1 299 My Own\r\nX-OTHER: \t2\r\nContent-LENGTH: 2\r\n\r\nok",
+    )]],
+    client_sees: &[&[
+        "~HTTP/1.1 299 My Own\r\nX-OTHER: \t2\r\nContent-LENGTH: 2\r\n",
+        "body: ok",
+    ]],
+    endpoint_sees: &[&[
+        "~\r\nHOST: x\r\nX-MiXed:  1\r\nCONTENT-length: 1\r\n",
+        "body: a",
+    ]],
+    ..Case::PLAIN
+}];
+
 /// `Upgrade` is of one connection, as are interim responses' fields.
 pub(crate) const UPGRADES: &[Case] = &[
     Case {
