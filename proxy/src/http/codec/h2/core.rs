@@ -309,7 +309,6 @@ impl Core {
         self.release_connection(held);
         if self.store.held() == 0 {
             self.store.shrink();
-            self.decoder.shrink();
         }
     }
 

@@ -101,8 +101,10 @@ impl Store {
 
     /// Nobody holds the stream, which is over.
     pub(super) fn free(&mut self, key: Key) {
-        self.places[key.0].renew(0, 0, 0);
-        self.places[key.0].is_closed = true;
+        // What it holds is dropped when the place is used again; only what holds others goes now.
+        let stream = &mut self.places[key.0];
+        stream.received.waker = None;
+        stream.sending.waker = None;
         self.free.push(key.0);
     }
 

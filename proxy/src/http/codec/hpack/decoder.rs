@@ -1,5 +1,7 @@
 //! Reads field sections.
 
+use std::cell::RefCell;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{
@@ -13,16 +15,21 @@ use super::{
 const TABLE: usize = 4096;
 /// Values share pieces of memory of this size: the values of many requests, but not so many that
 /// one that stays for long holds much.
-const PIECE: usize = 4096;
+const PIECE_SIZE: usize = 4096;
 /// Values above this size have memory of their own.
 const SHARED: usize = 1024;
+
+thread_local! {
+    /// The piece of memory that values of all connections of a worker share, and memory in which
+    /// text is decoded.
+    static PIECE: RefCell<BytesMut> = RefCell::default();
+    static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Reads field sections. What was read before decides what the next mean.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     table: Table<Field>,
-    piece: BytesMut,
-    scratch: Vec<u8>,
     /// A section has begun, so that the table's size cannot change.
     is_within: bool,
 }
@@ -45,8 +52,6 @@ impl Default for Decoder {
     fn default() -> Self {
         Self {
             table: Table::new(TABLE),
-            piece: BytesMut::new(),
-            scratch: Vec::new(),
             is_within: false,
         }
     }
@@ -74,12 +79,6 @@ impl Decoder {
     /// The section is over.
     pub(crate) fn end(&mut self) {
         self.is_within = false;
-    }
-
-    /// Gives back what an idle connection does not need.
-    pub(crate) fn shrink(&mut self) {
-        self.piece = BytesMut::new();
-        self.scratch = Vec::new();
     }
 
     fn next(&mut self, octets: &[u8], found: &mut impl FnMut(Field)) -> Read<()> {
@@ -171,43 +170,14 @@ impl Decoder {
     ) -> Option<Field> {
         let name = match name {
             None => self.field(index)?.name(),
-            Some(name) if name.is_coded => {
-                self.scratch.clear();
-                huffman::decode(name.of(octets), &mut self.scratch)?;
-                Name::new(&self.scratch)
-            }
-            Some(name) => Name::new(name.of(octets)),
+            Some(name) => name.read(octets, Name::new)?,
         };
-        let value = if value.is_coded {
-            self.scratch.clear();
-            huffman::decode(value.of(octets), &mut self.scratch)?;
-            let scratch = std::mem::take(&mut self.scratch);
-            let value = self.keep(&scratch, is_indexed);
-            self.scratch = scratch;
-            value
-        } else {
-            self.keep(value.of(octets), is_indexed)
-        };
+        let value = value.read(octets, |value| keep(value, is_indexed))?;
         let field = Field::new(name, value);
         if is_indexed {
             self.table.insert(field.clone(), field.size());
         }
         Some(field)
-    }
-
-    /// Copies a value. One that enters the table stays for long and shares its memory with none.
-    fn keep(&mut self, value: &[u8], is_indexed: bool) -> Bytes {
-        if value.is_empty() {
-            return Bytes::new();
-        }
-        if is_indexed || value.len() > SHARED {
-            return Bytes::copy_from_slice(value);
-        }
-        if self.piece.capacity() < value.len() {
-            self.piece = BytesMut::with_capacity(PIECE);
-        }
-        self.piece.extend_from_slice(value);
-        self.piece.split().freeze()
     }
 }
 
@@ -233,9 +203,35 @@ impl Literal {
         }
     }
 
-    fn of<'o>(&self, octets: &'o [u8]) -> &'o [u8] {
-        &octets[self.from..self.to]
+    /// Makes something of its text. None if it is no text.
+    fn read<T>(&self, octets: &[u8], make: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let octets = &octets[self.from..self.to];
+        if !self.is_coded {
+            return Some(make(octets));
+        }
+        TEXT.with_borrow_mut(|text| {
+            text.clear();
+            huffman::decode(octets, text)?;
+            Some(make(text))
+        })
     }
+}
+
+/// Copies a value. One that enters the table stays for long and shares its memory with none.
+fn keep(value: &[u8], is_indexed: bool) -> Bytes {
+    if value.is_empty() {
+        return Bytes::new();
+    }
+    if is_indexed || value.len() > SHARED {
+        return Bytes::copy_from_slice(value);
+    }
+    PIECE.with_borrow_mut(|piece| {
+        if piece.capacity() < value.len() {
+            *piece = BytesMut::with_capacity(PIECE_SIZE);
+        }
+        piece.extend_from_slice(value);
+        piece.split().freeze()
+    })
 }
 
 #[cfg(test)]
