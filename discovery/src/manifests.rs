@@ -1,11 +1,12 @@
 //! A directory of Kubernetes manifests as a registry.
 //!
 //! Every `.yaml`, `.yml` and `.json` file of the directory itself is read, files of several
-//! documents and lists included. Kinds that say nothing about services are skipped. The directory is
-//! looked at again and again rather than watched through the kernel: that works on every file
-//! system, through the symbolic links of a mounted ConfigMap, and tells a file that is still being
-//! written, because it differs from one look to the next. Such a file waits; a file that does not
-//! parse keeps what it said last, and is reported.
+//! documents and lists included. Kinds that say nothing of traffic are skipped; others that are not
+//! known are left out, too, but the log names each. The directory is looked at again and again
+//! rather than watched through the kernel: that works on every file system, through the symbolic
+//! links of a mounted ConfigMap, and tells a file that is still being written, because it differs
+//! from one look to the next. Such a file waits; a file that does not parse keeps what it said
+//! last, and is reported.
 
 mod directory;
 mod document;

@@ -168,3 +168,55 @@ fn links_of_a_mounted_config_map_are_followed() {
     directory.refresh();
     assert_eq!(applied(&directory.refresh()), [key("b")]);
 }
+
+#[test]
+fn kinds_that_are_not_known_are_named_with_what_that_means() {
+    let files = Files::new();
+    let object = |version: &str, kind: &str, name: &str| {
+        format!(
+            "---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: shop}}\n"
+        )
+    };
+    let silent = [
+        ("v1", "ConfigMap"),
+        ("rbac.authorization.k8s.io/v1", "Role"),
+        ("policy/v1", "PodDisruptionBudget"),
+        ("apps/v1", "Deployment"),
+    ];
+    let mut text = service("a");
+    for (version, kind) in silent {
+        text += &object(version, kind, "quiet");
+    }
+    text += &object("security.istio.io/v1", "AuthorizationPolicy", "deny-all");
+    text += &object("networking.k8s.io/v1", "NetworkPolicy", "deny-all");
+    text += &object("gateway.networking.k8s.io/v1", "HTTPRoute", "canary");
+    text += &object("apps/v1beta1", "Deployment", "old");
+    files.write("a.yaml", &text);
+    let (directory, events) = files.open();
+    assert_eq!(applied(&events), [key("a")]);
+    let place = format!("{}/", files.0.path().display());
+    let problems = directory.problems().iter();
+    let problems: Vec<String> = problems.map(|it| it.replace(&place, "")).collect();
+    let left_out = "is of a kind that is not known here and left out";
+    let forbids = "what it forbids or demands of traffic is not enforced";
+    assert_eq!(
+        problems,
+        [
+            format!(
+                "a.yaml: document 6: AuthorizationPolicy shop/deny-all (security.istio.io/v1) \
+                 {left_out}: {forbids}"
+            ),
+            format!(
+                "a.yaml: document 7: NetworkPolicy shop/deny-all (networking.k8s.io/v1) \
+                 {left_out}: {forbids}"
+            ),
+            format!(
+                "a.yaml: document 8: HTTPRoute shop/canary (gateway.networking.k8s.io/v1) \
+                 {left_out}: it has no effect"
+            ),
+            format!(
+                "a.yaml: document 9: Deployment shop/old (apps/v1beta1) {left_out}: it has no effect"
+            ),
+        ]
+    );
+}

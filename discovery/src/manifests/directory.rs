@@ -115,6 +115,12 @@ impl Directory {
         self.objects.len()
     }
 
+    /// What is wrong in the files or was left out, each with its file, as the log has it.
+    #[must_use]
+    pub fn problems(&self) -> &BTreeSet<String> {
+        &self.reported
+    }
+
     fn read(&mut self, path: &Path, stamp: Stamp) {
         let text = fs::read_to_string(path).map_err(|error| ManifestError::Read {
             path: path.to_owned(),

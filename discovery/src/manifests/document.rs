@@ -21,7 +21,33 @@ pub(super) enum Manifest {
         kind: String,
         meta: Meta,
     },
+    /// A kind that discovery does not know and that may say something of traffic.
+    Unknown {
+        version: String,
+        kind: String,
+        meta: Meta,
+    },
 }
+
+/// Groups of Kubernetes' own whose other kinds say nothing of traffic.
+const SILENT: [&str; 13] = [
+    "",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apps",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "events.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+];
+
+/// Kinds that are read, by the version that is.
+const READ: [&str; 5] = ["Service", "Pod", "Node", "EndpointSlice", "Endpoints"];
 
 /// Kinds read for their names only: pods tell which of them they belong to.
 const NAMED_ONLY: [(&str, &str); 7] = [
@@ -116,7 +142,16 @@ impl Reader<'_> {
                 let meta = self.typed(meta, &join(at, "metadata"))?;
                 Manifest::Other { kind, meta }
             }
-            _ => return Ok(()),
+            (version, name) if says_nothing(version, name) => return Ok(()),
+            _ => {
+                let meta = value.get("metadata").cloned().unwrap_or_default();
+                let meta = serde_json::from_value(meta).unwrap_or_default();
+                Manifest::Unknown {
+                    version,
+                    kind,
+                    meta,
+                }
+            }
         };
         into.push(self.located(manifest));
         Ok(())
@@ -161,6 +196,13 @@ impl Reader<'_> {
             self.error(&join(at, &field), error.into_inner().to_string())
         })
     }
+}
+
+/// Whether a kind that is not read says nothing of traffic either.
+fn says_nothing(version: &str, kind: &str) -> bool {
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    let elsewhere = READ.contains(&kind) || NAMED_ONLY.iter().any(|(_, known)| *known == kind);
+    SILENT.contains(&group) && !elsewhere
 }
 
 fn join(at: &str, field: &str) -> String {

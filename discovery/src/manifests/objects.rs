@@ -29,6 +29,18 @@ pub(super) fn collect<'a>(
             objects.entry(object.key()).or_insert(object);
         }
         let document = located.document;
+        if let Manifest::Unknown {
+            version,
+            kind,
+            meta,
+        } = &located.manifest
+        {
+            let unknown = unknown(version, kind, meta);
+            problems.insert(format!(
+                "{}: document {document}: {unknown}",
+                path.display()
+            ));
+        }
         let place =
             |problem: &Problem| format!("{}: document {document}: {problem}", path.display());
         problems.extend(found.iter().map(place));
@@ -47,7 +59,10 @@ pub(super) fn duplicates<'a>(
     contents: impl Iterator<Item = (&'a Path, &'a Located)>,
 ) -> impl Iterator<Item = ManifestError> {
     let mut first = BTreeMap::new();
-    contents.filter_map(move |(path, located)| {
+    // Kinds of one name from several groups are not the same.
+    let known =
+        |(_, located): &(&Path, &Located)| !matches!(located.manifest, Manifest::Unknown { .. });
+    contents.filter(known).filter_map(move |(path, located)| {
         let (kind, meta) = identity(&located.manifest);
         let name = meta.name.as_deref().unwrap_or_default();
         let key = (
@@ -70,6 +85,21 @@ pub(super) fn duplicates<'a>(
     })
 }
 
+/// What it means that an object is left out.
+fn unknown(version: &str, kind: &str, meta: &Meta) -> String {
+    let name = meta.name.as_deref().unwrap_or_default();
+    // NetworkPolicy, AuthorizationPolicy, PeerAuthentication and the like.
+    let restricts = kind.ends_with("Policy") || kind.ends_with("Authentication");
+    let consequence = match restricts {
+        true => "what it forbids or demands of traffic is not enforced",
+        false => "it has no effect",
+    };
+    format!(
+        "{kind} {}/{name} ({version}) is of a kind that is not known here and left out: {consequence}",
+        meta.namespace()
+    )
+}
+
 fn read(manifest: &Manifest, names: &Interner, problems: &mut Vec<Problem>) -> Option<Object> {
     match manifest {
         Manifest::Service(service) => {
@@ -80,7 +110,7 @@ fn read(manifest: &Manifest, names: &Interner, problems: &mut Vec<Problem>) -> O
         }
         Manifest::Pod(pod) => kubernetes::pod(pod, names, problems).map(Object::Pod),
         Manifest::Node(node) => kubernetes::node(node, names, problems).map(Object::Node),
-        Manifest::Other { .. } => None,
+        Manifest::Other { .. } | Manifest::Unknown { .. } => None,
     }
 }
 
@@ -90,6 +120,6 @@ fn identity(manifest: &Manifest) -> (&str, &Meta) {
         Manifest::EndpointSlice(slice) => ("EndpointSlice", &slice.metadata),
         Manifest::Pod(pod) => ("Pod", &pod.metadata),
         Manifest::Node(node) => ("Node", &node.metadata),
-        Manifest::Other { kind, meta } => (kind, meta),
+        Manifest::Other { kind, meta } | Manifest::Unknown { kind, meta, .. } => (kind, meta),
     }
 }
