@@ -13,6 +13,8 @@ pub enum Need {
     Namespaces,
     /// Programs nobody here wrote, such as Envoy and curl. Required where `REQUIRE_PEERS=1`.
     Peers,
+    /// Autobahn's test suite, which needs Python 2. Required where `REQUIRE_AUTOBAHN=1`.
+    Autobahn,
     /// A real Kubernetes API server. Required where `REQUIRE_API_SERVER=1`.
     ApiServer,
 }
@@ -25,6 +27,7 @@ pub fn skip(need: Need, reason: &str) {
     let variable = match need {
         Need::Namespaces => "REQUIRE_NETNS",
         Need::Peers => "REQUIRE_PEERS",
+        Need::Autobahn => "REQUIRE_AUTOBAHN",
         Need::ApiServer => "REQUIRE_API_SERVER",
     };
     let required = std::env::var_os(variable).is_some_and(|value| value == "1");
