@@ -147,6 +147,12 @@ impl CaBundleKeeper {
         self.announced
             .send_replace(self.wrong(object, &self.trust).is_empty());
         let chain = self.serving.chain();
+        if chain.is_empty() {
+            // As each first start begins: whoever makes the certificates says what is wrong.
+            self.shared.metrics.set_bundle(&self.name, Some(false));
+            health.unready(self.subject, "no certificate is served yet");
+            return;
+        }
         let refused = entries(object).find_map(|entry| {
             let bundle = &entry["clientConfig"]["caBundle"];
             let bundle: ByteString = serde_json::from_value(bundle.clone()).unwrap_or_default();

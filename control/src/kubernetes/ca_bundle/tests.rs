@@ -207,3 +207,17 @@ async fn a_write_that_is_forbidden_is_tried_again() {
     settle().await;
     assert_eq!(kept.shared.health.reasons(), Vec::<String>::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_without_a_certificate_is_no_mistake_of_the_bundle() {
+    let api = FakeApi::new();
+    api.put(CONFIGURATION, configuration());
+    let kept = kept(&api, Writer::Us);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let reasons = kept.shared.health.reasons().join("; ");
+    assert!(
+        reasons.contains("no certificate is served yet"),
+        "{reasons}"
+    );
+    assert!(!reasons.contains("does not accept"), "{reasons}");
+}
