@@ -355,3 +355,18 @@ fn the_test_of_a_release_runs_our_program_in_the_one_image_and_leaves_nothing() 
         }
     }
 }
+
+#[test]
+fn suites_of_helm_test_are_told_apart_by_their_names() {
+    if !available() {
+        return;
+    }
+    for (values, path) in matrix() {
+        let test = Rendered::test_with_file(&path);
+        let objects = test.sorted();
+        let names = objects.iter().map(|it| it["metadata"]["name"].to_string());
+        let names: std::collections::BTreeSet<_> = names.collect();
+        assert_eq!(names.len(), objects.len(), "{values}: {names:?}");
+        assert!(names.contains("\"weir-check\"") || values.contains("revision"));
+    }
+}

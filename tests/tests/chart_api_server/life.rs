@@ -162,7 +162,7 @@ impl Cluster {
         let requests = self.server.requests_of("administrator").unwrap();
         let deleted: Vec<&str> = requests
             .iter()
-            .filter(|it| it.verb == "delete" && it.name != "weir-check")
+            .filter(|it| it.verb == "delete" && !it.name.starts_with("weir-check"))
             .filter(|it| it.name.starts_with("weir-"))
             .map(|it| it.resource.as_str())
             .collect();
