@@ -56,6 +56,7 @@ impl Demos {
         command
             .args(args)
             .env("WEIR_RUN_ROOT", self.root())
+            .env_remove("KUBECONFIG")
             .stdin(Stdio::null());
         command
     }
