@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Name of the init container that programs iptables.
 pub const INIT_CONTAINER: &str = "weir-init";
+/// Reason of the Event about a pod whose sidecar never reached a control plane.
+pub const UNCONNECTED: &str = "SidecarUnconnected";
 /// Name of the sidecar container.
 pub const PROXY_CONTAINER: &str = "weir-proxy";
 /// Default image of both.

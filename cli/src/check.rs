@@ -23,6 +23,7 @@ mod nodes;
 mod permissions;
 mod pods;
 mod scope;
+mod unconnected;
 mod version;
 mod webhook;
 
@@ -104,6 +105,7 @@ async fn check(args: &CheckArgs) -> anyhow::Result<Report> {
         findings.extend(certificate::check(&facts));
         findings.extend(dry_run::check(&facts));
         findings.extend(pods::check(&facts));
+        findings.extend(unconnected::check(&facts));
     } else {
         findings.extend(permissions::of_user(&facts));
         findings.push(control_plane::not_installed(&facts));

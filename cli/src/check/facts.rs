@@ -9,6 +9,8 @@ use k8s_openapi::{
         apps::v1::{DaemonSet, Deployment},
         core::v1::{ConfigMap, Namespace, Node, Pod, Secret},
         discovery::v1::EndpointSlice,
+        events::v1::Event,
+        networking::v1::NetworkPolicy,
     },
     apimachinery::pkg::version::Info,
 };
@@ -24,6 +26,7 @@ use super::{
     permissions::{self, Access},
     pods::{self, Census},
     scope::Scope,
+    unconnected::{self, Accused},
 };
 use crate::cluster::reason;
 
@@ -62,6 +65,9 @@ pub(super) struct Facts {
     pub(super) control_access: Read<Vec<Access>>,
     pub(super) dry_runs: Vec<DryRun>,
     pub(super) pods: Read<Census>,
+    /// Pods whose sidecar never reached the control plane, as Events have it.
+    pub(super) unconnected: Read<Accused>,
+    pub(super) policies: Read<Vec<NetworkPolicy>>,
 }
 
 // === impl Facts ===
@@ -91,6 +97,18 @@ impl Facts {
         let mine = all.clone().labels("app.kubernetes.io/name=weir-control");
         let service = format!("kubernetes.io/service-name={}", names.control());
         let named = |name: &str| ListParams::default().fields(&format!("metadata.name={name}"));
+        let reason = format!("reason={}", sidecar::UNCONNECTED);
+        let unconnected = match installed {
+            true => list::<Event>(&client, &all.clone().fields(&reason)).await,
+            false => Ok(Vec::new()),
+        };
+        let unconnected = unconnected.map(|events| unconnected::accused(&events));
+        // Most clusters have no such pod, and need not be asked for more.
+        let accused = unconnected.as_ref().ok().filter(|pods| !pods.is_empty());
+        let policies = match accused {
+            Some(_) => list(&client, &all).await,
+            None => Ok(Vec::new()),
+        };
         Self {
             nodes,
             validating: list(&client, &all).await,
@@ -118,7 +136,10 @@ impl Facts {
                 false => Vec::new(),
             },
             pods: match (&namespaces, installed) {
-                (Ok(namespaces), true) => pods::read(&client, &scope, namespaces).await,
+                (Ok(namespaces), true) => {
+                    let none = Accused::new();
+                    pods::read(&client, &scope, namespaces, accused.unwrap_or(&none)).await
+                }
                 (Err(unread), true) => Err(unread.clone()),
                 (_, false) => Ok(Census::default()),
             },
@@ -129,6 +150,8 @@ impl Facts {
             mutating,
             config,
             deployment,
+            unconnected,
+            policies,
         }
     }
 
@@ -162,6 +185,8 @@ impl Facts {
             control_access: Ok(Vec::new()),
             dry_runs: Vec::new(),
             pods: Ok(Census::default()),
+            unconnected: Ok(Accused::new()),
+            policies: Ok(Vec::new()),
         }
     }
 

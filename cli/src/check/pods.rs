@@ -14,6 +14,7 @@ use super::{
     finding::Finding,
     nodes::shorten,
     scope::Scope,
+    unconnected::Accused,
 };
 
 const CHECK: &str = "pods";
@@ -29,6 +30,8 @@ pub(super) struct Census {
     outdated: BTreeMap<String, Vec<String>>,
     /// How many have one, by namespace.
     with: BTreeMap<String, usize>,
+    /// Pods whose sidecar never reached the control plane, as they are.
+    pub(super) unconnected: Vec<Value>,
 }
 
 /// A page of a list.
@@ -47,7 +50,7 @@ impl Census {
     }
 
     /// Takes one pod into account.
-    fn count(&mut self, pod: &Value, namespace: &Namespace, scope: &Scope) {
+    fn count(&mut self, pod: &Value, namespace: &Namespace, scope: &Scope, accused: &Accused) {
         let text = |path: &str| pod.pointer(path).and_then(Value::as_str);
         // What has ended or is about to is past injecting.
         let ended = matches!(text("/status/phase"), Some("Succeeded" | "Failed"));
@@ -59,6 +62,12 @@ impl Census {
         match sidecar_image(pod) {
             Some(image) => {
                 *self.with.entry(into.clone()).or_default() += 1;
+                let uid = accused.get(&(into.clone(), name.clone()));
+                let is_same =
+                    |uid: &Option<String>| uid.is_none() || uid.as_deref() == text("/metadata/uid");
+                if uid.is_some_and(is_same) {
+                    self.unconnected.push(pod.clone());
+                }
                 let own = pod
                     .pointer("/metadata/annotations")
                     .and_then(|all| all.get(annotations::PROXY_IMAGE));
@@ -82,13 +91,18 @@ impl Census {
 pub(super) fn census(pods: &[Value], namespace: &Namespace, scope: &Scope) -> Census {
     let mut census = Census::default();
     for pod in pods {
-        census.count(pod, namespace, scope);
+        census.count(pod, namespace, scope, &Accused::new());
     }
     census
 }
 
 /// Looks at every pod, a page at a time.
-pub(super) async fn read(client: &Client, scope: &Scope, namespaces: &[Namespace]) -> Read<Census> {
+pub(super) async fn read(
+    client: &Client,
+    scope: &Scope,
+    namespaces: &[Namespace],
+    accused: &Accused,
+) -> Read<Census> {
     let by_name: BTreeMap<&str, &Namespace> =
         namespaces.iter().map(|one| (name_of(one), one)).collect();
     let mut census = Census::default();
@@ -103,7 +117,7 @@ pub(super) async fn read(client: &Client, scope: &Scope, namespaces: &[Namespace
         for pod in &page.items {
             let namespace = pod.pointer("/metadata/namespace").and_then(Value::as_str);
             if let Some(namespace) = namespace.and_then(|name| by_name.get(name)) {
-                census.count(pod, namespace, scope);
+                census.count(pod, namespace, scope, accused);
             }
         }
         match page.metadata.get("continue").and_then(Value::as_str) {

@@ -139,6 +139,8 @@ impl Cluster {
                 shared: shared.clone(),
                 events: self.events.clone(),
                 report: Arc::clone(&report),
+                hub: parts.hub.clone(),
+                status_port: weir_api::ports::STATUS,
             };
             background.spawn(reconciler.run(parts.known.subscribe()));
         }

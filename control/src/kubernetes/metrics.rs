@@ -40,6 +40,8 @@ pub(crate) struct Metrics {
     pub(crate) events_dropped: AtomicU64,
     /// Pods that should have a sidecar and have none, by namespace.
     uninjected: Mutex<BTreeMap<String, u64>>,
+    /// Sidecars that never reached a control plane, by namespace.
+    unconnected: Mutex<BTreeMap<String, u64>>,
     /// Tokens of sidecars that the API server was asked about.
     pub(crate) token_reviews: AtomicU64,
 }
@@ -63,6 +65,10 @@ impl Metrics {
 
     pub(crate) fn set_uninjected(&self, counts: BTreeMap<String, u64>) {
         *lock(&self.uninjected) = counts;
+    }
+
+    pub(crate) fn set_unconnected(&self, counts: BTreeMap<String, u64>) {
+        *lock(&self.unconnected) = counts;
     }
 
     /// Appends all metrics in the Prometheus text format.
@@ -150,7 +156,6 @@ impl Metrics {
 
     fn write_labelled(&self, out: &mut String) {
         const MATCHES: &str = "weir_ca_bundle_matches";
-        const UNINJECTED: &str = "weir_uninjected_pods";
         family(
             out,
             MATCHES,
@@ -164,19 +169,28 @@ impl Metrics {
                 "{MATCHES}{{configuration=\"{configuration}\"}} {value}"
             );
         }
-        family(
+        by_namespace(
             out,
-            UNINJECTED,
-            "gauge",
+            "weir_uninjected_pods",
             "Pods that should have a sidecar and have none: see /debug/uninjectedz.",
+            &lock(&self.uninjected),
         );
-        let counts = lock(&self.uninjected);
-        for (namespace, count) in counts.iter().take(NAMESPACES) {
-            let _ = writeln!(out, "{UNINJECTED}{{namespace=\"{namespace}\"}} {count}");
-        }
-        let rest: u64 = counts.values().skip(NAMESPACES).sum();
-        let _ = writeln!(out, "{UNINJECTED}{{namespace=\"\"}} {rest}");
+        by_namespace(
+            out,
+            "weir_unconnected_pods",
+            "Pods whose sidecar never reached a control plane: see /debug/uninjectedz.",
+            &lock(&self.unconnected),
+        );
     }
+}
+
+fn by_namespace(out: &mut String, name: &str, help: &str, counts: &BTreeMap<String, u64>) {
+    family(out, name, "gauge", help);
+    for (namespace, count) in counts.iter().take(NAMESPACES) {
+        let _ = writeln!(out, "{name}{{namespace=\"{namespace}\"}} {count}");
+    }
+    let rest: u64 = counts.values().skip(NAMESPACES).sum();
+    let _ = writeln!(out, "{name}{{namespace=\"\"}} {rest}");
 }
 
 /// Adds one to a counter.
@@ -211,7 +225,7 @@ mod tests {
             assert!(text.contains(&format!("# HELP {name} ")), "{name}");
             count += 1;
         }
-        assert_eq!(count, 13);
+        assert_eq!(count, 14);
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! Pods that should have a sidecar and have none: found, and reported. Nothing is done about them.
+//! Pods that should have a sidecar and have none, and sidecars that never reached a control plane:
+//! found, and reported. Nothing is done about them.
 //!
-//! They were made while the webhook was not reached, or before Weir was installed or the namespace
+//! The first were made while the webhook was not reached, or before Weir was installed or the namespace
 //! was labelled. Every few minutes the pods of the namespaces in question are listed, a page at a
 //! time, and decided about as the webhook does; no pod is kept.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -24,6 +25,8 @@ use kube::{
 };
 use serde_json::json;
 use tokio::sync::watch;
+use weir_api::sidecar::{PROXY_CONTAINER, UNCONNECTED};
+use weir_discovery::xds::Hub;
 use weir_injector::webhook::Injector;
 
 use super::{
@@ -36,9 +39,11 @@ use super::{
 use crate::run::Known;
 
 mod report;
+mod unconnected;
 
 pub(crate) use report::Report;
-use report::{Uninjected, has_sidecar, owner};
+use report::{Unconnected, Uninjected, has_sidecar, owner};
+use unconnected::Candidate;
 
 /// Time between two looks at all pods.
 const INTERVAL: Duration = Duration::from_secs(120);
@@ -61,6 +66,20 @@ pub(crate) struct Reconciler {
     pub(crate) shared: Shared,
     pub(crate) events: Events,
     pub(crate) report: Arc<Mutex<Report>>,
+    /// Knows who is connected to this replica.
+    pub(crate) hub: Arc<Hub>,
+    /// Port at which a sidecar says how it is.
+    pub(crate) status_port: u16,
+}
+
+/// What was found in one look.
+struct Found {
+    report: Report,
+    uninjected: BTreeMap<String, u64>,
+    /// Sidecars that are not connected here.
+    elsewhere: Vec<Candidate>,
+    connected: HashSet<(String, String)>,
+    now: Timestamp,
 }
 
 // === impl Reconciler ===
@@ -74,8 +93,8 @@ impl Reconciler {
         let mut changes = self.namespaces.changes();
         loop {
             let wait = match self.scan().await {
-                Ok((report, counts)) => {
-                    self.tell(report, counts);
+                Ok(found) => {
+                    self.tell(found).await;
                     INTERVAL
                 }
                 Err(reason) => {
@@ -94,7 +113,27 @@ impl Reconciler {
         }
     }
 
-    fn tell(&self, report: Report, counts: BTreeMap<String, u64>) {
+    async fn tell(&self, found: Found) {
+        let Found {
+            mut report,
+            uninjected,
+            elsewhere,
+            ..
+        } = found;
+        let never = unconnected::never_connected(elsewhere, self.status_port).await;
+        let mut counts = BTreeMap::new();
+        for pod in &never {
+            *counts.entry(pod.namespace.clone()).or_default() += 1;
+            self.say_unconnected(pod);
+        }
+        if !never.is_empty() {
+            let total = never.len();
+            tracing::warn!(
+                total,
+                "sidecars never reached a control plane: see /debug/uninjectedz"
+            );
+        }
+        report.unconnected = never.into_iter().map(Unconnected::from).collect();
         if report.total > 0 {
             let total = report.total;
             tracing::warn!(
@@ -102,13 +141,21 @@ impl Reconciler {
                 "pods have no sidecar and should: see /debug/uninjectedz"
             );
         }
-        self.shared.metrics.set_uninjected(counts);
+        self.shared.metrics.set_uninjected(uninjected);
+        self.shared.metrics.set_unconnected(counts);
         *self.lock() = report;
     }
 
     /// Looks at all pods once.
-    async fn scan(&self) -> Result<(Report, BTreeMap<String, u64>), String> {
-        let (mut report, mut counts) = (Report::default(), BTreeMap::new());
+    async fn scan(&self) -> Result<Found, String> {
+        let now = Timestamp::try_from((self.shared.clock)());
+        let mut found = Found {
+            report: Report::default(),
+            uninjected: BTreeMap::new(),
+            elsewhere: Vec::new(),
+            connected: unconnected::connected(&self.hub),
+            now: now.unwrap_or(Timestamp::UNIX_EPOCH),
+        };
         let webhooks = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
         let configuration = webhooks.get_opt(&self.configuration).await;
         // Without a webhook no pod is to be injected.
@@ -118,24 +165,22 @@ impl Reconciler {
             let all = namespaces.list(&ListParams::default()).await;
             for namespace in all.map_err(|error| failure(&error))? {
                 if scope.has_namespace(namespace.labels()) {
-                    self.scan_namespace(&namespace, &scope, &mut report, &mut counts)
-                        .await?;
+                    self.scan_namespace(&namespace, &scope, &mut found).await?;
                 }
             }
         }
-        let now = Timestamp::try_from((self.shared.clock)());
-        report.scanned_at = now.ok().map(|now| now.to_string());
+        let report = &mut found.report;
+        report.scanned_at = Some(found.now.to_string());
         report.truncated = report.total > report.pods.len() as u64;
         report.complete = true;
-        Ok((report, counts))
+        Ok(found)
     }
 
     async fn scan_namespace(
         &self,
         namespace: &PartialObjectMeta<Namespace>,
         scope: &Scope,
-        report: &mut Report,
-        counts: &mut BTreeMap<String, u64>,
+        all: &mut Found,
     ) -> Result<(), String> {
         let name = namespace.name_any();
         let resource = ApiResource::erase::<Pod>(&());
@@ -146,14 +191,19 @@ impl Reconciler {
             for pod in &pods.items {
                 if has_sidecar(pod) {
                     self.namespaces.has_sidecar(&name);
+                    let is_here = all.connected.contains(&(name.clone(), pod.name_any()));
+                    if !is_here && all.elsewhere.len() < NAMED {
+                        all.elsewhere
+                            .extend(unconnected::candidate(pod, &name, all.now));
+                    }
                 } else if scope.has_pod(namespace.labels(), pod.labels())
                     && let Some(found) = self.judge(pod, &name)
                 {
-                    *counts.entry(name.clone()).or_default() += 1;
-                    report.total += 1;
+                    *all.uninjected.entry(name.clone()).or_default() += 1;
+                    all.report.total += 1;
                     self.say(pod, &found);
-                    if report.pods.len() < NAMED {
-                        report.pods.push(found);
+                    if all.report.pods.len() < NAMED {
+                        all.report.pods.push(found);
                     }
                 }
             }
@@ -186,15 +236,7 @@ impl Reconciler {
             None => "make the pod anew",
         };
         self.events.say(Note {
-            about: ObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("Pod".to_owned()),
-                namespace: Some(found.namespace.clone()),
-                name: Some(found.name.clone()),
-                uid: pod.uid(),
-                resource_version: None,
-                field_path: None,
-            },
+            about: reference(&found.namespace, &found.name, pod.uid()),
             kind: Kind::Warning,
             reason: "SidecarMissing",
             action: "Reconcile",
@@ -206,9 +248,36 @@ impl Reconciler {
         });
     }
 
+    fn say_unconnected(&self, pod: &Candidate) {
+        self.events.say(Note {
+            about: reference(&pod.namespace, &pod.name, pod.uid.clone()),
+            kind: Kind::Warning,
+            reason: UNCONNECTED,
+            action: "Reconcile",
+            text: format!(
+                "the sidecar has never reached the control plane, so that all traffic passes as \
+                 without a mesh. Its log says why once a minute: kubectl logs -n {} {} -c \
+                 {PROXY_CONTAINER}; weir check knows the usual causes",
+                pod.namespace, pod.name
+            ),
+        });
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Report> {
         // Nothing panics while it is held.
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn reference(namespace: &str, name: &str, uid: Option<String>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        uid,
+        resource_version: None,
+        field_path: None,
     }
 }
 

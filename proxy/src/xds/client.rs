@@ -1,6 +1,7 @@
 //! Drives [`State`] with a connection, the workers' demands and the clock.
 
 mod count;
+mod outage;
 mod running;
 
 use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};

@@ -50,7 +50,12 @@ pub(super) enum Event {
     /// It said something, in the state-of-the-world variant.
     State(Box<DiscoveryResponse>),
     /// The stream is gone, or could not be had.
-    Down(String),
+    Down {
+        /// Why.
+        reason: String,
+        /// Because a file is not there yet that the kubelet mounts when it has it.
+        waits: bool,
+    },
 }
 
 /// Where requests go to, in the variant of the stream.
@@ -87,7 +92,11 @@ pub(super) async fn run(target: Target, events: mpsc::Sender<Event>, boundary: &
         let Err(error) = ended.await.unwrap_or(Err(LinkError::Panicked)) else {
             return;
         };
-        if events.send(Event::Down(chain(&error))).await.is_err() {
+        let down = Event::Down {
+            reason: chain(&error),
+            waits: error.waits(),
+        };
+        if events.send(down).await.is_err() {
             return;
         }
         tokio::time::sleep(backoff.next()).await;
@@ -215,6 +224,12 @@ fn read(path: &Path) -> Result<Vec<u8>, LinkError> {
 }
 
 // === impl LinkError ===
+
+impl LinkError {
+    fn waits(&self) -> bool {
+        matches!(self, Self::File(_, error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
 
 impl From<tonic::Status> for LinkError {
     fn from(status: tonic::Status) -> Self {

@@ -13,6 +13,9 @@ stat_set! {
     pub(crate) struct ControlPlaneStats {
         /// 1 while the stream to the control plane is up.
         connected_state: Gauge,
+        /// 1 once a stream was up. 0 for longer than a start takes means that this proxy never
+        /// reached the control plane: the log says why, once a minute.
+        ever_connected: Gauge,
         /// Demands that wait for an answer.
         pending_requests: Gauge,
     }

@@ -5,6 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 use weir_api::{annotations::STATUS, sidecar::PROXY_CONTAINER};
 
+use super::unconnected::Candidate;
+
 /// What was found, as `/debug/uninjectedz` shows it.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Report {
@@ -20,6 +22,15 @@ pub(crate) struct Report {
     /// Whether there are more than are named.
     pub(crate) truncated: bool,
     pub(crate) pods: Vec<Uninjected>,
+    /// Pods whose sidecar never reached a control plane.
+    pub(crate) unconnected: Vec<Unconnected>,
+}
+
+/// A pod whose sidecar never reached a control plane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Unconnected {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 /// A pod that should have a sidecar and has none.
@@ -37,6 +48,17 @@ pub(crate) struct Uninjected {
 pub(crate) struct Owner {
     pub(crate) kind: String,
     pub(crate) name: String,
+}
+
+// === impl Unconnected ===
+
+impl From<Candidate> for Unconnected {
+    fn from(pod: Candidate) -> Self {
+        Self {
+            namespace: pod.namespace,
+            name: pod.name,
+        }
+    }
 }
 
 /// Whether the injector was there.

@@ -26,6 +26,11 @@ fn pod(name: &str, more: &Value) -> Value {
 }
 
 fn reconciler(api: &FakeApi) -> (Arc<Mutex<Report>>, Shared) {
+    reconciler_asking(api, 1)
+}
+
+/// One that asks sidecars at this port.
+fn reconciler_asking(api: &FakeApi, port: u16) -> (Arc<Mutex<Report>>, Shared) {
     let shared = Shared::default();
     let (events, writer) = events::channel(api.client(), "", shared.metrics.clone());
     tokio::spawn(writer.run());
@@ -38,6 +43,8 @@ fn reconciler(api: &FakeApi) -> (Arc<Mutex<Report>>, Shared) {
         shared: shared.clone(),
         events,
         report: Arc::clone(&report),
+        hub: Arc::new(Hub::new(weir_discovery::xds::Generator::default())),
+        status_port: port,
     };
     let known = Known {
         configuration: true,
@@ -126,4 +133,58 @@ async fn an_api_server_that_fails_makes_the_report_incomplete_and_keeps_what_was
     tokio::time::sleep(INTERVAL).await;
     let found = report.lock().expect("no panic").clone();
     assert!(!found.complete && found.error.is_some(), "{found:?}");
+}
+
+/// A sidecar that says whether it ever was connected.
+async fn sidecar(says: &'static str) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let body = format!("envoy_control_plane_ever_connected{{}} {says}\n");
+            let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{body}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_sidecar_that_was_never_connected_is_said_at_its_pod() {
+    for (says, expected) in [("0", 1), ("1", 0)] {
+        let api = FakeApi::new();
+        api.put(
+            "mutatingwebhookconfigurations/weir-injector",
+            configuration(),
+        );
+        let enabled = json!({"metadata": {"labels": {"weir.dev/injection": "enabled"}}});
+        api.put("namespaces/shop", enabled);
+        let address = sidecar(says).await;
+        let status = json!([{"name": "weir-proxy",
+                             "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]);
+        let injected = json!({
+            "metadata": {"annotations": {STATUS: "{}"}},
+            "spec": {"containers": [{"name": "app"}, {"name": "weir-proxy"}]},
+            "status": {"podIP": address.ip().to_string(), "containerStatuses": status},
+        });
+        api.put("namespaces/shop/pods/web", pod("web", &injected));
+        let (report, shared) = reconciler_asking(&api, address.port());
+        let scanned = async {
+            while !report.lock().expect("no panic").complete {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let scanned = tokio::time::timeout(Duration::from_secs(20), scanned).await;
+        scanned.expect("a look in time");
+        assert_eq!(report.lock().expect("no panic").unconnected.len(), expected);
+        let mut text = String::new();
+        shared.metrics.write_prometheus(&mut text);
+        let metric = format!("weir_unconnected_pods{{namespace=\"shop\"}} {expected}");
+        assert_eq!(text.contains(&metric), expected > 0, "{text}");
+    }
 }

@@ -27,6 +27,7 @@ use super::{
         state::{Request, Response, Update, Usage},
     },
     Context,
+    outage::{Outage, Word},
 };
 use crate::{
     config::Listener,
@@ -50,8 +51,8 @@ pub(super) struct Running {
     is_node_sent: bool,
     /// Earlier versions of destinations that connections may still hold.
     replaced: HashMap<SocketAddr, Vec<Weak<DestinationListener>>>,
-    /// Why there is no stream, as last reported: the same reason each time helps nobody.
-    reported: String,
+    /// While there is no stream.
+    outage: Option<Outage>,
 }
 
 // === impl Running ===
@@ -66,13 +67,15 @@ impl Running {
             books: Books::default(),
             is_node_sent: false,
             replaced: HashMap::new(),
-            reported: String::new(),
+            outage: Some(Outage::new(Instant::now())),
         }
     }
 
     /// When [`Running::settle`] has something to do by the passing of time alone.
     pub(super) fn next_wakeup(&self) -> Option<Instant> {
-        self.inventory.state().next_wakeup()
+        let reminder = self.outage.as_ref().map(Outage::next_reminder);
+        let state = self.inventory.state().next_wakeup();
+        state.into_iter().chain(reminder).min()
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -93,8 +96,8 @@ impl Running {
                 self.available(true);
                 self.state_of_the_world(*response);
             }
-            Event::Down(reason) => {
-                self.report_down(&reason);
+            Event::Down { reason, waits } => {
+                self.report_failure(&reason, waits);
                 self.requests = None;
                 self.inventory.state().disconnected();
                 self.available(false);
@@ -111,23 +114,53 @@ impl Running {
         self.requests = None;
     }
 
-    fn report_down(&mut self, reason: &str) {
-        if self.reported == reason {
-            tracing::debug!(reason, "still no stream to the control plane");
-            return;
+    /// `waits`: a file is not there yet, as at the start of the first pod of a namespace.
+    fn report_failure(&mut self, reason: &str, waits: bool) {
+        let outage = self
+            .outage
+            .get_or_insert_with(|| Outage::new(Instant::now()));
+        match outage.failed(reason) {
+            None => tracing::debug!(reason, "still no stream to the control plane"),
+            Some(_) if waits => tracing::info!(reason, "no stream to the control plane yet"),
+            Some(_) => tracing::warn!(
+                reason,
+                "no stream to the control plane; what is known stays in force"
+            ),
         }
-        tracing::warn!(
-            reason,
-            "no stream to the control plane; what is known stays in force"
-        );
-        reason.clone_into(&mut self.reported);
+    }
+
+    /// Says every minute that there is no stream.
+    fn remind(&mut self, now: Instant) {
+        let Some(outage) = &mut self.outage else {
+            return;
+        };
+        let Some(Word::Reminder(passed)) = outage.remind(now) else {
+            return;
+        };
+        let (seconds, reason) = (passed.as_secs(), outage.reason());
+        if self.context.stats.control_plane.ever_connected.get() == 0 {
+            tracing::warn!(
+                seconds,
+                reason,
+                "the control plane was never reached; all traffic passes as without a mesh"
+            );
+        } else {
+            tracing::warn!(
+                seconds,
+                reason,
+                "still no stream to the control plane; what is known stays in force"
+            );
+        }
     }
 
     fn available(&mut self, is_available: bool) {
         let connected = &self.context.stats.control_plane.connected_state;
         if is_available && connected.get() == 0 {
             tracing::info!("stream to the control plane is up");
-            self.reported.clear();
+        }
+        if is_available {
+            self.outage = None;
+            self.context.stats.control_plane.ever_connected.set(1);
         }
         connected.set(i64::from(is_available));
         if self.context.publisher.current().discovery_available != is_available {
@@ -269,6 +302,7 @@ impl Running {
     /// Publishes what has changed, and says what is to be said.
     pub(super) fn settle(&mut self) {
         let now = Instant::now();
+        self.remind(now);
         let mut state = self.inventory.state();
         let snapshot = self.context.publisher.current();
         let usage = |address| {
