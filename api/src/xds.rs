@@ -11,6 +11,11 @@ pub mod json;
 pub mod on_demand;
 pub mod type_url;
 
+/// Field of an endpoint's metadata, a boolean in the namespace [`on_demand::METADATA_NAMESPACE`]: the
+/// endpoint stands in where no other is known, and is the address of a service that may have
+/// nobody behind it. A dial of it is bounded tightly and not repeated. Real Envoy ignores it.
+pub const LAST_RESORT: &str = "last_resort";
+
 /// Bytes and a name of what is wrong with them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{type_url}: {reason}")]

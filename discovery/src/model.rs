@@ -32,5 +32,7 @@ pub use object::{Event, Object, ObjectKey};
 pub use pod::{Pod, Workload};
 pub use protocol::{Hint, HintSource, Protocol};
 pub use resolve::ResolvedService;
-pub use service::{InternalTrafficPolicy, Service, ServiceKind, ServicePort, TrafficDistribution};
+pub use service::{
+    InternalTrafficPolicy, Service, ServiceKind, ServicePort, SessionAffinity, TrafficDistribution,
+};
 pub use snapshot::{Claim, ClaimKind, Conflict, Destination, Snapshot};

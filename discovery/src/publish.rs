@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{
-            InternalTrafficPolicy, NamespacedName, Object, Service, ServiceKind,
+            InternalTrafficPolicy, NamespacedName, Object, Service, ServiceKind, SessionAffinity,
             TrafficDistribution,
         },
         xds::Generator,
@@ -107,6 +107,7 @@ mod tests {
             ports: Vec::new(),
             internal_traffic_policy: InternalTrafficPolicy::Cluster,
             traffic_distribution: TrafficDistribution::Any,
+            session_affinity: SessionAffinity::None,
         }))]
     }
 

@@ -37,14 +37,16 @@ fn every_kind_of_service_gives_what_its_golden_file_says() {
 
 #[test]
 fn whole_resources_are_as_their_golden_file_says() {
-    let snapshot = snapshot(&directory().join("resources.in.yaml"));
     let descriptors = json::Descriptors::load();
-    let mut text = String::new();
-    for (kind, resource) in resources(&snapshot) {
-        let yaml = descriptors.to_yaml(&resource.body);
-        writeln!(text, "--- # {} {}\n{yaml}", kind.word(), resource.name).expect("a string");
+    for case in ["resources", "affinity"] {
+        let snapshot = snapshot(&directory().join(format!("{case}.in.yaml")));
+        let mut text = String::new();
+        for (kind, resource) in resources(&snapshot) {
+            let yaml = descriptors.to_yaml(&resource.body);
+            writeln!(text, "--- # {} {}\n{yaml}", kind.word(), resource.name).expect("a string");
+        }
+        check(&directory().join(format!("{case}.out.yaml")), &text);
     }
-    check(&directory().join("resources.out.yaml"), &text);
 }
 
 #[test]

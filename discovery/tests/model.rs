@@ -54,6 +54,7 @@ prop_compose! {
                 .collect(),
             internal_traffic_policy: policies[usize::from(local)],
             traffic_distribution: distributions[distribution],
+            session_affinity: SessionAffinity::None,
         })
     }
 }

@@ -142,6 +142,8 @@ fn pick_endpoint(bencher: Bencher<'_, '_>, count: u16) {
         hostname: String::new(),
         health: HealthStatus::Healthy,
         weight: 1,
+        hash_key: None,
+        last_resort: false,
     };
     config.discovery = ClusterDiscovery::Static(Arc::new(LoadAssignment {
         cluster_name: config.name.clone(),
@@ -152,5 +154,5 @@ fn pick_endpoint(bencher: Bencher<'_, '_>, count: u16) {
     }));
     let cluster = Cluster::new(&cluster, Arc::default(), None);
     let destination = SocketAddr::from(([10, 0, 0, 1], 80));
-    bencher.bench_local(|| cluster.pick(black_box(destination), None).is_some());
+    bencher.bench_local(|| cluster.pick(black_box(destination), None, None).is_some());
 }

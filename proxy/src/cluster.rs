@@ -7,6 +7,7 @@ mod http2;
 mod manager;
 mod original_dst;
 mod pool;
+mod ring_hash;
 mod stats;
 
 use std::{
@@ -18,13 +19,17 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::config::{self, LoadAssignment, cluster::ClusterDiscovery};
+use crate::config::{
+    self, LoadAssignment,
+    cluster::{ClusterDiscovery, LbPolicy},
+};
 
 pub(crate) use connect::{DialError, Upstream, micros};
 pub use host::Host;
 pub(crate) use host::HostSet;
 pub(crate) use http2::Http2Lease;
 pub(crate) use manager::Clusters;
+pub(crate) use ring_hash::hash_of;
 pub use stats::ClusterStats;
 
 /// A cluster in one worker.
@@ -94,25 +99,30 @@ impl Cluster {
 
     /// Takes over a new set of endpoints. Hosts whose address stays keep their connections.
     pub(crate) fn set_endpoints(&self, endpoints: &LoadAssignment) {
-        let hosts = Rc::new(self.hosts.borrow().update(endpoints));
+        let ring = match self.config.lb_policy {
+            LbPolicy::RingHash(size) => Some(size),
+            _ => None,
+        };
+        let hosts = Rc::new(self.hosts.borrow().update(endpoints, ring));
         self.stats.membership_total.set(hosts.total());
         self.stats.membership_healthy.set(hosts.healthy());
         self.stats.membership_change.inc();
         self.hosts.replace(hosts);
     }
 
-    /// The host for a connection or a request. `avoid` is one that has just failed; it is picked
-    /// again only if there is no other.
+    /// The host for a connection or a request. `hash` is the client's, for a cluster that goes by
+    /// it. `avoid` is a host that has just failed; it is picked again only if there is no other.
     pub fn pick(
         &self,
         original_destination: SocketAddr,
+        hash: Option<u64>,
         avoid: Option<&Rc<Host>>,
     ) -> Option<Rc<Host>> {
         if let ClusterDiscovery::OriginalDst = self.config.discovery {
             return Some(self.original_dst.host(original_destination));
         }
         let hosts = Rc::clone(&self.hosts.borrow());
-        let host = self.balancer.pick(&hosts, avoid);
+        let host = self.balancer.pick(&hosts, hash, avoid);
         if host.is_none() {
             self.stats.upstream_cx_none_healthy.inc();
         } else if hosts.is_below() {

@@ -4,11 +4,12 @@
 use std::{env, fmt::Write, fs, path::Path};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 17] = [
+const FILES: [&str; 18] = [
     "bootstrap",
     "listener",
     "filter_chain",
     "tcp_proxy",
+    "hash",
     "http_connection_manager",
     "http_options",
     "route",
@@ -39,7 +40,9 @@ field may not have:
 | access logs | `FileAccessLog`, `StdoutAccessLog`, `StderrAccessLog` |
 | transport sockets | `RawBuffer` |
 | `Cluster.type` | `STATIC`, `EDS`, `ORIGINAL_DST` |
-| `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` |
+| `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` |
+| hash policies | `connection_properties.source_ip` of routes, `source_ip` of `TcpProxy` |
+| `hash_function` | `XX_HASH` |
 | sources of configuration | `ads` |
 | `codec_type` | `AUTO`, `HTTP1`, `HTTP2` |
 | `header_key_format` | `PreserveCaseFormatterConfig`: between two connections of HTTP/1.1 names keep their case, with it and without; HTTP/1.0 and HTTP/2 get lower case |
@@ -48,6 +51,7 @@ field may not have:
 | addresses | IP addresses with a TCP port; names are not looked up |
 | text and bodies | inline; files and environment variables are not read |
 | `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s }, replaceable: true }`; other namespaces are for people |
+| `LbEndpoint.metadata` | `envoy.lb: { hash_key }`, `weir.dev: { last_resort }`; the rest is for people |
 
 These have less of an effect than in Envoy:
 

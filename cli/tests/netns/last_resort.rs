@@ -1,4 +1,5 @@
-//! A call right after a pod has become ready works, although the control plane has not seen it yet.
+//! A call right after a pod has become ready works, although the control plane has not seen it yet;
+//! one to a Service without pods is refused at once.
 
 use std::{fs, time::Duration};
 
@@ -31,6 +32,13 @@ apiVersion: v1
 kind: Service
 metadata: {name: web}
 spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nobody}
+spec:
+  selector: {app: nobody}
+  ports: [{name: http, port: 80}, {name: tcp-feed, port: 9000}, {name: any, port: 7000}]
 ";
 
 fn curl(demos: &Demos, args: &[&str]) -> String {
@@ -76,4 +84,58 @@ fn a_service_of_which_no_endpoint_is_known_is_left_to_kube_proxy() {
         (picks() > 0).then_some(())
     };
     eventually(PATIENCE, look).expect("its own address is used");
+}
+
+#[test]
+fn a_service_without_endpoints_is_refused_at_once_with_the_reason() {
+    if !mesh_works() {
+        return;
+    }
+    let demos = Demos::new();
+    let manifests = demos.manifests(&[("pods.yaml", PODS)]);
+    let _demo = demos.start_with_mesh(&manifests);
+    // What is called first may be called before the control plane has said what it is.
+    let known = || {
+        let head = [
+            "exec",
+            "client",
+            "--",
+            "curl",
+            "-s",
+            "-D-",
+            "http://nobody/",
+        ];
+        let output = demos.output(&head);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        said.contains("no_healthy_upstream").then_some(())
+    };
+    eventually(PATIENCE, known).expect("the reason");
+    // The kernel tells of refusals by ICMP, and of fewer than these: some it leaves unanswered.
+    for round in 0..10 {
+        let format = "%{http_code} %header{x-weir-reason} %{time_total}";
+        let said = curl(&demos, &["-o", "/dev/null", "-w", format, "http://nobody/"]);
+        let parts: Vec<&str> = said.split(' ').collect();
+        assert_eq!(
+            parts[..2],
+            ["503", "no_healthy_upstream"],
+            "{round}: {said}"
+        );
+        let seconds: f64 = parts[2].parse().expect("seconds");
+        assert!(seconds < 0.3, "{round}: {said}");
+    }
+    for port in [9000, 7000] {
+        for _ in 0..5 {
+            let script = format!(
+                "exec 3<>/dev/tcp/nobody/{port} && s=${{EPOCHREALTIME/./}} && \
+                 ! read -t 5 -u 3 && echo $((${{EPOCHREALTIME/./}} - s))"
+            );
+            let output = demos.output(&["exec", "client", "--", "bash", "-c", &script]);
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let micros: u64 = said
+                .trim()
+                .parse()
+                .unwrap_or_else(|_| panic!("{}", text(&output)));
+            assert!(micros < 300_000, "port {port}: {micros} us");
+        }
+    }
 }

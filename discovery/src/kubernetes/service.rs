@@ -7,7 +7,8 @@ use super::{
     wire::{self, ServiceSpec},
 };
 use crate::model::{
-    Hint, InternalTrafficPolicy, Interner, Service, ServiceKind, ServicePort, TrafficDistribution,
+    Hint, InternalTrafficPolicy, Interner, Service, ServiceKind, ServicePort, SessionAffinity,
+    TrafficDistribution,
 };
 
 /// Reads a Service. `None` if it has no name; ports and addresses that make no sense are left out.
@@ -44,7 +45,20 @@ pub fn service(
             InternalTrafficPolicy::Cluster
         },
         traffic_distribution: traffic_distribution(spec, &mut problems),
+        session_affinity: session_affinity(spec, &mut problems),
     })
+}
+
+fn session_affinity(spec: &ServiceSpec, problems: &mut Problems) -> SessionAffinity {
+    match spec.session_affinity.as_deref() {
+        None | Some("" | "None") => SessionAffinity::None,
+        Some("ClientIP") => SessionAffinity::ClientIp,
+        Some(other) => {
+            let reason = format!("{other:?} is not supported: None or ClientIP");
+            problems.push("spec.sessionAffinity", reason);
+            SessionAffinity::None
+        }
+    }
 }
 
 fn traffic_distribution(spec: &ServiceSpec, problems: &mut Problems) -> TrafficDistribution {

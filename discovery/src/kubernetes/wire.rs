@@ -97,6 +97,8 @@ pub struct ServiceSpec {
     pub selector: Option<BTreeMap<String, String>>,
     /// Whether pods that are not ready count as if they were.
     pub publish_not_ready_addresses: Option<bool>,
+    /// `None` or `ClientIP`.
+    pub session_affinity: Option<String>,
     /// `Cluster` or `Local`.
     pub internal_traffic_policy: Option<String>,
     /// Which endpoints are preferred.

@@ -23,6 +23,8 @@ pub struct Service {
     pub internal_traffic_policy: InternalTrafficPolicy,
     /// Which of those a client prefers.
     pub traffic_distribution: TrafficDistribution,
+    /// Whether a client comes to the same endpoint each time.
+    pub session_affinity: SessionAffinity,
 }
 
 /// How clients reach a service.
@@ -55,6 +57,16 @@ pub enum InternalTrafficPolicy {
     Cluster,
     /// Those on the client's own node.
     Local,
+}
+
+/// Whether a client of a service comes to the same endpoint each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SessionAffinity {
+    /// To any.
+    #[default]
+    None,
+    /// To the one that its address leads to, as long as that endpoint is there.
+    ClientIp,
 }
 
 /// Which endpoints of a service a client prefers. Where endpoints carry [`super::Hints`], a

@@ -1,6 +1,6 @@
 //! A resource as it travels, and its version.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
 use weir_api::xds::{
     envoy::config::core::v3 as core,
@@ -29,7 +29,15 @@ pub struct Version(u64);
 /// Protobuf maps are encoded in no particular order. So a message is digested without its metadata
 /// and these pairs, in the order they were given, are digested after it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Metadata(Vec<(&'static str, String)>);
+pub(super) struct Metadata {
+    ours: Vec<(&'static str, String)>,
+    /// What stands for an endpoint on a hash ring, under Envoy's key.
+    hash_key: Option<String>,
+}
+
+/// Key of what balancers read, and what one on a hash ring reads of it.
+const OF_BALANCERS: &str = "envoy.lb";
+const HASH_KEY: &str = "hash_key";
 
 /// FNV-1a: stable across builds and machines, and versions guard against nobody.
 #[derive(Debug, Clone, Copy)]
@@ -56,25 +64,45 @@ impl fmt::Display for Version {
 
 impl Metadata {
     pub(super) fn new(pairs: impl IntoIterator<Item = (&'static str, String)>) -> Self {
-        Self(pairs.into_iter().collect())
+        Self {
+            ours: pairs.into_iter().collect(),
+            hash_key: None,
+        }
+    }
+
+    /// This, of an endpoint that has its place on a hash ring by its IP address alone.
+    pub(super) fn hashed_by(mut self, address: IpAddr) -> Self {
+        self.hash_key = Some(address.to_string());
+        self
     }
 
     /// `None` if there is nothing to say.
     pub(super) fn to_message(&self) -> Option<core::Metadata> {
-        let text = |text: &String| Value {
-            kind: Some(value::Kind::StringValue(text.clone())),
-        };
-        let fields = self
-            .0
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), text(value)));
-        let fields = Struct {
-            fields: fields.collect(),
-        };
-        (!self.0.is_empty()).then(|| core::Metadata {
-            filter_metadata: [(METADATA_NAMESPACE.to_owned(), fields)].into(),
+        let hash_key = self.hash_key.iter().map(|key| (HASH_KEY, key));
+        let ours = self.ours.iter().map(|(key, value)| (*key, value));
+        let parts = [
+            (METADATA_NAMESPACE, fields(ours)),
+            (OF_BALANCERS, fields(hash_key)),
+        ];
+        let parts = parts
+            .into_iter()
+            .filter(|(_, part)| !part.fields.is_empty());
+        let parts: HashMap<_, _> = parts.map(|(key, part)| (key.to_owned(), part)).collect();
+        (!parts.is_empty()).then(|| core::Metadata {
+            filter_metadata: parts,
             ..core::Metadata::default()
         })
+    }
+}
+
+fn fields<'a>(pairs: impl Iterator<Item = (&'static str, &'a String)>) -> Struct {
+    let text = |text: &String| Value {
+        kind: Some(value::Kind::StringValue(text.clone())),
+    };
+    Struct {
+        fields: pairs
+            .map(|(key, value)| (key.to_owned(), text(value)))
+            .collect(),
     }
 }
 
@@ -96,7 +124,9 @@ impl Digest {
     }
 
     pub(super) fn metadata(mut self, metadata: &Metadata) -> Self {
-        for (key, value) in &metadata.0 {
+        let hash_key = metadata.hash_key.iter().map(|key| (HASH_KEY, key));
+        let ours = metadata.ours.iter().map(|(key, value)| (*key, value));
+        for (key, value) in ours.chain(hash_key) {
             self.bytes(key.as_bytes());
             self.bytes(value.as_bytes());
         }

@@ -25,10 +25,20 @@ impl Balancer {
         }
     }
 
-    pub(super) fn pick(&self, hosts: &HostSet, avoid: Option<&Rc<Host>>) -> Option<Rc<Host>> {
+    /// `hash` is the client's, where the policy goes by it. A client without one goes anywhere.
+    pub(super) fn pick(
+        &self,
+        hosts: &HostSet,
+        hash: Option<u64>,
+        avoid: Option<&Rc<Host>>,
+    ) -> Option<Rc<Host>> {
+        let failed = |host: &Rc<Host>| avoid.is_some_and(|avoid| avoid.address == host.address);
+        if let Some(ring) = &hosts.ring {
+            let hash = hash.unwrap_or_else(|| self.draw());
+            return ring.pick(hash, failed).map(Rc::clone);
+        }
         let schedule = hosts.schedule.as_slice();
         let picked = self.pick_one(schedule)?;
-        let failed = |host: &Rc<Host>| avoid.is_some_and(|avoid| avoid.address == host.address);
         if !failed(picked) {
             return Some(Rc::clone(picked));
         }
@@ -45,7 +55,9 @@ impl Balancer {
                 self.next.set(index + 1);
                 Some(&schedule[index])
             }
-            (LbPolicy::Random, schedule) => Some(&schedule[self.below(schedule.len())]),
+            (LbPolicy::Random | LbPolicy::RingHash(_), schedule) => {
+                Some(&schedule[self.below(schedule.len())])
+            }
             (LbPolicy::LeastRequest, schedule) => {
                 let (one, two) = (self.below(schedule.len()), self.below(schedule.len()));
                 let (one, two) = (&schedule[one], &schedule[two]);
@@ -59,10 +71,14 @@ impl Balancer {
     }
 
     fn below(&self, bound: usize) -> usize {
+        (self.draw() % bound as u64) as usize
+    }
+
+    fn draw(&self) -> u64 {
         let mut state = self.random.get();
         let drawn = crate::random::next(&mut state);
         self.random.set(state);
-        (drawn % bound as u64) as usize
+        drawn
     }
 }
 

@@ -1,21 +1,33 @@
 //! Dialling endpoints.
 
 use std::{
+    future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
     rc::Rc,
     time::Duration,
 };
 
-use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
-use socket2::{SockRef, TcpKeepalive};
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket,
+        sockopt::IpBindAddressNoPort,
+    },
+};
+use socket2::{Socket, TcpKeepalive};
 use tokio::{
-    net::{TcpSocket, TcpStream},
+    net::TcpStream,
     time::{Instant, timeout},
 };
 
 use super::{Cluster, Host};
 use crate::{config, reason::Reason, transport_socket::Connection};
+
+/// Bound of a dial of what stands in where nobody knows an endpoint. Kube-proxy's rules refuse at
+/// once if they know none either, but the kernel says so once a second only; and those rules that
+/// drop never say anything. A pod that has just become ready is reached in less.
+const LAST_RESORT_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// A connection to an endpoint. Dropping it closes it.
 pub(crate) struct Upstream {
@@ -44,6 +56,8 @@ pub(crate) enum DialError {
     Timeout,
     /// The cluster has as many connections as its circuit breaker allows.
     Overflow,
+    /// There is no endpoint, and what stands in for one leads nowhere.
+    NoEndpoint,
 }
 
 // === impl Cluster ===
@@ -79,11 +93,11 @@ impl Upstream {
         let stats = &cluster.stats;
         stats.upstream_cx_total.inc();
         let since = Instant::now();
-        let dialled = timeout(
-            cluster.config.connect_timeout,
-            open(&cluster.config, host.address),
-        )
-        .await;
+        let limit = match host.last_resort {
+            true => LAST_RESORT_TIMEOUT.min(cluster.config.connect_timeout),
+            false => cluster.config.connect_timeout,
+        };
+        let dialled = timeout(limit, open(&cluster.config, host.address)).await;
         let stream = match dialled {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -92,12 +106,18 @@ impl Upstream {
                     cluster = cluster.config.name, host = %host.address, %error,
                     "cannot connect to the endpoint",
                 );
-                return Err(DialError::Failed);
+                return Err(match host.last_resort {
+                    true => DialError::NoEndpoint,
+                    false => DialError::Failed,
+                });
             }
             Err(_) => {
                 stats.upstream_cx_connect_fail.inc();
                 stats.upstream_cx_connect_timeout.inc();
-                return Err(DialError::Timeout);
+                return Err(match host.last_resort {
+                    true => DialError::NoEndpoint,
+                    false => DialError::Timeout,
+                });
             }
         };
         stats
@@ -142,22 +162,49 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 }
 
 async fn open(config: &config::Cluster, address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
     };
-    socket.set_nodelay(true)?;
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = Socket::from(socket(
+        family,
+        SockType::Stream,
+        flags,
+        None::<SockProtocol>,
+    )?);
+    socket.set_tcp_nodelay(true)?;
     let same_family = |source: &&IpAddr| source.is_ipv4() == address.is_ipv4();
     if let Some(source) = config.bind_source.iter().find(same_family) {
         // The port is chosen at connect, when the peer is known: many more connections can leave
         // from one address (ip(7), IP_BIND_ADDRESS_NO_PORT).
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        socket.bind(SocketAddr::new(*source, 0))?;
+        socket.bind(&SocketAddr::new(*source, 0).into())?;
     }
     if let Some(keepalive) = &config.tcp_keepalive {
-        SockRef::from(&socket).set_tcp_keepalive(&kernel_keepalive(keepalive))?;
+        socket.set_tcp_keepalive(&kernel_keepalive(keepalive))?;
     }
-    socket.connect(address).await
+    connect(socket, address).await
+}
+
+/// Connects, and hears of a refusal at once. Where all of the way is on this machine, as from a pod
+/// to the rules of its node, an ICMP error arrives while connect(2) still runs. The kernel then only
+/// notes it beside the socket, and would not act on it before the next SYN, a second later.
+async fn connect(socket: Socket, address: SocketAddr) -> io::Result<TcpStream> {
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    // A future of no more than a reference: a connection holds it while it dials.
+    poll_fn(|cx| stream.poll_write_ready(cx)).await?;
+    match stream.take_error()? {
+        Some(error) => Err(error),
+        None => Ok(stream),
+    }
 }
 
 fn kernel_keepalive(config: &config::cluster::TcpKeepalive) -> TcpKeepalive {
@@ -183,6 +230,7 @@ impl DialError {
             Self::Failed => Reason::ConnectFailed,
             Self::Timeout => Reason::ConnectTimeout,
             Self::Overflow => Reason::Overflow,
+            Self::NoEndpoint => Reason::NoHealthyUpstream,
         }
     }
 }

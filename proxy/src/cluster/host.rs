@@ -10,9 +10,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{http2::Http2Pool, pool::Idle};
+use super::{http2::Http2Pool, pool::Idle, ring_hash::Ring};
 use crate::config::{
     LoadAssignment,
+    cluster::RingHash,
     endpoint::{Endpoint, HealthStatus},
 };
 
@@ -23,6 +24,10 @@ pub struct Host {
     pub(crate) hostname: Box<str>,
     pub(crate) weight: u32,
     pub(crate) health: HealthStatus,
+    /// What stands for it on a hash ring; its address by default.
+    pub(super) hash_key: Option<Box<str>>,
+    /// It stands in where nobody knows an endpoint.
+    pub(super) last_resort: bool,
     /// Shared with the host's next version, so that an update of its weight loses nothing.
     shared: Rc<Shared>,
 }
@@ -48,6 +53,8 @@ pub(crate) struct HostSet {
     all: Vec<Rc<Host>>,
     /// Those that get traffic, each repeated by its share of the weight.
     pub(super) schedule: Vec<Rc<Host>>,
+    /// The same on a ring, if the cluster goes by a hash.
+    pub(super) ring: Option<Ring>,
     healthy: usize,
     /// Those that get traffic are not of the highest priority.
     below: bool,
@@ -68,6 +75,8 @@ impl Host {
             hostname: endpoint.hostname.as_str().into(),
             weight: endpoint.weight.max(1),
             health: endpoint.health,
+            hash_key: endpoint.hash_key.clone(),
+            last_resort: endpoint.last_resort,
             shared: Rc::default(),
         }
     }
@@ -132,8 +141,9 @@ impl Host {
 // === impl HostSet ===
 
 impl HostSet {
-    /// The set after an update. Hosts whose address stays keep their connections and counts.
-    pub(super) fn update(&self, endpoints: &LoadAssignment) -> Self {
+    /// The set after an update. Hosts whose address stays keep their connections and counts. With a
+    /// ring, if the cluster goes by a hash.
+    pub(super) fn update(&self, endpoints: &LoadAssignment, ring: Option<RingHash>) -> Self {
         let known: HashMap<SocketAddr, &Rc<Host>> =
             self.all.iter().map(|host| (host.address, host)).collect();
         let all: Vec<Rc<Host>> = endpoints
@@ -174,6 +184,7 @@ impl HostSet {
             .count();
         Self {
             schedule: schedule(&usable),
+            ring: ring.map(|size| Ring::new(&usable, size)),
             all,
             healthy,
             below,
@@ -283,6 +294,8 @@ mod tests {
                 hostname: String::new(),
                 health,
                 weight,
+                hash_key: None,
+                last_resort: false,
             };
             LocalityEndpoints {
                 priority,
@@ -298,7 +311,7 @@ mod tests {
     }
 
     fn ports(endpoints: &[(u16, u32, HealthStatus, u32)]) -> Vec<u16> {
-        let set = HostSet::default().update(&assignment(endpoints));
+        let set = HostSet::default().update(&assignment(endpoints), None);
         set.schedule
             .iter()
             .map(|host| host.address.port())
@@ -337,7 +350,7 @@ mod tests {
         assert_eq!(ports(&[(1, 1, Healthy, 0), (2, 1, Healthy, 1)]), [1]);
         assert_eq!(ports(&[(1, 1, Unhealthy, 0), (2, 1, Healthy, 1)]), [2]);
         let is_below = |endpoints| {
-            let set = HostSet::default().update(&assignment(endpoints));
+            let set = HostSet::default().update(&assignment(endpoints), None);
             set.is_below()
         };
         assert!(!is_below(&[(1, 1, Healthy, 0), (2, 1, Healthy, 1)]));
@@ -351,12 +364,15 @@ mod tests {
 
     #[test]
     fn a_host_that_stays_keeps_its_counts() {
-        let set = HostSet::default().update(&assignment(&[(1, 1, HealthStatus::Healthy, 0)]));
+        let set = HostSet::default().update(&assignment(&[(1, 1, HealthStatus::Healthy, 0)]), None);
         set.all[0].add_active(3);
-        let set = set.update(&assignment(&[
-            (2, 1, HealthStatus::Healthy, 0),
-            (1, 5, HealthStatus::Healthy, 0),
-        ]));
+        let set = set.update(
+            &assignment(&[
+                (2, 1, HealthStatus::Healthy, 0),
+                (1, 5, HealthStatus::Healthy, 0),
+            ]),
+            None,
+        );
         let active: Vec<u32> = set.all().map(|host| host.active()).collect();
         assert_eq!(active, [0, 3]);
     }

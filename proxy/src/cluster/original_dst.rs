@@ -30,6 +30,8 @@ impl Hosts {
             hostname,
             health: HealthStatus::Healthy,
             weight: 1,
+            hash_key: None,
+            last_resort: false,
         };
         let host = Rc::new(Host::new(&endpoint));
         if hosts.len() >= CAPACITY {

@@ -55,8 +55,27 @@ pub enum LbPolicy {
     LeastRequest,
     /// Any, by weight.
     Random,
+    /// The one that a hash of the client leads to, on a ring of all.
+    RingHash(RingHash),
     /// The cluster type decides (`ORIGINAL_DST`).
     ClusterProvided,
+}
+
+/// `Cluster.RingHashLbConfig`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingHash {
+    /// Points on the ring at least, rounded up so that each endpoint has whole ones.
+    pub minimum_size: u32,
+    /// Points at most.
+    pub maximum_size: u32,
+}
+
+/// What chooses the endpoint where a cluster goes by a hash (`RouteAction.HashPolicy`,
+/// `envoy.type.v3.HashPolicy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashPolicy {
+    /// The address that the connection comes from.
+    SourceIp,
 }
 
 /// What is spoken with endpoints (`HttpProtocolOptions`).
@@ -99,6 +118,23 @@ pub struct TcpKeepalive {
     pub time: Option<Duration>,
     /// Between probes.
     pub interval: Option<Duration>,
+}
+
+// === impl RingHash ===
+
+impl RingHash {
+    /// Envoy's bound of either size.
+    pub const MAXIMUM: u32 = 8 << 20;
+}
+
+impl Default for RingHash {
+    /// Envoy's defaults.
+    fn default() -> Self {
+        Self {
+            minimum_size: 1024,
+            maximum_size: Self::MAXIMUM,
+        }
+    }
 }
 
 // === impl CircuitBreakers ===

@@ -11,6 +11,7 @@ mod bootstrap;
 mod cluster;
 mod endpoint;
 mod filter_chain;
+mod hash;
 mod header;
 mod http_connection_manager;
 mod http_options;

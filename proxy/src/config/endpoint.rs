@@ -39,6 +39,12 @@ pub struct Endpoint {
     pub health: HealthStatus,
     /// Share of traffic; 1 by default.
     pub weight: u32,
+    /// What stands for it on a hash ring; its address by default (`hash_key` in its metadata
+    /// `envoy.lb`).
+    pub hash_key: Option<Box<str>>,
+    /// It stands in where nobody knows an endpoint, and may lead nowhere (see
+    /// [`weir_api::xds::LAST_RESORT`]).
+    pub last_resort: bool,
 }
 
 /// `envoy.config.core.v3.HealthStatus`

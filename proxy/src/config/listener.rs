@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{AccessLog, HttpConnectionManager, cluster::TransportSocket};
+use super::{
+    AccessLog, HttpConnectionManager,
+    cluster::{HashPolicy, TransportSocket},
+};
 
 /// `envoy.config.listener.v3.Listener`
 #[derive(Debug)]
@@ -154,6 +157,8 @@ pub struct TcpProxy {
     pub idle_timeout: Option<Duration>,
     /// Dials before giving up, each on an endpoint of its own where there are several. At least 1.
     pub max_connect_attempts: u32,
+    /// What chooses the endpoint where the cluster goes by a hash.
+    pub hash_policy: Vec<HashPolicy>,
     /// Access logs, written when the connection ends.
     pub access_logs: Vec<AccessLog>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use regex::Regex;
 
-use super::{header::HeaderMutations, matcher::StringMatcher};
+use super::{cluster::HashPolicy, header::HeaderMutations, matcher::StringMatcher};
 
 /// `envoy.config.route.v3.RouteConfiguration`
 #[derive(Debug)]
@@ -159,6 +159,8 @@ pub struct Forward {
     pub host_rewrite: HostRewrite,
     /// With a host rewrite, put the original into `x-forwarded-host`.
     pub append_x_forwarded_host: bool,
+    /// What chooses the endpoint where the cluster goes by a hash.
+    pub hash_policy: Vec<HashPolicy>,
     /// Upgrades by name, lower case, and whether they are allowed; overrides the connection
     /// manager's.
     pub upgrades: Vec<(String, bool)>,

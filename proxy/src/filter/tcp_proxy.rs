@@ -1,11 +1,16 @@
 //! `envoy.filters.network.tcp_proxy`: bytes to one endpoint and back.
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::Cell,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
 
 use crate::{
     access_log,
     buffer::Buffer,
-    cluster::{Cluster, Clusters, Host, Upstream},
+    cluster::{Cluster, Clusters, Host, Upstream, hash_of},
     config,
     listener::ConnectionContext,
     random,
@@ -155,8 +160,8 @@ impl TcpProxy {
                 host: None,
             });
         };
-        self.dial_cluster(cluster, context.original_destination)
-            .await
+        let (destination, source) = (context.original_destination, context.remote.ip());
+        self.dial_cluster(cluster, destination, source).await
     }
 
     /// Dials an endpoint of the cluster and, where that fails, another, as often as configured:
@@ -165,10 +170,12 @@ impl TcpProxy {
         &self,
         cluster: Rc<Cluster>,
         destination: SocketAddr,
+        source: IpAddr,
     ) -> Result<Upstream, DialFailure> {
+        let hash = hash_of(&self.config.hash_policy, source);
         let (mut failed, mut reason) = (None::<Rc<Host>>, Reason::NoHealthyUpstream);
         for _ in 0..self.config.max_connect_attempts.max(1) {
-            let Some(host) = cluster.pick(destination, failed.as_ref()) else {
+            let Some(host) = cluster.pick(destination, hash, failed.as_ref()) else {
                 break;
             };
             match Upstream::dial(&cluster, &host).await {
@@ -176,6 +183,9 @@ impl TcpProxy {
                 Err(error) => reason = error.reason(),
             }
             failed = Some(host);
+            if reason == Reason::NoHealthyUpstream {
+                break;
+            }
         }
         let host = failed.map(|host| host.address);
         Err(DialFailure {

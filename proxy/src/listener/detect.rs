@@ -163,6 +163,7 @@ fn dial_ahead(context: &mut ConnectionContext) -> Option<Dial> {
     };
     let cluster = filter.cluster(&context.worker.clusters)?;
     let (filter, destination) = (Rc::clone(filter), context.original_destination);
+    let source = context.remote.ip();
     if cluster.spoke_http(destination) {
         return None;
     }
@@ -171,7 +172,7 @@ fn dial_ahead(context: &mut ConnectionContext) -> Option<Dial> {
         cluster: Rc::clone(&cluster),
     });
     Some(Box::pin(async move {
-        filter.dial_cluster(cluster, destination).await
+        filter.dial_cluster(cluster, destination, source).await
     }))
 }
 

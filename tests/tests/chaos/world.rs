@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use weir_discovery::model::{
     EndpointPort, EndpointSlice, Event, Hint, InternalTrafficPolicy, NamespacedName, Object,
-    Readiness, Service, ServiceKind, ServicePort, SliceEndpoint, TrafficDistribution,
+    Readiness, Service, ServiceKind, ServicePort, SessionAffinity, SliceEndpoint,
+    TrafficDistribution,
 };
 
 /// The same numbers in each run.
@@ -138,5 +139,6 @@ fn service(name: &str, last: u8, hinted: bool) -> Object {
         }],
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
         traffic_distribution: TrafficDistribution::Any,
+        session_affinity: SessionAffinity::None,
     })
 }

@@ -34,7 +34,7 @@ use weir_api::{
 
 use super::{boolean, cluster, duration, http, inbound, listener, wrapped};
 use crate::{
-    model::Protocol,
+    model::{Protocol, SessionAffinity},
     xds::{AccessLog, MeshConfig, OutboundMode},
 };
 
@@ -131,6 +131,7 @@ fn virtual_inbound(mesh: &MeshConfig) -> Listener {
         cluster,
         host: "localhost",
         routes: http::Routes::Inline,
+        affinity: SessionAffinity::None,
         log: mesh.access_log,
     });
     let black_hole = black_hole(names::VIRTUAL_INBOUND, ports::INBOUND, mesh.access_log);

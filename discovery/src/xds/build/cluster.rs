@@ -26,7 +26,10 @@ use weir_api::xds::{
 };
 
 use super::{ads, duration, http, wrapped};
-use crate::{model::Protocol, xds::LoadBalancer};
+use crate::{
+    model::{Protocol, SessionAffinity},
+    xds::LoadBalancer,
+};
 
 /// Bound of one dial.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,9 +41,15 @@ pub(in crate::xds) fn of_service(
     name: &str,
     protocol: Protocol,
     load_balancer: LoadBalancer,
+    affinity: SessionAffinity,
 ) -> Cluster {
+    let lb_policy = match affinity {
+        SessionAffinity::None => lb_policy(load_balancer),
+        // The hash is that of the client's address: see the routes and the TCP proxies.
+        SessionAffinity::ClientIp => LbPolicy::RingHash,
+    };
     Cluster {
-        lb_policy: lb_policy(load_balancer).into(),
+        lb_policy: lb_policy.into(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
         eds_cluster_config: Some(EdsClusterConfig {
             eds_config: Some(ads()),

@@ -2,16 +2,21 @@
 
 use std::net::SocketAddr;
 
-use weir_api::xds::envoy::config::{
-    core::v3::{self as core, HealthStatus},
-    endpoint::v3::{
-        self as endpoint, ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint,
+use weir_api::xds::{
+    LAST_RESORT,
+    envoy::config::{
+        core::v3::{self as core, HealthStatus},
+        endpoint::v3::{
+            self as endpoint, ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint,
+        },
     },
+    google::protobuf::{Struct, Value, value},
+    on_demand::METADATA_NAMESPACE,
 };
 
 use super::{address, wrapped};
 use crate::{
-    model::{Endpoint, Locality},
+    model::{Endpoint, Locality, SessionAffinity},
     xds::resource::Metadata,
 };
 
@@ -20,6 +25,7 @@ use crate::{
 pub(in crate::xds) fn assignment<'a>(
     cluster: &str,
     endpoints: impl Iterator<Item = &'a Endpoint>,
+    affinity: SessionAffinity,
 ) -> (ClusterLoadAssignment, Vec<Metadata>) {
     let mut endpoints: Vec<_> = endpoints.collect();
     endpoints.sort_by(|a, b| (&a.locality, a.address).cmp(&(&b.locality, b.address)));
@@ -38,7 +44,11 @@ pub(in crate::xds) fn assignment<'a>(
         endpoints: localities.collect(),
         ..ClusterLoadAssignment::default()
     };
-    let metadata = endpoints.iter().map(|endpoint| metadata(endpoint));
+    let metadata = endpoints.iter().map(|endpoint| match affinity {
+        SessionAffinity::None => metadata(endpoint),
+        // A client comes to the same pod by whichever port.
+        SessionAffinity::ClientIp => metadata(endpoint).hashed_by(endpoint.address.ip()),
+    });
     (assignment, metadata.collect())
 }
 
@@ -46,8 +56,24 @@ pub(in crate::xds) fn assignment<'a>(
 /// the last resort: kube-proxy may know of one already, and else refuses as it would without a
 /// sidecar. It has a priority of its own, so that it can be told apart where it is used.
 pub(in crate::xds) fn add_last_resort(assignment: &mut ClusterLoadAssignment, service: SocketAddr) {
+    let mark = Struct {
+        fields: [(
+            LAST_RESORT.to_owned(),
+            Value {
+                kind: Some(value::Kind::BoolValue(true)),
+            },
+        )]
+        .into(),
+    };
+    let endpoint = LbEndpoint {
+        metadata: Some(core::Metadata {
+            filter_metadata: [(METADATA_NAMESPACE.to_owned(), mark)].into(),
+            ..core::Metadata::default()
+        }),
+        ..at(service)
+    };
     assignment.endpoints.push(LocalityLbEndpoints {
-        lb_endpoints: vec![at(service)],
+        lb_endpoints: vec![endpoint],
         load_balancing_weight: Some(wrapped(1)),
         priority: 1,
         ..LocalityLbEndpoints::default()

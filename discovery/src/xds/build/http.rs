@@ -55,7 +55,10 @@ pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
             config_source: Some(ads()),
             route_config_name: outbound.cluster.to_owned(),
         }),
-        Routes::Inline => RouteSpecifier::RouteConfig(route::to_cluster(outbound.cluster)),
+        Routes::Inline => {
+            let routes = route::to_cluster(outbound.cluster, outbound.affinity);
+            RouteSpecifier::RouteConfig(routes)
+        }
     };
     let manager = HttpConnectionManager {
         codec_type: CodecType::Auto.into(),

@@ -18,13 +18,17 @@ use weir_api::{
                 listener::{http_inspector::v3::HttpInspector, tls_inspector::v3::TlsInspector},
                 network::tcp_proxy::v3::{TcpProxy, tcp_proxy},
             },
+            r#type::v3::{HashPolicy, hash_policy},
         },
         google::protobuf::{Any, UInt32Value},
     },
 };
 
 use super::{access_log::access_log, address, boolean, duration, http};
-use crate::{model::Protocol, xds::AccessLog};
+use crate::{
+    model::{Protocol, SessionAffinity},
+    xds::AccessLog,
+};
 
 /// ALPN names the HTTP inspector gives to what it recognised.
 pub(super) const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
@@ -46,6 +50,8 @@ pub(in crate::xds) struct Outbound<'a> {
     pub(in crate::xds) host: &'a str,
     /// Where its HTTP routes come from.
     pub(in crate::xds) routes: http::Routes,
+    /// Whether a client comes to the same endpoint each time.
+    pub(in crate::xds) affinity: SessionAffinity,
     /// Whether connections and requests are logged.
     pub(in crate::xds) log: AccessLog,
 }
@@ -59,7 +65,7 @@ pub(in crate::xds) struct Outbound<'a> {
 pub(in crate::xds) fn outbound(outbound: &Outbound<'_>) -> Listener {
     let tcp = |name: &str| FilterChain {
         name: name.to_owned(),
-        filters: vec![tcp_proxy(outbound.cluster, outbound.log)],
+        filters: vec![tcp_proxy(outbound)],
         ..FilterChain::default()
     };
     let http = || FilterChain {
@@ -104,12 +110,19 @@ pub(in crate::xds) fn outbound(outbound: &Outbound<'_>) -> Listener {
 
 /// Carries bytes to a cluster, for as long as both ends like: a connection that is silent for long
 /// is the business of the ends, and keepalive finds the dead.
-pub(in crate::xds) fn tcp_proxy(cluster: &str, log: AccessLog) -> Filter {
+fn tcp_proxy(outbound: &Outbound<'_>) -> Filter {
+    let source = hash_policy::PolicySpecifier::SourceIp(hash_policy::SourceIp::default());
     pack_tcp_proxy(&TcpProxy {
         max_connect_attempts: Some(UInt32Value {
             value: CONNECT_ATTEMPTS,
         }),
-        ..tcp_proxy_to(cluster, log)
+        hash_policy: match outbound.affinity {
+            SessionAffinity::None => Vec::new(),
+            SessionAffinity::ClientIp => vec![HashPolicy {
+                policy_specifier: Some(source),
+            }],
+        },
+        ..tcp_proxy_to(outbound.cluster, outbound.log)
     })
 }
 

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use weir_api::xds::envoy::config::route::v3::{
     RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route,
-    route_action, route_match,
+    route_action::{self, HashPolicy, hash_policy},
+    route_match,
 };
 
 use super::{duration, wrapped};
+use crate::model::SessionAffinity;
 
 /// Retried are only requests that no application can have seen: the dial failed, or the peer said
 /// that it did not look at the stream.
@@ -17,7 +19,7 @@ const RETRIES: u32 = 2;
 
 /// Everything to one cluster. The destination address chose the service already, so the virtual
 /// host takes every Host; what the client asks for is bounded by the client alone.
-pub(in crate::xds) fn to_cluster(cluster: &str) -> RouteConfiguration {
+pub(in crate::xds) fn to_cluster(cluster: &str, affinity: SessionAffinity) -> RouteConfiguration {
     configuration(
         cluster,
         RouteAction {
@@ -26,9 +28,22 @@ pub(in crate::xds) fn to_cluster(cluster: &str) -> RouteConfiguration {
                 num_retries: Some(wrapped(RETRIES)),
                 ..RetryPolicy::default()
             }),
+            hash_policy: match affinity {
+                SessionAffinity::None => Vec::new(),
+                SessionAffinity::ClientIp => vec![by_source()],
+            },
             ..unbounded(cluster)
         },
     )
+}
+
+/// By the address that the connection comes from.
+fn by_source() -> HashPolicy {
+    let source = hash_policy::ConnectionProperties { source_ip: true };
+    HashPolicy {
+        policy_specifier: Some(hash_policy::PolicySpecifier::ConnectionProperties(source)),
+        ..HashPolicy::default()
+    }
 }
 
 /// Everything to one cluster, once.

@@ -9,7 +9,10 @@ use weir_api::{
 
 use super::Generator;
 use crate::{
-    model::{Destination, Endpoint, NamespacedName, ResolvedService, ServicePort, Snapshot},
+    model::{
+        Destination, Endpoint, NamespacedName, ResolvedService, ServicePort, SessionAffinity,
+        Snapshot,
+    },
     xds::{
         Client, Resource, View,
         build::{capture, cluster, endpoint, http, listener, route},
@@ -44,14 +47,19 @@ impl Generator {
             return None;
         }
         let found = snapshot.destination(destination)?;
-        let (port, subject, routes) = match found {
+        let (port, subject, routes, affinity) = match found {
             Destination::Service { service, port } => {
                 let name = service.service.name.clone();
                 let subject = Subject::Service {
                     service: name,
                     port: port.port,
                 };
-                (port, subject, http::Routes::Named)
+                (
+                    port,
+                    subject,
+                    http::Routes::Named,
+                    service.service.session_affinity,
+                )
             }
             Destination::Endpoint {
                 service,
@@ -63,7 +71,8 @@ impl Generator {
                     service: name,
                     address: endpoint.address,
                 };
-                (port, subject, http::Routes::Inline)
+                // It is one pod.
+                (port, subject, http::Routes::Inline, SessionAffinity::None)
             }
         };
         let message = listener::outbound(&listener::Outbound {
@@ -72,6 +81,7 @@ impl Generator {
             cluster: &self.name(&subject),
             host: &subject.host(&self.settings.cluster_domain),
             routes,
+            affinity,
             log: self.mesh.access_log,
         });
         let body = codec::pack_listener(&message);
@@ -82,8 +92,10 @@ impl Generator {
         let Subject::Service { service, port } = self.parse(name)? else {
             return None;
         };
-        snapshot.service(&service)?.port(port)?;
-        let body = codec::pack_route_configuration(&route::to_cluster(name));
+        let service = snapshot.service(&service)?;
+        service.port(port)?;
+        let routes = route::to_cluster(name, service.service.session_affinity);
+        let body = codec::pack_route_configuration(&routes);
         Some(resource(name, Digest::of(&body.value), body))
     }
 
@@ -97,12 +109,15 @@ impl Generator {
                 let service = snapshot.service(&service)?;
                 let (port, _) = service.port(port)?;
                 let load_balancer = self.mesh.default_load_balancer;
-                let message = cluster::of_service(name, port.hint.protocol, load_balancer);
+                let affinity = service.service.session_affinity;
+                let protocol = port.hint.protocol;
+                let message = cluster::of_service(name, protocol, load_balancer, affinity);
                 (&**service, port, message, Vec::new())
             }
             Subject::Endpoint { service, address } => {
                 let (service, port, endpoint) = endpoint_of(snapshot, &service, address)?;
-                let (assignment, metadata) = endpoint::assignment(name, [endpoint].into_iter());
+                let (assignment, metadata) =
+                    endpoint::assignment(name, [endpoint].into_iter(), SessionAffinity::None);
                 let message = cluster::of_endpoint(name, port.hint.protocol, assignment);
                 (service, port, message, metadata)
             }
@@ -127,7 +142,8 @@ impl Generator {
     ) -> Option<Resource> {
         let (service, port, endpoints) = self.port(snapshot, name)?;
         let usable = topology::endpoints(snapshot, service, endpoints, view);
-        let (mut message, metadata) = endpoint::assignment(name, usable.iter().copied());
+        let affinity = service.service.session_affinity;
+        let (mut message, metadata) = endpoint::assignment(name, usable.iter().copied(), affinity);
         if let (true, Some(address)) = (usable.is_empty(), service.service.addresses.first()) {
             endpoint::add_last_resort(&mut message, SocketAddr::new(*address, port.port));
         }

@@ -18,7 +18,8 @@ use super::*;
 use crate::{
     model::{
         EndpointPort, EndpointSlice, Event, Hint, Index, InternalTrafficPolicy, NamespacedName,
-        Object, Readiness, Service, ServiceKind, ServicePort, SliceEndpoint, TrafficDistribution,
+        Object, Readiness, Service, ServiceKind, ServicePort, SessionAffinity, SliceEndpoint,
+        TrafficDistribution,
     },
     xds::{Generator, names::Kind},
 };
@@ -176,6 +177,7 @@ fn declared(number: u8, hinted: bool) -> Service {
         }],
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
         traffic_distribution: TrafficDistribution::Any,
+        session_affinity: SessionAffinity::None,
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use weir_api::xds::envoy::config::{
-    cluster::v3::{self as pb, cluster as pb_cluster},
-    core::v3 as core,
+use weir_api::xds::{
+    envoy::config::{
+        cluster::v3::{self as pb, cluster as pb_cluster},
+        core::v3 as core,
+    },
+    google::protobuf::UInt64Value,
 };
 
 use super::{
@@ -17,7 +20,8 @@ use super::{
 };
 use crate::config::{
     cluster::{
-        CircuitBreakers, Cluster, ClusterDiscovery, LbPolicy, TcpKeepalive, UpstreamProtocol,
+        CircuitBreakers, Cluster, ClusterDiscovery, LbPolicy, RingHash, TcpKeepalive,
+        UpstreamProtocol,
     },
     endpoint::LoadAssignment,
 };
@@ -28,7 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
     take!(at, message => pb::Cluster {
         supported: name, alt_stat_name, eds_cluster_config, connect_timeout,
-            lb_policy, load_assignment, circuit_breakers,
+            lb_policy, lb_config, load_assignment, circuit_breakers,
             common_http_protocol_options, http_protocol_options, http2_protocol_options,
             max_requests_per_connection, typed_extension_protocol_options, upstream_bind_config,
             transport_socket, upstream_connection_options, cluster_discovery_type;
@@ -46,7 +50,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             close_connections_on_host_health_failure, filters, load_balancing_policy, lrs_server,
             lrs_report_endpoint_metrics, track_timeout_budgets, upstream_config,
             track_cluster_stats, preconnect_policy, connection_pool_per_downstream_connection,
-            queuing_policies, lb_config;
+            queuing_policies;
     });
     let name = non_empty(&at.field("name"), name);
     let discovery = discovery(
@@ -56,7 +60,13 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         eds_cluster_config,
         load_assignment,
     );
-    let lb_policy = lb_policy_of(&at.field("lb_policy"), lb_policy, discovery.as_ref());
+    let ring_hash = ring_hash(at, lb_policy, lb_config);
+    let lb_policy = lb_policy_of(
+        &at.field("lb_policy"),
+        lb_policy,
+        ring_hash,
+        discovery.as_ref(),
+    );
     // What HttpProtocolOptions replaced is still taken by Envoy.
     let older = HttpOptions {
         common: http_options::upstream_common(
@@ -170,6 +180,7 @@ fn discovery(
 fn lb_policy_of(
     at: &At<'_>,
     policy: i32,
+    ring_hash: RingHash,
     discovery: Option<&ClusterDiscovery>,
 ) -> Option<LbPolicy> {
     use pb_cluster::LbPolicy as Pb;
@@ -187,11 +198,64 @@ fn lb_policy_of(
         Pb::LeastRequest => Some(LbPolicy::LeastRequest),
         Pb::Random => Some(LbPolicy::Random),
         Pb::ClusterProvided => Some(LbPolicy::ClusterProvided),
-        Pb::RingHash | Pb::Maglev | Pb::LoadBalancingPolicyConfig => {
+        Pb::RingHash => Some(LbPolicy::RingHash(ring_hash)),
+        Pb::Maglev | Pb::LoadBalancingPolicyConfig => {
             at.unsupported(policy.as_str_name());
             None
         }
     }
+}
+
+/// The settings of the policy. Those of another one are refused: nothing would come of them.
+fn ring_hash(at: &At<'_>, policy: i32, config: Option<pb_cluster::LbConfig>) -> RingHash {
+    use pb_cluster::ring_hash_lb_config::HashFunction;
+
+    let is_ring_hash = policy == i32::from(pb_cluster::LbPolicy::RingHash);
+    let message = match config {
+        None => return RingHash::default(),
+        Some(pb_cluster::LbConfig::RingHashLbConfig(message)) if is_ring_hash => message,
+        Some(pb_cluster::LbConfig::RingHashLbConfig(_)) => {
+            at.field("ring_hash_lb_config")
+                .error("only a cluster with lb_policy RING_HASH may have it");
+            return RingHash::default();
+        }
+        Some(other) => {
+            at.field("lb_config").unsupported(format!("{other:?}"));
+            return RingHash::default();
+        }
+    };
+    let at = at.field("ring_hash_lb_config");
+    take!(at, message => pb_cluster::RingHashLbConfig {
+        supported: minimum_ring_size, hash_function, maximum_ring_size;
+    });
+    let function = enumeration(&at.field("hash_function"), hash_function);
+    if function == Some(HashFunction::MurmurHash2) {
+        at.field("hash_function")
+            .unsupported(HashFunction::MurmurHash2.as_str_name());
+    }
+    let size = |field: &str, value: Option<UInt64Value>, default: u32| {
+        let Some(UInt64Value { value }) = value else {
+            return default;
+        };
+        let size = u32::try_from(value).ok();
+        let size = size.filter(|size| (1..=RingHash::MAXIMUM).contains(size));
+        if size.is_none() {
+            let most = RingHash::MAXIMUM;
+            at.field(field)
+                .error(format!("{value}: must be from 1 to {most}"));
+        }
+        size.unwrap_or(default)
+    };
+    let default = RingHash::default();
+    let sizes = RingHash {
+        minimum_size: size("minimum_ring_size", minimum_ring_size, default.minimum_size),
+        maximum_size: size("maximum_ring_size", maximum_ring_size, default.maximum_size),
+    };
+    if sizes.minimum_size > sizes.maximum_size {
+        at.field("minimum_ring_size")
+            .error("must not be above maximum_ring_size");
+    }
+    sizes
 }
 
 fn circuit_breakers_of(at: &At<'_>, message: Option<pb::CircuitBreakers>) -> CircuitBreakers {

@@ -1,8 +1,13 @@
 //! Endpoints of a cluster.
 
-use weir_api::xds::envoy::config::{
-    core::v3::{HealthStatus as PbHealthStatus, Locality},
-    endpoint::v3 as pb,
+use weir_api::xds::{
+    LAST_RESORT,
+    envoy::config::{
+        core::v3::{HealthStatus as PbHealthStatus, Locality, Metadata},
+        endpoint::v3 as pb,
+    },
+    google::protobuf::value,
+    on_demand,
 };
 
 use super::{
@@ -80,9 +85,9 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
     use pb::lb_endpoint::HostIdentifier;
 
     take!(at, message => pb::LbEndpoint {
-        supported: health_status, load_balancing_weight, host_identifier;
-        ignored: metadata = "for people and for filters that are not supported";
+        supported: health_status, load_balancing_weight, metadata, host_identifier;
     });
+    let (hash_key, last_resort) = (hash_key(metadata.as_ref()), last_resort(metadata.as_ref()));
     let weight = weight(at, load_balancing_weight);
     let health = enumeration(&at.field("health_status"), health_status);
     let message = match at.field("endpoint").required(host_identifier)? {
@@ -110,7 +115,24 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
             PbHealthStatus::Draining => HealthStatus::Draining,
         },
         weight,
+        hash_key,
+        last_resort,
     })
+}
+
+fn last_resort(metadata: Option<&Metadata>) -> bool {
+    let of_ours = metadata.and_then(|all| all.filter_metadata.get(on_demand::METADATA_NAMESPACE));
+    let value = of_ours.and_then(|ours| ours.fields.get(LAST_RESORT)?.kind.as_ref());
+    matches!(value, Some(value::Kind::BoolValue(true)))
+}
+
+/// Envoy's key for an endpoint's place on a hash ring. An empty one is none.
+fn hash_key(metadata: Option<&Metadata>) -> Option<Box<str>> {
+    let of_balancers = metadata?.filter_metadata.get("envoy.lb")?;
+    match of_balancers.fields.get("hash_key")?.kind.as_ref()? {
+        value::Kind::StringValue(key) if !key.is_empty() => Some(key.as_str().into()),
+        _ => None,
+    }
 }
 
 fn weight(at: &At<'_>, value: Option<weir_api::xds::google::protobuf::UInt32Value>) -> u32 {

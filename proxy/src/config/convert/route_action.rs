@@ -7,6 +7,7 @@ use weir_api::xds::envoy::config::route::v3 as pb;
 
 use super::{
     at::{At, take},
+    hash,
     header::{HeaderLists, header_mutations},
     http_connection_manager::upgrade_type_of,
     matcher::substitution,
@@ -66,10 +67,10 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
     take!(at, message => pb::RouteAction {
         supported: cluster_not_found_response_code, prefix_rewrite, regex_rewrite,
             append_x_forwarded_host, timeout, idle_timeout, retry_policy, upgrade_configs,
-            cluster_specifier, host_rewrite_specifier;
+            hash_policy, cluster_specifier, host_rewrite_specifier;
         refused: metadata_match, path_rewrite_policy, path_rewrite, flush_timeout,
             early_data_policy, retry_policy_typed_config, request_mirror_policies, priority,
-            rate_limits, include_vh_rate_limits, hash_policy, cors, max_grpc_timeout,
+            rate_limits, include_vh_rate_limits, cors, max_grpc_timeout,
             grpc_timeout_offset, internal_redirect_policy, internal_redirect_action,
             max_internal_redirects, hedge_policy, max_stream_duration;
     });
@@ -96,6 +97,7 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
         path_rewrite: path_rewrite_of(at, prefix_rewrite, regex_rewrite),
         host_rewrite: host_rewrite(at, host_rewrite_specifier),
         append_x_forwarded_host,
+        hash_policy: hash::of_route(&at.field("hash_policy"), hash_policy),
         upgrades: upgrades(&at.field("upgrade_configs"), upgrade_configs),
         cluster_not_found_status,
         target: target?,

@@ -7,6 +7,7 @@ use weir_api::xds::envoy::extensions::filters::network::tcp_proxy::v3 as pb;
 use super::{
     access_log::access_logs,
     at::{At, take},
+    hash,
     value::{non_empty, number, timeout},
 };
 use crate::config::listener::{TcpProxy, WeightedCluster};
@@ -16,9 +17,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 pub(super) fn tcp_proxy(at: &At<'_>, message: pb::TcpProxy) -> TcpProxy {
     take!(at, message => pb::TcpProxy {
-        supported: stat_prefix, idle_timeout, access_log, max_connect_attempts, cluster_specifier;
+        supported: stat_prefix, idle_timeout, access_log, max_connect_attempts, hash_policy,
+            cluster_specifier;
         refused: on_demand, metadata_match, downstream_idle_timeout, upstream_idle_timeout,
-            backoff_options, hash_policy, tunneling_config, max_downstream_connection_duration,
+            backoff_options, tunneling_config, max_downstream_connection_duration,
             max_downstream_connection_duration_jitter_percentage, access_log_flush_interval,
             flush_access_log_on_connected, access_log_options, proxy_protocol_tlvs,
             proxy_protocol_tlv_merge_policy, upstream_connect_mode, max_early_data_bytes,
@@ -34,6 +36,7 @@ pub(super) fn tcp_proxy(at: &At<'_>, message: pb::TcpProxy) -> TcpProxy {
             1..=u32::MAX,
         )
         .unwrap_or(1),
+        hash_policy: hash::of_tcp(&at.field("hash_policy"), hash_policy),
         access_logs: access_logs(&at.field("access_log"), access_log),
     }
 }

@@ -143,8 +143,11 @@ impl Http1<'_> {
                     Err(error) => {
                         cluster.stats.upstream_rq_pending_failure_eject.inc();
                         match error.reason() {
-                            // As Envoy: what a circuit breaker refuses is not tried again.
-                            Reason::Overflow => fail(Reason::Overflow, FailureKind::Final),
+                            // As Envoy: what a circuit breaker refuses is not tried again. Where
+                            // there is no endpoint, there is none to try.
+                            reason @ (Reason::Overflow | Reason::NoHealthyUpstream) => {
+                                fail(reason, FailureKind::Final)
+                            }
                             reason => fail(reason, FailureKind::Unsent),
                         }
                     }

@@ -1,11 +1,11 @@
 //! What is to be done with a request: worked out before the first byte leaves. The same for every
 //! version of HTTP.
 
-use std::{borrow::Cow, rc::Rc, time::Duration};
+use std::{borrow::Cow, net::IpAddr, rc::Rc, time::Duration};
 
 use super::ConnectionManager;
 use crate::{
-    cluster::{Cluster, Clusters},
+    cluster::{Cluster, Clusters, hash_of},
     config::{
         RouteConfiguration,
         route::{Forward, RetryPolicy, RouteAction},
@@ -116,6 +116,11 @@ impl ForwardPlan<'_> {
             .retry_policy
             .as_ref()
             .or(self.matched.virtual_host.retry_policy.as_ref())
+    }
+
+    /// The client's hash, where the route chooses the endpoint by one.
+    pub(super) fn hash(&self, source: IpAddr) -> Option<u64> {
+        hash_of(&self.forward.hash_policy, source)
     }
 
     /// No byte of the stream either way for this long.

@@ -127,7 +127,8 @@ impl<'e> Exchange<'e> {
         }
         loop {
             let destination = self.context.original_destination;
-            let Some(host) = plan.cluster.pick(destination, failed.as_ref()) else {
+            let hash = plan.hash(self.context.remote.ip());
+            let Some(host) = plan.cluster.pick(destination, hash, failed.as_ref()) else {
                 return self.give_up(Reason::NoHealthyUpstream, attempt);
             };
             self.outcome.upstream_host = Some(host.address);

@@ -119,8 +119,9 @@ impl Exchange<'_> {
                 return Poll::Ready(acquired.map_err(|reason| {
                     stats.upstream_rq_pending_failure_eject.inc();
                     let kind = match reason {
-                        // As Envoy: what a circuit breaker refuses is not tried again.
-                        Reason::Overflow => FailureKind::Final,
+                        // As Envoy: what a circuit breaker refuses is not tried again. Where there
+                        // is no endpoint, there is none to try.
+                        Reason::Overflow | Reason::NoHealthyUpstream => FailureKind::Final,
                         _ => FailureKind::Unsent,
                     };
                     Failure { reason, kind }
