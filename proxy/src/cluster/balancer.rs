@@ -94,21 +94,24 @@ mod tests {
             hostname: String::new(),
             health: HealthStatus::Healthy,
             weight: 1,
+            hash_key: None,
+            last_resort: false,
         };
         let locality = LocalityEndpoints {
             endpoints: vec![endpoint(1), endpoint(2)],
             ..Default::default()
         };
-        let hosts = HostSet::default().update(&LoadAssignment {
+        let assignment = LoadAssignment {
             cluster_name: "c".to_owned(),
             localities: vec![locality],
-        });
+        };
+        let hosts = HostSet::default().update(&assignment, None);
         let busy = hosts.all().next().expect("a host");
         busy.add_active(5);
         let balancer = Balancer::new(policy);
         let mut picked = [0, 0];
         for _ in 0..100 {
-            let host = balancer.pick(&hosts, None).expect("a host");
+            let host = balancer.pick(&hosts, None, None).expect("a host");
             picked[usize::from(host.address.port()) - 1] += 1;
         }
         picked

@@ -239,7 +239,7 @@ impl DialError {
 mod tests {
     use std::{net::Ipv4Addr, sync::Arc};
 
-    use socket2::{Domain, Socket, Type};
+    use socket2::{Domain, SockRef, Socket, Type};
     use weir_api::xds::json;
 
     use super::*;
@@ -306,6 +306,8 @@ mod tests {
             hostname: String::new(),
             health: config::endpoint::HealthStatus::Healthy,
             weight: 1,
+            hash_key: None,
+            last_resort: false,
         }));
         let dialled = Upstream::dial(&cluster, &host).await;
         assert!(matches!(dialled, Err(DialError::Timeout)));

@@ -191,7 +191,7 @@ mod tests {
             assert_eq!(ring.pick(client, |_| true).expect("a host").address, first);
         }
         assert!(
-            super::Ring::new(&[], RingHash::default())
+            Ring::new(&[], RingHash::default())
                 .pick(7, |_| false)
                 .is_none()
         );

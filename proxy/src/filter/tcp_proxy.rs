@@ -102,7 +102,8 @@ impl TcpProxy {
     ) {
         self.stats.downstream_cx_total.inc();
         if dialled.is_none() {
-            *dialled = Some(self.dial(context).await);
+            // On the heap: a connection lives longer than its dial.
+            *dialled = Some(Box::pin(self.dial(context)).await);
         }
         match dialled {
             None => {}

@@ -192,9 +192,7 @@ impl Http1<'_> {
         }
         let mut failed: Option<Rc<Host>> = None;
         loop {
-            let destination = self.context.original_destination;
-            let hash = plan.hash(self.context.remote.ip());
-            let Some(host) = plan.cluster.pick(destination, hash, failed.as_ref()) else {
+            let Some(host) = plan.pick(&self.context, failed.as_ref()) else {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
             };
             self.context.outcome.upstream_host = Some(host.address);

@@ -1,11 +1,11 @@
 //! What is to be done with a request: worked out before the first byte leaves. The same for every
 //! version of HTTP.
 
-use std::{borrow::Cow, net::IpAddr, rc::Rc, time::Duration};
+use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use super::ConnectionManager;
 use crate::{
-    cluster::{Cluster, Clusters, hash_of},
+    cluster::{Cluster, Clusters, Host, hash_of},
     config::{
         RouteConfiguration,
         route::{Forward, RetryPolicy, RouteAction},
@@ -16,6 +16,7 @@ use crate::{
         local_reply::LocalReply,
         route::{self, redirect_location},
     },
+    listener::ConnectionContext,
     reason::Reason,
 };
 
@@ -118,9 +119,15 @@ impl ForwardPlan<'_> {
             .or(self.matched.virtual_host.retry_policy.as_ref())
     }
 
-    /// The client's hash, where the route chooses the endpoint by one.
-    pub(super) fn hash(&self, source: IpAddr) -> Option<u64> {
-        hash_of(&self.forward.hash_policy, source)
+    /// The host for the request of a connection; not one that has just failed, if there is another.
+    pub(super) fn pick(
+        &self,
+        context: &ConnectionContext,
+        failed: Option<&Rc<Host>>,
+    ) -> Option<Rc<Host>> {
+        let hash = hash_of(&self.forward.hash_policy, context.remote.ip());
+        let destination = context.original_destination;
+        self.cluster.pick(destination, hash, failed)
     }
 
     /// No byte of the stream either way for this long.

@@ -126,9 +126,7 @@ impl<'e> Exchange<'e> {
             self.deadlines.request_is_read(self.began);
         }
         loop {
-            let destination = self.context.original_destination;
-            let hash = plan.hash(self.context.remote.ip());
-            let Some(host) = plan.cluster.pick(destination, hash, failed.as_ref()) else {
+            let Some(host) = plan.pick(&self.context, failed.as_ref()) else {
                 return self.give_up(Reason::NoHealthyUpstream, attempt);
             };
             self.outcome.upstream_host = Some(host.address);
