@@ -606,14 +606,38 @@ fn a_draining_listener_says_goodbye() {
         read_head(&mut idle).await;
         idle.read_exact(&mut [0; 2]).await.expect("the body");
         proxy.handle.drain(false);
-        // Who waits for nothing is let go at once, who waits for an answer gets it.
-        assert_eq!(idle.read(&mut [0; 1]).await.expect("the end"), 0);
+        // A request that was on its way is answered, and so is one that waits.
+        idle.write_all(GET).await.expect("sent");
+        read_head(&mut second).await;
+        second.write_all(OK).await.expect("answered");
+        let head = read_head(&mut idle).await;
+        assert!(head.contains("connection: close\r\n"), "{head}");
         upstream.write_all(OK).await.expect("answered");
         let head = read_head(&mut busy).await;
         assert!(head.contains("connection: close\r\n"), "{head}");
         let mut rest = Vec::new();
         busy.read_to_end(&mut rest).await.expect("the end");
         assert_eq!(rest, b"ok");
+    });
+}
+
+#[test]
+fn an_idle_connection_of_a_draining_listener_is_let_go_after_a_while() {
+    run(async {
+        let mut endpoint = Endpoint::start().await;
+        let proxy = Config::to(Upstream::Http1, endpoint.address).start();
+        let mut idle = connect(proxy.address()).await;
+        idle.write_all(GET).await.expect("sent");
+        let mut upstream = endpoint.accept().await;
+        read_head(&mut upstream).await;
+        upstream.write_all(OK).await.expect("answered");
+        read_head(&mut idle).await;
+        idle.read_exact(&mut [0; 2]).await.expect("the body");
+        proxy.handle.drain(false);
+        let mut byte = [0; 1];
+        let end = tokio::time::timeout(Duration::from_secs(10), idle.read(&mut byte)).await;
+        assert_eq!(end.expect("within seconds").expect("the end"), 0);
+        assert_eq!(proxy.stat("http", "downstream_cx_drain_close"), 1);
     });
 }
 

@@ -80,6 +80,10 @@ enum Incoming {
 /// How long the rest of a refused request is read and dropped, so that closing does not reset the
 /// connection before the client has read the answer (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(1);
+/// How long an idle connection of a listener that drains is kept. A request may be on its way, and one that
+/// meets a closed connection cannot be told from one that was lost. Longer than other sidecars take to hear
+/// that the endpoint is gone: they close first.
+const DRAIN_IDLE: Duration = Duration::from_secs(2);
 /// Memory of a head that is kept from request to request, bytes.
 const KEPT_HEAD: usize = 4096;
 /// Bytes that are dropped at most.
@@ -163,7 +167,7 @@ impl Http1<'_> {
         let (config, stats) = (&manager.config, &manager.stats);
         let idle_since = Instant::now();
         let retires_at = self.retires_at();
-        let mut first_byte = None;
+        let (mut first_byte, mut drains_at) = (None, None);
         self.request.clear();
         for head in [&mut self.out, &mut self.response_out] {
             // An unusually large one, or one with a body kept for a retry, is not held on to.
@@ -205,7 +209,7 @@ impl Http1<'_> {
             let deadline = match first_byte {
                 None => {
                     let idle = config.idle_timeout.map(|timeout| idle_since + timeout);
-                    [idle, retires_at].into_iter().flatten().min()
+                    [idle, retires_at, drains_at].into_iter().flatten().min()
                 }
                 Some(first) => {
                     let timeout = config.request_headers_timeout.or(config.request_timeout);
@@ -218,8 +222,9 @@ impl Http1<'_> {
                 }
                 // An idle connection holds no buffer.
                 self.buffer.release();
-                // Once drained the future is never polled again: this function returns.
-                let draining = first_byte.is_none() && drained.as_mut().poll(cx).is_ready();
+                // Once drained the future is never polled again.
+                let waits = first_byte.is_none() && drains_at.is_none();
+                let draining = waits && drained.as_mut().poll(cx).is_ready();
                 let late = self.timer.poll(cx, deadline).is_ready();
                 if draining || late {
                     Poll::Ready(None)
@@ -237,7 +242,10 @@ impl Http1<'_> {
                     stats.downstream_rq_timeout.inc();
                     return Incoming::Refused(Reason::RequestTimeout);
                 }
-                (None, None) if self.context.is_draining() => {
+                (None, None) if drains_at.is_none() && self.context.is_draining() => {
+                    drains_at = Some(Instant::now() + DRAIN_IDLE);
+                }
+                (None, None) if drains_at.is_some_and(|at| Instant::now() >= at) => {
                     stats.downstream_cx_drain_close.inc();
                     return Incoming::End;
                 }
@@ -468,7 +476,7 @@ impl Http1<'_> {
             let relayed = relay::relay(ends, &mut self.buffer, idle).await;
             self.context.bytes_received += relayed.to_upstream;
             self.context.bytes_sent += relayed.to_downstream;
-            if relayed.end == relay::End::Reset {
+            if matches!(relayed.end, relay::End::Reset | relay::End::Untouched) {
                 self.downstream.reset_on_drop();
                 upstream.connection.reset_on_drop();
             }
