@@ -102,6 +102,7 @@ prop_compose! {
             addresses: vec![[10, 4, 0, address].into()],
             host_network: host,
             node: None,
+            sidecar: !host,
             workload: Workload {
                 kind: "Deployment".into(),
                 name: format!("w{workload}").into(),

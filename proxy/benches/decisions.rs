@@ -6,7 +6,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 use divan::{Bencher, black_box};
 use weir_api::xds::json;
 use weir_proxy::{
-    cluster::Cluster,
+    cluster::{Cluster, Tried},
     config::{
         Bootstrap, LoadAssignment,
         cluster::{ClusterDiscovery, LbPolicy},
@@ -144,6 +144,7 @@ fn pick_endpoint(bencher: Bencher<'_, '_>, count: u16) {
         weight: 1,
         hash_key: None,
         last_resort: false,
+        sidecar: false,
     };
     config.discovery = ClusterDiscovery::Static(Arc::new(LoadAssignment {
         cluster_name: config.name.clone(),
@@ -154,5 +155,6 @@ fn pick_endpoint(bencher: Bencher<'_, '_>, count: u16) {
     }));
     let cluster = Cluster::new(&cluster, Arc::default(), None);
     let destination = SocketAddr::from(([10, 0, 0, 1], 80));
-    bencher.bench_local(|| cluster.pick(black_box(destination), None, None).is_some());
+    let tried = Tried::default();
+    bencher.bench_local(|| cluster.pick(black_box(destination), None, &tried).is_some());
 }

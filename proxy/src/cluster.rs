@@ -25,8 +25,8 @@ use crate::config::{
 };
 
 pub(crate) use connect::{DialError, Upstream, micros};
-pub use host::Host;
 pub(crate) use host::HostSet;
+pub use host::{Host, Tried};
 pub(crate) use http2::Http2Lease;
 pub(crate) use manager::Clusters;
 pub(crate) use ring_hash::hash_of;
@@ -111,18 +111,18 @@ impl Cluster {
     }
 
     /// The host for a connection or a request. `hash` is the client's, for a cluster that goes by
-    /// it. `avoid` is a host that has just failed; it is picked again only if there is no other.
+    /// it. Those `tried` have just failed; they are picked again only if there is no other.
     pub fn pick(
         &self,
         original_destination: SocketAddr,
         hash: Option<u64>,
-        avoid: Option<&Rc<Host>>,
+        tried: &Tried,
     ) -> Option<Rc<Host>> {
         if let ClusterDiscovery::OriginalDst = self.config.discovery {
             return Some(self.original_dst.host(original_destination));
         }
         let hosts = Rc::clone(&self.hosts.borrow());
-        let host = self.balancer.pick(&hosts, hash, avoid);
+        let host = self.balancer.pick(&hosts, hash, tried);
         if host.is_none() {
             self.stats.upstream_cx_none_healthy.inc();
         } else if hosts.is_below() {

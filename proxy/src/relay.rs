@@ -40,10 +40,12 @@ pub(crate) enum End {
     Idle,
     /// One side is gone; the other is to be told by a reset.
     Reset,
+    /// As `Reset`, of upstream, before a byte went either way: it may be tried elsewhere.
+    Untouched,
 }
 
-/// Moves bytes between `downstream` and `upstream`. `buffer` holds what was read from downstream.
-/// The end of one direction is passed on; the other goes on.
+/// Moves bytes between `downstream` and `upstream`. `buffer` holds what was read from downstream, and does
+/// so again where nothing of it was sent. The end of one direction is passed on; the other goes on.
 pub(crate) async fn relay(
     (downstream, upstream): (&mut Connection, &mut Connection),
     buffer: &mut Buffer,
@@ -55,18 +57,30 @@ pub(crate) async fn relay(
     let end = poll_fn(|cx| {
         let sent = to_upstream.poll(cx, downstream, upstream);
         let received = to_downstream.poll(cx, upstream, downstream);
+        let moved = to_upstream.moved + to_downstream.moved;
+        // Of the way there, what fails with something to send is upstream.
+        let upstream_failed =
+            matches!(received, Poll::Ready(Err(_))) || !to_upstream.buffer.is_empty();
         match (sent, received) {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(End::Both),
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(End::Reset),
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => {
+                let untouched = moved == 0 && upstream_failed && to_upstream.state == State::Open;
+                return Poll::Ready(match untouched {
+                    true => End::Untouched,
+                    false => End::Reset,
+                });
+            }
             _ => {}
         }
-        let moved = to_upstream.moved + to_downstream.moved;
         match &mut idle {
             Some(idle) => idle.poll(cx, moved).map(|()| End::Idle),
             None => Poll::Pending,
         }
     });
     let end = end.await;
+    if end == End::Untouched {
+        *buffer = to_upstream.buffer;
+    }
     Relayed {
         to_upstream: to_upstream.moved,
         to_downstream: to_downstream.moved,

@@ -18,6 +18,11 @@ pub fn pod(pod: &wire::Pod, names: &Interner, problems: &mut Vec<Problem>) -> Op
     Some(Pod {
         workload: workload(&pod.metadata, names),
         addresses: addresses(status, &mut problems),
+        sidecar: pod
+            .metadata
+            .annotations
+            .as_ref()
+            .is_some_and(wire::Annotations::say_sidecar),
         host_network: spec.and_then(|spec| spec.host_network) == Some(true),
         node: spec
             .and_then(|spec| spec.node_name.as_deref())

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::{apis::meta::v1::Time, util::intstr::IntOrString};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 /// Metadata of any object.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -25,6 +25,8 @@ pub struct Meta {
     pub deletion_timestamp: Option<Time>,
     /// Its labels.
     pub labels: Option<BTreeMap<String, String>>,
+    /// Its annotations.
+    pub annotations: Option<Annotations>,
     /// Who owns it.
     pub owner_references: Option<Vec<OwnerReference>>,
 }
@@ -46,6 +48,42 @@ impl Meta {
             None if kind == "Node" => format!("{kind} {name}"),
             _ => format!("{kind} {}/{name}", self.namespace()),
         }
+    }
+}
+
+/// The annotations that matter here, which say what the injector did to a pod. Their values do not.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Annotations {
+    /// It was given a sidecar.
+    #[serde(rename = "weir.dev/status")]
+    pub status: Option<IgnoredAny>,
+    /// How traffic is captured, where that is not as usual.
+    #[serde(rename = "weir.dev/capture-mode")]
+    pub capture_mode: Option<IgnoredAny>,
+    /// The only ports that are captured.
+    #[serde(rename = "weir.dev/include-inbound-ports")]
+    pub include_inbound_ports: Option<IgnoredAny>,
+    /// Ports that are not captured.
+    #[serde(rename = "weir.dev/exclude-inbound-ports")]
+    pub exclude_inbound_ports: Option<IgnoredAny>,
+}
+
+// === impl Annotations ===
+
+impl Annotations {
+    /// Whether all that comes to the pod goes through a sidecar. Where somebody chose what does, the
+    /// answer is no: it takes little to be wrong, and costs little not to know.
+    #[must_use]
+    pub fn say_sidecar(&self) -> bool {
+        let Self {
+            status,
+            capture_mode,
+            include_inbound_ports,
+            exclude_inbound_ports,
+        } = self;
+        let chosen = [capture_mode, include_inbound_ports, exclude_inbound_ports];
+        status.is_some() && chosen.iter().all(|choice| choice.is_none())
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Pod {
     pub host_network: bool,
     /// The node it is on.
     pub node: Option<Arc<str>>,
+    /// Whether a sidecar of ours stands before each of its ports.
+    pub sidecar: bool,
     /// What owns it.
     pub workload: Workload,
 }

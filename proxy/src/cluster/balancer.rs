@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use super::{Host, HostSet};
+use super::{Host, HostSet, Tried};
 use crate::config::cluster::LbPolicy;
 
 /// Picks hosts by a policy.
@@ -30,19 +30,18 @@ impl Balancer {
         &self,
         hosts: &HostSet,
         hash: Option<u64>,
-        avoid: Option<&Rc<Host>>,
+        tried: &Tried,
     ) -> Option<Rc<Host>> {
-        let failed = |host: &Rc<Host>| avoid.is_some_and(|avoid| avoid.address == host.address);
         if let Some(ring) = &hosts.ring {
             let hash = hash.unwrap_or_else(|| self.draw());
-            return ring.pick(hash, failed).map(Rc::clone);
+            return ring.pick(hash, |host| tried.has(host)).map(Rc::clone);
         }
         let schedule = hosts.schedule.as_slice();
         let picked = self.pick_one(schedule)?;
-        if !failed(picked) {
+        if !tried.has(picked) {
             return Some(Rc::clone(picked));
         }
-        let other = schedule.iter().filter(|host| !failed(host)).nth(0);
+        let other = schedule.iter().find(|host| !tried.has(host));
         Some(Rc::clone(other.unwrap_or(picked)))
     }
 
@@ -96,6 +95,7 @@ mod tests {
             weight: 1,
             hash_key: None,
             last_resort: false,
+            sidecar: false,
         };
         let locality = LocalityEndpoints {
             endpoints: vec![endpoint(1), endpoint(2)],
@@ -111,7 +111,9 @@ mod tests {
         let balancer = Balancer::new(policy);
         let mut picked = [0, 0];
         for _ in 0..100 {
-            let host = balancer.pick(&hosts, None, None).expect("a host");
+            let host = balancer
+                .pick(&hosts, None, &Tried::default())
+                .expect("a host");
             picked[usize::from(host.address.port()) - 1] += 1;
         }
         picked

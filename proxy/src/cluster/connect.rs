@@ -308,6 +308,7 @@ mod tests {
             weight: 1,
             hash_key: None,
             last_resort: false,
+            sidecar: false,
         }));
         let dialled = Upstream::dial(&cluster, &host).await;
         assert!(matches!(dialled, Err(DialError::Timeout)));

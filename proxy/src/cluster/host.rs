@@ -28,6 +28,8 @@ pub struct Host {
     pub(super) hash_key: Option<Box<str>>,
     /// It stands in where nobody knows an endpoint.
     pub(super) last_resort: bool,
+    /// One of our sidecars stands before it, so that what it says of a request is so.
+    pub(crate) sidecar: bool,
     /// Shared with the host's next version, so that an update of its weight loses nothing.
     shared: Rc<Shared>,
 }
@@ -46,6 +48,10 @@ struct Shared {
     /// It has answered in HTTP, where that is known of a host rather than of its cluster.
     spoke_http: Cell<bool>,
 }
+
+/// Hosts at which a request or a connection has failed.
+#[derive(Default)]
+pub struct Tried(Vec<Rc<Host>>);
 
 /// The endpoints of a cluster, grouped for picking.
 #[derive(Default)]
@@ -77,6 +83,7 @@ impl Host {
             health: endpoint.health,
             hash_key: endpoint.hash_key.clone(),
             last_resort: endpoint.last_resort,
+            sidecar: endpoint.sidecar,
             shared: Rc::default(),
         }
     }
@@ -135,6 +142,20 @@ impl Host {
             idle.shrink_to_fit();
         }
         idle.len() + self.shared.http2.reap(now, idle_timeout)
+    }
+}
+
+// === impl Tried ===
+
+impl Tried {
+    pub(crate) fn note(&mut self, host: Rc<Host>) {
+        if !self.has(&host) {
+            self.0.push(host);
+        }
+    }
+
+    pub(super) fn has(&self, host: &Host) -> bool {
+        self.0.iter().any(|tried| tried.address == host.address)
     }
 }
 
@@ -296,6 +317,7 @@ mod tests {
                 weight,
                 hash_key: None,
                 last_resort: false,
+                sidecar: false,
             };
             LocalityEndpoints {
                 priority,

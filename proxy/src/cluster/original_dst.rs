@@ -32,6 +32,7 @@ impl Hosts {
             weight: 1,
             hash_key: None,
             last_resort: false,
+            sidecar: false,
         };
         let host = Rc::new(Host::new(&endpoint));
         if hosts.len() >= CAPACITY {

@@ -149,6 +149,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::cluster::Tried;
     use crate::config::{
         self,
         cluster::{CircuitBreakers, ClusterDiscovery, LbPolicy, TransportSocket, UpstreamProtocol},
@@ -193,7 +194,9 @@ mod tests {
             ..Default::default()
         };
         let cluster = cluster(limits);
-        let host = cluster.pick(address, None, None).expect("a host");
+        let host = cluster
+            .pick(address, None, &Tried::default())
+            .expect("a host");
         let first = cluster.acquire(&host).await.expect("the only connection");
         let mut second = pin!(cluster.acquire(&host));
         assert!(is_pending(&mut second).await);
@@ -211,7 +214,9 @@ mod tests {
     async fn an_idle_connection_its_endpoint_closed_is_not_used() {
         let (listener, address) = listen().await;
         let cluster = cluster(CircuitBreakers::default());
-        let host = cluster.pick(address, None, None).expect("a host");
+        let host = cluster
+            .pick(address, None, &Tried::default())
+            .expect("a host");
         let first = cluster.acquire(&host).await.expect("a connection").upstream;
         let (accepted, _) = listener.accept().await.expect("accepted");
         first.put_back();

@@ -102,6 +102,7 @@ mod tests {
             weight,
             hash_key: hash_key.map(Into::into),
             last_resort: false,
+            sidecar: false,
         }))
     }
 

@@ -45,6 +45,8 @@ pub struct Endpoint {
     /// It stands in where nobody knows an endpoint, and may lead nowhere (see
     /// [`weir_api::xds::LAST_RESORT`]).
     pub last_resort: bool,
+    /// One of our sidecars stands before it ([`weir_api::xds::peer`]).
+    pub sidecar: bool,
 }
 
 /// `envoy.config.core.v3.HealthStatus`

@@ -10,12 +10,12 @@ use std::{
 use crate::{
     access_log,
     buffer::Buffer,
-    cluster::{Cluster, Clusters, Host, Upstream, hash_of},
+    cluster::{Cluster, Clusters, Tried, Upstream, hash_of},
     config,
     listener::ConnectionContext,
     random,
     reason::Reason,
-    relay::{self, End},
+    relay::{self, End, Relayed},
     stat_set,
     stats::{Registry, Scope},
     transport_socket::Connection,
@@ -37,6 +37,10 @@ stat_set! {
         idle_timeout: Counter,
     }
 }
+
+/// How often a connection is made anew that an endpoint's sidecar reset before a byte went either way: its
+/// application could not be reached.
+const MAX_REDIALS: u32 = 3;
 
 /// A TCP proxy in one worker.
 pub(crate) struct TcpProxy {
@@ -105,51 +109,55 @@ impl TcpProxy {
             // On the heap: a connection lives longer than its dial.
             *dialled = Some(Box::pin(self.dial(context)).await);
         }
-        match dialled {
-            None => {}
-            Some(Ok(upstream)) => {
-                let cluster = Rc::clone(&upstream.cluster);
-                context.outcome.cluster = Some(Arc::clone(&cluster.config));
-                context.outcome.upstream_host = Some(upstream.host.address);
-                let ends = (&mut downstream, &mut upstream.connection);
-                let relayed = relay::relay(ends, &mut buffer, self.config.idle_timeout).await;
-                context.bytes_received += relayed.to_upstream;
-                context.bytes_sent += relayed.to_downstream;
-                self.stats
-                    .downstream_cx_rx_bytes_total
-                    .add(relayed.to_upstream);
-                self.stats
-                    .downstream_cx_tx_bytes_total
-                    .add(relayed.to_downstream);
-                cluster
-                    .stats
-                    .upstream_cx_tx_bytes_total
-                    .add(relayed.to_upstream);
-                cluster
-                    .stats
-                    .upstream_cx_rx_bytes_total
-                    .add(relayed.to_downstream);
-                match relayed.end {
-                    End::Both => {}
-                    End::Idle => self.stats.idle_timeout.inc(),
-                    End::Reset => {
-                        downstream.reset_on_drop();
-                        upstream.connection.reset_on_drop();
-                    }
-                }
-                if !self.config.access_logs.is_empty() || context.listener.writes_logs() {
-                    context.upstream_local = upstream.local_addr();
+        // On the heap: it is rarely needed, and connections need not hold memory for it.
+        let mut tried = None::<Box<Tried>>;
+        for redials_left in (0..=MAX_REDIALS).rev() {
+            let Some(Ok(upstream)) = dialled else { break };
+            let cluster = Rc::clone(&upstream.cluster);
+            context.outcome.cluster = Some(Arc::clone(&cluster.config));
+            context.outcome.upstream_host = Some(upstream.host.address);
+            let ends = (&mut downstream, &mut upstream.connection);
+            let relayed = relay::relay(ends, &mut buffer, self.config.idle_timeout).await;
+            if relayed.end == End::Untouched && upstream.host.sidecar && redials_left > 0 {
+                let tried = tried.get_or_insert_default();
+                tried.note(Rc::clone(&upstream.host));
+                let destination = (context.original_destination, context.remote.ip());
+                let again = Box::pin(self.dial_cluster(cluster, destination, tried));
+                *dialled = Some(again.await);
+                continue;
+            }
+            context.bytes_received += relayed.to_upstream;
+            context.bytes_sent += relayed.to_downstream;
+            self.count(&relayed, &cluster);
+            match relayed.end {
+                End::Both => {}
+                End::Idle => self.stats.idle_timeout.inc(),
+                End::Reset | End::Untouched => {
+                    downstream.reset_on_drop();
+                    upstream.connection.reset_on_drop();
                 }
             }
-            Some(Err(failure)) => {
-                context.outcome.reason = Some(failure.reason);
-                context.outcome.cluster = failure.cluster.take();
-                context.outcome.upstream_host = failure.host;
-                // A refused dial must look like one.
-                downstream.reset_on_drop();
+            if !self.config.access_logs.is_empty() || context.listener.writes_logs() {
+                context.upstream_local = upstream.local_addr();
             }
+            break;
+        }
+        if let Some(Err(failure)) = dialled {
+            context.outcome.reason = Some(failure.reason);
+            context.outcome.cluster = failure.cluster.take();
+            context.outcome.upstream_host = failure.host;
+            // A refused dial must look like one.
+            downstream.reset_on_drop();
         }
         access_log::write_connection(&self.config.access_logs, context, &context.outcome);
+    }
+
+    fn count(&self, relayed: &Relayed, cluster: &Cluster) {
+        let (sent, received) = (relayed.to_upstream, relayed.to_downstream);
+        self.stats.downstream_cx_rx_bytes_total.add(sent);
+        self.stats.downstream_cx_tx_bytes_total.add(received);
+        cluster.stats.upstream_cx_tx_bytes_total.add(sent);
+        cluster.stats.upstream_cx_rx_bytes_total.add(received);
     }
 
     async fn dial(&self, context: &ConnectionContext) -> Result<Upstream, DialFailure> {
@@ -161,38 +169,42 @@ impl TcpProxy {
                 host: None,
             });
         };
-        let (destination, source) = (context.original_destination, context.remote.ip());
-        self.dial_cluster(cluster, destination, source).await
+        let ends = (context.original_destination, context.remote.ip());
+        self.dial_cluster(cluster, ends, &mut Tried::default())
+            .await
     }
 
     /// Dials an endpoint of the cluster and, where that fails, another, as often as configured:
-    /// nothing was sent, so nothing is repeated.
+    /// nothing was sent, so nothing is repeated. Those `tried` come last.
     pub(crate) async fn dial_cluster(
         &self,
         cluster: Rc<Cluster>,
-        destination: SocketAddr,
-        source: IpAddr,
+        (destination, source): (SocketAddr, IpAddr),
+        tried: &mut Tried,
     ) -> Result<Upstream, DialFailure> {
         let hash = hash_of(&self.config.hash_policy, source);
-        let (mut failed, mut reason) = (None::<Rc<Host>>, Reason::NoHealthyUpstream);
-        for _ in 0..self.config.max_connect_attempts.max(1) {
-            let Some(host) = cluster.pick(destination, hash, failed.as_ref()) else {
+        let (mut failed, mut reason) = (None, Reason::NoHealthyUpstream);
+        for attempt in 1.. {
+            let Some(host) = cluster.pick(destination, hash, tried) else {
                 break;
             };
             match Upstream::dial(&cluster, &host).await {
                 Ok(upstream) => return Ok(upstream),
                 Err(error) => reason = error.reason(),
             }
-            failed = Some(host);
-            if reason == Reason::NoHealthyUpstream {
+            failed = Some(host.address);
+            // One whose sidecar is gone is no worse than one whose application is.
+            let at_least = if host.sidecar { MAX_REDIALS } else { 1 };
+            tried.note(host);
+            let most = self.config.max_connect_attempts.max(at_least);
+            if attempt >= most || reason == Reason::NoHealthyUpstream {
                 break;
             }
         }
-        let host = failed.map(|host| host.address);
         Err(DialFailure {
             reason,
             cluster: Some(Arc::clone(&cluster.config)),
-            host,
+            host: failed,
         })
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use weir_api::xds::peer::UNDELIVERED;
 
 use crate::{config::http::Router, reason::Reason};
 
@@ -24,6 +25,8 @@ pub(crate) struct LocalReply {
     pub(crate) body: Bytes,
     /// `location` of a redirect.
     pub(crate) location: Option<String>,
+    /// Another sidecar is to know that the application saw nothing of the request.
+    pub(crate) undelivered: bool,
 }
 
 // === impl LocalReply ===
@@ -36,6 +39,7 @@ impl From<Reason> for LocalReply {
             reason,
             body,
             location: None,
+            undelivered: false,
         }
     }
 }
@@ -76,7 +80,7 @@ impl LocalReply {
         if !self.body.is_empty() {
             headers.push(("grpc-message", percent_encode(&self.body)));
         }
-        let kept = ["location", REASON_HEADER, OVERLOADED_HEADER];
+        let kept = ["location", REASON_HEADER, OVERLOADED_HEADER, UNDELIVERED];
         let plain = self.headers(router).into_iter();
         headers.extend(plain.filter(|(name, _)| kept.contains(name)));
         GrpcReply {
@@ -94,12 +98,14 @@ impl LocalReply {
         let reason = (!configured).then(|| self.reason.code().to_owned());
         let overloaded = self.reason == Reason::Overflow && !router.suppress_envoy_headers;
         let overloaded = overloaded.then(|| "true".to_owned());
+        let undelivered = self.undelivered.then(|| "1".to_owned());
         let headers = [
             ("location", self.location.clone()),
             ("content-length", length),
             ("content-type", plain),
             (REASON_HEADER, reason),
             (OVERLOADED_HEADER, overloaded),
+            (UNDELIVERED, undelivered),
         ];
         headers
             .into_iter()

@@ -23,7 +23,7 @@ use crate::{
     cluster::{Cluster, Upstream},
     config::{
         self,
-        listener::{ListenerFilter, TransportProtocol},
+        listener::{ListenerFilter, TrafficDirection, TransportProtocol},
     },
     connection_log::ConnectionRecord,
     filter::tcp_proxy::DialFailure,
@@ -203,6 +203,11 @@ impl ConnectionContext {
     /// Whether clients of this connection are to go elsewhere after their current request.
     pub(crate) fn is_draining(&self) -> bool {
         self.chain.as_ref().is_some_and(|chain| chain.is_draining())
+    }
+
+    /// Whether the connection is for the application of this pod.
+    pub(crate) fn is_inbound(&self) -> bool {
+        self.listener.config.direction == TrafficDirection::Inbound
     }
 
     /// Whether the connection is one of ours to the application that was captured again: it would

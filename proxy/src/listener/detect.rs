@@ -23,8 +23,12 @@ use super::{
     },
 };
 use crate::{
-    buffer::Buffer, cluster::Upstream, config::listener::ListenerFilter,
-    filter::tcp_proxy::DialFailure, reason::Reason, transport_socket::Connection,
+    buffer::Buffer,
+    cluster::{Tried, Upstream},
+    config::listener::ListenerFilter,
+    filter::tcp_proxy::DialFailure,
+    reason::Reason,
+    transport_socket::Connection,
 };
 
 /// What detection found.
@@ -172,7 +176,9 @@ fn dial_ahead(context: &mut ConnectionContext) -> Option<Dial> {
         cluster: Rc::clone(&cluster),
     });
     Some(Box::pin(async move {
-        filter.dial_cluster(cluster, destination, source).await
+        filter
+            .dial_cluster(cluster, (destination, source), &mut Tried::default())
+            .await
     }))
 }
 

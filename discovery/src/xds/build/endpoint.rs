@@ -12,6 +12,7 @@ use weir_api::xds::{
     },
     google::protobuf::{Struct, Value, value},
     on_demand::METADATA_NAMESPACE,
+    peer,
 };
 
 use super::{address, wrapped};
@@ -109,8 +110,10 @@ fn locality(locality: &Locality) -> Option<core::Locality> {
     })
 }
 
-/// Who is behind an endpoint, for the labels of metrics.
+/// Who is behind an endpoint, for the labels of metrics, and whether a sidecar stands before it.
 fn metadata(endpoint: &Endpoint) -> Metadata {
+    let sidecar = endpoint.pod.iter().filter(|pod| pod.sidecar);
+    let sidecar = sidecar.map(|_| (peer::SIDECAR, peer::SIDECAR_YES.to_owned()));
     let pod = endpoint.pod.iter().flat_map(|pod| {
         [
             ("namespace", pod.name.namespace.to_string()),
@@ -119,5 +122,5 @@ fn metadata(endpoint: &Endpoint) -> Metadata {
             ("workload_kind", pod.workload.kind.to_string()),
         ]
     });
-    Metadata::new(pod)
+    Metadata::new(pod.chain(sidecar))
 }

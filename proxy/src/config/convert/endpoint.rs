@@ -7,7 +7,7 @@ use weir_api::xds::{
         endpoint::v3 as pb,
     },
     google::protobuf::value,
-    on_demand,
+    on_demand, peer,
 };
 
 use super::{
@@ -88,6 +88,7 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
         supported: health_status, load_balancing_weight, metadata, host_identifier;
     });
     let (hash_key, last_resort) = (hash_key(metadata.as_ref()), last_resort(metadata.as_ref()));
+    let sidecar = metadata.is_some_and(has_sidecar);
     let weight = weight(at, load_balancing_weight);
     let health = enumeration(&at.field("health_status"), health_status);
     let message = match at.field("endpoint").required(host_identifier)? {
@@ -117,6 +118,7 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
         weight,
         hash_key,
         last_resort,
+        sidecar,
     })
 }
 
@@ -133,6 +135,16 @@ fn hash_key(metadata: Option<&Metadata>) -> Option<Box<str>> {
         value::Kind::StringValue(key) if !key.is_empty() => Some(key.as_str().into()),
         _ => None,
     }
+}
+
+/// Whether the metadata says that a sidecar stands before the endpoint. The rest is for people.
+fn has_sidecar(mut metadata: Metadata) -> bool {
+    let ours = metadata
+        .filter_metadata
+        .remove(on_demand::METADATA_NAMESPACE);
+    let said = ours.and_then(|mut ours| ours.fields.remove(peer::SIDECAR));
+    let yes = value::Kind::StringValue(peer::SIDECAR_YES.to_owned());
+    said.and_then(|said| said.kind) == Some(yes)
 }
 
 fn weight(at: &At<'_>, value: Option<weir_api::xds::google::protobuf::UInt32Value>) -> u32 {

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     buffer::Buffer,
     cluster::{Host, Upstream},
-    http::h1::request::Parsed,
+    http::h1::{head::FieldKind, request::Parsed},
     reason::Reason,
 };
 
@@ -77,6 +77,9 @@ impl Http1<'_> {
         })
         .await;
         let stop = match answer {
+            Ok(_) if host.sidecar && self.response.has(FieldKind::Undelivered) => {
+                return Err(Failure::UNDELIVERED);
+            }
             Ok(head_length) => {
                 return Ok(Answered {
                     upstream,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     access_log::Facts,
-    cluster::Host,
+    cluster::Tried,
     config::cluster::UpstreamProtocol,
     http::{
         h1::{
@@ -44,6 +44,8 @@ pub(super) struct Sending<'p> {
     pub(super) switch: Option<Switch>,
     /// Counted from 1.
     pub(super) attempt: u32,
+    /// It was given up, and nothing of it was sent.
+    pub(super) undelivered: bool,
 }
 
 /// What a request asks its connection to become.
@@ -156,6 +158,7 @@ impl Http1<'_> {
             deadlines,
             switch,
             attempt: 1,
+            undelivered: false,
         };
         self.send(&mut sending).await
     }
@@ -190,12 +193,15 @@ impl Http1<'_> {
         if retries.may_need_body() {
             sending.pump.keep_body();
         }
-        let mut failed: Option<Rc<Host>> = None;
+        let mut tried = Tried::default();
         loop {
-            let Some(host) = plan.pick(&self.context, failed.as_ref()) else {
+            let Some(host) = plan.pick(&self.context, &tried) else {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
             };
             self.context.outcome.upstream_host = Some(host.address);
+            if host.sidecar && sending.attempt == 1 {
+                sending.pump.keep_body();
+            }
             let Some(active) = plan.cluster.begin_request(&host) else {
                 return self.give_up(sending, Reason::Overflow).await;
             };
@@ -218,7 +224,8 @@ impl Http1<'_> {
                 }
                 Err(failure) => {
                     let is_safe = sending.pump.has_read_all() && is_safe(&self.request);
-                    if !retries.after_failure(failure, can_rewind, is_safe) {
+                    if !retries.after_failure(failure, &host, can_rewind, is_safe) {
+                        sending.undelivered = retries.reached_nobody();
                         return self.give_up(sending, failure.reason).await;
                     }
                 }
@@ -229,7 +236,7 @@ impl Http1<'_> {
                 return self.give_up(sending, reason).await;
             }
             sending.attempt += 1;
-            failed = Some(host);
+            tried.note(host);
         }
     }
 
@@ -261,7 +268,8 @@ impl Http1<'_> {
             reason => plan.cluster.stats.upstream_rq.inc(reason.status()),
         }
         let body_is_read = sending.pump.drop_body(&mut self.buffer);
-        let reply = LocalReply::for_attempt(reason, body_is_read, sending.attempt);
+        let mut reply = LocalReply::for_attempt(reason, body_is_read, sending.attempt);
+        reply.undelivered = sending.undelivered && self.context.is_inbound();
         self.reply(&reply, body_is_read, Some(&plan.matched)).await
     }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use super::ConnectionManager;
 use crate::{
-    cluster::{Cluster, Clusters, Host, hash_of},
+    cluster::{Cluster, Clusters, Host, Tried, hash_of},
     config::{
         RouteConfiguration,
         route::{Forward, RetryPolicy, RouteAction},
@@ -74,6 +74,7 @@ impl<'c> Plan<'c> {
                         reason,
                         body,
                         location,
+                        undelivered: false,
                     },
                     Some(matched),
                 )
@@ -119,15 +120,11 @@ impl ForwardPlan<'_> {
             .or(self.matched.virtual_host.retry_policy.as_ref())
     }
 
-    /// The host for the request of a connection; not one that has just failed, if there is another.
-    pub(super) fn pick(
-        &self,
-        context: &ConnectionContext,
-        failed: Option<&Rc<Host>>,
-    ) -> Option<Rc<Host>> {
+    /// The host for the request of a connection; not one of those `tried`, if there is another.
+    pub(super) fn pick(&self, context: &ConnectionContext, tried: &Tried) -> Option<Rc<Host>> {
         let hash = hash_of(&self.forward.hash_policy, context.remote.ip());
         let destination = context.original_destination;
-        self.cluster.pick(destination, hash, failed)
+        self.cluster.pick(destination, hash, tried)
     }
 
     /// No byte of the stream either way for this long.

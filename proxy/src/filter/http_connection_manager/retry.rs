@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::plan::ForwardPlan;
 use crate::{
-    cluster::ActiveRetry,
+    cluster::{ActiveRetry, Host},
     config::route::{RetryOn, RetryPolicy},
     reason::Reason,
 };
@@ -22,6 +22,10 @@ pub(super) struct Retries<'p> {
     made: u32,
     /// Sent again without being asked, which happens once.
     resent: bool,
+    /// Attempts of which another sidecar's application saw nothing.
+    undelivered: u32,
+    /// What is known of all attempts together.
+    reached: Reached,
     /// The retry under way, as the circuit breaker counts it.
     active: Option<ActiveRetry>,
 }
@@ -33,11 +37,32 @@ pub(super) struct Failure {
     pub(super) kind: FailureKind,
 }
 
+/// Whether an application can have seen anything of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// There was no attempt yet.
+    Untried,
+    /// No attempt sent anything.
+    No,
+    /// One may have.
+    Perhaps,
+}
+
+/// Attempts beyond the policy's, whatever the method, for requests that reached no application.
+const MAX_UNDELIVERED: u32 = 6;
+/// Those of them that wait for nothing: there may be other endpoints. Further ones give the control
+/// plane the time to say where the application is now.
+const UNDELIVERED_AT_ONCE: u32 = 3;
+/// The first pause; each further one is twice as long. All together are below 0.2 s.
+const UNDELIVERED_PAUSE: Duration = Duration::from_millis(25);
+
 /// How far an attempt that failed can have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureKind {
     /// Nothing of the request has left.
     Unsent,
+    /// The endpoint's sidecar says that nothing of the request has reached the application.
+    Undelivered,
     /// The endpoint closed a connection that had carried requests before it answered this one.
     Stale,
     /// The endpoint reset the HTTP/2 stream with REFUSED_STREAM: it has not processed it.
@@ -48,6 +73,16 @@ pub(super) enum FailureKind {
     Lost,
     /// Whatever became of it, sending it again is of no use.
     Final,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// The endpoint's sidecar has marked its reply.
+    pub(super) const UNDELIVERED: Self = Self {
+        reason: Reason::ConnectFailed,
+        kind: FailureKind::Undelivered,
+    };
 }
 
 // === impl Retries ===
@@ -61,6 +96,8 @@ impl<'p> Retries<'p> {
             left: policy.map_or(0, |policy| policy.num_retries),
             made: 0,
             resent: false,
+            undelivered: 0,
+            reached: Reached::Untried,
             active: None,
         }
     }
@@ -79,20 +116,33 @@ impl<'p> Retries<'p> {
         self.left > 0 && !self.policy.as_ref().is_none_or(dial_only)
     }
 
-    /// Whether to send the request again after an attempt that failed. `can_rewind`: it is all
-    /// there. `is_safe`: it changes nothing, so that the client need not know.
+    /// Whether to send the request again after an attempt at `host` that failed. `can_rewind`: it is
+    /// all there. `is_safe`: it changes nothing, so that the client need not know.
     pub(super) fn after_failure(
         &mut self,
         failure: Failure,
+        host: &Host,
         can_rewind: bool,
         is_safe: bool,
     ) -> bool {
+        self.reached = match (failure.kind, self.reached) {
+            (_, Reached::Perhaps) => Reached::Perhaps,
+            (FailureKind::Unsent, _) => Reached::No,
+            // Seen or not, one more that sees it does no harm.
+            (FailureKind::Stale, _) if is_safe => Reached::No,
+            _ => Reached::Perhaps,
+        };
+        if can_rewind && self.elsewhere(failure.kind, host) {
+            return true;
+        }
         let on = self
             .policy
             .map_or_else(RetryOn::default, |policy| policy.on);
         let any_reset = on.reset || on.server_error || on.gateway_error;
         let named = match failure.kind {
-            FailureKind::Unsent => any_reset || on.connect_failure || on.reset_before_request,
+            FailureKind::Unsent | FailureKind::Undelivered => {
+                any_reset || on.connect_failure || on.reset_before_request
+            }
             FailureKind::Stale | FailureKind::Lost => any_reset,
             FailureKind::Refused | FailureKind::GoneAway => any_reset || on.refused_stream,
             FailureKind::Final => false,
@@ -114,6 +164,27 @@ impl<'p> Retries<'p> {
         resend
     }
 
+    /// Whether a request that no application saw is to go to another: what a sidecar says of its own
+    /// is so, and where the sidecar itself cannot be reached, neither can the application.
+    fn elsewhere(&mut self, kind: FailureKind, host: &Host) -> bool {
+        let unseen = match kind {
+            FailureKind::Undelivered => true,
+            FailureKind::Unsent => host.sidecar,
+            _ => false,
+        };
+        let again = unseen && self.undelivered < MAX_UNDELIVERED;
+        if again {
+            self.undelivered += 1;
+            self.plan.cluster.stats.upstream_rq_retry.inc();
+        }
+        again
+    }
+
+    /// Whether there were attempts, and none of them sent anything.
+    pub(super) fn reached_nobody(&self) -> bool {
+        self.reached == Reached::No
+    }
+
     /// Whether to send the request again although it has been answered. `grpc_status` looks for
     /// the status in the response's head, where a response that has nothing else carries it.
     pub(super) fn after_response(
@@ -122,6 +193,7 @@ impl<'p> Retries<'p> {
         grpc_status: impl FnOnce() -> Option<u8>,
         can_rewind: bool,
     ) -> bool {
+        self.reached = Reached::Perhaps;
         let Some(policy) = self.policy else {
             return false;
         };
@@ -133,6 +205,9 @@ impl<'p> Retries<'p> {
 
     /// How long to wait before the next attempt: a random time below a bound that doubles.
     pub(super) fn back_off(&self, random: u64) -> Duration {
+        if let Some(further) = self.undelivered.checked_sub(UNDELIVERED_AT_ONCE + 1) {
+            return UNDELIVERED_PAUSE * 2_u32.saturating_pow(further);
+        }
         let Some(policy) = self.policy.filter(|_| self.made > 0) else {
             return Duration::ZERO;
         };

@@ -172,7 +172,7 @@ pub(super) fn write_response(
     for field in &response.fields {
         let name = &bytes[field.name.clone()];
         match field.kind {
-            FieldKind::Connection | FieldKind::HopByHop => continue,
+            FieldKind::Connection | FieldKind::HopByHop | FieldKind::Undelivered => continue,
             FieldKind::ContentLength | FieldKind::TransferEncoding => {
                 frame(out, name, framing.take());
                 continue;

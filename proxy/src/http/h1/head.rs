@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use weir_api::xds::peer::UNDELIVERED;
+
 use super::body::Framing;
 use crate::http::authority::BadAuthority;
 
@@ -67,6 +69,8 @@ pub enum FieldKind {
     ForwardedProto,
     /// `X-Forwarded-For`
     ForwardedFor,
+    /// `X-Weir-Undelivered`
+    Undelivered,
     /// Another header that begins with `x-envoy-`.
     XEnvoy,
 }
@@ -107,6 +111,7 @@ impl FieldKind {
             16 if is(b"proxy-connection") => Self::HopByHop,
             17 if is(b"transfer-encoding") => Self::TransferEncoding,
             17 if is(b"x-forwarded-proto") => Self::ForwardedProto,
+            18 if is(UNDELIVERED.as_bytes()) => Self::Undelivered,
             9.. if name[..8].eq_ignore_ascii_case(b"x-envoy-") => Self::XEnvoy,
             _ => Self::Other,
         }
@@ -163,9 +168,11 @@ fn is_for_all_recipients(name: &[u8]) -> bool {
         | FieldKind::RequestId
         | FieldKind::ForwardedProto
         | FieldKind::ForwardedFor => true,
-        FieldKind::Connection | FieldKind::HopByHop | FieldKind::Upgrade | FieldKind::XEnvoy => {
-            false
-        }
+        FieldKind::Connection
+        | FieldKind::HopByHop
+        | FieldKind::Upgrade
+        | FieldKind::Undelivered
+        | FieldKind::XEnvoy => false,
         FieldKind::Other => {
             let is = |known: &&[u8]| name.eq_ignore_ascii_case(known);
             FOR_ALL_RECIPIENTS.iter().any(is)

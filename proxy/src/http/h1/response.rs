@@ -6,7 +6,7 @@ use httparse::{EMPTY_HEADER, Status};
 
 use super::{
     body::{Body, Framing},
-    head::{Field, HeadError, Semantics, collect, range},
+    head::{Field, FieldKind, HeadError, Semantics, collect, range},
     request::Parsed,
 };
 
@@ -65,6 +65,11 @@ impl Response {
             .reason
             .map_or(0..0, |reason| range(bytes, reason.as_bytes()));
         Ok(Parsed::Complete(length))
+    }
+
+    /// Whether there is a field of this kind.
+    pub(crate) fn has(&self, kind: FieldKind) -> bool {
+        self.fields.iter().any(|field| field.kind == kind)
     }
 
     /// Whether another response follows: 1xx, but not 101.

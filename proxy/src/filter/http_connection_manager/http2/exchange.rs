@@ -7,7 +7,6 @@ mod upstream;
 
 use std::{
     future::{Future, poll_fn},
-    rc::Rc,
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -22,7 +21,7 @@ use super::{
 };
 use crate::{
     access_log::Facts,
-    cluster::Host,
+    cluster::Tried,
     http::{codec::h2::SendResponse, head::RequestHead, local_reply::LocalReply, timer::Timer},
     listener::{ConnectionContext, Outcome},
     reason::Reason,
@@ -88,6 +87,16 @@ pub(in super::super) struct Answer {
     pub(in super::super) until_close: bool,
 }
 
+impl Ended {
+    /// With the mark of a request that reached no application.
+    fn marked(mut self, undelivered: bool) -> Self {
+        if let Self::Refused(reply) = &mut self {
+            reply.undelivered = undelivered;
+        }
+        self
+    }
+}
+
 impl<'e> Exchange<'e> {
     pub(in super::super) fn new(
         manager: &'e ConnectionManager,
@@ -120,13 +129,13 @@ impl<'e> Exchange<'e> {
     pub(in super::super) async fn run(&mut self) -> Ended {
         let plan = self.plan;
         let mut retries = Retries::new(plan);
-        let mut failed: Option<Rc<Host>> = None;
+        let mut tried = Tried::default();
         let mut attempt = 1;
         if self.source.has_ended() {
             self.deadlines.request_is_read(self.began);
         }
         loop {
-            let Some(host) = plan.pick(&self.context, failed.as_ref()) else {
+            let Some(host) = plan.pick(&self.context, &tried) else {
                 return self.give_up(Reason::NoHealthyUpstream, attempt);
             };
             self.outcome.upstream_host = Some(host.address);
@@ -150,8 +159,10 @@ impl<'e> Exchange<'e> {
                 }
                 Err(failure) => {
                     let is_safe = self.head.as_ref().is_some_and(|head| head.method.is_safe());
-                    if !retries.after_failure(failure, can_rewind, is_safe) {
-                        return self.give_up(failure.reason, attempt);
+                    if !retries.after_failure(failure, &host, can_rewind, is_safe) {
+                        let undelivered = retries.reached_nobody() && self.context.is_inbound();
+                        let ended = self.give_up(failure.reason, attempt);
+                        return ended.marked(undelivered);
                     }
                 }
             }
@@ -165,7 +176,7 @@ impl<'e> Exchange<'e> {
                 return self.give_up(reason, attempt);
             }
             attempt += 1;
-            failed = Some(host);
+            tried.note(host);
         }
     }
 

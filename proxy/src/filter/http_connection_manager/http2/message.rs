@@ -6,6 +6,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request,
     response,
 };
+use weir_api::xds::peer::UNDELIVERED;
 
 use super::super::{
     ConnectionManager,
@@ -109,6 +110,7 @@ pub(super) fn change_response(
     manager: &ConnectionManager,
     changes: &ResponseChanges<'_>,
 ) {
+    headers.remove(UNDELIVERED);
     for name in &changes.edits.dropped {
         headers.remove(*name);
     }

@@ -9,6 +9,7 @@ use std::{
 
 use http::{Method, header, request, response};
 use tokio::time::Instant;
+use weir_api::xds::peer::UNDELIVERED;
 
 use super::{
     super::{
@@ -59,13 +60,20 @@ impl Exchange<'_> {
             Some(sending) => sending.rewind(sink),
             None => {
                 let sending = self.sending.insert(Bridge::new(sink));
-                if self.head.is_some() && self.plan.retry_policy().is_some() {
+                let may_ask_again = self.plan.retry_policy().is_some() || host.sidecar;
+                if self.head.is_some() && may_ask_again {
                     sending.keep_for_replay();
                 }
             }
         }
         self.deadlines.begin_attempt();
-        let answered = self.await_head(&mut upstream).await;
+        let answered = self.await_head(&mut upstream).await.and_then(|answer| {
+            let undelivered = host.sidecar && answer.0.headers.contains_key(UNDELIVERED);
+            match undelivered {
+                true => Err(Failure::UNDELIVERED),
+                false => Ok(answer),
+            }
+        });
         match answered {
             Ok((head, source)) => Ok(Answered {
                 head,
@@ -152,6 +160,7 @@ impl Exchange<'_> {
         // Only who may ask for the head again pays for a second one.
         let levels = || plan.matched.levels();
         let again = plan.retry_policy().is_some()
+            || host.sidecar
             || !manager.config.access_logs.is_empty()
             || manager.config.always_set_request_id_in_response
             || levels().any(|level| !level.response.is_empty());
