@@ -4,6 +4,7 @@ mod capture;
 mod concurrency;
 mod failure;
 mod logging;
+mod memory;
 mod proxy;
 mod run;
 mod shutdown;

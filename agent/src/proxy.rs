@@ -14,7 +14,7 @@ use weir_proxy::{
     server::{Options, Server},
 };
 
-use crate::{concurrency, failure::Failure, logging::Logging, shutdown};
+use crate::{concurrency, failure::Failure, logging::Logging, memory, shutdown};
 
 /// Runs the data plane with an Envoy bootstrap.
 #[derive(Debug, clap::Args)]
@@ -76,6 +76,7 @@ fn serve(bootstrap: &Bootstrap, options: Options) -> Result<(), Failure> {
     runtime
         .block_on(async {
             let signals = shutdown::Signals::new()?;
+            tokio::spawn(memory::give_back(server.handle()));
             server.run(signals.first()).await
         })
         .context("data plane")?;

@@ -29,7 +29,7 @@ use weir_proxy::{
     xds::{ControlPlane, ControlPlaneTls},
 };
 
-use crate::{concurrency, failure::Failure, logging::Logging, shutdown::Signals};
+use crate::{concurrency, failure::Failure, logging::Logging, memory, shutdown::Signals};
 
 use self::bootstrap::Sidecar;
 
@@ -122,6 +122,7 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
                 }
             }
             let signals = Signals::new()?;
+            tokio::spawn(memory::give_back(handle.clone()));
             server.run(drain::until_done(signals, handle, limits)).await
         })
         .context("data plane")?;

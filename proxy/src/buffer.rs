@@ -1,6 +1,10 @@
 //! Read buffers, and the worker's stock of them.
 
+mod stock;
+
 use std::cell::RefCell;
+
+pub(crate) use stock::Stock;
 
 /// Size of a fresh buffer: what Envoy reads at a time, and enough for almost every request head.
 const SIZE: usize = 16 * 1024;
@@ -12,8 +16,14 @@ const LARGE: usize = 128 * 1024;
 const LARGE_KEPT: usize = 8;
 
 thread_local! {
-    static STOCK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-    static LARGE_STOCK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static STOCK: RefCell<Stock<Vec<u8>>> = const { RefCell::new(Stock::new(KEPT)) };
+    static LARGE_STOCK: RefCell<Stock<Vec<u8>>> = const { RefCell::new(Stock::new(LARGE_KEPT)) };
+}
+
+/// Gives up the buffers that this worker has not needed since it last called this.
+pub(crate) fn age_stock() {
+    STOCK.with_borrow_mut(Stock::age);
+    LARGE_STOCK.with_borrow_mut(Stock::age);
 }
 
 /// Bytes that were read and not yet used up. Holds memory only while there are such bytes or a
@@ -73,16 +83,12 @@ impl Buffer {
             (self.start, self.was_full) = (0, false);
             data.clear();
             // One that grew for a large head is not worth keeping.
-            let (stock, most) = match data.capacity() {
-                LARGE => (&LARGE_STOCK, LARGE_KEPT),
-                capacity if capacity <= 2 * SIZE => (&STOCK, KEPT),
+            let stock = match data.capacity() {
+                LARGE => &LARGE_STOCK,
+                capacity if capacity <= 2 * SIZE => &STOCK,
                 _ => return,
             };
-            stock.with_borrow_mut(|stock| {
-                if stock.len() < most {
-                    stock.push(data);
-                }
-            });
+            stock.with_borrow_mut(|stock| stock.keep(data));
         }
     }
 
@@ -91,11 +97,11 @@ impl Buffer {
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
         if self.was_full && self.is_empty() && self.data.capacity() < LARGE {
             self.release();
-            let stocked = LARGE_STOCK.with_borrow_mut(Vec::pop);
+            let stocked = LARGE_STOCK.with_borrow_mut(Stock::take);
             self.data = stocked.unwrap_or_else(|| Vec::with_capacity(LARGE));
         }
         if self.data.capacity() == 0 {
-            let stocked = STOCK.with_borrow_mut(Vec::pop);
+            let stocked = STOCK.with_borrow_mut(Stock::take);
             self.data = stocked.unwrap_or_else(|| Vec::with_capacity(SIZE));
         }
         if self.start > 0 && self.data.capacity() - self.data.len() < SIZE / 2 {

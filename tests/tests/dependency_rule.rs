@@ -12,14 +12,18 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 mod source;
 
 /// Each crate with those of ours it may use, and does.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("weir-api", &[]),
     ("weir-iptables", &["weir-api"]),
     ("weir-proxy", &["weir-api"]),
     ("weir-injector", &["weir-api"]),
     ("weir-discovery", &["weir-api"]),
     ("weir-playground", &["weir-api"]),
-    ("weir-agent", &["weir-api", "weir-iptables", "weir-proxy"]),
+    ("weir-sys", &[]),
+    (
+        "weir-agent",
+        &["weir-api", "weir-iptables", "weir-proxy", "weir-sys"],
+    ),
     (
         "weir-control",
         &["weir-api", "weir-discovery", "weir-injector"],

@@ -51,7 +51,11 @@ struct Shared {
 
 /// Hosts at which a request or a connection has failed.
 #[derive(Default)]
-pub struct Tried(Vec<Rc<Host>>);
+pub struct Tried(
+    // A pointer's size in every connection's future: few of them fail anywhere.
+    #[expect(clippy::box_collection, reason = "the future holds it all its life")]
+    Option<Box<Vec<Rc<Host>>>>,
+);
 
 /// The endpoints of a cluster, grouped for picking.
 #[derive(Default)]
@@ -69,6 +73,10 @@ pub(crate) struct HostSet {
 /// Envoy's `healthy_panic_threshold`: with fewer healthy hosts than this share, percent, all get
 /// traffic, since what health says is then less likely than not.
 const PANIC_THRESHOLD: usize = 50;
+/// Idle HTTP/1 connections of a host that are kept for as long as the cluster says.
+const SPARE: usize = 16;
+/// How long further ones are kept: a burst leaves many, which hold memory here and at the endpoint.
+const SURPLUS_IDLE: Duration = Duration::from_secs(20);
 /// Entries of the schedule at most; weights are rounded to fit.
 const MAX_SCHEDULE: u64 = 1024;
 
@@ -137,7 +145,14 @@ impl Host {
     /// Closes pooled connections that are spent or idle for too long. Returns how many are left.
     pub(super) fn reap(&self, now: Instant, idle_timeout: Option<Duration>) -> usize {
         let mut idle = self.idle();
-        idle.retain(|connection| connection.is_usable(now, idle_timeout));
+        // The one used last is at the end.
+        let mut surplus = idle.len().saturating_sub(SPARE);
+        idle.retain(|connection| {
+            let is_surplus = surplus > 0;
+            surplus = surplus.saturating_sub(1);
+            connection.is_usable(now, idle_timeout)
+                && !(is_surplus && connection.is_unused_for(SURPLUS_IDLE, now))
+        });
         if idle.is_empty() {
             idle.shrink_to_fit();
         }
@@ -150,12 +165,13 @@ impl Host {
 impl Tried {
     pub(crate) fn note(&mut self, host: Rc<Host>) {
         if !self.has(&host) {
-            self.0.push(host);
+            self.0.get_or_insert_default().push(host);
         }
     }
 
     pub(super) fn has(&self, host: &Host) -> bool {
-        self.0.iter().any(|tried| tried.address == host.address)
+        let mut tried = self.0.iter().flat_map(|hosts| hosts.iter());
+        tried.any(|tried| tried.address == host.address)
     }
 }
 

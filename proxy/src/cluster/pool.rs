@@ -32,6 +32,10 @@ impl Idle {
         }
         !expired && !self.upstream.connection.is_spent()
     }
+
+    pub(super) fn is_unused_for(&self, period: Duration, now: Instant) -> bool {
+        now.duration_since(self.since) >= period
+    }
 }
 
 // === impl Cluster ===

@@ -79,6 +79,12 @@ impl Handle {
         self.of_listeners("downstream_cx_total", |listener| !listener.ends_with(&port))
     }
 
+    /// Downstream connections that have ended, over all workers.
+    #[must_use]
+    pub fn ended_connections(&self) -> u64 {
+        self.of_listeners("downstream_cx_destroy", |_| true)
+    }
+
     /// A statistic summed over the listeners whose names are wanted.
     fn of_listeners(&self, name: &str, is_wanted: impl Fn(&str) -> bool) -> u64 {
         let number = |value: &crate::stats::Value| match value.reading {

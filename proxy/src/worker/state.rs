@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
@@ -14,12 +15,17 @@ use super::{
 };
 use crate::{
     access_log::AccessLogFiles,
+    buffer,
     cluster::Clusters,
     config::RouteConfiguration,
     connection_log::ConnectionLog,
+    http::codec::h2,
     listener::ActiveListener,
     snapshot::{DestinationListener, Snapshot},
 };
+
+/// How often a worker gives up buffers that it has not needed since the last time.
+const STOCK_PERIOD: Duration = Duration::from_secs(10);
 
 /// The state of one worker. Lives on its thread alone.
 pub(crate) struct Worker {
@@ -33,6 +39,15 @@ pub(crate) struct Worker {
     generation: Cell<u64>,
     listeners: Listeners,
     destinations: Destinations,
+}
+
+/// What a burst needed is not kept for the next one.
+async fn age_stocks() {
+    loop {
+        tokio::time::sleep(STOCK_PERIOD).await;
+        buffer::age_stock();
+        h2::age_stock();
+    }
 }
 
 // === impl Worker ===
@@ -60,7 +75,10 @@ impl Worker {
 
     /// Follows the snapshot until the process stops.
     pub(super) async fn run(self: Rc<Self>) {
-        self.follow().await;
+        tokio::select! {
+            () = self.follow() => {}
+            () = age_stocks() => {}
+        }
         // Pooled connections hold the cluster that holds them.
         self.clusters.retire();
     }

@@ -22,6 +22,12 @@ mod store;
 mod stream;
 mod wire;
 
+/// Gives up the buffers that this worker has not needed since it last called this.
+pub(crate) fn age_stock() {
+    output::age_stock();
+    wire::age_stock();
+}
+
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use crate::buffer::Stock;
+
 /// Payload is taken while less than this waits to be written. Four frames of the usual size: more
 /// saves no system calls worth the memory.
 pub(super) const ROOM: usize = 64 * 1024;
@@ -14,7 +16,12 @@ const KEPT: usize = 8;
 const LARGEST_KEPT: usize = 4 * ROOM;
 
 thread_local! {
-    static STOCK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static STOCK: RefCell<Stock<Vec<u8>>> = const { RefCell::new(Stock::new(KEPT)) };
+}
+
+/// Gives up the buffers that this worker has not needed since it last called this.
+pub(super) fn age_stock() {
+    STOCK.with_borrow_mut(Stock::age);
 }
 
 /// Bytes that gather. Holds memory only while there are some.
@@ -39,7 +46,7 @@ impl Output {
     /// What frames are appended to.
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
-            self.bytes = STOCK.with_borrow_mut(Vec::pop).unwrap_or_default();
+            self.bytes = STOCK.with_borrow_mut(Stock::take).unwrap_or_default();
         }
         &mut self.bytes
     }
@@ -56,11 +63,9 @@ impl Output {
         self.sent = 0;
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
-        STOCK.with_borrow_mut(|stock| {
-            if (1..=LARGEST_KEPT).contains(&bytes.capacity()) && stock.len() < KEPT {
-                stock.push(bytes);
-            }
-        });
+        if (1..=LARGEST_KEPT).contains(&bytes.capacity()) {
+            STOCK.with_borrow_mut(|stock| stock.keep(bytes));
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use bytes::BytesMut;
 
 use super::{core::Core, output::Output};
-use crate::transport_socket::Connection;
+use crate::{buffer::Stock, transport_socket::Connection};
 
 /// Bytes that are read in one turn: what they belong to should be sent on while they are still in
 /// the processor's cache, and other connections want their turn.
@@ -28,7 +28,12 @@ const KEPT: usize = 32;
 const WRITES_PER_TURN: usize = 8;
 
 thread_local! {
-    static STOCK: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static STOCK: RefCell<Stock<BytesMut>> = const { RefCell::new(Stock::new(KEPT)) };
+}
+
+/// Gives up the buffers that this worker has not needed since it last called this.
+pub(super) fn age_stock() {
+    STOCK.with_borrow_mut(Stock::age);
 }
 
 /// What a connection is spoken over.
@@ -176,7 +181,7 @@ impl<S: Socket> Wire<S> {
     fn make_room(&mut self) {
         let size = if self.was_full { LARGE } else { SIZE };
         if self.received.capacity() == 0 && !self.was_full {
-            let stocked = STOCK.with_borrow_mut(Vec::pop);
+            let stocked = STOCK.with_borrow_mut(Stock::take);
             self.received = stocked.unwrap_or_else(|| BytesMut::with_capacity(SIZE));
         }
         if self.received.capacity() - self.received.len() < LEAST {
@@ -193,11 +198,7 @@ impl<S: Socket> Wire<S> {
         self.was_full = false;
         // Not if some of it is still in use elsewhere.
         if received.try_reclaim(SIZE) && received.capacity() < LARGE {
-            STOCK.with_borrow_mut(|stock| {
-                if stock.len() < KEPT {
-                    stock.push(received);
-                }
-            });
+            STOCK.with_borrow_mut(|stock| stock.keep(received));
         }
     }
 }
