@@ -41,19 +41,19 @@ fn the_same_first_bytes_reach_the_same_upstream_through_both() {
     let envoy = Proxy::envoy(&bootstrap, &ports());
     let weir = Proxy::weir(&bootstrap, &ports());
     for (name, bytes, upstream) in cases() {
-        let through_envoy = talk(envoy.port(false), &bytes, Sent::AtOnce);
+        let through_envoy = talk(envoy.port(false, false), &bytes, Sent::AtOnce);
         assert_eq!(
             through_envoy,
             format!("{upstream} {}", bytes.len()),
             "{name} through Envoy"
         );
         assert_eq!(
-            talk(weir.port(false), &bytes, Sent::AtOnce),
+            talk(weir.port(false, false), &bytes, Sent::AtOnce),
             through_envoy,
             "{name} at once"
         );
         assert_eq!(
-            talk(weir.port(false), &bytes, Sent::InPieces),
+            talk(weir.port(false, false), &bytes, Sent::InPieces),
             through_envoy,
             "{name} in pieces"
         );

@@ -138,21 +138,22 @@ fn each_client_comes_to_one_endpoint_the_same_through_both() {
             echo: 0,
             refused: 0,
             strict: 0,
+            edge: 0,
         };
         let envoy = Proxy::envoy(&bootstrap, &ports());
         let weir = Proxy::weir(&bootstrap, &ports());
         let mut seen = BTreeSet::new();
         for client in 2..34 {
-            let through_envoy = ask(envoy.port(false), client, http);
+            let through_envoy = ask(envoy.port(false, false), client, http);
             seen.insert(through_envoy);
             for words in [http, TCP, http, TCP] {
                 assert_eq!(
-                    ask(weir.port(false), client, words),
+                    ask(weir.port(false, false), client, words),
                     through_envoy,
                     "127.0.0.{client}"
                 );
             }
-            assert_eq!(ask(envoy.port(false), client, TCP), through_envoy);
+            assert_eq!(ask(envoy.port(false, false), client, TCP), through_envoy);
         }
         assert!(seen.len() > 1, "clients are spread: {seen:?}");
     }

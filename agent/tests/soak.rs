@@ -46,6 +46,7 @@ impl Dice {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "a person waits for it")]
 #[test]
 #[ignore = "takes minutes; `make soak` runs it"]
 fn a_day_of_traffic_leaves_memory_as_it_was() {

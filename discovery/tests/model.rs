@@ -12,7 +12,8 @@ use weir_discovery::{
     model::{
         Claim, Conflict, EndpointPort, EndpointSlice, Event, Hint, Index, InternalTrafficPolicy,
         Locality, NamespacedName, Node, Object, ObjectKey, Pod, Readiness, ResolvedService,
-        Service, ServiceKind, ServicePort, SliceEndpoint, Snapshot, TrafficDistribution, Workload,
+        Service, ServiceKind, ServicePort, SessionAffinity, SliceEndpoint, Snapshot,
+        TrafficDistribution, Workload,
     },
     xds::{Client, Generator, Kind, Version},
 };

@@ -98,12 +98,8 @@ impl RequestHead for Request {
         "shop.example"
     }
 
-    fn header(&self, _name: &str) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn first(&self, _name: &str) -> Option<Cow<'_, str>> {
-        None
+    fn any_line<'h>(&'h self, _: &str, _: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        false
     }
 
     fn protocol(&self) -> &'static str {

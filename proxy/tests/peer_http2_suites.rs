@@ -76,6 +76,14 @@ const RACES: [&str; 2] = [
     "8. expressing http semantics in http2 | client sends push promise frame",
 ];
 
+/// Cases that send more behind a request that was answered already where the proxy itself answers, of
+/// h2spec: what comes behind the answer is ignored (RFC 9113 section 5.1), and which comes first is chance.
+const ANSWERED: [&str; 2] = [
+    "http2/8.1 | Sends a second HEADERS frame without the END_STREAM flag",
+    "http2/8.1.2.6 | Sends a HEADERS frame with the \"content-length\" header field which does not \
+     equal the DATA frame payload length",
+];
+
 #[test]
 fn h2spec_and_httpwg_fail_in_no_other_cases_than_those_listed() {
     let programs = SUITES.map(|suite| program(suite.name));
@@ -101,8 +109,10 @@ fn h2spec_and_httpwg_fail_in_no_other_cases_than_those_listed() {
                 let results = results.expect("a suite that runs");
                 let cases: Vec<_> = results.keys().collect();
                 assert_eq!(cases.len(), suite.cases, "{}: {cases:#?}", suite.name);
-                let fails =
-                    |(case, passed): &(String, bool)| !passed && !RACES.contains(&case.as_str());
+                let is_race = |case: &str| {
+                    RACES.contains(&case) || (endpoint == "proxy" && ANSWERED.contains(&case))
+                };
+                let fails = |(case, passed): &(String, bool)| !passed && !is_race(case);
                 for (case, _) in results.into_iter().filter(fails) {
                     let case = format!("{} | {case}", suite.name);
                     failing.entry(case).or_default().insert(endpoint);

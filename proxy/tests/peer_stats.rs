@@ -80,6 +80,7 @@ const OURS: &[&str] = &[
     "listener.ADDRESS.loop_refused",
     "listener.ADDRESS.original_dst_",
     "cluster.web.lb_lower_priority",
+    "server.panics",
     // Envoy shows these once there was such a response.
     "cluster.web.upstream_rq_1xx",
     "cluster.web.upstream_rq_2xx",

@@ -44,13 +44,13 @@ pub(crate) fn start() -> Endpoints {
         runtime.expect("a runtime").block_on(async {
             tokio::join!(
                 accept(http1, |stream, dice| async {
-                    drop(serve_http1(stream, dice).await)
+                    drop(serve_http1(stream, dice).await);
                 }),
                 accept(http2, |stream, dice| async {
-                    drop(serve_http2(stream, dice).await)
+                    drop(serve_http2(stream, dice).await);
                 }),
                 accept(tcp, |stream, dice| async {
-                    drop(serve_tcp(stream, dice).await)
+                    drop(serve_tcp(stream, dice).await);
                 }),
             )
         });

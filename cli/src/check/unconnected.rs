@@ -251,7 +251,7 @@ mod tests {
         serde_json::from_value(value).expect("as the API has it")
     }
 
-    fn pod(spec: Value, target: &str) -> Value {
+    fn pod(spec: &Value, target: &str) -> Value {
         let mut pod = json!({"metadata": {"namespace": "shop", "name": "web", "labels": {"app": "web"}},
                              "spec": spec});
         pod["spec"]["initContainers"] = json!([{"name": "weir-proxy", "env": [
@@ -276,11 +276,11 @@ mod tests {
 
     #[test]
     fn the_name_and_the_resolver_are_looked_at() {
-        assert_eq!(found(&pod(json!({}), TARGET), &[]), "");
+        assert_eq!(found(&pod(&json!({}), TARGET), &[]), "");
         assert_eq!(
             found(
                 &pod(
-                    json!({}),
+                    &json!({}),
                     "weir-control.weir-system.svc.cluster.local:15012"
                 ),
                 &[]
@@ -305,14 +305,14 @@ mod tests {
                 "hostAliases send weir-control.weir-system.svc to 10.0.0.9",
             ),
         ] {
-            let found = found(&pod(spec, target), &[]);
+            let found = found(&pod(&spec, target), &[]);
             assert!(found.contains(cause), "{cause}: {found}");
         }
     }
 
     #[test]
     fn network_policies_are_looked_at() {
-        let web = pod(json!({"dnsPolicy": "ClusterFirst"}), TARGET);
+        let web = pod(&json!({"dnsPolicy": "ClusterFirst"}), TARGET);
         let dns = json!({"ports": [{"protocol": "UDP", "port": 53}]});
         let control = json!({"to": [{"namespaceSelector": {"matchLabels": {"team": "mesh"}}}],
                              "ports": [{"port": 15000, "endPort": 15020}]});

@@ -151,12 +151,14 @@ fn a_service_that_comes_later_says_what_is_spoken_and_other_connections_stay() {
     until(9090, &["http", "tcp", "tls"]);
     assert_eq!(connection.ask(), "HTTP/1.1 200 OK");
 
-    // The port in use is not HTTP: its chains give way, and what is idle on them is closed.
+    // The port in use is not HTTP: its chains give way. What is idle on them is closed, a while later or
+    // behind a request that was on its way.
     apply(&format!(
         "{{name: a, port: 80, targetPort: 8080, appProtocol: tcp}}, {other}"
     ));
     until(8080, &["tcp"]);
-    assert_eq!(connection.ask(), "nothing");
+    let last = [connection.ask(), connection.ask()];
+    assert_eq!(last[1], "nothing", "{last:?}");
     let mut again = Connection::open(&demos, address);
     assert_eq!(again.ask(), "HTTP/1.1 200 OK", "carried as it is");
 }

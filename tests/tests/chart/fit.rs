@@ -367,6 +367,7 @@ fn suites_of_helm_test_are_told_apart_by_their_names() {
         let names = objects.iter().map(|it| it["metadata"]["name"].to_string());
         let names: std::collections::BTreeSet<_> = names.collect();
         assert_eq!(names.len(), objects.len(), "{values}: {names:?}");
-        assert!(names.contains("\"weir-check\"") || values.contains("revision"));
+        let check = names.iter().any(|name| name.contains("-check"));
+        assert!(check, "{values}: {names:?}");
     }
 }

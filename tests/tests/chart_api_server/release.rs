@@ -1,7 +1,6 @@
 //! A release of the chart in an API server.
 
 use std::{
-    process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };

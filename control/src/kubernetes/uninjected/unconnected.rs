@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(status: Value) -> DynamicObject {
+    fn pod(status: &Value) -> DynamicObject {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
                          "status": status});
         serde_json::from_value(pod).expect("a pod")
@@ -140,7 +140,7 @@ mod tests {
             ),
             (json!({}), false),
         ] {
-            let found = candidate(&pod(status.clone()), "shop", now);
+            let found = candidate(&pod(&status), "shop", now);
             assert_eq!(found.is_some(), expected, "{status}");
         }
     }

@@ -22,7 +22,7 @@ const RETRIES: u32 = 2;
 pub(in crate::xds) fn to_cluster(cluster: &str, affinity: SessionAffinity) -> RouteConfiguration {
     configuration(
         cluster,
-        RouteAction {
+        &RouteAction {
             retry_policy: Some(RetryPolicy {
                 retry_on: RETRY_ON.to_owned(),
                 num_retries: Some(wrapped(RETRIES)),
@@ -48,7 +48,7 @@ fn by_source() -> HashPolicy {
 
 /// Everything to one cluster, once.
 pub(super) fn unchanged_to(cluster: &str) -> RouteConfiguration {
-    configuration(cluster, unbounded(cluster))
+    configuration(cluster, &unbounded(cluster))
 }
 
 fn unbounded(cluster: &str) -> RouteAction {
@@ -59,7 +59,7 @@ fn unbounded(cluster: &str) -> RouteAction {
     }
 }
 
-fn configuration(name: &str, action: RouteAction) -> RouteConfiguration {
+fn configuration(name: &str, action: &RouteAction) -> RouteConfiguration {
     use route_match::{ConnectMatcher, PathSpecifier};
 
     let route = |name: &str, path: PathSpecifier| Route {

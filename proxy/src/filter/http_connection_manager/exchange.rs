@@ -195,7 +195,7 @@ impl Http1<'_> {
         }
         let mut tried = Tried::default();
         loop {
-            let Some(host) = plan.pick(&self.context, &tried) else {
+            let Some(host) = plan.pick(self.context, &tried) else {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
             };
             self.context.outcome.upstream_host = Some(host.address);

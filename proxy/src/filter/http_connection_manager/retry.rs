@@ -19,11 +19,11 @@ pub(super) struct Retries<'p> {
     /// Attempts the policy still allows.
     left: u32,
     /// Attempts it asked for.
-    made: u32,
+    made: u8,
     /// Sent again without being asked, which happens once.
     resent: bool,
     /// Attempts of which another sidecar's application saw nothing.
-    undelivered: u32,
+    undelivered: u8,
     /// What is known of all attempts together.
     reached: Reached,
     /// The retry under way, as the circuit breaker counts it.
@@ -49,10 +49,10 @@ enum Reached {
 }
 
 /// Attempts beyond the policy's, whatever the method, for requests that reached no application.
-const MAX_UNDELIVERED: u32 = 6;
+const MAX_UNDELIVERED: u8 = 6;
 /// Those of them that wait for nothing: there may be other endpoints. Further ones give the control
 /// plane the time to say where the application is now.
-const UNDELIVERED_AT_ONCE: u32 = 3;
+const UNDELIVERED_AT_ONCE: u8 = 3;
 /// The first pause; each further one is twice as long. All together are below 0.2 s.
 const UNDELIVERED_PAUSE: Duration = Duration::from_millis(25);
 
@@ -206,14 +206,14 @@ impl<'p> Retries<'p> {
     /// How long to wait before the next attempt: a random time below a bound that doubles.
     pub(super) fn back_off(&self, random: u64) -> Duration {
         if let Some(further) = self.undelivered.checked_sub(UNDELIVERED_AT_ONCE + 1) {
-            return UNDELIVERED_PAUSE * 2_u32.saturating_pow(further);
+            return UNDELIVERED_PAUSE * 2_u32.saturating_pow(further.into());
         }
         let Some(policy) = self.policy.filter(|_| self.made > 0) else {
             return Duration::ZERO;
         };
         let doubled = policy
             .base_interval
-            .saturating_mul(2_u32.saturating_pow(self.made - 1));
+            .saturating_mul(2_u32.saturating_pow(u32::from(self.made) - 1));
         let bound = doubled.min(policy.max_interval).as_millis().max(1);
         Duration::from_millis(random % u64::try_from(bound).unwrap_or(u64::MAX))
     }
@@ -237,7 +237,7 @@ impl<'p> Retries<'p> {
             stats.upstream_rq_retry_overflow.inc();
             return false;
         }
-        self.made += 1;
+        self.made = self.made.saturating_add(1);
         stats.upstream_rq_retry.inc();
         true
     }

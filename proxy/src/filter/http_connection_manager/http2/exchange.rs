@@ -135,7 +135,7 @@ impl<'e> Exchange<'e> {
             self.deadlines.request_is_read(self.began);
         }
         loop {
-            let Some(host) = plan.pick(&self.context, &tried) else {
+            let Some(host) = plan.pick(self.context, &tried) else {
                 return self.give_up(Reason::NoHealthyUpstream, attempt);
             };
             self.outcome.upstream_host = Some(host.address);
