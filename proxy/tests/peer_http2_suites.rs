@@ -46,22 +46,22 @@ struct Suite {
     name: &'static str,
     /// How many cases this version has: none is left out unnoticed.
     cases: usize,
-    /// Who answers: the proxy itself, or an endpoint of HTTP/1.1 or HTTP/2.
+    /// Who answers: an endpoint of HTTP/1.1 or HTTP/2.
     endpoints: &'static [&'static str],
     run: fn(&Path, SocketAddr) -> Results,
 }
 
+// Not where the proxy itself answers: a request is often over there before what is wrong with it comes.
 const SUITES: [Suite; 2] = [
     Suite {
         name: "h2spec",
         cases: 146,
-        endpoints: &["proxy", "http1", "http2"],
+        endpoints: &["http1", "http2"],
         run: h2spec,
     },
     Suite {
         name: "httpwg",
         cases: 107,
-        // Where the proxy itself answers, a request is often over before what is wrong with it comes.
         endpoints: &["http1", "http2"],
         run: httpwg,
     },
@@ -74,14 +74,6 @@ const RACES: [&str; 2] = [
     "7. error codes | sends goaway frame with unknown error code",
     // The connection ends without GOAWAY, now before and now after httpwg has given up.
     "8. expressing http semantics in http2 | client sends push promise frame",
-];
-
-/// Cases that send more behind a request that was answered already where the proxy itself answers, of
-/// h2spec: what comes behind the answer is ignored (RFC 9113 section 5.1), and which comes first is chance.
-const ANSWERED: [&str; 2] = [
-    "http2/8.1 | Sends a second HEADERS frame without the END_STREAM flag",
-    "http2/8.1.2.6 | Sends a HEADERS frame with the \"content-length\" header field which does not \
-     equal the DATA frame payload length",
 ];
 
 #[test]
@@ -109,10 +101,8 @@ fn h2spec_and_httpwg_fail_in_no_other_cases_than_those_listed() {
                 let results = results.expect("a suite that runs");
                 let cases: Vec<_> = results.keys().collect();
                 assert_eq!(cases.len(), suite.cases, "{}: {cases:#?}", suite.name);
-                let is_race = |case: &str| {
-                    RACES.contains(&case) || (endpoint == "proxy" && ANSWERED.contains(&case))
-                };
-                let fails = |(case, passed): &(String, bool)| !passed && !is_race(case);
+                let fails =
+                    |(case, passed): &(String, bool)| !passed && !RACES.contains(&case.as_str());
                 for (case, _) in results.into_iter().filter(fails) {
                     let case = format!("{} | {case}", suite.name);
                     failing.entry(case).or_default().insert(endpoint);
@@ -135,13 +125,6 @@ fn program(name: &str) -> PathBuf {
 /// A proxy that speaks HTTP/2 with its clients, and who answers behind it.
 async fn in_front_of(endpoint: &str) -> Proxy {
     let mut config = match endpoint {
-        "proxy" => {
-            let body = str::from_utf8(BODY).expect("text");
-            Config::routes(&format!(
-                "{{ match: {{ prefix: / }}, direct_response: {{ status: 200, \
-                 body: {{ inline_string: {body} }} }} }}"
-            ))
-        }
         "http1" => Config::to(Upstream::Http1, serve().await),
         _ => Config::to(Upstream::Http2, serve().await),
     };
@@ -227,8 +210,8 @@ fn said(output: &Output) -> String {
 
 fn compare(failing: &BTreeMap<String, BTreeSet<&str>>) {
     let mut text = String::from(
-        "# Cases of h2spec --strict and httpwg that fail, and who answers where they do: the proxy\n\
-         # itself, or an endpoint of HTTP/1.1 or HTTP/2. Made by\n\
+        "# Cases of h2spec --strict and httpwg that fail, and who answers where they do: an\n\
+         # endpoint of HTTP/1.1 or of HTTP/2. Made by\n\
          # REFRESH_GOLDEN=1 cargo test -p weir-proxy --test peer_http2_suites\n",
     );
     for (case, endpoints) in failing {
