@@ -10,7 +10,8 @@ use std::{
 use anyhow::{Context, anyhow};
 use weir_api::xds::{envoy::config::bootstrap::v3 as proto, json};
 use weir_proxy::{
-    config::{Bootstrap, convert},
+    config::Bootstrap,
+    convert,
     server::{Options, Server},
 };
 

@@ -24,7 +24,7 @@ use weir_api::{
 };
 use weir_iptables::Family;
 use weir_proxy::{
-    config::convert,
+    convert,
     server::{Options, ReadOnlyListeners, Server},
     xds::{ControlPlane, ControlPlaneTls},
 };

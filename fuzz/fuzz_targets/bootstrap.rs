@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use weir_api::xds::json;
-use weir_proxy::config::convert;
+use weir_proxy::convert;
 
 fuzz_target!(|text: &str| {
     if let Ok(bootstrap) = json::read_bootstrap(text) {

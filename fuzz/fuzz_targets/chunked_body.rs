@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir_proxy::http::h1::body::{Body, Framing};
+use weir_proxy::http::codec::h1::body::{Body, Framing};
 
 /// What is sent on, what is left, and whether the body has ended, read in pieces of `size`. None for
 /// what is malformed.

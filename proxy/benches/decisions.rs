@@ -10,11 +10,11 @@ use weir_proxy::{
     config::{
         Bootstrap, LoadAssignment,
         cluster::{ClusterDiscovery, LbPolicy},
-        convert,
         endpoint::{Endpoint, HealthStatus, LocalityEndpoints},
         http::RouteSource,
         listener::{FilterChainMatch, NetworkFilter, TransportProtocol},
     },
+    convert,
     http::{head::RequestHead, route},
     listener::{
         filter_chain::{self, ConnectionFacts},

@@ -4,11 +4,12 @@
 use divan::{Bencher, black_box};
 use weir_api::xds::json;
 use weir_proxy::{
-    config::{convert, listener::NetworkFilter},
+    config::listener::NetworkFilter,
+    convert,
     filter::http_connection_manager::{
         request_changes::RequestChanges, upstream_head::write_request,
     },
-    http::{h1::request::Request, request_id},
+    http::{codec::h1::request::Request, request_id},
 };
 
 const BOOTSTRAP: &str = include_str!("../../examples/bootstraps/virtual-hosts.yaml");

@@ -7,7 +7,7 @@ use weir_api::xds::{
     envoy::config::bootstrap::v3::{Bootstrap, bootstrap::StaticResources},
     json,
 };
-use weir_proxy::config::convert;
+use weir_proxy::convert;
 
 /// Two virtual hosts with routes by path, header and query.
 const VIRTUAL_HOSTS: &str = include_str!("../../examples/bootstraps/virtual-hosts.yaml");

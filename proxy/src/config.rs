@@ -7,7 +7,6 @@
 pub mod access_log;
 pub mod bootstrap;
 pub mod cluster;
-pub mod convert;
 pub mod endpoint;
 pub mod header;
 pub mod http;

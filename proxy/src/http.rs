@@ -2,7 +2,6 @@
 
 pub mod authority;
 pub mod codec;
-pub mod h1;
 pub(crate) mod h2;
 pub mod head;
 pub mod header_edits;

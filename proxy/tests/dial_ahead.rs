@@ -10,7 +10,7 @@ use std::{
 
 use weir_api::xds::json;
 use weir_proxy::{
-    config::convert,
+    convert,
     server::{Handle, Options, Server},
     stats::Reading,
 };

@@ -4,7 +4,7 @@
 use std::{fs, path::Path, process::Command, thread};
 
 use weir_api::xds::json;
-use weir_proxy::config::convert;
+use weir_proxy::convert;
 
 use crate::cases::{CASES, Case};
 use weir_tests::skip::{Need, skip};

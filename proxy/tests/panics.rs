@@ -20,7 +20,7 @@ use tracing::{
 };
 use weir_api::xds::json;
 use weir_proxy::{
-    config::convert,
+    convert,
     server::{Handle, Options, Server},
     stats::Reading,
 };

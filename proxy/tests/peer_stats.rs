@@ -14,7 +14,7 @@ use std::{
 
 use weir_api::xds::json;
 use weir_proxy::{
-    config::convert,
+    convert,
     server::{Options, Server},
 };
 

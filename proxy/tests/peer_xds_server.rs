@@ -15,7 +15,7 @@ use control_plane::ControlPlane;
 use tokio::sync::oneshot;
 use weir_api::xds::{json, type_url};
 use weir_proxy::{
-    config::convert,
+    convert,
     server::{Handle, Options, Server},
 };
 use weir_tests::{

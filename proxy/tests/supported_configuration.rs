@@ -81,10 +81,7 @@ fn the_document_says_what_the_converter_does() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut document = PREFACE.to_owned();
     for file in FILES.into_iter().chain(["value"]) {
-        let path = root
-            .join("src/config/convert")
-            .join(file)
-            .with_extension("rs");
+        let path = root.join("src/convert").join(file).with_extension("rs");
         let source = fs::read_to_string(&path).expect(file);
         let title = source
             .lines()
@@ -113,7 +110,7 @@ fn the_document_says_what_the_converter_does() {
 
 #[test]
 fn no_file_of_the_converter_is_left_out() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/convert");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/convert");
     for entry in fs::read_dir(directory).expect("directory") {
         let path = entry.expect("entry").path();
         let name = path

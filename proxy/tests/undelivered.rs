@@ -17,7 +17,7 @@ use tokio::{
 };
 use weir_api::xds::{json, peer::UNDELIVERED};
 use weir_proxy::{
-    config::convert,
+    convert,
     server::{Handle, Options, Server},
 };
 

@@ -14,7 +14,7 @@ use weir_discovery::{
         Resource, View,
     },
 };
-use weir_proxy::config::convert;
+use weir_proxy::convert;
 
 #[test]
 fn every_resource_of_every_golden_manifest_is_accepted() {

@@ -10,7 +10,7 @@ use weir_api::xds::json;
 
 use super::*;
 use crate::{
-    config::convert,
+    convert,
     server::{ReadOnlyListeners, Server},
 };
 

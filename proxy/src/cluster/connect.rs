@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{Cluster, Host};
-use crate::{config, reason::Reason, transport_socket::Connection};
+use crate::{config, net::transport_socket::Connection, reason::Reason};
 
 /// Bound of a dial of what stands in where nobody knows an endpoint. Kube-proxy's rules refuse at
 /// once if they know none either, but the kernel says so once a second only; and those rules that
@@ -243,7 +243,7 @@ mod tests {
     use weir_api::xds::json;
 
     use super::*;
-    use crate::config::convert;
+    use crate::convert;
 
     /// A cluster from the text of its message, without its name and its endpoints.
     fn cluster(fields: &str) -> Rc<Cluster> {

@@ -32,9 +32,9 @@ use crate::{
     },
     http::head::RequestHead,
     listener::ConnectionContext,
+    net::transport_socket::Connection,
     random,
     stats::{Gauge, Registry, Scope},
-    transport_socket::Connection,
     worker::Worker,
 };
 

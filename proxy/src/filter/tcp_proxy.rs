@@ -13,12 +13,12 @@ use crate::{
     cluster::{Cluster, Clusters, Tried, Upstream, hash_of},
     config,
     listener::ConnectionContext,
+    net::relay::{self, End, Relayed},
+    net::transport_socket::Connection,
     random,
     reason::Reason,
-    relay::{self, End, Relayed},
     stat_set,
     stats::{Registry, Scope},
-    transport_socket::Connection,
 };
 
 stat_set! {

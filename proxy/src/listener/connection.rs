@@ -27,9 +27,9 @@ use crate::{
     },
     connection_log::ConnectionRecord,
     filter::tcp_proxy::DialFailure,
+    net::transport_socket::Connection,
     reason::Reason,
     snapshot::DestinationListener,
-    transport_socket::Connection,
     worker::Worker,
 };
 

@@ -27,8 +27,8 @@ use crate::{
     cluster::{Tried, Upstream},
     config::listener::ListenerFilter,
     filter::tcp_proxy::DialFailure,
+    net::transport_socket::Connection,
     reason::Reason,
-    transport_socket::Connection,
 };
 
 /// What detection found.

@@ -101,7 +101,7 @@ mod tests {
     use weir_api::xds::json;
 
     use super::*;
-    use crate::config::convert;
+    use crate::convert;
 
     #[test]
     fn the_backlog_bounds_connections_that_nobody_accepts() {

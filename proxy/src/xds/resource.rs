@@ -9,11 +9,11 @@ use crate::{
     config::{
         Cluster, Listener, LoadAssignment, RouteConfiguration,
         cluster::ClusterDiscovery,
-        convert,
         http::RouteSource,
         listener::{FilterChain, NetworkFilter},
         route::{ForwardTarget, RouteAction},
     },
+    convert,
     listener::BoundListener,
 };
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use weir_api::xds::json;
 use weir_proxy::{
-    config::convert,
+    convert,
     server::{Handle, Options, Server},
     stats::Reading,
 };

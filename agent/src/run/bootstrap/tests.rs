@@ -5,7 +5,7 @@
 use std::{env, fs, path::PathBuf, process::Command};
 
 use serde_json::json;
-use weir_proxy::config::convert;
+use weir_proxy::convert;
 
 use super::*;
 

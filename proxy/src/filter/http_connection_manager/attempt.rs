@@ -20,7 +20,7 @@ use super::{
 use crate::{
     buffer::Buffer,
     cluster::{Host, Upstream},
-    http::h1::{head::FieldKind, request::Parsed},
+    http::codec::h1::{head::FieldKind, request::Parsed},
     reason::Reason,
 };
 

@@ -20,7 +20,7 @@ use crate::{
     cluster::Tried,
     config::cluster::UpstreamProtocol,
     http::{
-        h1::{
+        codec::h1::{
             body::Body,
             head::{Field, FieldKind},
             request::Request,

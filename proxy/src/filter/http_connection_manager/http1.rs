@@ -20,7 +20,7 @@ use crate::{
     cluster::{Upstream, micros},
     config::http::{CodecType, ServerHeader},
     http::{
-        h1::{
+        codec::h1::{
             head::HeadError,
             request::{Parsed, Request},
             response::Response,
@@ -31,10 +31,10 @@ use crate::{
         timer::Timer,
     },
     listener::ConnectionContext,
+    net::relay,
+    net::transport_socket::Connection,
     reason::Reason,
-    relay,
     stats::Held,
-    transport_socket::Connection,
 };
 
 /// An HTTP/1 connection and what is used again from request to request.

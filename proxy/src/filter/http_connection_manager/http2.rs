@@ -32,7 +32,7 @@ use crate::{
         timer::Timer,
     },
     listener::{ConnectionContext, Outcome},
-    transport_socket::Connection,
+    net::transport_socket::Connection,
 };
 
 /// The client's connection.

@@ -8,9 +8,9 @@ use std::{
 
 use crate::{
     buffer::Buffer,
-    http::h1::body::Body,
-    relay::{Broken, Pipe},
-    transport_socket::Connection,
+    http::codec::h1::body::Body,
+    net::relay::{Broken, Pipe},
+    net::transport_socket::Connection,
 };
 
 /// Bytes of a body that are kept for another attempt: forms and calls of APIs, not uploads.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cluster::micros,
     http::{
-        h1::body::{Body, Framing},
+        codec::h1::body::{Body, Framing},
         head::RequestHead,
         header_edits::HeaderEdits,
     },

@@ -5,7 +5,7 @@
 
 use http::HeaderMap;
 
-use crate::{config::HttpConnectionManager, http::h1::head::FieldKind};
+use crate::{config::HttpConnectionManager, http::codec::h1::head::FieldKind};
 
 /// Behind `x-envoy-`: orders to the router, and what only a proxy can know.
 const OF_ENVOY: [&[u8]; 21] = [

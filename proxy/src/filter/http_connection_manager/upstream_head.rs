@@ -8,7 +8,7 @@ use super::request_changes::RequestChanges;
 use crate::{
     config::{HttpConnectionManager, http::ServerHeader},
     http::{
-        h1::{
+        codec::h1::{
             body::Framing,
             head::{Field, FieldKind, lists},
             request::Request,

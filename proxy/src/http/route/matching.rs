@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::{
         config::matcher::{StringMatcher, StringPattern},
-        http::h1::request::Request,
+        http::codec::h1::request::Request,
     };
 
     fn request(head: &str) -> Request {

@@ -77,7 +77,7 @@ mod tests {
     use regex::Regex;
 
     use super::*;
-    use crate::http::h1::request::Request;
+    use crate::http::codec::h1::request::Request;
 
     fn prefix(prefix: &str) -> RouteMatch {
         RouteMatch {

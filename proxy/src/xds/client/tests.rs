@@ -29,7 +29,8 @@ use weir_api::xds::{
 use super::*;
 use crate::{
     boundary::Boundary,
-    config::{bootstrap::AdsProtocol, convert},
+    config::bootstrap::AdsProtocol,
+    convert,
     demand::{self, Demand, DemandSender},
     snapshot::{Destination, Snapshot},
     stats::Registry,

@@ -12,10 +12,10 @@ use super::message::end_to_end;
 use crate::{
     buffer::Buffer,
     http::{
+        codec::h1::decode::{Decoder, Piece},
         codec::h2::{Reason, RecvStream, SendStream},
-        h1::decode::{Decoder, Piece},
     },
-    transport_socket::Connection,
+    net::transport_socket::Connection,
 };
 
 pub(super) use http1::{Encoder, Framed};

@@ -12,7 +12,7 @@ use super::{
     message::{request_from_http1, write_http1_headers},
 };
 use crate::{
-    http::h1::{body::Body, decode::Decoder},
+    http::codec::h1::{body::Body, decode::Decoder},
     reason::Reason,
 };
 

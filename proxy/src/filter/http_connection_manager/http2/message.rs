@@ -16,7 +16,7 @@ use super::super::{
 use crate::{
     config::http::ServerHeader,
     http::{
-        h1::{
+        codec::h1::{
             body::Framing,
             head::{Field, FieldKind, Semantics},
             request::Request as Http1Request,

@@ -11,7 +11,7 @@ use std::{
 use bytes::BytesMut;
 
 use super::{core::Core, output::Output};
-use crate::{buffer::Stock, transport_socket::Connection};
+use crate::{buffer::Stock, net::transport_socket::Connection};
 
 /// Bytes that are read in one turn: what they belong to should be sent on while they are still in
 /// the processor's cache, and other connections want their turn.

@@ -7,7 +7,7 @@ use std::{
 
 use http::HeaderMap;
 
-use crate::transport_socket::Connection;
+use crate::net::transport_socket::Connection;
 
 /// Bytes that gather before they are written.
 const GATHERED: usize = 16 * 1024;

@@ -28,7 +28,7 @@ use crate::{
     buffer::Buffer,
     cluster::{Host, Http2Lease, Upstream},
     config::cluster::UpstreamProtocol,
-    http::{h1::response::Response as Http1Response, head::RequestHead},
+    http::{codec::h1::response::Response as Http1Response, head::RequestHead},
     reason::Reason,
 };
 

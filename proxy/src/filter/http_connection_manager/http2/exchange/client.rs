@@ -9,7 +9,7 @@ use super::{
     super::{bridge::Wire, message::write_http1_response},
     Client,
 };
-use crate::{http::codec::h2, transport_socket::Connection};
+use crate::{http::codec::h2, net::transport_socket::Connection};
 
 /// Bytes of further requests that are read from an HTTP/1 client while one is being answered.
 const MAX_PIPELINED: usize = 16 * 1024;

@@ -19,12 +19,12 @@ use super::{
 use crate::{
     buffer::Buffer,
     cluster::{Http2Lease, Upstream},
-    http::codec::h2::{self, ResponseFuture},
-    http::h1::{
+    http::codec::h1::{
         body::Framing, decode::Decoder, request::Parsed, response::Response as Http1Response,
     },
+    http::codec::h2::{self, ResponseFuture},
+    net::transport_socket::Connection,
     reason::Reason,
-    transport_socket::Connection,
 };
 
 /// Largest head of an HTTP/1 response.

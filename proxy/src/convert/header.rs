@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::header::{AppendAction, HeaderAddition, HeaderChanges, HeaderMutations},
     format::Format,
-    http::h1::head::FieldKind,
+    http::codec::h1::head::FieldKind,
 };
 
 /// Envoy takes at most this many additions at a level.

@@ -1,4 +1,4 @@
-//! Envoy's messages to the runtime types of [`super`].
+//! Envoy's messages to the runtime types of [`crate::config`].
 //!
 //! A resource is converted as a whole and all that is wrong with it is reported at once. Each
 //! message is taken apart by `take!` in the file of its topic, which lists what is supported, what
@@ -34,7 +34,7 @@ use weir_api::xds::envoy::config::{
 };
 
 use self::at::Report;
-use super::{Bootstrap, Cluster, Listener, LoadAssignment, RouteConfiguration};
+use crate::config::{Bootstrap, Cluster, Listener, LoadAssignment, RouteConfiguration};
 
 /// Why a resource, or a bootstrap, cannot be used: every problem it has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::{buffer::Buffer, transport_socket::Connection};
+use crate::{buffer::Buffer, net::transport_socket::Connection};
 pub(crate) use splice::{Broken, Pipe};
 
 /// Bytes of one direction after which it is spliced. Below it, a pipe costs more than it saves.
