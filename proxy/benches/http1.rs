@@ -6,7 +6,7 @@ use weir_api::xds::json;
 use weir_proxy::{
     config::listener::NetworkFilter,
     convert,
-    filter::http_connection_manager::{
+    filter::network::http_connection_manager::{
         request_changes::RequestChanges, upstream_head::write_request,
     },
     http::{codec::h1::request::Request, request_id},

@@ -1,4 +1,3 @@
-//! Network filters: what serves a connection once its filter chain is chosen.
+//! Filters: what serves a connection.
 
-pub mod http_connection_manager;
-pub(crate) mod tcp_proxy;
+pub mod network;

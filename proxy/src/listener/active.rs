@@ -13,7 +13,7 @@ use crate::{
         Listener,
         listener::{FilterChain, ListenerFilter, NetworkFilter},
     },
-    filter::{http_connection_manager::ConnectionManager, tcp_proxy::TcpProxy},
+    filter::network::{http_connection_manager::ConnectionManager, tcp_proxy::TcpProxy},
     stats::{Registry, Scope},
 };
 

@@ -26,7 +26,7 @@ use crate::{
         listener::{ListenerFilter, TrafficDirection, TransportProtocol},
     },
     connection_log::ConnectionRecord,
-    filter::tcp_proxy::DialFailure,
+    filter::network::tcp_proxy::DialFailure,
     net::transport_socket::Connection,
     reason::Reason,
     snapshot::DestinationListener,

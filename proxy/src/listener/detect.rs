@@ -26,7 +26,7 @@ use crate::{
     buffer::Buffer,
     cluster::{Tried, Upstream},
     config::listener::ListenerFilter,
-    filter::tcp_proxy::DialFailure,
+    filter::network::tcp_proxy::DialFailure,
     net::transport_socket::Connection,
     reason::Reason,
 };
