@@ -25,8 +25,8 @@ use weir_api::{
 use weir_iptables::Family;
 use weir_proxy::{
     convert,
-    server::{Options, ReadOnlyListeners, Server},
-    xds::{ControlPlane, ControlPlaneTls},
+    options::{ControlPlane, ControlPlaneTls, Options, ReadOnlyListeners},
+    server::Server,
 };
 
 use crate::{concurrency, failure::Failure, logging::Logging, memory, shutdown::Signals};

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir_proxy::format::Format;
+use weir_proxy::config::format::Format;
 
 fuzz_target!(|text: &str| {
     let _ = Format::parse(text);

@@ -9,11 +9,16 @@ pub(crate) use sink::AccessLogFiles;
 
 use crate::{
     config::AccessLog,
-    listener::{ConnectionContext, Outcome},
+    info::{ConnectionInfo, Outcome},
 };
 
 /// Writes the lines of a connection.
-pub(crate) fn write_connection(logs: &[AccessLog], context: &ConnectionContext, outcome: &Outcome) {
+pub(crate) fn write_connection(
+    writers: &AccessLogFiles,
+    logs: &[AccessLog],
+    context: &ConnectionInfo,
+    outcome: &Outcome,
+) {
     if logs.is_empty() {
         return;
     }
@@ -30,16 +35,12 @@ pub(crate) fn write_connection(logs: &[AccessLog], context: &ConnectionContext, 
         bytes_sent: context.bytes_sent,
         route_name: "",
     };
-    write(logs, &facts);
+    write(writers, logs, &facts);
 }
 
 /// Writes the lines of a request or a connection.
-pub(crate) fn write(logs: &[AccessLog], facts: &Facts<'_>) {
+pub(crate) fn write(writers: &AccessLogFiles, logs: &[AccessLog], facts: &Facts<'_>) {
     for log in logs {
-        facts
-            .context
-            .worker
-            .access_logs
-            .write(&log.sink, line::render(&log.format, facts));
+        writers.write(&log.sink, line::render(&log.format, facts));
     }
 }

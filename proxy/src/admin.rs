@@ -31,7 +31,9 @@ use crate::{
     boundary::Boundary,
     config::Bootstrap,
     connection_log::ConnectionLog,
-    server::{Handle, LogFilter, Options, ServerStats},
+    handle::Handle,
+    options::{LogFilter, Options},
+    server_stats::ServerStats,
     worker::Phase,
     xds::{Inventory, Stats as DiscoveryStats},
 };

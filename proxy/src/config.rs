@@ -7,7 +7,9 @@
 pub mod access_log;
 pub mod bootstrap;
 pub mod cluster;
+pub mod domains;
 pub mod endpoint;
+pub mod format;
 pub mod header;
 pub mod http;
 pub mod listener;

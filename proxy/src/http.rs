@@ -3,10 +3,11 @@
 pub mod authority;
 pub mod codec;
 pub(crate) mod h2;
-pub mod head;
 pub mod header_edits;
 pub(crate) mod local_reply;
 pub mod path;
 pub mod request_id;
 pub mod route;
 pub(crate) mod timer;
+
+pub use crate::info::head;

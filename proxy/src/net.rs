@@ -1,4 +1,9 @@
-//! Connections as bytes: what they are made of, and how they are moved.
+//! Connections as bytes: sockets and their addresses, and how bytes are moved between them.
 
+pub mod address;
+pub(crate) mod listen;
+pub(crate) mod original_dst;
 pub(crate) mod relay;
 pub(crate) mod transport_socket;
+
+pub use listen::{BindError, BoundListener};

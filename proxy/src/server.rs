@@ -4,10 +4,6 @@
 //! Signals are the caller's business: [`Server::run`] ends when the future it is given does, and
 //! a [`Handle`] moves the phase from another task.
 
-mod handle;
-mod options;
-mod stats;
-
 use std::{
     collections::HashMap,
     future::Future,
@@ -25,16 +21,17 @@ use crate::{
     config::Bootstrap,
     connection_log::ConnectionLog,
     demand::{self, DemandReceiver},
-    listener::{self, BindError, BoundListener},
+    net::{BindError, listen},
     snapshot::{Destination, DestinationListener, Publisher, Snapshot},
     stats::Registry,
     worker::{self, Phase, Shared, WorkerHandle},
     xds,
 };
 
-pub use handle::Handle;
-pub use options::{LogFilter, Options, ReadOnlyListeners, SetFilter};
-pub(crate) use stats::{ClusterManager, ListenerManager, Memory, ServerStats};
+pub use crate::{
+    handle::Handle,
+    options::{LogFilter, Options, ReadOnlyListeners, SetFilter},
+};
 
 /// How long workers may take to end once they are told to.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -212,7 +209,7 @@ fn static_snapshot(bootstrap: &Bootstrap, options: &Options) -> Result<Snapshot,
     for listener in &bootstrap.listeners {
         let name = listener.name.clone();
         if listener.bind_to_port {
-            let bound = listener::bind(listener, options.concurrency)?;
+            let bound = listen::bind(listener, options.concurrency)?;
             if snapshot
                 .listeners
                 .insert(name.clone(), Arc::new(bound))
@@ -264,12 +261,4 @@ fn bind_faces(
             Ok((face, bound))
         })
         .collect()
-}
-
-/// Address a bound listener really has; differs from the configured one if that has port 0.
-pub(crate) fn local_address(bound: &BoundListener) -> SocketAddr {
-    let socket = bound.sockets.first();
-    socket
-        .and_then(|socket| socket.local_addr().ok())
-        .unwrap_or(bound.listener.address)
 }

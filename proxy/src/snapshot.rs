@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::{Cluster, Listener, LoadAssignment, RouteConfiguration},
-    listener::BoundListener,
+    net::BoundListener,
 };
 
 /// All configuration in force.

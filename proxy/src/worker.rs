@@ -15,7 +15,6 @@ use crate::{
     stats::Registry,
 };
 
-mod destinations;
 mod listeners;
 mod state;
 

@@ -17,32 +17,10 @@ mod sotw;
 mod state;
 mod stats;
 
-use std::path::PathBuf;
-
 pub(crate) use client::{Client, Context};
 pub(crate) use inventory::{Inventory, InventoryEntry};
 pub(crate) use kind::Kind;
 pub(crate) use stats::Stats;
-
-/// How the control plane is reached, beyond what the bootstrap says.
-#[derive(Debug, Clone, Default)]
-pub struct ControlPlane {
-    /// `host:port`, resolved on each connect. None: the endpoint of the ADS cluster.
-    pub address: Option<String>,
-    /// Speak TLS.
-    pub tls: Option<ControlPlaneTls>,
-}
-
-/// TLS towards the control plane. The files are read on each connect, so that they may rotate.
-#[derive(Debug, Clone)]
-pub struct ControlPlaneTls {
-    /// PEM with the roots that its certificate must come from.
-    pub ca_file: PathBuf,
-    /// The name its certificate must have. None: the host of the address.
-    pub server_name: Option<String>,
-    /// File with a token that is sent as `authorization: Bearer ...`, if it exists.
-    pub token_file: Option<PathBuf>,
-}
 
 /// Why the aggregated discovery stream cannot be set up from a bootstrap.
 #[derive(Debug, thiserror::Error)]

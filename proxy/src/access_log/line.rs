@@ -8,10 +8,12 @@ use std::{
 };
 
 use crate::{
-    config::access_log::AccessLogFormat,
-    format::{Command, Format, Values},
-    http::head::RequestHead,
-    listener::{ConnectionContext, Outcome},
+    config::{
+        access_log::AccessLogFormat,
+        format::{Command, Format},
+    },
+    format::Values,
+    info::{ConnectionInfo, Outcome, head::RequestHead},
     reason::Reason,
 };
 
@@ -28,7 +30,7 @@ pub(crate) type ResponseLookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// What a line is about.
 pub(crate) struct Facts<'a> {
-    pub(crate) context: &'a ConnectionContext,
+    pub(crate) context: &'a ConnectionInfo,
     /// Of the request, or of the connection that carries none.
     pub(crate) outcome: &'a Outcome,
     /// None for a line of a connection.
@@ -129,12 +131,12 @@ impl Facts<'_> {
             Command::DownstreamRemoteAddressWithoutPort => {
                 print(out, self.client.unwrap_or(context.remote.ip()));
             }
-            Command::DownstreamDirectRemoteAddress => print(out, context.remote),
+            Command::DownstreamDirectRemoteAddress => print(out, context.direct_remote),
             Command::RequestedServerName => out.push_str(context.server_name.as_deref()?),
             Command::RouteName if self.route_name.is_empty() => return None,
             Command::RouteName => out.push_str(self.route_name),
             Command::FilterChainName => {
-                let name = context.chain.as_ref().map(|chain| &chain.config.name);
+                let name = context.chain.as_ref().map(|chain| &chain.name);
                 out.push_str(name.filter(|name| !name.is_empty())?);
             }
         }

@@ -8,7 +8,6 @@ use serde_json::{Value as Json, json};
 use super::{Admin, query::Query, reply::Reply};
 use crate::{
     config::Listener,
-    server::local_address,
     snapshot::{Destination, Snapshot},
 };
 
@@ -18,7 +17,7 @@ pub(super) const PARAMETERS: &[(&str, &str)] = &[("format", "text or json")];
 pub(super) fn print(admin: &Admin, query: &Query) -> Reply {
     let snapshot = admin.handle.snapshot();
     let bound = snapshot.listeners.values();
-    let bound = bound.map(|bound| (bound.listener.name.as_str(), local_address(bound)));
+    let bound = bound.map(|bound| (bound.listener.name.as_str(), bound.local_address()));
     let unbound = admin.destinations(&snapshot);
     let unbound = unbound.map(|listener| (listener.name.as_str(), listener.address));
     let mut all: Vec<(&str, SocketAddr)> = bound.chain(unbound).collect();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use weir_api::xds::{codec, json as text};
 
 use super::{Admin, State, query::Query, reply::Reply};
-use crate::server::Memory;
+use crate::server_stats::Memory;
 
 /// `/server_info`: `envoy.admin.v3.ServerInfo`.
 pub(super) fn print(admin: &Admin, _: &Query) -> Reply {

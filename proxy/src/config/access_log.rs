@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::format::Format;
+use super::format::Format;
 
 /// `envoy.config.accesslog.v3.AccessLog` without filters.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Header mutations of route configurations.
 
-use crate::format::Format;
+use super::format::Format;
 
 /// What one level (route configuration, virtual host, route, weighted cluster) changes.
 #[derive(Debug, Clone, Default)]

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{AccessLog, RouteConfiguration};
-use crate::http::path::PathOptions;
 
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`
 #[derive(Debug)]
@@ -64,6 +63,15 @@ pub struct HttpConnectionManager {
     pub http2: Http2Options,
     /// Access logs, written when a request ends.
     pub access_logs: Vec<AccessLog>,
+}
+
+/// What is done to the path of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PathOptions {
+    /// `normalize_path`
+    pub normalize: bool,
+    /// `merge_slashes`
+    pub merge_slashes: bool,
 }
 
 /// `HttpConnectionManager.CodecType`

@@ -15,7 +15,7 @@ pub struct RouteConfiguration {
     /// Chosen by `Host`.
     pub virtual_hosts: Vec<VirtualHost>,
     /// Which virtual host serves which `Host`.
-    pub domains: crate::http::route::DomainIndex,
+    pub domains: super::domains::DomainIndex,
     /// Changes at this level.
     pub headers: HeaderMutations,
     /// A port in `Host` does not count when a virtual host is chosen.

@@ -18,11 +18,9 @@ use super::{
     at::{At, take},
     value::{inline_text, non_empty, type_name, unpack},
 };
-use crate::{
-    config::{
-        AccessLog,
-        access_log::{AccessLogFormat, AccessLogSink},
-    },
+use crate::config::{
+    AccessLog,
+    access_log::{AccessLogFormat, AccessLogSink},
     format::Format,
 };
 

@@ -8,14 +8,15 @@ use super::{
     at::{At, take},
     value::{enumeration, header_name, header_value},
 };
-use crate::{
-    config::header::{AppendAction, HeaderAddition, HeaderChanges, HeaderMutations},
+use crate::config::{
     format::Format,
-    http::codec::h1::head::FieldKind,
+    header::{AppendAction, HeaderAddition, HeaderChanges, HeaderMutations},
 };
 
 /// Envoy takes at most this many additions at a level.
 const MAX_ADDITIONS: usize = 1000;
+/// What frames a message or names the fields of one hop.
+const OF_EACH_HOP: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 
 /// The four lists of one level, named as in the message.
 pub(super) struct HeaderLists {
@@ -113,10 +114,7 @@ fn modifiable(at: &At<'_>, name: &str) -> String {
         at.error(format!(
             "{name:?}: pseudo headers and host may not be changed"
         ));
-    } else if matches!(
-        FieldKind::of(name.as_bytes()),
-        FieldKind::ContentLength | FieldKind::TransferEncoding | FieldKind::Connection
-    ) {
+    } else if OF_EACH_HOP.contains(&name.as_str()) {
         at.unsupported(format!("{name:?}, which is written for each hop"));
     }
     name

@@ -24,11 +24,8 @@ use super::{
         ads, duration, enumeration, header_value, non_empty, number, timeout, type_name, unpack,
     },
 };
-use crate::{
-    config::http::{
-        CodecType, HttpConnectionManager, HttpFilter, RouteSource, Router, ServerHeader,
-    },
-    http::path::PathOptions,
+use crate::config::http::{
+    CodecType, HttpConnectionManager, HttpFilter, PathOptions, RouteSource, Router, ServerHeader,
 };
 
 /// Envoy's default of `stream_idle_timeout`.

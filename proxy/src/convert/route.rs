@@ -10,12 +10,10 @@ use super::{
     route_match::route_match,
     value::non_empty,
 };
-use crate::{
-    config::{
-        RouteConfiguration,
-        route::{Route, VirtualHost},
-    },
-    http::route::DomainIndex,
+use crate::config::{
+    RouteConfiguration,
+    domains::DomainIndex,
+    route::{Route, VirtualHost},
 };
 
 /// Envoy's default, which is what the proxy does.

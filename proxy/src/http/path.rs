@@ -1,14 +1,7 @@
 //! Paths in their normal form (RFC 3986 section 6.2.2), so that what a route forbids cannot be
 //! asked for in other words. The details are Envoy's, so that a request takes the same route.
 
-/// What is done to the path of every request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PathOptions {
-    /// `normalize_path`
-    pub normalize: bool,
-    /// `merge_slashes`
-    pub merge_slashes: bool,
-}
+use crate::config::http::PathOptions;
 
 /// A path that has no normal form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

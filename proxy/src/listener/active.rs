@@ -1,8 +1,6 @@
 //! Listeners and filter chains as a worker serves them.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
-
-use tokio::sync::Notify;
+use std::{rc::Rc, sync::Arc};
 
 use super::{
     ListenerStats,
@@ -13,8 +11,10 @@ use crate::{
         Listener,
         listener::{FilterChain, ListenerFilter, NetworkFilter},
     },
+    factory_context::FactoryContext,
     filter::network::{http_connection_manager::ConnectionManager, tcp_proxy::TcpProxy},
-    stats::{Registry, Scope},
+    info::Drain,
+    stats::Scope,
 };
 
 /// A listener in one worker.
@@ -29,8 +29,8 @@ pub(crate) struct ActiveListener {
 pub(crate) struct ActiveChain {
     pub(crate) config: Arc<FilterChain>,
     pub(crate) filter: ActiveFilter,
-    draining: Cell<bool>,
-    drain: Notify,
+    /// Whether it drains.
+    pub(crate) drain: Drain,
 }
 
 /// The terminal network filter of a chain.
@@ -45,21 +45,23 @@ impl ActiveListener {
     /// Chains whose message is the same as in `previous` are taken over, the others drained.
     pub(crate) fn new(
         config: &Arc<Listener>,
-        registry: &Registry,
+        context: &Rc<FactoryContext>,
         previous: Option<&Self>,
     ) -> Self {
         let known: Vec<&Rc<ActiveChain>> = previous.map(Self::all_chains).unwrap_or_default();
         let activate = |chain: &Arc<FilterChain>| {
             let same = |known: &&&Rc<ActiveChain>| known.config.fingerprint == chain.fingerprint;
             let kept = known.iter().find(same).map(|kept| Rc::clone(kept));
-            kept.or_else(|| ActiveChain::new(chain, registry).map(Rc::new))
+            kept.or_else(|| ActiveChain::new(chain, context).map(Rc::new))
         };
         let stats = previous.filter(|p| p.config.stat_prefix == config.stat_prefix);
         let listener = Self {
             config: Arc::clone(config),
             stats: match stats {
                 Some(previous) => Arc::clone(&previous.stats),
-                None => registry.register(Scope::listener(&config.stat_prefix)),
+                None => context
+                    .registry
+                    .register(Scope::listener(&config.stat_prefix)),
             },
             chains: config.filter_chains.iter().filter_map(activate).collect(),
             default_chain: config.default_filter_chain.as_ref().and_then(activate),
@@ -69,7 +71,7 @@ impl ActiveListener {
         known
             .iter()
             .filter(|known| !stays(known))
-            .for_each(|chain| chain.drain());
+            .for_each(|chain| chain.drain.begin());
         listener
     }
 
@@ -86,12 +88,9 @@ impl ActiveListener {
 
     /// Tells clients to go elsewhere.
     pub(crate) fn drain(&self) {
-        self.all_chains().iter().for_each(|chain| chain.drain());
-    }
-
-    /// Whether a connection's end is to be logged.
-    pub(crate) fn writes_logs(&self) -> bool {
-        !self.config.access_logs.is_empty()
+        self.all_chains()
+            .iter()
+            .for_each(|chain| chain.drain.begin());
     }
 
     pub(crate) fn has(&self, filter: &ListenerFilter) -> bool {
@@ -107,39 +106,20 @@ impl ActiveListener {
 
 impl ActiveChain {
     /// None if the chain has no filters: what it matches is closed.
-    fn new(config: &Arc<FilterChain>, registry: &Registry) -> Option<Self> {
+    fn new(config: &Arc<FilterChain>, context: &Rc<FactoryContext>) -> Option<Self> {
         let filter = match config.filters.last()? {
             NetworkFilter::TcpProxy(config) => {
-                ActiveFilter::Tcp(Rc::new(TcpProxy::new(config, registry)))
+                ActiveFilter::Tcp(Rc::new(TcpProxy::new(config, context)))
             }
             NetworkFilter::HttpConnectionManager(config) => {
-                ActiveFilter::Http(Rc::new(ConnectionManager::new(config, registry)))
+                ActiveFilter::Http(Rc::new(ConnectionManager::new(config, context)))
             }
         };
         let config = Arc::clone(config);
         Some(Self {
             config,
             filter,
-            draining: Cell::new(false),
-            drain: Notify::new(),
+            drain: Drain::of_chain(),
         })
-    }
-
-    fn drain(&self) {
-        self.draining.set(true);
-        self.drain.notify_waiters();
-    }
-
-    /// Whether clients are to go elsewhere after their current request.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
-    }
-
-    /// Ends when the chain begins to drain.
-    pub(crate) async fn drained(&self) {
-        let drain = self.drain.notified();
-        if !self.is_draining() {
-            drain.await;
-        }
     }
 }

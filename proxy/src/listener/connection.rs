@@ -1,62 +1,38 @@
 //! The life of one downstream connection: original destination, detection, filter chain, filter.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    rc::Rc,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 
 use tokio::net::TcpStream;
 use weir_api::identity::{INBOUND_PASSTHROUGH_V4, INBOUND_PASSTHROUGH_V6};
 
 use super::{
-    ActiveFilter, ActiveListener, ListenerStats,
+    ActiveFilter, ActiveListener, ConnectionHandler, ListenerStats,
     active::ActiveChain,
     detect::{self, Detection},
     filter_chain::ConnectionFacts,
-    original_dst::original_destination,
 };
 use crate::{
     access_log,
     buffer::Buffer,
     cluster::{Cluster, Upstream},
-    config::{
-        self,
-        listener::{ListenerFilter, TrafficDirection, TransportProtocol},
-    },
+    config::listener::{ListenerFilter, NetworkFilter, TransportProtocol},
     connection_log::ConnectionRecord,
     filter::network::tcp_proxy::DialFailure,
-    net::transport_socket::Connection,
+    info::ConnectionInfo,
+    net::{
+        address::{LocalAddr, RemoteAddr},
+        original_dst::original_destination,
+        transport_socket::Connection,
+    },
     reason::Reason,
     snapshot::DestinationListener,
-    worker::Worker,
 };
 
-/// What is known of a downstream connection, and what becomes of it.
-pub(crate) struct ConnectionContext {
-    pub(crate) worker: Rc<Worker>,
-    pub(crate) listener: Rc<ActiveListener>,
-    pub(crate) chain: Option<Rc<ActiveChain>>,
-    /// The peer.
-    pub(crate) remote: SocketAddr,
-    /// The address the peer's packets arrived at, after redirection.
-    pub(crate) local: SocketAddr,
-    /// Where the peer wanted to go; `local` if it was not redirected.
-    pub(crate) original_destination: SocketAddr,
-    pub(crate) server_name: Option<Box<str>>,
-    pub(crate) protocol: &'static str,
-    pub(crate) start: Instant,
-    pub(crate) start_time: SystemTime,
-    pub(crate) outcome: Outcome,
-    /// Requests, of an HTTP connection.
-    pub(crate) requests: u64,
-    pub(crate) bytes_received: u64,
-    pub(crate) bytes_sent: u64,
-    /// Version of its last request; empty if there was none.
-    pub(crate) http: &'static str,
-    /// Our address towards a TCP connection's endpoint, where a log asks.
-    pub(crate) upstream_local: Option<SocketAddr>,
+/// A downstream connection on its way to a filter, and who serves it.
+pub(super) struct ActiveConnection {
+    pub(super) handler: Rc<ConnectionHandler>,
+    pub(super) listener: Rc<ActiveListener>,
+    pub(super) info: ConnectionInfo,
     /// Where it was dialled before it was clear who speaks.
     pub(super) ahead: Option<Ahead>,
     /// Held so that the destination is not forgotten while it is in use.
@@ -77,51 +53,41 @@ pub(super) struct Ahead {
     pub(super) cluster: Rc<Cluster>,
 }
 
-/// What became of a request, or of a connection that carries none. An HTTP connection keeps that of
-/// its last request.
-#[derive(Default)]
-pub(crate) struct Outcome {
-    pub(crate) cluster: Option<Arc<config::Cluster>>,
-    pub(crate) upstream_host: Option<SocketAddr>,
-    pub(crate) response_code: u16,
-    pub(crate) reason: Option<Reason>,
-}
-
 /// Serves one accepted connection until it ends.
 pub(crate) async fn serve(
-    worker: Rc<Worker>,
+    handler: Rc<ConnectionHandler>,
     listener: Rc<ActiveListener>,
     stream: TcpStream,
-    remote: SocketAddr,
+    remote: RemoteAddr,
 ) {
     // A socket that is gone already has nothing to be served.
-    let Ok(local) = stream.local_addr() else {
+    let Ok(local) = stream.local_addr().map(LocalAddr) else {
         return;
     };
     // Bytes are forwarded as they come; waiting to fill segments only adds latency.
     let _ = stream.set_nodelay(true);
-    let mut context = ConnectionContext::new(worker, listener, remote, local);
-    if context.is_loop(&stream) {
-        context.listener.stats.loop_refused.inc();
-        context.outcome.reason = Some(Reason::Loop);
+    let mut connection = ActiveConnection::new(handler, listener, remote, local);
+    if connection.is_loop(&stream) {
+        connection.listener.stats.loop_refused.inc();
+        connection.info.outcome.reason = Some(Reason::Loop);
         Connection::Raw(stream).reset_on_drop();
-        return context.record();
+        return connection.record();
     }
-    context.find_destination(&stream).await;
-    let open = Open::new(&context);
-    context.run(Connection::Raw(stream)).await;
+    connection.find_destination(&stream).await;
+    let open = Open::new(&connection);
+    connection.run(Connection::Raw(stream)).await;
     drop(open);
-    context.record();
+    connection.record();
 }
 
 // === impl Open ===
 
 impl Open {
-    fn new(context: &ConnectionContext) -> Self {
-        let stats = Arc::clone(&context.listener.stats);
+    fn new(connection: &ActiveConnection) -> Self {
+        let stats = Arc::clone(&connection.listener.stats);
         stats.downstream_cx_total.inc();
         stats.downstream_cx_active.inc();
-        let start = context.start;
+        let start = connection.info.start;
         Self { stats, start }
     }
 }
@@ -148,95 +114,52 @@ impl Ahead {
     }
 }
 
-// === impl Outcome ===
+// === impl ActiveConnection ===
 
-impl Outcome {
-    /// What is the connection's own and not its last request's, as Envoy tells them apart.
-    fn of_http_connection(&self) -> Self {
-        Self {
-            reason: self.reason.filter(|reason| reason.flag() == "DPE"),
-            ..Self::default()
-        }
-    }
-
-    /// Whether the endpoint of the last request answered it.
-    fn was_answered(&self) -> bool {
-        self.upstream_host.is_some() && self.response_code != 0 && self.reason.is_none()
-    }
-}
-
-// === impl ConnectionContext ===
-
-impl ConnectionContext {
+impl ActiveConnection {
     fn new(
-        worker: Rc<Worker>,
+        handler: Rc<ConnectionHandler>,
         listener: Rc<ActiveListener>,
-        remote: SocketAddr,
-        local: SocketAddr,
+        remote: RemoteAddr,
+        local: LocalAddr,
     ) -> Self {
         Self {
-            worker,
+            info: ConnectionInfo::new(&listener.config, remote, local),
+            handler,
             listener,
-            chain: None,
-            remote,
-            local,
-            original_destination: local,
-            server_name: None,
-            protocol: "",
-            start: Instant::now(),
-            start_time: SystemTime::now(),
-            outcome: Outcome::default(),
-            requests: 0,
-            http: "",
-            upstream_local: None,
-            bytes_received: 0,
-            bytes_sent: 0,
             ahead: None,
             _destination: None,
         }
     }
 
-    pub(crate) fn elapsed_us(&self) -> u64 {
-        crate::cluster::micros(self.start.elapsed())
-    }
-
-    /// Whether clients of this connection are to go elsewhere after their current request.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.chain.as_ref().is_some_and(|chain| chain.is_draining())
-    }
-
-    /// Whether the connection is for the application of this pod.
-    pub(crate) fn is_inbound(&self) -> bool {
-        self.listener.config.direction == TrafficDirection::Inbound
-    }
-
     /// Whether the connection is one of ours to the application that was captured again: it would
     /// come back for ever.
     fn is_loop(&self, stream: &TcpStream) -> bool {
-        let ours = match self.remote.ip() {
+        let ours = match self.info.remote.ip() {
             IpAddr::V4(ip) => ip == INBOUND_PASSTHROUGH_V4,
             IpAddr::V6(ip) => ip == INBOUND_PASSTHROUGH_V6,
         };
-        ours && original_destination(stream, self.local).is_some()
+        ours && original_destination(stream, self.info.local).is_some()
     }
 
     /// Reads the original destination, and hands the connection to the listener that serves it.
     async fn find_destination(&mut self, stream: &TcpStream) {
         if self.listener.has(&ListenerFilter::OriginalDst) {
-            match original_destination(stream, self.local) {
-                Some(destination) => self.original_destination = destination,
+            match original_destination(stream, self.info.local) {
+                Some(destination) => self.info.original_destination = destination,
                 None => self.listener.stats.original_dst_missing.inc(),
             }
         }
         if !self.listener.config.use_original_dst {
             return;
         }
-        let destination = self.original_destination;
+        let destination = self.info.original_destination;
         if let Some((destination, listener)) =
-            self.worker.destination(destination, &self.listener).await
+            self.handler.destination(destination, &self.listener).await
         {
             destination.touch();
             self._destination = Some(destination);
+            self.info.listener = Arc::clone(&listener.config);
             self.listener = listener;
         }
     }
@@ -249,29 +172,31 @@ impl ConnectionContext {
         let (facts, mut upstream) = self.take_facts(detection);
         let Some(chain) = self.choose(&facts) else {
             self.listener.stats.no_filter_chain_match.inc();
-            self.outcome.reason = Some(Reason::NoFilterChain);
+            self.info.outcome.reason = Some(Reason::NoFilterChain);
             return;
         };
-        self.chain = Some(Rc::clone(&chain));
+        self.info.chain = Some(Arc::clone(&chain.config));
+        self.info.drain = chain.drain.clone();
         match &chain.filter {
             ActiveFilter::Tcp(filter) => {
                 if !self.ahead.as_ref().is_none_or(|ahead| ahead.fits(&chain)) {
                     upstream = None;
                 }
                 Rc::clone(filter)
-                    .serve(self, stream, buffer, &mut upstream)
+                    .serve(&mut self.info, stream, buffer, &mut upstream)
                     .await;
             }
             ActiveFilter::Http(filter) => {
                 if let Some(Ok(upstream)) = upstream {
                     // Dialled before the client spoke: the first connection of the pool.
-                    self.worker.clusters.put_back_spare(upstream);
+                    self.handler.context.clusters.put_back_spare(upstream);
                 }
-                Box::pin(Rc::clone(filter).serve(self, stream, buffer)).await;
+                Box::pin(Rc::clone(filter).serve(&mut self.info, stream, buffer)).await;
                 if let Some(ahead) = self.ahead.take()
-                    && self.outcome.was_answered()
+                    && self.info.outcome.was_answered()
                 {
-                    ahead.cluster.note_http_at(self.original_destination);
+                    let destination = self.info.original_destination;
+                    ahead.cluster.note_http_at(destination.0);
                 }
             }
         }
@@ -283,15 +208,15 @@ impl ConnectionContext {
     ) -> (DetectedFacts, Option<Result<Upstream, DialFailure>>) {
         let mut facts = DetectedFacts::default();
         if let Some(hello) = detection.tls {
-            self.server_name.clone_from(&hello.server_name);
-            self.protocol = "tls";
+            self.info.server_name.clone_from(&hello.server_name);
+            self.info.protocol = "tls";
             facts.tls = true;
             facts.application_protocols = hello.application_protocols;
         } else if let Some(version) = detection.http {
-            self.protocol = version.application_protocol();
+            self.info.protocol = version.application_protocol();
             facts.http = Some(version.application_protocol());
         } else if !detection.silent {
-            self.protocol = "tcp";
+            self.info.protocol = "tcp";
         }
         (facts, detection.upstream)
     }
@@ -320,9 +245,10 @@ impl ConnectionContext {
         application_protocols: &[&str],
     ) -> Option<Rc<ActiveChain>> {
         let chosen = self.listener.choose(&ConnectionFacts {
-            destination: self.original_destination,
-            source: self.remote,
-            server_name: self.server_name.as_deref().unwrap_or_default(),
+            destination: self.info.original_destination,
+            source: self.info.remote,
+            direct_source: self.info.direct_remote,
+            server_name: self.info.server_name.as_deref().unwrap_or_default(),
             transport_protocol,
             application_protocols,
         });
@@ -331,32 +257,35 @@ impl ConnectionContext {
 
     /// The listener's line. An HTTP connection's says nothing of what is its requests'.
     fn write_log(&self) {
-        let chain = self.chain.as_ref();
-        let is_http = chain.is_some_and(|chain| matches!(chain.filter, ActiveFilter::Http(_)));
-        let of_connection = is_http.then(|| self.outcome.of_http_connection());
-        let outcome = of_connection.as_ref().unwrap_or(&self.outcome);
-        access_log::write_connection(&self.listener.config.access_logs, self, outcome);
+        let info = &self.info;
+        let filter = info.chain.as_ref().and_then(|chain| chain.filters.last());
+        let is_http = matches!(filter, Some(NetworkFilter::HttpConnectionManager(_)));
+        let of_connection = is_http.then(|| info.outcome.of_http_connection());
+        let outcome = of_connection.as_ref().unwrap_or(&info.outcome);
+        let writers = &self.handler.context.access_logs;
+        access_log::write_connection(writers, &info.listener.access_logs, info, outcome);
     }
 
     fn record(self) {
         self.write_log();
-        let duration_us = self.elapsed_us();
-        self.worker.log.push(ConnectionRecord {
-            start: self.start_time,
+        let info = self.info;
+        let duration_us = info.elapsed_us();
+        self.handler.log.push(ConnectionRecord {
+            start: info.start_time,
             duration_us,
-            listener: Arc::clone(&self.listener.config),
-            filter_chain: self.chain.map(|chain| Arc::clone(&chain.config)),
-            protocol: self.protocol,
-            cluster: self.outcome.cluster,
-            upstream_host: self.outcome.upstream_host,
-            downstream_remote: self.remote,
-            original_destination: self.original_destination,
-            server_name: self.server_name,
-            requests: self.requests,
-            response_code: self.outcome.response_code,
-            response_flags: self.outcome.reason.map_or("", Reason::flag),
-            bytes_received: self.bytes_received,
-            bytes_sent: self.bytes_sent,
+            listener: info.listener,
+            filter_chain: info.chain,
+            protocol: info.protocol,
+            cluster: info.outcome.cluster,
+            upstream_host: info.outcome.upstream_host,
+            downstream_remote: info.remote.0,
+            original_destination: info.original_destination.0,
+            server_name: info.server_name,
+            requests: info.requests,
+            response_code: info.outcome.response_code,
+            response_flags: info.outcome.reason.map_or("", Reason::flag),
+            bytes_received: info.bytes_received,
+            bytes_sent: info.bytes_sent,
         });
     }
 }

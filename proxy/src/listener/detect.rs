@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::{
     ActiveFilter,
-    connection::{Ahead, ConnectionContext},
+    connection::{ActiveConnection, Ahead},
     inspector::{
         Inspection,
         http::{self, HttpVersion},
@@ -55,11 +55,11 @@ enum Event {
 
 /// Reads until the protocol is known. `None` if the connection is to be closed.
 pub(super) async fn detect(
-    context: &mut ConnectionContext,
+    connection: &mut ActiveConnection,
     stream: &mut Connection,
     buffer: &mut Buffer,
 ) -> Option<Detection> {
-    let listener = Rc::clone(&context.listener);
+    let listener = Rc::clone(&connection.listener);
     let inspectors = Inspectors {
         tls: listener.has(&ListenerFilter::TlsInspector),
         http: listener.has(&ListenerFilter::HttpInspector),
@@ -95,7 +95,7 @@ pub(super) async fn detect(
                         .map(|t| Box::pin(sleep(t)));
                 }
                 if buffer.is_empty() && !std::mem::replace(&mut tried_to_dial, true) {
-                    wait.dial = dial_ahead(context);
+                    wait.dial = dial_ahead(connection);
                 }
                 poll_fn(|cx| wait.poll(cx, stream, buffer)).await
             }
@@ -105,7 +105,7 @@ pub(super) async fn detect(
             Event::ClientSpoke => {}
             Event::ServerSpoke(upstream) => {
                 listener.stats.detected_server_first.inc();
-                context.protocol = "tcp";
+                connection.info.protocol = "tcp";
                 return Some(Detection {
                     silent: true,
                     upstream: Some(Ok(upstream)),
@@ -142,7 +142,7 @@ pub(super) async fn detect(
                 return None;
             }
             Event::ClientClosed => {
-                context.outcome.reason = Some(Reason::ClientClosed);
+                connection.info.outcome.reason = Some(Reason::ClientClosed);
                 return None;
             }
         }
@@ -160,18 +160,18 @@ fn count(stats: &super::ListenerStats, detection: &Detection) {
 
 /// Dials where the connection would go if the client never spoke; none if that is not one raw
 /// connection to a cluster, or if the cluster is known to wait for its client.
-fn dial_ahead(context: &mut ConnectionContext) -> Option<Dial> {
-    let chain = context.choose_silent()?;
+fn dial_ahead(connection: &mut ActiveConnection) -> Option<Dial> {
+    let chain = connection.choose_silent()?;
     let ActiveFilter::Tcp(filter) = &chain.filter else {
         return None;
     };
-    let cluster = filter.cluster(&context.worker.clusters)?;
-    let (filter, destination) = (Rc::clone(filter), context.original_destination);
-    let source = context.remote.ip();
-    if cluster.spoke_http(destination) {
+    let cluster = filter.cluster()?;
+    let (destination, source) = (connection.info.original_destination, connection.info.remote);
+    if cluster.spoke_http(destination.0) {
         return None;
     }
-    context.ahead = Some(Ahead {
+    let filter = Rc::clone(filter);
+    connection.ahead = Some(Ahead {
         chain: Rc::clone(&chain),
         cluster: Rc::clone(&cluster),
     });

@@ -3,19 +3,24 @@
 //!
 //! <https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch>
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::listener::{FilterChainMatch, SourceType, TransportProtocol};
+use crate::{
+    config::listener::{FilterChainMatch, SourceType, TransportProtocol},
+    net::address::{OriginalDst, RemoteAddr},
+};
 
 /// What is known of a connection when its filter chain is chosen.
 #[derive(Debug, Clone)]
 pub struct ConnectionFacts<'a> {
     /// Where the peer wanted to go.
-    pub destination: SocketAddr,
-    /// The peer.
-    pub source: SocketAddr,
+    pub destination: OriginalDst,
+    /// The client.
+    pub source: RemoteAddr,
+    /// The other end of the socket.
+    pub direct_source: RemoteAddr,
     /// SNI, lower case; empty if there was none.
     pub server_name: &'a str,
     /// Whether it is TLS.
@@ -46,7 +51,7 @@ pub fn choose<'a>(
         application_protocol(m, facts.application_protocols)
     });
     narrow(&mut left, |m| {
-        longest_prefix(&m.direct_source_prefix_ranges, source)
+        longest_prefix(&m.direct_source_prefix_ranges, facts.direct_source.ip())
     });
     narrow(&mut left, |m| {
         source_type(m.source_type, source, destination)
@@ -128,12 +133,15 @@ fn source_type(wanted: SourceType, source: IpAddr, destination: IpAddr) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn facts<'a>(port: u16, sni: &'a str, alpn: &'a [&'a str]) -> ConnectionFacts<'a> {
         ConnectionFacts {
-            destination: SocketAddr::from(([10, 4, 0, 3], port)),
-            source: SocketAddr::from(([10, 4, 0, 9], 40_000)),
+            destination: OriginalDst(SocketAddr::from(([10, 4, 0, 3], port))),
+            source: RemoteAddr(SocketAddr::from(([10, 4, 0, 9], 40_000))),
+            direct_source: RemoteAddr(SocketAddr::from(([10, 4, 0, 8], 40_000))),
             server_name: sni,
             transport_protocol: match sni {
                 "" => TransportProtocol::RawBuffer,

@@ -8,6 +8,7 @@ use super::Worker;
 use crate::{
     config::listener::TrafficDirection,
     listener::{ActiveListener, serve},
+    net::address::RemoteAddr,
     snapshot::Snapshot,
 };
 
@@ -45,16 +46,16 @@ impl Listeners {
             if let Some(known) = accepting.get(name) {
                 let mut listener = known.listener.borrow_mut();
                 if !Arc::ptr_eq(&listener.config, &bound.listener) {
-                    let registry = &worker.shared.registry;
+                    let context = &worker.handler.context;
                     *listener = Rc::new(ActiveListener::new(
                         &bound.listener,
-                        registry,
+                        context,
                         Some(&listener),
                     ));
                 }
                 continue;
             }
-            let listener = ActiveListener::new(&bound.listener, &worker.shared.registry, None);
+            let listener = ActiveListener::new(&bound.listener, &worker.handler.context, None);
             let listener = Rc::new(RefCell::new(Rc::new(listener)));
             match socket(&bound.sockets, worker.index) {
                 Ok(socket) => {
@@ -117,7 +118,12 @@ async fn accept(
         match socket.accept().await {
             Ok((stream, remote)) => {
                 let listener = Rc::clone(&listener.borrow());
-                let connection = serve(Rc::clone(&worker), listener, stream, remote);
+                let connection = serve(
+                    Rc::clone(&worker.handler),
+                    listener,
+                    stream,
+                    RemoteAddr(remote),
+                );
                 tokio::task::spawn_local(boundary.contain(connection));
             }
             Err(error) if is_of_the_peer(&error) => {}

@@ -1,27 +1,11 @@
 //! What a worker holds.
 
-use std::{
-    cell::{Cell, RefCell},
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use super::{
-    Phase, Shared,
-    destinations::{Destinations, Found},
-    listeners::Listeners,
-};
+use super::{Phase, Shared, listeners::Listeners};
 use crate::{
-    access_log::AccessLogFiles,
-    buffer,
-    cluster::Clusters,
-    config::RouteConfiguration,
-    connection_log::ConnectionLog,
-    http::codec::h2,
-    listener::ActiveListener,
-    snapshot::{DestinationListener, Snapshot},
+    buffer, cluster::Clusters, connection_log::ConnectionLog, factory_context::FactoryContext,
+    http::codec::h2, listener::ConnectionHandler, snapshot::Snapshot,
 };
 
 /// How often a worker gives up buffers that it has not needed since the last time.
@@ -31,14 +15,8 @@ const STOCK_PERIOD: Duration = Duration::from_secs(10);
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Shared,
-    pub(crate) log: Arc<ConnectionLog>,
-    pub(crate) clusters: Rc<Clusters>,
-    pub(crate) access_logs: AccessLogFiles,
-    snapshot: RefCell<Arc<Snapshot>>,
-    /// Counts snapshots, so that what is derived from one can tell when it is out of date.
-    generation: Cell<u64>,
+    pub(crate) handler: Rc<ConnectionHandler>,
     listeners: Listeners,
-    destinations: Destinations,
 }
 
 /// What a burst needed is not kept for the next one.
@@ -60,15 +38,14 @@ impl Worker {
             Arc::clone(&shared.registry),
             shared.boundary.clone(),
         );
+        let context =
+            FactoryContext::new(&snapshot, Rc::new(clusters), Arc::clone(&shared.registry));
+        let handler =
+            ConnectionHandler::new(&snapshot, Rc::new(context), shared.demands.clone(), log);
         Self {
             index,
-            log,
-            clusters: Rc::new(clusters),
-            access_logs: AccessLogFiles::default(),
-            snapshot: RefCell::new(snapshot),
-            generation: Cell::new(0),
+            handler: Rc::new(handler),
             listeners: Listeners::default(),
-            destinations: Destinations::default(),
             shared,
         }
     }
@@ -80,7 +57,7 @@ impl Worker {
             () = age_stocks() => {}
         }
         // Pooled connections hold the cluster that holds them.
-        self.clusters.retire();
+        self.handler.context.clusters.retire();
     }
 
     async fn follow(self: &Rc<Self>) {
@@ -102,65 +79,14 @@ impl Worker {
     }
 
     fn apply(self: &Rc<Self>, snapshot: &Arc<Snapshot>, phase: Phase) {
-        *self.snapshot.borrow_mut() = Arc::clone(snapshot);
-        self.generation.set(self.generation.get() + 1);
-        self.clusters.apply(snapshot);
+        self.handler.context.apply(snapshot);
         self.listeners.apply(self, snapshot);
-        self.destinations.apply(snapshot);
+        self.handler.apply(snapshot);
         if let Phase::Draining { inbound_only } = phase {
             self.listeners.drain(inbound_only);
             if !inbound_only {
-                self.destinations.drain();
+                self.handler.drain();
             }
         }
-    }
-
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.get()
-    }
-
-    /// A route configuration from RDS.
-    pub(crate) fn routes(&self, name: &str) -> Option<Arc<RouteConfiguration>> {
-        self.snapshot.borrow().routes.get(name).cloned()
-    }
-
-    /// The listener for an original destination, asked for if need be; none if `from` itself is
-    /// to serve the connection.
-    pub(crate) async fn destination(
-        &self,
-        destination: SocketAddr,
-        from: &ActiveListener,
-    ) -> Option<(Arc<DestinationListener>, Rc<ActiveListener>)> {
-        let find = || {
-            self.destinations
-                .find(&self.snapshot.borrow(), destination, &self.shared)
-        };
-        match find() {
-            Found::Listener(known, listener) => return Some((known, listener)),
-            Found::Nothing => return None,
-            Found::Unknown => {}
-        }
-        let on_demand = from.config.on_demand?;
-        let demand = crate::demand::Demand { destination };
-        let asked = self.shared.demands.try_send(demand).is_ok();
-        if !asked || !self.snapshot.borrow().discovery_available {
-            from.stats.on_demand_timeout.inc();
-            return None;
-        }
-        let answer = async {
-            loop {
-                self.destinations.changed().await;
-                match find() {
-                    Found::Listener(known, listener) => return Some((known, listener)),
-                    Found::Nothing => return None,
-                    Found::Unknown => {}
-                }
-            }
-        };
-        let answer = tokio::time::timeout(on_demand.timeout, answer).await;
-        answer.unwrap_or_else(|_| {
-            from.stats.on_demand_timeout.inc();
-            None
-        })
     }
 }

@@ -20,7 +20,8 @@ use crate::{
     boundary::Boundary,
     config::{Bootstrap, Listener, bootstrap::Ads, cluster::ClusterDiscovery},
     demand::{Demand, DemandReceiver},
-    server::{ClusterManager, ListenerManager, Options},
+    options::Options,
+    server_stats::{ClusterManager, ListenerManager},
     snapshot::Publisher,
 };
 

@@ -14,8 +14,8 @@ use weir_api::xds::envoy::service::discovery::v3::{
     aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
 };
 
-use super::{ControlPlaneTls, backoff::Backoff};
-use crate::{boundary::Boundary, config::bootstrap::AdsProtocol};
+use super::backoff::Backoff;
+use crate::{boundary::Boundary, config::bootstrap::AdsProtocol, options::ControlPlaneTls};
 
 /// Requests that may wait to be sent. There is at most one answer for each response, and
 /// subscriptions are merged; a stream that takes none of so many is dead.

@@ -14,7 +14,7 @@ use crate::{
         route::{ForwardTarget, RouteAction},
     },
     convert,
-    listener::BoundListener,
+    net::BoundListener,
 };
 
 /// A resource in its runtime type.

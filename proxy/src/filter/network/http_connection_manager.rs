@@ -30,12 +30,12 @@ use crate::{
         self, RouteConfiguration,
         http::{CodecType, HttpFilter, RouteSource, Router},
     },
+    factory_context::FactoryContext,
     http::head::RequestHead,
-    listener::ConnectionContext,
+    info::ConnectionInfo,
     net::transport_socket::Connection,
     random,
-    stats::{Gauge, Registry, Scope},
-    worker::Worker,
+    stats::{Gauge, Scope},
 };
 
 pub(crate) use stats::HttpStats;
@@ -44,6 +44,7 @@ pub(crate) use stats::HttpStats;
 pub(crate) struct ConnectionManager {
     pub(crate) config: Arc<config::HttpConnectionManager>,
     pub(crate) stats: Arc<HttpStats>,
+    pub(crate) context: Rc<FactoryContext>,
     /// The router, the last of the HTTP filters.
     router: Router,
     routes: RefCell<Routes>,
@@ -98,7 +99,10 @@ impl Drop for Open {
 // === impl ConnectionManager ===
 
 impl ConnectionManager {
-    pub(crate) fn new(config: &Arc<config::HttpConnectionManager>, registry: &Registry) -> Self {
+    pub(crate) fn new(
+        config: &Arc<config::HttpConnectionManager>,
+        context: &Rc<FactoryContext>,
+    ) -> Self {
         let routes = match &config.routes {
             RouteSource::Inline(routes) => Some(Arc::clone(routes)),
             RouteSource::Rds(_) => None,
@@ -110,7 +114,8 @@ impl ConnectionManager {
             .next();
         Self {
             config: Arc::clone(config),
-            stats: registry.register(Scope::http(&config.stat_prefix)),
+            context: Rc::clone(context),
+            stats: context.registry.register(Scope::http(&config.stat_prefix)),
             router: router.unwrap_or(Router {
                 suppress_envoy_headers: false,
             }),
@@ -126,7 +131,7 @@ impl ConnectionManager {
     /// Serves a connection until it ends.
     pub(crate) async fn serve(
         self: Rc<Self>,
-        context: &mut ConnectionContext,
+        context: &mut ConnectionInfo,
         downstream: Connection,
         buffer: Buffer,
     ) {
@@ -148,7 +153,7 @@ impl ConnectionManager {
             .record_us(context.elapsed_us());
     }
 
-    fn codec(&self, context: &ConnectionContext) -> CodecType {
+    fn codec(&self, context: &ConnectionInfo) -> CodecType {
         match self.config.codec {
             CodecType::Auto if context.protocol == "h2c" => CodecType::Http2,
             codec => codec,
@@ -156,14 +161,14 @@ impl ConnectionManager {
     }
 
     /// The routes in force.
-    pub(crate) fn routes(&self, worker: &Worker) -> Option<Arc<RouteConfiguration>> {
+    pub(crate) fn routes(&self) -> Option<Arc<RouteConfiguration>> {
         let mut routes = self.routes.borrow_mut();
         if let RouteSource::Rds(name) = &self.config.routes
-            && routes.generation != worker.generation()
+            && routes.generation != self.context.routes.generation()
         {
             *routes = Routes {
-                generation: worker.generation(),
-                config: worker.routes(name),
+                generation: self.context.routes.generation(),
+                config: self.context.routes.get(name),
             };
         }
         routes.config.clone()
@@ -210,7 +215,7 @@ mod tests {
     const LIMIT: usize = 2560;
 
     fn size_of_future<'c, F>(
-        _: impl FnOnce(Rc<ConnectionManager>, &'c mut ConnectionContext, Connection, Buffer) -> F,
+        _: impl FnOnce(Rc<ConnectionManager>, &'c mut ConnectionInfo, Connection, Buffer) -> F,
     ) -> usize {
         size_of::<F>()
     }

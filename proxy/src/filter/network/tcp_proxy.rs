@@ -1,24 +1,23 @@
 //! `envoy.filters.network.tcp_proxy`: bytes to one endpoint and back.
 
-use std::{
-    cell::Cell,
-    net::{IpAddr, SocketAddr},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use crate::{
     access_log,
     buffer::Buffer,
-    cluster::{Cluster, Clusters, Tried, Upstream, hash_of},
+    cluster::{Cluster, Tried, Upstream, hash_of},
     config,
-    listener::ConnectionContext,
-    net::relay::{self, End, Relayed},
-    net::transport_socket::Connection,
+    factory_context::FactoryContext,
+    info::ConnectionInfo,
+    net::{
+        address::{OriginalDst, RemoteAddr},
+        relay::{self, End, Relayed},
+        transport_socket::Connection,
+    },
     random,
     reason::Reason,
     stat_set,
-    stats::{Registry, Scope},
+    stats::Scope,
 };
 
 stat_set! {
@@ -45,6 +44,7 @@ const MAX_REDIALS: u32 = 3;
 /// A TCP proxy in one worker.
 pub(crate) struct TcpProxy {
     config: Arc<config::listener::TcpProxy>,
+    context: Rc<FactoryContext>,
     stats: Arc<TcpStats>,
     random: Cell<u64>,
 }
@@ -60,16 +60,20 @@ pub(crate) struct DialFailure {
 // === impl TcpProxy ===
 
 impl TcpProxy {
-    pub(crate) fn new(config: &Arc<config::listener::TcpProxy>, registry: &Registry) -> Self {
+    pub(crate) fn new(
+        config: &Arc<config::listener::TcpProxy>,
+        context: &Rc<FactoryContext>,
+    ) -> Self {
         Self {
             config: Arc::clone(config),
-            stats: registry.register(Scope::tcp(&config.stat_prefix)),
+            context: Rc::clone(context),
+            stats: context.registry.register(Scope::tcp(&config.stat_prefix)),
             random: Cell::new(random::seed()),
         }
     }
 
     /// The cluster for a new connection.
-    pub(crate) fn cluster(&self, clusters: &Clusters) -> Option<Rc<Cluster>> {
+    pub(crate) fn cluster(&self) -> Option<Rc<Cluster>> {
         let name = match self.config.clusters.as_slice() {
             [only] => &only.name,
             several => {
@@ -88,7 +92,7 @@ impl TcpProxy {
                 &chosen?.name
             }
         };
-        clusters.get(name)
+        self.context.clusters.get(name)
     }
 
     /// Whether every connection goes to the cluster of this name.
@@ -99,7 +103,7 @@ impl TcpProxy {
     /// Serves a connection until it ends. `dialled` is what came of a dial during detection.
     pub(crate) async fn serve(
         self: Rc<Self>,
-        context: &mut ConnectionContext,
+        connection: &mut ConnectionInfo,
         mut downstream: Connection,
         mut buffer: Buffer,
         dialled: &mut Option<Result<Upstream, DialFailure>>,
@@ -107,27 +111,27 @@ impl TcpProxy {
         self.stats.downstream_cx_total.inc();
         if dialled.is_none() {
             // On the heap: a connection lives longer than its dial.
-            *dialled = Some(Box::pin(self.dial(context)).await);
+            *dialled = Some(Box::pin(self.dial(connection)).await);
         }
         // On the heap: it is rarely needed, and connections need not hold memory for it.
         let mut tried = None::<Box<Tried>>;
         for redials_left in (0..=MAX_REDIALS).rev() {
             let Some(Ok(upstream)) = dialled else { break };
             let cluster = Rc::clone(&upstream.cluster);
-            context.outcome.cluster = Some(Arc::clone(&cluster.config));
-            context.outcome.upstream_host = Some(upstream.host.address);
+            connection.outcome.cluster = Some(Arc::clone(&cluster.config));
+            connection.outcome.upstream_host = Some(upstream.host.address);
             let ends = (&mut downstream, &mut upstream.connection);
             let relayed = relay::relay(ends, &mut buffer, self.config.idle_timeout).await;
             if relayed.end == End::Untouched && upstream.host.sidecar && redials_left > 0 {
                 let tried = tried.get_or_insert_default();
                 tried.note(Rc::clone(&upstream.host));
-                let destination = (context.original_destination, context.remote.ip());
+                let destination = (connection.original_destination, connection.remote);
                 let again = Box::pin(self.dial_cluster(cluster, destination, tried));
                 *dialled = Some(again.await);
                 continue;
             }
-            context.bytes_received += relayed.to_upstream;
-            context.bytes_sent += relayed.to_downstream;
+            connection.bytes_received += relayed.to_upstream;
+            connection.bytes_sent += relayed.to_downstream;
             self.count(&relayed, &cluster);
             match relayed.end {
                 End::Both => {}
@@ -137,19 +141,21 @@ impl TcpProxy {
                     upstream.connection.reset_on_drop();
                 }
             }
-            if !self.config.access_logs.is_empty() || context.listener.writes_logs() {
-                context.upstream_local = upstream.local_addr();
+            let logs = [&self.config.access_logs, &connection.listener.access_logs];
+            if logs.iter().any(|logs| !logs.is_empty()) {
+                connection.upstream_local = upstream.local_addr();
             }
             break;
         }
         if let Some(Err(failure)) = dialled {
-            context.outcome.reason = Some(failure.reason);
-            context.outcome.cluster = failure.cluster.take();
-            context.outcome.upstream_host = failure.host;
+            connection.outcome.reason = Some(failure.reason);
+            connection.outcome.cluster = failure.cluster.take();
+            connection.outcome.upstream_host = failure.host;
             // A refused dial must look like one.
             downstream.reset_on_drop();
         }
-        access_log::write_connection(&self.config.access_logs, context, &context.outcome);
+        let (logs, writers) = (&self.config.access_logs, &self.context.access_logs);
+        access_log::write_connection(writers, logs, connection, &connection.outcome);
     }
 
     fn count(&self, relayed: &Relayed, cluster: &Cluster) {
@@ -160,8 +166,8 @@ impl TcpProxy {
         cluster.stats.upstream_cx_rx_bytes_total.add(received);
     }
 
-    async fn dial(&self, context: &ConnectionContext) -> Result<Upstream, DialFailure> {
-        let Some(cluster) = self.cluster(&context.worker.clusters) else {
+    async fn dial(&self, connection: &ConnectionInfo) -> Result<Upstream, DialFailure> {
+        let Some(cluster) = self.cluster() else {
             self.stats.downstream_cx_no_route.inc();
             return Err(DialFailure {
                 reason: Reason::NoCluster,
@@ -169,7 +175,7 @@ impl TcpProxy {
                 host: None,
             });
         };
-        let ends = (context.original_destination, context.remote.ip());
+        let ends = (connection.original_destination, connection.remote);
         self.dial_cluster(cluster, ends, &mut Tried::default())
             .await
     }
@@ -179,13 +185,13 @@ impl TcpProxy {
     pub(crate) async fn dial_cluster(
         &self,
         cluster: Rc<Cluster>,
-        (destination, source): (SocketAddr, IpAddr),
+        (destination, source): (OriginalDst, RemoteAddr),
         tried: &mut Tried,
     ) -> Result<Upstream, DialFailure> {
-        let hash = hash_of(&self.config.hash_policy, source);
+        let hash = hash_of(&self.config.hash_policy, source.ip());
         let (mut failed, mut reason) = (None, Reason::NoHealthyUpstream);
         for attempt in 1.. {
-            let Some(host) = cluster.pick(destination, hash, tried) else {
+            let Some(host) = cluster.pick(destination.0, hash, tried) else {
                 break;
             };
             match Upstream::dial(&cluster, &host).await {

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     config::Listener,
     demand::Demand,
-    listener::{self, BoundListener},
+    net::{BoundListener, listen},
     snapshot::{Destination, DestinationListener, Snapshot},
 };
 
@@ -288,7 +288,7 @@ impl Running {
                 sockets: Arc::clone(&old.sockets),
             }));
         }
-        let bound = listener::bind(listener, self.context.workers);
+        let bound = listen::bind(listener, self.context.workers);
         let counters = &self.context.listeners;
         match &bound {
             Ok(_) => counters

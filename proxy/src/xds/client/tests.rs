@@ -32,9 +32,9 @@ use crate::{
     config::bootstrap::AdsProtocol,
     convert,
     demand::{self, Demand, DemandSender},
+    options::ControlPlaneTls,
     snapshot::{Destination, Snapshot},
     stats::Registry,
-    xds::ControlPlaneTls,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -296,7 +296,7 @@ static_resources:
         let client = Client::new(ads, &bootstrap, &options).expect("client");
         let replaceable = bootstrap.listeners.iter().filter(|it| it.replaceable);
         let bound = replaceable.map(|listener| {
-            let bound = crate::listener::bind(listener, NonZeroUsize::MIN).expect("loopback");
+            let bound = crate::net::listen::bind(listener, NonZeroUsize::MIN).expect("loopback");
             (listener.name.clone(), Arc::new(bound))
         });
         let publisher = Publisher::new(Snapshot {

@@ -6,7 +6,7 @@ use weir_api::xds::json::message_from_yaml;
 
 use super::*;
 use crate::{
-    listener::BoundListener,
+    net::BoundListener,
     snapshot::{Destination, Snapshot},
     xds::resource::{self, Converted},
 };

@@ -72,8 +72,8 @@ impl Http1<'_> {
             self.context.outcome.cluster = None;
             return self.reply(&reason.into(), false, None).await;
         }
-        let routes = manager.routes(&self.context.worker);
-        let clusters = Rc::clone(&self.context.worker.clusters);
+        let routes = manager.routes();
+        let clusters = Rc::clone(&manager.context.clusters);
         let plan = Plan::new(&manager, routes.as_deref(), &self.request, &clusters);
         match plan {
             Plan::Reply(reply, matched) => {
@@ -247,7 +247,7 @@ impl Http1<'_> {
             return Next::Tunnel(Box::new(upstream), answered.received);
         }
         if responded.reuse {
-            self.context.worker.clusters.put_back(upstream);
+            self.manager.context.clusters.put_back(upstream);
         }
         match responded.then {
             Then::Request => Next::Request,
@@ -299,7 +299,7 @@ impl Http1<'_> {
         let left = &mut answered.received.filled_mut()[answered.head_length..];
         let whole = body.advance(left).taken == left.len() && body.has_ended();
         if whole && sending.pump.is_done() && self.response.keeps_alive() {
-            self.context.worker.clusters.put_back(answered.upstream);
+            self.manager.context.clusters.put_back(answered.upstream);
         }
     }
 

@@ -30,7 +30,7 @@ use crate::{
         route::is_grpc,
         timer::Timer,
     },
-    listener::ConnectionContext,
+    info::ConnectionInfo,
     net::relay,
     net::transport_socket::Connection,
     reason::Reason,
@@ -40,7 +40,7 @@ use crate::{
 /// An HTTP/1 connection and what is used again from request to request.
 pub(super) struct Http1<'c> {
     pub(super) manager: Rc<ConnectionManager>,
-    pub(super) context: &'c mut ConnectionContext,
+    pub(super) context: &'c mut ConnectionInfo,
     pub(super) downstream: Connection,
     pub(super) buffer: Buffer,
     pub(super) request: Request,
@@ -93,7 +93,7 @@ const LINGER_BYTES: usize = 1 << 20;
 /// back with what was read.
 pub(super) fn serve(
     manager: Rc<ConnectionManager>,
-    context: &mut ConnectionContext,
+    context: &mut ConnectionInfo,
     downstream: Connection,
     buffer: Buffer,
 ) -> impl Future<Output = Option<(Connection, Buffer)>> {
@@ -112,13 +112,8 @@ pub(super) fn serve(
         active: None,
     };
     async move {
-        let chain = http1.context.chain.clone();
-        let mut drained = pin!(async {
-            match &chain {
-                Some(chain) => chain.drained().await,
-                None => std::future::pending().await,
-            }
-        });
+        let drain = http1.context.drain.clone();
+        let mut drained = pin!(drain.drained());
         loop {
             let incoming = http1.read_head(drained.as_mut()).await;
             let first = http1.context.requests == 0;
@@ -434,7 +429,7 @@ impl Http1<'_> {
             bytes_sent: body_bytes,
             ..self.facts(route_name)
         };
-        access_log::write(logs, &facts);
+        access_log::write(&self.manager.context.access_logs, logs, &facts);
     }
 
     async fn write_all(&mut self, mut bytes: &[u8]) -> bool {

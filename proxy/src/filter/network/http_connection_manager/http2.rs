@@ -13,7 +13,7 @@ mod stream;
 
 use std::{
     cell::Cell,
-    future::{Future, pending, poll_fn},
+    future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
     task::{Context, Poll},
@@ -31,7 +31,7 @@ use crate::{
         codec::h2::{self, Flushed, Traffic, server},
         timer::Timer,
     },
-    listener::{ConnectionContext, Outcome},
+    info::{ConnectionInfo, Outcome},
     net::transport_socket::Connection,
 };
 
@@ -42,7 +42,7 @@ type Http2 = server::Connection<Connection>;
 /// changes is in cells, and what a request changes is its own.
 struct Shared<'c> {
     manager: Rc<ConnectionManager>,
-    context: &'c ConnectionContext,
+    context: &'c ConnectionInfo,
     requests: Cell<u64>,
     traffic: Cell<Traffic>,
     /// What became of the request that ended last.
@@ -58,7 +58,7 @@ struct Shared<'c> {
 /// Serves a connection until it ends. `buffer` holds what the client has sent already.
 pub(super) async fn serve(
     manager: Rc<ConnectionManager>,
-    context: &mut ConnectionContext,
+    context: &mut ConnectionInfo,
     downstream: Connection,
     buffer: Buffer,
 ) {
@@ -83,7 +83,7 @@ pub(super) async fn serve(
 // === impl Shared ===
 
 impl<'c> Shared<'c> {
-    fn new(manager: Rc<ConnectionManager>, context: &'c ConnectionContext) -> Self {
+    fn new(manager: Rc<ConnectionManager>, context: &'c ConnectionInfo) -> Self {
         Self {
             manager,
             context,
@@ -97,12 +97,7 @@ impl<'c> Shared<'c> {
     }
 
     async fn run(&self, downstream: Connection, buffer: Buffer) {
-        let mut drained = pin!(async {
-            match &self.context.chain {
-                Some(chain) => chain.drained().await,
-                None => pending().await,
-            }
-        });
+        let mut drained = pin!(self.context.drain.drained());
         let mut timer = Timer::default();
         let Some(mut http2) = self.handshake(downstream, &buffer, &mut timer).await else {
             return;

@@ -16,7 +16,7 @@ use crate::{
         local_reply::LocalReply,
         route::{self, redirect_location},
     },
-    listener::ConnectionContext,
+    info::ConnectionInfo,
     reason::Reason,
 };
 
@@ -121,9 +121,9 @@ impl ForwardPlan<'_> {
     }
 
     /// The host for the request of a connection; not one of those `tried`, if there is another.
-    pub(super) fn pick(&self, context: &ConnectionContext, tried: &Tried) -> Option<Rc<Host>> {
+    pub(super) fn pick(&self, context: &ConnectionInfo, tried: &Tried) -> Option<Rc<Host>> {
         let hash = hash_of(&self.forward.hash_policy, context.remote.ip());
-        let destination = context.original_destination;
+        let destination = context.original_destination.0;
         self.cluster.pick(destination, hash, tried)
     }
 

@@ -8,7 +8,7 @@ use super::{
     body::{Body, Framing},
     head::{Field, FieldKind, HeadError, Semantics, collect, range},
 };
-use crate::http::{authority::Authority, head::RequestHead};
+use crate::{http::authority::Authority, info::head::RequestHead};
 
 /// Headers that are parsed without allocating.
 const USUAL_HEADERS: usize = 64;

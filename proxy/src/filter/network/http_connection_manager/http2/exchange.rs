@@ -23,7 +23,7 @@ use crate::{
     access_log::Facts,
     cluster::Tried,
     http::{codec::h2::SendResponse, head::RequestHead, local_reply::LocalReply, timer::Timer},
-    listener::{ConnectionContext, Outcome},
+    info::{ConnectionInfo, Outcome},
     reason::Reason,
 };
 
@@ -31,7 +31,7 @@ use crate::{
 pub(in super::super) struct Exchange<'e> {
     pub(in super::super) manager: &'e ConnectionManager,
     pub(in super::super) plan: &'e ForwardPlan<'e>,
-    pub(in super::super) context: &'e ConnectionContext,
+    pub(in super::super) context: &'e ConnectionInfo,
     /// What became of the request so far.
     pub(in super::super) outcome: &'e mut Outcome,
     pub(in super::super) client: Client<'e>,
@@ -101,7 +101,7 @@ impl<'e> Exchange<'e> {
     pub(in super::super) fn new(
         manager: &'e ConnectionManager,
         plan: &'e ForwardPlan<'e>,
-        (context, outcome): (&'e ConnectionContext, &'e mut Outcome),
+        (context, outcome): (&'e ConnectionInfo, &'e mut Outcome),
         client: Client<'e>,
         (head, source): (&'e mut Option<request::Parts>, Source),
         began: Instant,

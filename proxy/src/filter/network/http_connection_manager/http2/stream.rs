@@ -31,7 +31,7 @@ use crate::{
         local_reply::LocalReply,
         route::is_grpc,
     },
-    listener::Outcome,
+    info::Outcome,
     reason::Reason,
 };
 
@@ -68,9 +68,9 @@ pub(super) async fn serve(
         return stream.reply(respond, &reason.into(), None);
     }
     let Some(head) = &stream.head else { return };
-    let (manager, worker) = (&shared.manager, &shared.context.worker);
-    let routes = manager.routes(worker);
-    match Plan::new(manager, routes.as_deref(), head, &worker.clusters) {
+    let manager = &shared.manager;
+    let routes = manager.routes();
+    match Plan::new(manager, routes.as_deref(), head, &manager.context.clusters) {
         Plan::Reply(reply, matched) => stream.reply(respond, &reply, matched.as_ref()),
         Plan::Forward(ref plan) => stream.forward(plan, body, respond).await,
     }
@@ -245,7 +245,8 @@ impl<'s, 'c> Stream<'s, 'c> {
             response: Some(&find),
             ..self.facts(body_bytes, route_name)
         };
-        access_log::write(logs, &facts);
+        let writers = &self.shared.manager.context.access_logs;
+        access_log::write(writers, logs, &facts);
     }
 
     fn facts<'a>(&'a self, bytes_sent: u64, route_name: &'a str) -> Facts<'a> {

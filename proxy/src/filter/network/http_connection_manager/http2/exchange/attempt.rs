@@ -99,7 +99,7 @@ impl Exchange<'_> {
             if let Some(lease) = cluster.lease_http2(host) {
                 return Ok(Place::Http2(lease));
             }
-            let clusters = &self.context.worker.clusters;
+            let clusters = &self.manager.context.clusters;
             let mut acquired = Box::pin(cluster.acquire_http2(host, clusters));
             let lease = self.wait_for(acquired.as_mut()).await?;
             return Ok(Place::Http2(lease));

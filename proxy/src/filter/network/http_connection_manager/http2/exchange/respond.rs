@@ -222,7 +222,7 @@ impl Exchange<'_> {
         let sent_all = self.sending.as_ref().is_some_and(Bridge::is_sent);
         let whole = source.has_ended() && stream.received.is_empty();
         if sent_all && whole && stream.response.keeps_alive() && !stream.until_close {
-            let clusters = std::rc::Rc::clone(&self.context.worker.clusters);
+            let clusters = std::rc::Rc::clone(&self.manager.context.clusters);
             clusters.put_back(stream.upstream);
         }
     }

@@ -9,8 +9,17 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::BoundListener;
 use crate::config::Listener;
+
+/// A listener and its sockets, one a worker, all on one address by `SO_REUSEPORT`.
+#[derive(Debug)]
+pub struct BoundListener {
+    /// Its configuration.
+    pub listener: Arc<Listener>,
+    /// One a worker, in the order of the workers. Shared with the next version of the listener if
+    /// the address stays.
+    pub sockets: Arc<Vec<TcpListener>>,
+}
 
 /// A listener whose address cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +49,10 @@ pub enum BindError {
 ///
 /// `SO_REUSEPORT` would silently share an address with another process of the same user, so the
 /// first socket is tried without it.
-pub fn bind(listener: &Arc<Listener>, workers: NonZeroUsize) -> Result<BoundListener, BindError> {
+pub(crate) fn bind(
+    listener: &Arc<Listener>,
+    workers: NonZeroUsize,
+) -> Result<BoundListener, BindError> {
     let mut sockets = Vec::with_capacity(workers.get());
     let bind_all = |sockets: &mut Vec<TcpListener>| -> io::Result<()> {
         let mut address = listener.address;
@@ -69,6 +81,19 @@ pub fn bind(listener: &Arc<Listener>, workers: NonZeroUsize) -> Result<BoundList
         listener: Arc::clone(listener),
         sockets: Arc::new(sockets),
     })
+}
+
+// === impl BoundListener ===
+
+impl BoundListener {
+    /// Address it really has; differs from the configured one if that has port 0.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        let socket = self.sockets.first();
+        socket
+            .and_then(|socket| socket.local_addr().ok())
+            .unwrap_or(self.listener.address)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

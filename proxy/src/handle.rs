@@ -23,7 +23,7 @@ pub struct Handle {
 // === impl Handle ===
 
 impl Handle {
-    pub(super) fn new(
+    pub(crate) fn new(
         publisher: Publisher,
         phase: watch::Sender<Phase>,
         registry: Arc<Registry>,

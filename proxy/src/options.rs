@@ -1,11 +1,9 @@
 //! What the binary tells the data plane besides the bootstrap.
 
-use std::{fmt, net::SocketAddr, num::NonZeroUsize, sync::Arc};
+use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 use weir_api::xds::envoy::config::bootstrap::v3 as proto;
-
-use crate::xds::ControlPlane;
 
 /// What the binary tells the data plane besides the bootstrap.
 #[derive(Debug)]
@@ -24,6 +22,26 @@ pub struct Options {
     pub log_filter: Option<LogFilter>,
     /// A condition of readiness that lies outside of the data plane, such as a proven redirect.
     pub ready: Option<watch::Receiver<bool>>,
+}
+
+/// How the control plane is reached, beyond what the bootstrap says.
+#[derive(Debug, Clone, Default)]
+pub struct ControlPlane {
+    /// `host:port`, resolved on each connect. None: the endpoint of the ADS cluster.
+    pub address: Option<String>,
+    /// Speak TLS.
+    pub tls: Option<ControlPlaneTls>,
+}
+
+/// TLS towards the control plane. The files are read on each connect, so that they may rotate.
+#[derive(Debug, Clone)]
+pub struct ControlPlaneTls {
+    /// PEM with the roots that its certificate must come from.
+    pub ca_file: PathBuf,
+    /// The name its certificate must have. None: the host of the address.
+    pub server_name: Option<String>,
+    /// File with a token that is sent as `authorization: Bearer ...`, if it exists.
+    pub token_file: Option<PathBuf>,
 }
 
 /// Addresses of the listeners that are safe to expose: they answer GET only, and nothing that

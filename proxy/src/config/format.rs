@@ -1,0 +1,106 @@
+//! Envoy's substitution format: text with `%COMMAND(argument):length%` in it, as used by access
+//! logs and by header values. Read once into a list of parts.
+//!
+//! <https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage>
+
+mod parse;
+
+pub use parse::FormatError;
+
+/// A substitution format string, read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Format {
+    /// Literals and commands in order.
+    pub parts: Vec<Part>,
+}
+
+/// A piece of a [`Format`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// As it stands (`%%` is one `%`).
+    Literal(String),
+    /// A command, cut to `max_length` bytes if set.
+    Command {
+        /// What to print.
+        command: Command,
+        /// `%COMMAND:length%`
+        max_length: Option<usize>,
+    },
+}
+
+/// The commands that are supported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `REQ(X?Y)`: request header X, else Y; lower case.
+    RequestHeader(String, Option<String>),
+    /// `RESP(X?Y)`
+    ResponseHeader(String, Option<String>),
+    /// `START_TIME`, in RFC 3339 with milliseconds.
+    StartTime,
+    /// `PROTOCOL`
+    Protocol,
+    /// `RESPONSE_CODE`
+    ResponseCode,
+    /// `RESPONSE_CODE_DETAILS`
+    ResponseCodeDetails,
+    /// `RESPONSE_FLAGS`
+    ResponseFlags,
+    /// `BYTES_RECEIVED`
+    BytesReceived,
+    /// `BYTES_SENT`
+    BytesSent,
+    /// `DURATION`
+    Duration,
+    /// `UPSTREAM_HOST`
+    UpstreamHost,
+    /// `UPSTREAM_CLUSTER`
+    UpstreamCluster,
+    /// `UPSTREAM_LOCAL_ADDRESS`
+    UpstreamLocalAddress,
+    /// `DOWNSTREAM_LOCAL_ADDRESS`
+    DownstreamLocalAddress,
+    /// `DOWNSTREAM_LOCAL_PORT`
+    DownstreamLocalPort,
+    /// `DOWNSTREAM_REMOTE_ADDRESS`
+    DownstreamRemoteAddress,
+    /// `DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT`
+    DownstreamRemoteAddressWithoutPort,
+    /// `DOWNSTREAM_DIRECT_REMOTE_ADDRESS`
+    DownstreamDirectRemoteAddress,
+    /// `REQUESTED_SERVER_NAME`
+    RequestedServerName,
+    /// `ROUTE_NAME`
+    RouteName,
+    /// `FILTER_CHAIN_NAME`
+    FilterChainName,
+}
+
+// === impl Format ===
+
+impl Format {
+    /// A format without commands.
+    #[must_use]
+    pub fn literal(text: &str) -> Self {
+        match text {
+            "" => Self::default(),
+            text => Self {
+                parts: vec![Part::Literal(text.to_owned())],
+            },
+        }
+    }
+
+    /// Reads a format string. Commands that are not supported are an error that names them.
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        parse::parse(text)
+    }
+
+    /// The text, if there is no command in it.
+    #[must_use]
+    pub fn as_literal(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a filter is built with, as Envoy's `FactoryContext`: the parts of a worker that filters use.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use crate::{
+    access_log::AccessLogFiles, cluster::Clusters, config::RouteConfiguration, snapshot::Snapshot,
+    stats::Registry,
+};
+
+/// What a filter is built with. One a worker.
+pub(crate) struct FactoryContext {
+    pub(crate) clusters: Rc<Clusters>,
+    pub(crate) routes: Routes,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) access_logs: AccessLogFiles,
+}
+
+/// The route configurations that came by themselves, over RDS.
+pub(crate) struct Routes {
+    snapshot: RefCell<Arc<Snapshot>>,
+    /// Counts snapshots, so that what is derived from one can tell when it is out of date.
+    generation: Cell<u64>,
+}
+
+// === impl FactoryContext ===
+
+impl FactoryContext {
+    pub(crate) fn new(
+        snapshot: &Arc<Snapshot>,
+        clusters: Rc<Clusters>,
+        registry: Arc<Registry>,
+    ) -> Self {
+        Self {
+            clusters,
+            routes: Routes {
+                snapshot: RefCell::new(Arc::clone(snapshot)),
+                generation: Cell::new(0),
+            },
+            registry,
+            access_logs: AccessLogFiles::default(),
+        }
+    }
+
+    /// Brings clusters and routes in line with a new snapshot.
+    pub(crate) fn apply(&self, snapshot: &Arc<Snapshot>) {
+        self.routes.apply(snapshot);
+        self.clusters.apply(snapshot);
+    }
+}
+
+// === impl Routes ===
+
+impl Routes {
+    /// Moves whenever a route configuration may have changed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// A route configuration by its name.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<RouteConfiguration>> {
+        self.snapshot.borrow().routes.get(name).cloned()
+    }
+
+    fn apply(&self, snapshot: &Arc<Snapshot>) {
+        *self.snapshot.borrow_mut() = Arc::clone(snapshot);
+        self.generation.set(self.generation.get() + 1);
+    }
+}

@@ -1,0 +1,128 @@
+//! What logs, header formats, filters and stats may ask of a connection: plain values, which the
+//! listener and the filters fill in as they learn them.
+
+mod drain;
+pub mod head;
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use crate::{
+    config::{
+        self, Cluster,
+        listener::{FilterChain, TrafficDirection},
+    },
+    net::address::{LocalAddr, OriginalDst, RemoteAddr},
+    reason::Reason,
+};
+
+pub(crate) use drain::Drain;
+
+/// What is known of a downstream connection, and what becomes of it.
+pub(crate) struct ConnectionInfo {
+    /// The listener that serves it.
+    pub(crate) listener: Arc<config::Listener>,
+    /// The filter chain that serves it, once it is chosen.
+    pub(crate) chain: Option<Arc<FilterChain>>,
+    /// Whether that chain drains.
+    pub(crate) drain: Drain,
+    /// The client.
+    pub(crate) remote: RemoteAddr,
+    /// The other end of the socket: a proxy's, where a PROXY protocol header names the client.
+    pub(crate) direct_remote: RemoteAddr,
+    /// The address the client's packets arrived at, after redirection.
+    pub(crate) local: LocalAddr,
+    /// Where the client wanted to go; `local` if it was not redirected.
+    pub(crate) original_destination: OriginalDst,
+    /// SNI, lower case.
+    pub(crate) server_name: Option<Box<str>>,
+    /// `http/1.1`, `h2c`, `tls`, `tcp`, or empty if nothing was seen.
+    pub(crate) protocol: &'static str,
+    pub(crate) start: Instant,
+    pub(crate) start_time: SystemTime,
+    /// What became of it, or of the last of its requests.
+    pub(crate) outcome: Outcome,
+    /// Requests, of an HTTP connection.
+    pub(crate) requests: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    /// Version of its last request; empty if there was none.
+    pub(crate) http: &'static str,
+    /// Our address towards a TCP connection's endpoint, where a log asks.
+    pub(crate) upstream_local: Option<SocketAddr>,
+}
+
+/// What became of a request, or of a connection that carries none. An HTTP connection keeps that of
+/// its last request.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) upstream_host: Option<SocketAddr>,
+    pub(crate) response_code: u16,
+    pub(crate) reason: Option<Reason>,
+}
+
+// === impl ConnectionInfo ===
+
+impl ConnectionInfo {
+    /// Of a connection that was just accepted.
+    pub(crate) fn new(
+        listener: &Arc<config::Listener>,
+        remote: RemoteAddr,
+        local: LocalAddr,
+    ) -> Self {
+        Self {
+            listener: Arc::clone(listener),
+            chain: None,
+            drain: Drain::default(),
+            remote,
+            direct_remote: remote,
+            local,
+            original_destination: OriginalDst(local.0),
+            server_name: None,
+            protocol: "",
+            start: Instant::now(),
+            start_time: SystemTime::now(),
+            outcome: Outcome::default(),
+            requests: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+            http: "",
+            upstream_local: None,
+        }
+    }
+
+    pub(crate) fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether clients of this connection are to go elsewhere after their current request.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain.is_draining()
+    }
+
+    /// Whether the connection is for the application of this pod.
+    pub(crate) fn is_inbound(&self) -> bool {
+        self.listener.direction == TrafficDirection::Inbound
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// What is the connection's own and not its last request's, as Envoy tells them apart.
+    pub(crate) fn of_http_connection(&self) -> Self {
+        Self {
+            reason: self.reason.filter(|reason| reason.flag() == "DPE"),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the endpoint of the last request answered it.
+    pub(crate) fn was_answered(&self) -> bool {
+        self.upstream_host.is_some() && self.response_code != 0 && self.reason.is_none()
+    }
+}
