@@ -20,6 +20,7 @@ use weir_proxy::{
         filter_chain::{self, ConnectionFacts},
         inspector::{http, tls},
     },
+    net::address::{OriginalDst, RemoteAddr},
 };
 
 const VIRTUAL_HOSTS: &str = include_str!("../../examples/bootstraps/virtual-hosts.yaml");
@@ -68,12 +69,14 @@ fn choose_filter_chain(bencher: Bencher<'_, '_>, chains: u16) {
         })
         .collect();
     let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
-    let (destination, source) = (address("10.0.0.1:8000"), address("10.0.0.2:40000"));
+    let destination = OriginalDst(address("10.0.0.1:8000"));
+    let source = RemoteAddr(address("10.0.0.2:40000"));
     let protocols = ["http/1.1"];
     bencher.bench(|| {
         let facts = ConnectionFacts {
             destination: black_box(destination),
             source,
+            direct_source: source,
             server_name: "",
             transport_protocol: TransportProtocol::RawBuffer,
             application_protocols: &protocols,
