@@ -15,7 +15,10 @@ use weir_proxy::{
         listener::{FilterChainMatch, NetworkFilter, TransportProtocol},
     },
     convert,
-    http::{head::RequestHead, route},
+    http::{
+        head::{Fields, RequestHead},
+        route,
+    },
     listener::{
         filter_chain::{self, ConnectionFacts},
         inspector::{http, tls},
@@ -88,6 +91,16 @@ fn choose_filter_chain(bencher: Bencher<'_, '_>, chains: u16) {
 /// A request to `shop.example/`.
 struct Request;
 
+impl Fields for Request {
+    fn any_line<'h>(&'h self, _: &str, _: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        false
+    }
+
+    fn any_name<'h>(&'h self, _: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        false
+    }
+}
+
 impl RequestHead for Request {
     fn method(&self) -> &str {
         "GET"
@@ -99,10 +112,6 @@ impl RequestHead for Request {
 
     fn authority(&self) -> &str {
         "shop.example"
-    }
-
-    fn any_line<'h>(&'h self, _: &str, _: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
-        false
     }
 
     fn protocol(&self) -> &'static str {

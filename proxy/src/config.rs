@@ -12,8 +12,11 @@ pub mod endpoint;
 pub mod format;
 pub mod header;
 pub mod http;
+pub mod http_filter;
 pub mod listener;
 pub mod matcher;
+pub mod metadata;
+pub mod rbac;
 pub mod route;
 
 pub use access_log::AccessLog;

@@ -1,3 +1,5 @@
-//! Filters: what serves a connection.
+//! Network filters: what serves a connection once its filter chain is chosen. HTTP filters: what
+//! sees each request before the router.
 
+pub mod http;
 pub mod network;

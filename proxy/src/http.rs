@@ -2,9 +2,9 @@
 
 pub mod authority;
 pub mod codec;
+pub mod edits;
 pub(crate) mod h2;
-pub mod header_edits;
-pub(crate) mod local_reply;
+pub mod local_reply;
 pub mod path;
 pub mod request_id;
 pub mod route;

@@ -41,6 +41,14 @@ pub enum Reason {
     UpgradeRefused,
     /// The request's head is too large.
     HeadTooLarge,
+    /// The request's body is larger than what may be buffered.
+    PayloadTooLarge,
+    /// A rule forbids the request.
+    AccessDenied,
+    /// A fault was injected.
+    FaultInjected,
+    /// A preflight request of CORS was answered.
+    CorsPreflight,
     /// The client went away.
     ClientClosed,
     /// The route redirects.
@@ -77,6 +85,10 @@ impl Reason {
             Self::UpgradeRequired => "http10_not_accepted",
             Self::UpgradeRefused => "upgrade_refused",
             Self::HeadTooLarge => "request_head_too_large",
+            Self::PayloadTooLarge => "request_payload_too_large",
+            Self::AccessDenied => "rbac_access_denied",
+            Self::FaultInjected => "fault_filter_abort",
+            Self::CorsPreflight => "cors_response",
             Self::ClientClosed => "client_closed",
             Self::Redirect => "redirect",
             Self::DirectResponse => "direct_response",
@@ -101,9 +113,13 @@ impl Reason {
             Self::StreamIdleTimeout => "SI",
             Self::BadRequest | Self::UnsupportedTransferCoding | Self::HeadTooLarge => "DPE",
             Self::ClientClosed => "DC",
+            Self::FaultInjected => "FI",
             Self::RequestTimeout
             | Self::UpgradeRequired
             | Self::UpgradeRefused
+            | Self::PayloadTooLarge
+            | Self::AccessDenied
+            | Self::CorsPreflight
             | Self::Redirect
             | Self::DirectResponse
             | Self::Loop => "",
@@ -121,7 +137,9 @@ impl Reason {
             Self::BadRequest => 400,
             Self::UnsupportedTransferCoding => 501,
             Self::UpgradeRequired => 426,
-            Self::UpgradeRefused => 403,
+            Self::UpgradeRefused | Self::AccessDenied => 403,
+            Self::PayloadTooLarge => 413,
+            Self::CorsPreflight => 200,
             Self::HeadTooLarge => 431,
             _ => 503,
         }
@@ -162,6 +180,9 @@ impl Reason {
             Self::UnsupportedTransferCoding => "Not Implemented",
             Self::HeadTooLarge => "Request Header Fields Too Large",
             Self::UpgradeRequired => "Upgrade Required",
+            Self::PayloadTooLarge => "Payload Too Large",
+            Self::AccessDenied => "RBAC: access denied",
+            Self::FaultInjected => "fault filter abort",
             _ => "",
         }
     }

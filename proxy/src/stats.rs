@@ -14,7 +14,7 @@ use std::sync::{
 };
 
 pub use histogram::{BUCKETS_MS, Histogram, HistogramReading};
-pub use registry::{Reading, Registry, Scope, ScopeReading, Value};
+pub use registry::{Reading, Registry, Scope, ScopeReading, Value, Within};
 
 /// Only ever grows. Written by one thread.
 #[derive(Debug, Default)]

@@ -35,9 +35,9 @@ const CRATES: &[Crate] = &[Crate {
         "stats",
         "buffer",
         "boundary",
-        "config",
         "runtime",
         "metadata",
+        "config",
         "options",
         // Protobuf to configuration.
         "convert",
@@ -56,6 +56,8 @@ const CRATES: &[Crate] = &[Crate {
         "http",
         // Hosts, balancers, dialling, pools.
         "cluster",
+        // Who may do what.
+        "rbac",
         // What filters are built with, how they call a cluster, and filters.
         "factory_context",
         "call",

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{AccessLog, RouteConfiguration};
+use super::{AccessLog, RouteConfiguration, http_filter::HttpFilter};
 
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`
 #[derive(Debug)]
@@ -13,8 +13,10 @@ pub struct HttpConnectionManager {
     pub codec: CodecType,
     /// Where routes come from.
     pub routes: RouteSource,
-    /// HTTP filters, the last of which is the router.
-    pub filters: Vec<HttpFilter>,
+    /// HTTP filters, but for the last.
+    pub filters: Arc<[HttpFilter]>,
+    /// The last HTTP filter.
+    pub router: Router,
     /// What becomes of the response's `server` header.
     pub server_header: ServerHeader,
     /// Value of the `server` header; `envoy` unless configured.
@@ -105,18 +107,13 @@ pub enum ServerHeader {
     PassThrough,
 }
 
-/// An HTTP filter.
-#[derive(Debug, Clone)]
-pub enum HttpFilter {
-    /// `envoy.filters.http.router`
-    Router(Router),
-}
-
 /// `envoy.extensions.filters.http.router.v3.Router`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Router {
     /// Add no `x-envoy-*` headers of our own, and take no orders from those that came.
     pub suppress_envoy_headers: bool,
+    /// HTTP filters of each attempt, where the cluster has none of its own.
+    pub upstream_filters: Arc<[HttpFilter]>,
 }
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`

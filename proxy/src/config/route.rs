@@ -5,7 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use regex::Regex;
 
-use super::{cluster::HashPolicy, header::HeaderMutations, matcher::StringMatcher};
+use crate::metadata::Metadata;
+
+use super::{
+    cluster::HashPolicy,
+    header::HeaderMutations,
+    http_filter::{CorsPolicy, PerFilterConfig},
+    matcher::StringMatcher,
+};
 
 /// `envoy.config.route.v3.RouteConfiguration`
 #[derive(Debug)]
@@ -18,6 +25,8 @@ pub struct RouteConfiguration {
     pub domains: super::domains::DomainIndex,
     /// Changes at this level.
     pub headers: HeaderMutations,
+    /// What filters do differently at this level.
+    pub per_filter: PerFilterConfig,
     /// A port in `Host` does not count when a virtual host is chosen.
     pub ignore_port_in_host_matching: bool,
     /// Changes of the most specific level win; by default those of the least specific do.
@@ -35,8 +44,12 @@ pub struct VirtualHost {
     pub routes: Vec<Route>,
     /// Changes at this level.
     pub headers: HeaderMutations,
+    /// What filters do differently at this level.
+    pub per_filter: PerFilterConfig,
     /// For routes without one of their own.
     pub retry_policy: Option<RetryPolicy>,
+    /// Where no level has CORS policies of filters.
+    pub cors: Option<Box<CorsPolicy>>,
     /// Send `x-envoy-attempt-count` upstream.
     pub include_request_attempt_count: bool,
 }
@@ -50,8 +63,12 @@ pub struct Route {
     pub criteria: RouteMatch,
     /// What is done with them.
     pub action: RouteAction,
+    /// For rules; empty if there is none.
+    pub metadata: Metadata,
     /// Changes at this level.
     pub headers: HeaderMutations,
+    /// What filters do differently at this level.
+    pub per_filter: PerFilterConfig,
 }
 
 /// `envoy.config.route.v3.RouteMatch`: all must hold.
@@ -164,6 +181,8 @@ pub struct Forward {
     /// Upgrades by name, lower case, and whether they are allowed; overrides the connection
     /// manager's.
     pub upgrades: Vec<(String, bool)>,
+    /// Where no level has CORS policies of filters.
+    pub cors: Option<Box<CorsPolicy>>,
     /// Status when the cluster does not exist.
     pub cluster_not_found_status: u16,
 }
@@ -193,6 +212,8 @@ pub struct RouteWeightedCluster {
     pub weight: u32,
     /// Changes at this level.
     pub headers: HeaderMutations,
+    /// What filters do differently at this level.
+    pub per_filter: PerFilterConfig,
 }
 
 /// What becomes of the path.

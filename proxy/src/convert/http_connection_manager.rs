@@ -25,7 +25,7 @@ use super::{
     },
 };
 use crate::config::http::{
-    CodecType, HttpConnectionManager, HttpFilter, PathOptions, RouteSource, Router, ServerHeader,
+    CodecType, HttpConnectionManager, PathOptions, RouteSource, Router, ServerHeader,
 };
 
 /// Envoy's default of `stream_idle_timeout`.
@@ -77,7 +77,7 @@ pub(super) fn http_connection_manager(
     );
     let http1 = http_options::http1(&at.field("http_protocol_options"), http_protocol_options);
     let http2 = http_options::http2(&at.field("http2_protocol_options"), http2_protocol_options);
-    let filters = http_filters_of(at, http_filters);
+    let router = http_filters_of(at, http_filters);
     let upgrades = upgrades(&at.field("upgrade_configs"), upgrade_configs);
     let access_logs = access_logs(&at.field("access_log"), access_log);
     let at_kb = at.field("max_request_headers_kb");
@@ -93,7 +93,8 @@ pub(super) fn http_connection_manager(
         stat_prefix,
         codec: codec?,
         routes: routes?,
-        filters,
+        filters: Arc::default(),
+        router: router?,
         server_header: server_header?,
         server_name: if server_name.is_empty() {
             "envoy".to_owned()
@@ -212,27 +213,25 @@ pub(super) fn upgrade_type_of(at: &At<'_>, upgrade_type: &str) -> String {
     upgrade
 }
 
-fn http_filters_of(at: &At<'_>, messages: Vec<pb::HttpFilter>) -> Vec<HttpFilter> {
+fn http_filters_of(at: &At<'_>, messages: Vec<pb::HttpFilter>) -> Option<Router> {
     let at = at.field("http_filters");
     if messages.is_empty() {
         at.unsupported("a list that does not end in the router");
     }
     let last = messages.len().saturating_sub(1);
     let converted = messages.into_iter().enumerate();
-    converted
-        .filter_map(|(index, message)| {
-            let at = at.index(index);
-            let filter = http_filter(&at, message)?;
-            match filter {
-                HttpFilter::Router(_) if index < last => at.error("must be the last HTTP filter"),
-                HttpFilter::Router(_) => {}
-            }
-            Some(filter)
-        })
-        .collect()
+    let routers = converted.filter_map(|(index, message)| {
+        let at = at.index(index);
+        let router = http_filter(&at, message)?;
+        if index < last {
+            at.error("must be the last HTTP filter");
+        }
+        Some(router)
+    });
+    routers.collect::<Vec<_>>().pop()
 }
 
-fn http_filter(at: &At<'_>, message: pb::HttpFilter) -> Option<HttpFilter> {
+fn http_filter(at: &At<'_>, message: pb::HttpFilter) -> Option<Router> {
     take!(at, message => pb::HttpFilter {
         supported: name, config_type;
         ignored: is_optional = "a filter is known or refused";
@@ -260,7 +259,7 @@ fn http_filter(at: &At<'_>, message: pb::HttpFilter) -> Option<HttpFilter> {
     }
 }
 
-fn router(at: &At<'_>, message: router_v3::Router) -> Option<HttpFilter> {
+fn router(at: &At<'_>, message: router_v3::Router) -> Option<Router> {
     take!(at, message => router_v3::Router {
         supported: suppress_envoy_headers;
         fixed: dynamic_stats = true;
@@ -268,7 +267,8 @@ fn router(at: &At<'_>, message: router_v3::Router) -> Option<HttpFilter> {
             respect_expected_rq_timeout, suppress_grpc_request_failure_code_stats,
             upstream_http_filters, reject_connect_request_early_data;
     });
-    Some(HttpFilter::Router(Router {
+    Some(Router {
         suppress_envoy_headers,
-    }))
+        upstream_filters: Arc::default(),
+    })
 }

@@ -10,10 +10,14 @@ use super::{
     route_match::route_match,
     value::non_empty,
 };
-use crate::config::{
-    RouteConfiguration,
-    domains::DomainIndex,
-    route::{Route, VirtualHost},
+use crate::{
+    config::{
+        RouteConfiguration,
+        domains::DomainIndex,
+        http_filter::PerFilterConfig,
+        route::{Route, VirtualHost},
+    },
+    metadata::Metadata,
 };
 
 /// Envoy's default, which is what the proxy does.
@@ -74,6 +78,7 @@ fn convert(
                 response_headers_to_remove,
             },
         ),
+        per_filter: PerFilterConfig::default(),
         ignore_port_in_host_matching,
         most_specific_header_mutations_wins,
     }
@@ -117,6 +122,8 @@ fn virtual_host(at: &At<'_>, message: pb::VirtualHost, checked: Checked) -> Virt
                 response_headers_to_remove,
             },
         ),
+        per_filter: PerFilterConfig::default(),
+        cors: None,
         retry_policy: retry_policy
             .and_then(|message| self::retry_policy(&at.field("retry_policy"), message)),
         include_request_attempt_count,
@@ -162,5 +169,7 @@ fn route(at: &At<'_>, message: pb::Route, checked: Checked) -> Option<Route> {
         criteria: criteria?,
         action: action?,
         headers,
+        per_filter: PerFilterConfig::default(),
+        metadata: Metadata::default(),
     })
 }

@@ -15,8 +15,9 @@ use super::{
     retry::retry_policy,
     value::{enumeration, header_name, header_value, inline_text, non_empty, timeout},
 };
-use crate::config::route::{
-    Forward, ForwardTarget, HostRewrite, PathRewrite, RouteAction, RouteWeightedCluster,
+use crate::config::{
+    http_filter::PerFilterConfig,
+    route::{Forward, ForwardTarget, HostRewrite, PathRewrite, RouteAction, RouteWeightedCluster},
 };
 
 /// Envoy's default of `RouteAction.timeout`.
@@ -99,6 +100,7 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
         append_x_forwarded_host,
         hash_policy: hash::of_route(&at.field("hash_policy"), hash_policy),
         upgrades: upgrades(&at.field("upgrade_configs"), upgrade_configs),
+        cors: None,
         cluster_not_found_status,
         target: target?,
     })
@@ -196,6 +198,7 @@ fn weighted_cluster(
     }
     RouteWeightedCluster {
         name,
+        per_filter: PerFilterConfig::default(),
         weight: at
             .field("weight")
             .required(weight)

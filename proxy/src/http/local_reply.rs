@@ -1,6 +1,7 @@
 //! Responses the proxy makes itself.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     time::{Duration, Instant, SystemTime},
 };
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use weir_api::xds::peer::UNDELIVERED;
 
+use super::head::Fields;
 use crate::{config::http::Router, reason::Reason};
 
 /// Header that carries the documented reason of a local reply.
@@ -19,14 +21,27 @@ pub(crate) const OVERLOADED_HEADER: &str = "x-envoy-overloaded";
 
 /// A response the proxy makes itself.
 #[derive(Debug, Clone)]
-pub(crate) struct LocalReply {
+pub struct LocalReply {
     pub(crate) status: u16,
     pub(crate) reason: Reason,
+    /// What only filters say.
+    pub(crate) of_filter: Option<Box<FilterReply>>,
     pub(crate) body: Bytes,
     /// `location` of a redirect.
     pub(crate) location: Option<String>,
     /// Another sidecar is to know that the application saw nothing of the request.
     pub(crate) undelivered: bool,
+}
+
+/// What only a filter says in its reply.
+#[derive(Debug, Clone, Default)]
+pub struct FilterReply {
+    /// `%RESPONSE_CODE_DETAILS%`, where it says more than the reason.
+    pub(crate) details: Option<String>,
+    /// For a gRPC client; none: what follows from the status.
+    pub(crate) grpc_status: Option<u32>,
+    /// Headers of its own.
+    pub(crate) headers: Vec<(&'static str, String)>,
 }
 
 // === impl LocalReply ===
@@ -37,6 +52,7 @@ impl From<Reason> for LocalReply {
         Self {
             status: reason.status(),
             reason,
+            of_filter: None,
             body,
             location: None,
             undelivered: false,
@@ -64,18 +80,20 @@ impl LocalReply {
     /// The same for a gRPC client.
     /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
     pub(crate) fn for_grpc(&self, router: &Router) -> GrpcReply {
-        let grpc_status = match self.status {
-            400 => "13",
-            401 => "16",
-            403 => "7",
-            404 => "12",
-            429 | 502..=504 => "14",
-            431 => "8",
-            _ => "2",
-        };
+        let of_filter = self.of_filter.as_deref();
+        let grpc_status = of_filter.and_then(|filter| filter.grpc_status);
+        let grpc_status = grpc_status.unwrap_or(match self.status {
+            400 => 13,
+            401 => 16,
+            403 => 7,
+            404 => 12,
+            429 | 502..=504 => 14,
+            431 => 8,
+            _ => 2,
+        });
         let mut headers = vec![
             ("content-type", "application/grpc".to_owned()),
-            ("grpc-status", grpc_status.to_owned()),
+            ("grpc-status", grpc_status.to_string()),
         ];
         if !self.body.is_empty() {
             headers.push(("grpc-message", percent_encode(&self.body)));
@@ -83,6 +101,7 @@ impl LocalReply {
         let kept = ["location", REASON_HEADER, OVERLOADED_HEADER, UNDELIVERED];
         let plain = self.headers(router).into_iter();
         headers.extend(plain.filter(|(name, _)| kept.contains(name)));
+        headers.extend(self.filter_headers().cloned());
         GrpcReply {
             status: 200,
             headers,
@@ -94,7 +113,10 @@ impl LocalReply {
         let length = (!self.body.is_empty()).then(|| self.body.len().to_string());
         let plain = length.is_some().then(|| "text/plain".to_owned());
         // What a route says is no error of ours.
-        let configured = matches!(self.reason, Reason::Redirect | Reason::DirectResponse);
+        let configured = matches!(
+            self.reason,
+            Reason::Redirect | Reason::DirectResponse | Reason::CorsPreflight
+        );
         let reason = (!configured).then(|| self.reason.code().to_owned());
         let overloaded = self.reason == Reason::Overflow && !router.suppress_envoy_headers;
         let overloaded = overloaded.then(|| "true".to_owned());
@@ -110,7 +132,44 @@ impl LocalReply {
         headers
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
+            .chain(self.filter_headers().cloned())
             .collect()
+    }
+}
+
+impl LocalReply {
+    /// `%RESPONSE_CODE_DETAILS%`
+    #[must_use]
+    pub fn details(&self) -> &str {
+        let details = self
+            .of_filter
+            .as_deref()
+            .and_then(|filter| filter.details.as_deref());
+        details.unwrap_or(self.reason.code())
+    }
+
+    fn filter_headers(&self) -> impl Iterator<Item = &(&'static str, String)> {
+        let headers = self
+            .of_filter
+            .as_deref()
+            .map(|filter| filter.headers.iter());
+        headers.into_iter().flatten()
+    }
+}
+
+/// The headers of a reply, to be read as those of any message.
+pub(crate) struct ReplyFields<'r>(pub(crate) &'r [(&'static str, String)]);
+
+// === impl ReplyFields ===
+
+impl Fields for ReplyFields<'_> {
+    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        let mut lines = self.0.iter().filter(|(known, _)| *known == name);
+        lines.any(|(_, value)| look(value.as_str().into()))
+    }
+
+    fn any_name<'h>(&'h self, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        self.0.iter().any(|(name, _)| look((*name).into()))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Which virtual host and which route serve a request.
 
+mod matched;
 mod matching;
 mod rewrite;
 
-pub(crate) use matching::is_grpc;
-pub use matching::{cluster, find};
+pub use matched::{CachedRoute, Matched};
+pub use matching::{cluster, find, resolve};
+pub(crate) use matching::{header_matches, is_grpc};
 pub use rewrite::{redirect_location, rewrite_path};

@@ -1,4 +1,4 @@
-//! What routing and filters see of a request, whatever the version of HTTP.
+//! What routing, filters and formats see of a message's head, whatever the version of HTTP.
 
 use std::borrow::Cow;
 
@@ -49,21 +49,29 @@ pub(crate) fn is_list(name: &str) -> bool {
     LISTS.binary_search(&name).is_ok()
 }
 
-/// A request head.
-pub trait RequestHead {
-    /// The method.
-    fn method(&self) -> &str;
-    /// Path and query; `/` if there is none.
-    fn path(&self) -> &str;
-    /// `Host` or `:authority`; may be empty.
-    fn authority(&self) -> &str;
-    /// Shows the lines of a header to `look`, in order, until it says yes: whether it did. The name
+/// The name of a field as it is compared.
+pub(crate) fn lower_case(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => name.to_ascii_lowercase().into(),
+        false => name.into(),
+    }
+}
+
+/// The fields of a head, or trailers.
+pub trait Fields {
+    /// Shows the lines of a field to `look`, in order, until it says yes: whether it did. The name
     /// is in lower case.
     fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool;
-    /// `HTTP/1.1`
-    fn protocol(&self) -> &'static str;
+    /// Shows the name of each line to `look`, in order and in lower case, until it says yes: whether
+    /// it did.
+    fn any_name<'h>(&'h self, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool;
 
-    /// The first of the headers of a lower-case name.
+    /// Whether there is a field of a lower-case name.
+    fn has(&self, name: &str) -> bool {
+        self.any_line(name, &mut |_| true)
+    }
+
+    /// The first of the fields of a lower-case name.
     fn first(&self, name: &str) -> Option<Cow<'_, str>> {
         let mut first = None;
         self.any_line(name, &mut |line| {
@@ -73,7 +81,7 @@ pub trait RequestHead {
         first
     }
 
-    /// A header's value by lower-case name: of several lines the first, of a list all of it.
+    /// A field's value by lower-case name: of several lines the first, of a list all of it.
     fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         let is_list = is_list(name);
         let mut value: Option<Cow<'_, str>> = None;
@@ -90,6 +98,18 @@ pub trait RequestHead {
         });
         value
     }
+}
+
+/// A request head.
+pub trait RequestHead: Fields {
+    /// The method.
+    fn method(&self) -> &str;
+    /// Path and query; `/` if there is none.
+    fn path(&self) -> &str;
+    /// `Host` or `:authority`; may be empty.
+    fn authority(&self) -> &str;
+    /// `HTTP/1.1`
+    fn protocol(&self) -> &'static str;
 
     /// Whether `holds` is true of a value of a header or a pseudo header. Each line is looked at by
     /// itself: one more line must not hide another from a rule.
@@ -113,6 +133,20 @@ pub trait RequestHead {
             ":path" => Some(self.path().into()),
             ":authority" | "host" => Some(self.authority().into()),
             ":scheme" => Some("http".into()),
+            name => self.header(name),
+        }
+    }
+}
+
+/// A response head.
+pub trait ResponseHead: Fields {
+    /// The status.
+    fn status(&self) -> u16;
+
+    /// A header, or `:status`.
+    fn field(&self, name: &str) -> Option<Cow<'_, str>> {
+        match name {
+            ":status" => Some(self.status().to_string().into()),
             name => self.header(name),
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    ops::Deref,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
@@ -60,17 +61,44 @@ pub struct Registry {
     scopes: Mutex<BTreeMap<Scope, Vec<Weak<dyn StatSet>>>>,
 }
 
+/// A set whose names stand behind a prefix.
+#[derive(Debug)]
+pub struct Within<S> {
+    prefix: String,
+    set: S,
+}
+
 // === impl Registry ===
 
 impl Registry {
     /// Makes a set and registers it under `scope`.
     pub fn register<S: StatSet + Default + 'static>(&self, scope: Scope) -> Arc<S> {
         let set = Arc::new(S::default());
-        let weak: Weak<dyn StatSet> = Arc::downgrade(&(Arc::clone(&set) as Arc<dyn StatSet>));
+        self.add(scope, Arc::clone(&set) as Arc<dyn StatSet>);
+        set
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller has made it a trait object for this alone"
+    )]
+    fn add(&self, scope: Scope, set: Arc<dyn StatSet>) {
         let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
         let sets = scopes.entry(scope).or_default();
         sets.retain(|set| set.strong_count() > 0);
-        sets.push(weak);
+        sets.push(Arc::downgrade(&set));
+    }
+
+    /// Registers a set under `scope`, its names behind `prefix`: `rbac.allowed`.
+    pub fn register_within<S: StatSet + 'static>(
+        &self,
+        scope: Scope,
+        prefix: impl Into<String>,
+        set: S,
+    ) -> Arc<Within<S>> {
+        let prefix = prefix.into();
+        let set = Arc::new(Within { prefix, set });
+        self.add(scope, Arc::clone(&set) as Arc<dyn StatSet>);
         set
     }
 
@@ -98,6 +126,25 @@ fn sum(sets: impl Iterator<Item = Arc<dyn StatSet>>) -> Vec<Value> {
         );
     }
     values
+}
+
+// === impl Within ===
+
+impl<S> Deref for Within<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.set
+    }
+}
+
+impl<S: StatSet> StatSet for Within<S> {
+    fn visit(&self, visit: &mut dyn FnMut(Value)) {
+        self.set.visit(&mut |mut value| {
+            value.name.to_mut().insert_str(0, &self.prefix);
+            visit(value);
+        });
+    }
 }
 
 // === impl Scope ===

@@ -28,7 +28,7 @@ use crate::{
     buffer::Buffer,
     config::{
         self, RouteConfiguration,
-        http::{CodecType, HttpFilter, RouteSource, Router},
+        http::{CodecType, RouteSource, Router},
     },
     factory_context::FactoryContext,
     http::head::RequestHead,
@@ -45,8 +45,6 @@ pub(crate) struct ConnectionManager {
     pub(crate) config: Arc<config::HttpConnectionManager>,
     pub(crate) stats: Arc<HttpStats>,
     pub(crate) context: Rc<FactoryContext>,
-    /// The router, the last of the HTTP filters.
-    router: Router,
     routes: RefCell<Routes>,
     random: Cell<u64>,
     /// Value of `server`, if it makes one.
@@ -107,18 +105,10 @@ impl ConnectionManager {
             RouteSource::Inline(routes) => Some(Arc::clone(routes)),
             RouteSource::Rds(_) => None,
         };
-        let router = config
-            .filters
-            .iter()
-            .map(|HttpFilter::Router(router)| router.clone())
-            .next();
         Self {
             config: Arc::clone(config),
             context: Rc::clone(context),
             stats: context.registry.register(Scope::http(&config.stat_prefix)),
-            router: router.unwrap_or(Router {
-                suppress_envoy_headers: false,
-            }),
             routes: RefCell::new(Routes {
                 generation: 0,
                 config: routes,
@@ -175,7 +165,7 @@ impl ConnectionManager {
     }
 
     pub(crate) fn router(&self) -> &Router {
-        &self.router
+        &self.config.router
     }
 
     /// The client as `x-forwarded-for` has it; none if the connection's peer is the client.

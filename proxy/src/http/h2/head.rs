@@ -2,9 +2,35 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, response};
 
-use crate::http::head::{RequestHead, is_list};
+use crate::http::head::{Fields, RequestHead, ResponseHead, is_list};
+
+impl Fields for HeaderMap {
+    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        if name == "cookie" {
+            // Its crumbs are one line (RFC 9113 section 8.2.3).
+            return joined(self, name).is_some_and(look);
+        }
+        let mut lines = self.get_all(name).iter();
+        lines.any(|value| look(text(value).into()))
+    }
+
+    fn any_name<'h>(&'h self, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        let mut names = self.iter();
+        names.any(|(name, _)| look(name.as_str().into()))
+    }
+}
+
+impl Fields for Parts {
+    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        self.headers.any_line(name, look)
+    }
+
+    fn any_name<'h>(&'h self, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        self.headers.any_name(look)
+    }
+}
 
 impl RequestHead for Parts {
     fn method(&self) -> &str {
@@ -22,17 +48,24 @@ impl RequestHead for Parts {
         }
     }
 
-    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
-        if name == "cookie" {
-            // Its crumbs are one line (RFC 9113 section 8.2.3).
-            return joined(&self.headers, name).is_some_and(look);
-        }
-        let mut lines = self.headers.get_all(name).iter();
-        lines.any(|value| look(text(value).into()))
-    }
-
     fn protocol(&self) -> &'static str {
         "HTTP/2"
+    }
+}
+
+impl Fields for response::Parts {
+    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        self.headers.any_line(name, look)
+    }
+
+    fn any_name<'h>(&'h self, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        self.headers.any_name(look)
+    }
+}
+
+impl ResponseHead for response::Parts {
+    fn status(&self) -> u16 {
+        self.status.as_u16()
     }
 }
 

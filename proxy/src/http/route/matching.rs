@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use super::Matched;
 use crate::{
     config::{
         RouteConfiguration,
         matcher::matches_whole,
         route::{
             ForwardTarget, HeaderCondition, HeaderMatcher, PathMatch, QueryParameterMatcher, Route,
-            RouteMatch, RouteWeightedCluster, VirtualHost,
+            RouteAction, RouteMatch, RouteWeightedCluster, VirtualHost,
         },
     },
     http::{authority::Authority, head::RequestHead},
@@ -26,6 +27,29 @@ pub fn find<'c>(
     let mut routes = virtual_host.routes.iter();
     let route = routes.find(|route| matches(&route.criteria, request, random))?;
     Some((virtual_host, route))
+}
+
+/// The same, with the cluster that was drawn where the route has several.
+pub fn resolve<'c>(
+    config: &'c RouteConfiguration,
+    request: &dyn RequestHead,
+    random: u64,
+) -> Option<Matched<'c>> {
+    let (virtual_host, route) = find(config, request, random)?;
+    let weighted = match &route.action {
+        RouteAction::Forward(forward)
+            if matches!(forward.target, ForwardTarget::Weighted { .. }) =>
+        {
+            cluster(&forward.target, request, random).and_then(|(_, weighted)| weighted)
+        }
+        _ => None,
+    };
+    Some(Matched {
+        config,
+        virtual_host,
+        route,
+        weighted,
+    })
 }
 
 /// The cluster of a route: `None` if a header was to name it and is not there.
@@ -116,7 +140,7 @@ pub(crate) fn is_grpc(request: &dyn RequestHead) -> bool {
 
 /// Envoy's rule: a condition holds if it holds for one line of the field, and inverted if it holds
 /// for none.
-fn header_matches(matcher: &HeaderMatcher, request: &dyn RequestHead) -> bool {
+pub(crate) fn header_matches(matcher: &HeaderMatcher, request: &dyn RequestHead) -> bool {
     let condition = &matcher.condition;
     let (mut is_there, mut any) = (false, false);
     request.any_value(&matcher.name, &mut |value| {

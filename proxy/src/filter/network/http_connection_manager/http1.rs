@@ -25,8 +25,9 @@ use crate::{
             request::{Parsed, Request},
             response::Response,
         },
-        header_edits::{HeaderEdits, Matched},
-        local_reply::{LocalReply, phrase, with_date},
+        edits::{Edits, rendered},
+        local_reply::{LocalReply, ReplyFields, phrase, with_date},
+        route::Matched,
         route::is_grpc,
         timer::Timer,
     },
@@ -307,6 +308,29 @@ impl Http1<'_> {
         self.reply(&reason.into(), false, None).await
     }
 
+    /// Writes the fields of a response of our own, changed as the route says.
+    fn write_fields(
+        &self,
+        out: &mut Vec<u8>,
+        fields: &[(&'static str, String)],
+        matched: Option<&Matched<'_>>,
+    ) {
+        let mut edits = Edits::default();
+        if let Some(matched) = matched {
+            for level in matched.levels().filter(|level| !level.response.is_empty()) {
+                let facts = self.facts(&matched.route.name);
+                edits.apply(&level.response, &ReplyFields(fields), &rendered(&facts));
+            }
+        }
+        let kept = fields
+            .iter()
+            .filter(|(name, _)| edits.keeps(name.as_bytes()))
+            .map(|(name, value)| (*name, value.as_str()));
+        for (name, value) in kept.chain(edits.added()) {
+            line(out, name, value.as_bytes());
+        }
+    }
+
     /// Sends a response of our own. `body_is_read`: the request has been read to its end, so that
     /// another may follow.
     pub(super) async fn reply(
@@ -326,20 +350,8 @@ impl Http1<'_> {
             None => (reply.status, &reply.body[..]),
         };
         status_line(&mut out, false, status, phrase(status).as_bytes());
-        let mut edits = HeaderEdits::default();
         let headers = grpc.map_or_else(|| reply.headers(router), |grpc| grpc.headers);
-        if let Some(matched) = matched {
-            for level in matched.levels().filter(|level| !level.response.is_empty()) {
-                let there = |name: &str| headers.iter().any(|(known, _)| *known == name);
-                edits.apply(&level.response, &there, &self.facts(&matched.route.name));
-            }
-        }
-        let kept = headers
-            .iter()
-            .filter(|(name, _)| edits.keeps(name.as_bytes()));
-        for (name, value) in kept.chain(&edits.added) {
-            line(&mut out, name, value.as_bytes());
-        }
+        self.write_fields(&mut out, &headers, matched);
         if body.is_empty() && !matches!(status, 204 | 304) {
             line(&mut out, "content-length", b"0");
         }

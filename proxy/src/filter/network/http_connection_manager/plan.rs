@@ -12,9 +12,8 @@ use crate::{
     },
     http::{
         head::RequestHead,
-        header_edits::Matched,
         local_reply::LocalReply,
-        route::{self, redirect_location},
+        route::{self, Matched, redirect_location},
     },
     info::ConnectionInfo,
     reason::Reason,
@@ -71,10 +70,9 @@ impl<'c> Plan<'c> {
                 Self::Reply(
                     LocalReply {
                         status,
-                        reason,
                         body,
                         location,
-                        undelivered: false,
+                        ..reason.into()
                     },
                     Some(matched),
                 )

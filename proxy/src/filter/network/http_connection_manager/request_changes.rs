@@ -9,8 +9,8 @@ use crate::{
     config::route::HostRewrite,
     http::{
         authority::Authority,
+        edits::{Edits, rendered},
         head::RequestHead,
-        header_edits::HeaderEdits,
         request_id::{self, RequestId},
         route::rewrite_path,
     },
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct RequestChanges<'c> {
     /// Header mutations.
-    pub edits: HeaderEdits<'c>,
+    pub edits: Edits<'c>,
     /// New path and query.
     pub path: Option<String>,
     /// New authority.
@@ -51,10 +51,9 @@ impl<'c> RequestChanges<'c> {
     ) -> Self {
         let config = &manager.config;
         let envoy_headers = !manager.router().suppress_envoy_headers;
-        let mut edits = HeaderEdits::default();
+        let mut edits = Edits::default();
         for level in plan.matched.levels().filter(|l| !l.request.is_empty()) {
-            let there = |name: &str| request.header(name).is_some();
-            edits.apply(&level.request, &there, facts);
+            edits.apply(&level.request, request, &rendered(facts));
         }
         let path = plan.forward.path_rewrite.as_ref();
         let path = path.map(|r| rewrite_path(r, &plan.matched.route.criteria, request.path()));
@@ -70,7 +69,7 @@ impl<'c> RequestChanges<'c> {
         };
         if new_host.is_some() && plan.forward.append_x_forwarded_host {
             let original = request.authority().to_owned();
-            edits.added.push(("x-forwarded-host", original));
+            edits.add("x-forwarded-host", original);
         }
         if new_host.is_some() && envoy_headers {
             edits.set("x-envoy-original-host", request.authority().to_owned());

@@ -16,9 +16,12 @@ use super::{
 use crate::{
     cluster::micros,
     http::{
-        codec::h1::body::{Body, Framing},
-        head::RequestHead,
-        header_edits::HeaderEdits,
+        codec::h1::{
+            body::{Body, Framing},
+            response::ReadResponse,
+        },
+        edits::{Edits, rendered},
+        head::Fields,
     },
     reason::Reason,
 };
@@ -205,22 +208,13 @@ impl Http1<'_> {
     ) {
         let config = &self.manager.config;
         let envoy_headers = !self.manager.router().suppress_envoy_headers;
-        let mut edits = HeaderEdits::default();
+        let mut edits = Edits::default();
         for level in plan.matched.levels() {
             if !level.response.is_empty() {
-                let there = |name: &str| {
-                    let mut names = self
-                        .response
-                        .fields
-                        .iter()
-                        .map(|field| &bytes[field.name.clone()]);
-                    names.any(|known| known.eq_ignore_ascii_case(name.as_bytes()))
-                };
-                edits.apply(
-                    &level.response,
-                    &there,
-                    &self.facts(&plan.matched.route.name),
-                );
+                let response = &self.response;
+                let facts = self.facts(&plan.matched.route.name);
+                let read = ReadResponse { bytes, response };
+                edits.apply(&level.response, &read, &rendered(&facts));
             }
         }
         let id = self.request.header("x-request-id");

@@ -14,14 +14,14 @@ use crate::{
             request::Request,
             response::Response,
         },
-        header_edits::HeaderEdits,
+        edits::Edits,
         local_reply::with_date,
     },
 };
 
 /// What is done to a response besides the configured header mutations.
 pub(super) struct ResponseHeadPlan<'a> {
-    pub(super) edits: &'a HeaderEdits<'a>,
+    pub(super) edits: &'a Edits<'a>,
     /// Of the request.
     pub(super) minor_version: u8,
     /// How the body is framed, or one would be that is not sent.
@@ -152,7 +152,7 @@ fn added_request_fields(
         line_of(out, "x-envoy-attempt-count", attempt);
     }
     via(out, manager);
-    for (name, value) in &changes.edits.added {
+    for (name, value) in changes.edits.added() {
         line(out, name, value.as_bytes());
     }
 }
@@ -208,8 +208,7 @@ pub(super) fn write_response(
     }
     via(out, manager);
     plan.edits
-        .added
-        .iter()
+        .added()
         .for_each(|(name, value)| line(out, name, value.as_bytes()));
     plan.connection.write(out);
     out.extend_from_slice(b"\r\n");

@@ -8,7 +8,10 @@ use super::{
     body::{Body, Framing},
     head::{Field, FieldKind, HeadError, Semantics, collect, range},
 };
-use crate::{http::authority::Authority, info::head::RequestHead};
+use crate::{
+    http::authority::Authority,
+    info::head::{Fields, RequestHead, lower_case},
+};
 
 /// Headers that are parsed without allocating.
 const USUAL_HEADERS: usize = 64;
@@ -232,6 +235,19 @@ impl Request {
     }
 }
 
+impl Fields for Request {
+    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        let named = |field: &&Field| self.text(&field.name).eq_ignore_ascii_case(name.as_bytes());
+        let mut lines = self.fields.iter().filter(named);
+        lines.any(|field| look(text(self.text(&field.value)).into()))
+    }
+
+    fn any_name<'h>(&'h self, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        let mut fields = self.fields.iter();
+        fields.any(|field| look(lower_case(text(self.text(&field.name)))))
+    }
+}
+
 impl RequestHead for Request {
     fn method(&self) -> &str {
         text(self.text(&self.method))
@@ -247,12 +263,6 @@ impl RequestHead for Request {
 
     fn authority(&self) -> &str {
         text(self.text(&self.authority))
-    }
-
-    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
-        let named = |field: &&Field| self.text(&field.name).eq_ignore_ascii_case(name.as_bytes());
-        let mut lines = self.fields.iter().filter(named);
-        lines.any(|field| look(text(self.text(&field.value)).into()))
     }
 
     fn protocol(&self) -> &'static str {

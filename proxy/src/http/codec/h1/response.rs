@@ -1,6 +1,6 @@
 //! Response heads.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use httparse::{EMPTY_HEADER, Status};
 
@@ -9,6 +9,7 @@ use super::{
     head::{Field, FieldKind, HeadError, Semantics, collect, range},
     request::Parsed,
 };
+use crate::info::head::{Fields, ResponseHead, lower_case};
 
 /// Headers that are parsed without allocating.
 const USUAL_HEADERS: usize = 64;
@@ -23,6 +24,40 @@ pub(crate) struct Response {
     pub(crate) minor_version: u8,
     pub(crate) fields: Vec<Field>,
     pub(crate) semantics: Semantics,
+}
+
+/// A response head with the buffer it was read into.
+pub(crate) struct ReadResponse<'b> {
+    pub(crate) bytes: &'b [u8],
+    pub(crate) response: &'b Response,
+}
+
+// === impl ReadResponse ===
+
+impl ReadResponse<'_> {
+    fn text(&self, range: &Range<usize>) -> &str {
+        let bytes = self.bytes.get(range.clone()).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+impl Fields for ReadResponse<'_> {
+    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        let named = |field: &&Field| self.text(&field.name).eq_ignore_ascii_case(name);
+        let mut lines = self.response.fields.iter().filter(named);
+        lines.any(|field| look(self.text(&field.value).into()))
+    }
+
+    fn any_name<'h>(&'h self, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
+        let mut fields = self.response.fields.iter();
+        fields.any(|field| look(lower_case(self.text(&field.name))))
+    }
+}
+
+impl ResponseHead for ReadResponse<'_> {
+    fn status(&self) -> u16 {
+        self.response.status
+    }
 }
 
 // === impl Response ===

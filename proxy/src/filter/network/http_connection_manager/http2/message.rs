@@ -22,8 +22,8 @@ use crate::{
             request::Request as Http1Request,
             response::Response as Http1Response,
         },
+        edits::Edits,
         h2::head::{joined, with_target},
-        header_edits::HeaderEdits,
         local_reply::{phrase, with_date},
     },
 };
@@ -49,7 +49,7 @@ const NOT_IN_TRAILERS: [HeaderName; 8] = [
 
 /// What is done to a response besides the configured header mutations.
 pub(super) struct ResponseChanges<'a> {
-    pub(super) edits: HeaderEdits<'a>,
+    pub(super) edits: Edits<'a>,
     pub(super) service_time_ms: Option<u64>,
     /// The request's id, if it is to be copied.
     pub(super) request_id: Option<HeaderValue>,
@@ -70,8 +70,8 @@ pub(super) fn change_request(
     headers.remove(header::HOST);
     let named = named.as_ref().and_then(|host| host.to_str().ok());
     let authority = changes.host.as_deref().or(named);
-    for name in &changes.edits.dropped {
-        headers.remove(*name);
+    for name in changes.edits.dropped() {
+        headers.remove(name);
     }
     if let Some(address) = changes.forwarded_for {
         let list = match joined(headers, FORWARDED_FOR.as_str()) {
@@ -97,7 +97,7 @@ pub(super) fn change_request(
         headers.insert(ATTEMPT_COUNT, attempt.into());
     }
     append(headers, "via", &manager.config.via);
-    for (name, value) in &changes.edits.added {
+    for (name, value) in changes.edits.added() {
         append(headers, name, value);
     }
     head.uri = with_target(head.uri, authority, changes.path.as_deref());
@@ -111,8 +111,8 @@ pub(super) fn change_response(
     changes: &ResponseChanges<'_>,
 ) {
     headers.remove(UNDELIVERED);
-    for name in &changes.edits.dropped {
-        headers.remove(*name);
+    for name in changes.edits.dropped() {
+        headers.remove(name);
     }
     if let Some(ms) = changes.service_time_ms {
         headers.insert(SERVICE_TIME, number(ms));
@@ -122,7 +122,7 @@ pub(super) fn change_response(
     }
     complete_response(headers, manager);
     append(headers, "via", &manager.config.via);
-    for (name, value) in &changes.edits.added {
+    for (name, value) in changes.edits.added() {
         append(headers, name, value);
     }
 }

@@ -25,10 +25,11 @@ use crate::{
     config,
     http::{
         codec::h2::{RecvStream, SendResponse, TooLarge},
+        edits::{Edits, rendered},
         h2::head::value,
         head::RequestHead,
-        header_edits::{HeaderEdits, Matched},
-        local_reply::LocalReply,
+        local_reply::{LocalReply, ReplyFields},
+        route::Matched,
         route::is_grpc,
     },
     info::Outcome,
@@ -179,12 +180,12 @@ impl<'s, 'c> Stream<'s, 'c> {
                 reply.body.clone(),
             )
         };
-        let mut edits = HeaderEdits::default();
+        let mut edits = Edits::default();
         let name = matched.map_or("", |matched| matched.route.name.as_str());
         if let Some(matched) = matched {
             for level in matched.levels().filter(|level| !level.response.is_empty()) {
-                let there = |name: &str| fields.iter().any(|(known, _)| *known == name);
-                edits.apply(&level.response, &there, &self.facts(0, name));
+                let facts = self.facts(0, name);
+                edits.apply(&level.response, &ReplyFields(&fields), &rendered(&facts));
             }
         }
         let mut response = Response::new(());
@@ -192,8 +193,9 @@ impl<'s, 'c> Stream<'s, 'c> {
         let headers = response.headers_mut();
         let kept = fields
             .iter()
-            .filter(|(name, _)| edits.keeps(name.as_bytes()));
-        for (name, value) in kept.chain(&edits.added) {
+            .filter(|(name, _)| edits.keeps(name.as_bytes()))
+            .map(|(name, value)| (*name, value.as_str()));
+        for (name, value) in kept.chain(edits.added()) {
             append(headers, name, value);
         }
         complete_response(headers, &self.shared.manager);

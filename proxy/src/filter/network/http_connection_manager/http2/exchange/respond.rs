@@ -17,7 +17,11 @@ use super::{
 };
 use crate::{
     cluster::micros,
-    http::{codec::h2, head::RequestHead, header_edits::HeaderEdits},
+    http::{
+        codec::h2,
+        edits::{Edits, rendered},
+        head::RequestHead,
+    },
     reason::Reason,
 };
 
@@ -189,12 +193,11 @@ impl Exchange<'_> {
     }
 
     fn change(&self, headers: &mut HeaderMap) {
-        let mut edits = HeaderEdits::default();
+        let mut edits = Edits::default();
         let request = self.head.as_ref().map(|head| head as &dyn RequestHead);
         let levels = self.plan.matched.levels();
         for level in levels.filter(|level| !level.response.is_empty()) {
-            let there = |name: &str| headers.contains_key(name);
-            edits.apply(&level.response, &there, &self.facts(request));
+            edits.apply(&level.response, headers, &rendered(&self.facts(request)));
         }
         let envoy_headers = !self.manager.router().suppress_envoy_headers;
         let copy_id = self.manager.config.always_set_request_id_in_response;

@@ -1,0 +1,115 @@
+//! What filters tell each other, formats and rules about a connection or a request: dynamic metadata
+//! and filter state. Both are bounded, since what is put in may come from a client.
+
+use serde_json::{Map, Value};
+
+/// Namespaces of one connection or request, and objects of its filter state. Filters have one or two
+/// each; what is beyond comes from nobody who means well.
+const MAX_NAMESPACES: usize = 64;
+
+/// Dynamic metadata: by namespace, which is a filter's name, a JSON object. Empty it holds no memory.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metadata(Vec<(Box<str>, Map<String, Value>)>);
+
+/// Filter state: objects by name, as text. Empty it holds no memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilterState(Vec<(Box<str>, Box<str>)>);
+
+// === impl Metadata ===
+
+impl Metadata {
+    /// What a namespace holds.
+    #[must_use]
+    pub fn get(&self, namespace: &str) -> Option<&Map<String, Value>> {
+        let mut namespaces = self.0.iter();
+        let (_, values) = namespaces.find(|(known, _)| &**known == namespace)?;
+        Some(values)
+    }
+
+    /// The value at the end of a path through a namespace.
+    #[must_use]
+    pub fn value(&self, namespace: &str, path: &[impl AsRef<str>]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        let first = self.get(namespace)?.get(first.as_ref())?;
+        rest.iter()
+            .try_fold(first, |value, key| value.get(key.as_ref()))
+    }
+
+    /// Adds values to a namespace: objects are merged, lists are joined, all else is replaced.
+    pub fn merge(&mut self, namespace: &str, values: Map<String, Value>) {
+        let is_full = self.0.len() >= MAX_NAMESPACES;
+        let known = self.0.iter_mut().find(|(known, _)| &**known == namespace);
+        match known {
+            Some((_, into)) => merge(into, values),
+            None if is_full => {}
+            None => self.0.push((namespace.into(), values)),
+        }
+    }
+}
+
+/// As Envoy merges structs.
+fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Object(into)), Value::Object(from)) => merge(into, from),
+            (Some(Value::Array(into)), Value::Array(from)) => into.extend(from),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+// === impl FilterState ===
+
+impl FilterState {
+    /// Without any object.
+    pub const EMPTY: Self = Self(Vec::new());
+
+    /// The object of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut objects = self.0.iter();
+        let (_, object) = objects.find(|(known, _)| &**known == name)?;
+        Some(object)
+    }
+
+    /// Sets an object.
+    pub fn set(&mut self, name: &str, object: &str) {
+        let is_full = self.0.len() >= MAX_NAMESPACES;
+        let known = self.0.iter_mut().find(|(known, _)| &**known == name);
+        match known {
+            Some((_, known)) => *known = object.into(),
+            None if is_full => {}
+            None => self.0.push((name.into(), object.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(object) => object,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn metadata_is_merged_as_structs_are() {
+        let mut metadata = Metadata::default();
+        metadata.merge("a", object(json!({ "x": 1, "o": { "p": 1 }, "l": [1] })));
+        metadata.merge("a", object(json!({ "x": "2", "o": { "q": 2 }, "l": [2] })));
+        let expected = json!({ "x": "2", "o": { "p": 1, "q": 2 }, "l": [1, 2] });
+        assert_eq!(metadata.get("a"), Some(&object(expected)));
+        assert_eq!(metadata.value("a", &["o", "q"]), Some(&json!(2)));
+        for namespace in 0..MAX_NAMESPACES * 2 {
+            metadata.merge(&namespace.to_string(), Map::new());
+        }
+        assert_eq!(metadata.0.len(), MAX_NAMESPACES);
+    }
+}
