@@ -6,10 +6,9 @@ use weir_api::xds::json;
 use weir_proxy::{
     config::listener::NetworkFilter,
     convert,
-    filter::network::http_connection_manager::{
-        request_changes::RequestChanges, upstream_head::write_request,
+    http::{
+        changes::RequestChanges, codec::h1::request::Request, request_id, write::write_request,
     },
-    http::{codec::h1::request::Request, request_id},
 };
 
 const BOOTSTRAP: &str = include_str!("../../examples/bootstraps/virtual-hosts.yaml");

@@ -59,6 +59,10 @@ pub(crate) struct ConnectionInfo {
 /// its last request.
 #[derive(Default)]
 pub(crate) struct Outcome {
+    /// Payload of the request, bytes.
+    pub(crate) bytes_received: u64,
+    /// Payload of the response, bytes.
+    pub(crate) bytes_sent: u64,
     pub(crate) cluster: Option<Arc<Cluster>>,
     pub(crate) upstream_host: Option<SocketAddr>,
     pub(crate) response_code: u16,

@@ -10,10 +10,7 @@ use std::{fs, path::Path};
 use sources::{Source, read};
 
 /// Folders that are deeper all the same, and why.
-const DEEP: &[(&str, &str)] = &[(
-    "filter/network/http_connection_manager",
-    "the exchange is about to take its place",
-)];
+const DEEP: &[(&str, &str)] = &[];
 
 /// The floors of one crate.
 struct Crate {

@@ -11,8 +11,9 @@ use crate::{
         Listener,
         listener::{FilterChain, ListenerFilter, NetworkFilter},
     },
+    exchange::ConnectionManager,
     factory_context::FactoryContext,
-    filter::network::{http_connection_manager::ConnectionManager, tcp_proxy::TcpProxy},
+    filter::network::tcp_proxy::TcpProxy,
     info::Drain,
     stats::Scope,
 };

@@ -17,7 +17,7 @@ use crate::{
     cluster::{Cluster, Upstream},
     config::listener::{ListenerFilter, NetworkFilter, TransportProtocol},
     connection_log::ConnectionRecord,
-    filter::network::tcp_proxy::DialFailure,
+    filter::network::{http_connection_manager, tcp_proxy::DialFailure},
     info::ConnectionInfo,
     net::{
         address::{LocalAddr, RemoteAddr},
@@ -191,7 +191,9 @@ impl ActiveConnection {
                     // Dialled before the client spoke: the first connection of the pool.
                     self.handler.context.clusters.put_back_spare(upstream);
                 }
-                Box::pin(Rc::clone(filter).serve(&mut self.info, stream, buffer)).await;
+                let filter = Rc::clone(filter);
+                let served = http_connection_manager::serve(filter, &mut self.info, stream, buffer);
+                Box::pin(served).await;
                 if let Some(ahead) = self.ahead.take()
                     && self.info.outcome.was_answered()
                 {

@@ -5,67 +5,40 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::Poll,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{
-    ConnectionManager,
-    upstream_head::{ConnectionHeader, line, status_line, via},
-};
 use crate::{
-    access_log::{self, Facts},
     buffer::Buffer,
-    cluster::{Upstream, micros},
-    config::http::{CodecType, ServerHeader},
+    cluster::Upstream,
+    config::http::CodecType,
+    exchange::{
+        ConnectionManager, Downstream, Exchange, Http1Downstream, Next, RequestMessage, Scratch,
+        write_all,
+    },
     http::{
         codec::h1::{
             head::HeadError,
             request::{Parsed, Request},
-            response::Response,
         },
-        edits::{Edits, rendered},
-        local_reply::{LocalReply, ReplyFields, phrase, with_date},
-        route::Matched,
-        route::is_grpc,
-        timer::Timer,
+        head::RequestHead,
     },
     info::ConnectionInfo,
-    net::relay,
-    net::transport_socket::Connection,
+    net::{relay, transport_socket::Connection},
     reason::Reason,
     stats::Held,
 };
 
 /// An HTTP/1 connection and what is used again from request to request.
-pub(super) struct Http1<'c> {
-    pub(super) manager: Rc<ConnectionManager>,
-    pub(super) context: &'c mut ConnectionInfo,
-    pub(super) downstream: Connection,
-    pub(super) buffer: Buffer,
-    pub(super) request: Request,
-    pub(super) response: Response,
-    pub(super) out: Vec<u8>,
-    pub(super) response_out: Vec<u8>,
-    pub(super) timer: Timer,
-    /// When the current request's head was complete.
-    pub(super) began: Instant,
-    /// The current request, until it has been answered.
-    pub(super) active: Option<InFlight>,
-}
-
-/// A request on the gauge of those in flight, whatever ends it.
-pub(super) struct InFlight(Rc<ConnectionManager>);
-
-/// What follows a request.
-pub(super) enum Next {
-    /// Another one.
-    Request,
-    /// The connection is closed.
-    Close,
-    /// Bytes, both ways: the upgrade was accepted.
-    Tunnel(Box<Upstream>, Buffer),
+struct Http1<'c> {
+    manager: Rc<ConnectionManager>,
+    context: &'c mut ConnectionInfo,
+    downstream: Connection,
+    buffer: Buffer,
+    request: Request,
+    scratch: Scratch,
 }
 
 /// What there is to read.
@@ -85,8 +58,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// meets a closed connection cannot be told from one that was lost. Longer than other sidecars take to hear
 /// that the endpoint is gone: they close first.
 const DRAIN_IDLE: Duration = Duration::from_secs(2);
-/// Memory of a head that is kept from request to request, bytes.
-const KEPT_HEAD: usize = 4096;
 /// Bytes that are dropped at most.
 const LINGER_BYTES: usize = 1 << 20;
 
@@ -105,12 +76,7 @@ pub(super) fn serve(
         downstream,
         buffer,
         request: Request::default(),
-        response: Response::default(),
-        out: Vec::new(),
-        response_out: Vec::new(),
-        timer: Timer::default(),
-        began: Instant::now(),
-        active: None,
+        scratch: Scratch::default(),
     };
     async move {
         let drain = http1.context.drain.clone();
@@ -122,35 +88,24 @@ pub(super) fn serve(
                 http1.manager.stats.downstream_cx_http1_total.inc();
             }
             let next = match incoming {
-                Incoming::Request => http1.exchange().await,
-                Incoming::Refused(reason) => http1.refuse(reason).await,
+                Incoming::Request => http1.exchange(None).await,
+                Incoming::Refused(reason) => http1.exchange(Some(reason)).await,
                 Incoming::End => return None,
                 Incoming::Http2 => return Some((http1.downstream, http1.buffer)),
             };
             match next {
                 Next::Request => {}
                 Next::Close => return None,
+                Next::Linger => {
+                    http1.linger().await;
+                    return None;
+                }
                 Next::Tunnel(upstream, buffer) => {
                     Box::pin(http1.tunnel(*upstream, buffer)).await;
                     return None;
                 }
             }
         }
-    }
-}
-
-// === impl InFlight ===
-
-impl InFlight {
-    pub(super) fn new(manager: &Rc<ConnectionManager>) -> Self {
-        manager.stats.downstream_rq_active.inc();
-        Self(Rc::clone(manager))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.stats.downstream_rq_active.dec();
     }
 }
 
@@ -162,15 +117,10 @@ impl Http1<'_> {
         let manager = Rc::clone(&self.manager);
         let (config, stats) = (&manager.config, &manager.stats);
         let idle_since = Instant::now();
-        let retires_at = self.retires_at();
+        let retires_at = manager.retires_at(self.context);
         let (mut first_byte, mut drains_at) = (None, None);
         self.request.clear();
-        for head in [&mut self.out, &mut self.response_out] {
-            // An unusually large one, or one with a body kept for a retry, is not held on to.
-            if head.capacity() > KEPT_HEAD {
-                *head = Vec::new();
-            }
-        }
+        self.scratch.shrink();
         loop {
             if !self.buffer.is_empty() {
                 first_byte = first_byte.or_else(|| Some(Instant::now()));
@@ -183,7 +133,6 @@ impl Http1<'_> {
                     }
                     Ok(Parsed::Complete(length)) => {
                         self.buffer.consume(length);
-                        self.began = Instant::now();
                         return Incoming::Request;
                     }
                     Ok(Parsed::Partial)
@@ -221,7 +170,7 @@ impl Http1<'_> {
                 // Once drained the future is never polled again.
                 let waits = first_byte.is_none() && drains_at.is_none();
                 let draining = waits && drained.as_mut().poll(cx).is_ready();
-                let late = self.timer.poll(cx, deadline).is_ready();
+                let late = self.scratch.timer.poll(cx, deadline).is_ready();
                 if draining || late {
                     Poll::Ready(None)
                 } else {
@@ -269,192 +218,40 @@ impl Http1<'_> {
             && self.buffer.filled().starts_with(b"PRI * HTTP/2.0\r\n")
     }
 
-    /// Whether the connection ends after the current request: its listener drains, it has carried
-    /// as many requests as it may, or it is too old.
-    pub(super) fn is_leaving(&self) -> bool {
-        let (config, stats) = (&self.manager.config, &self.manager.stats);
-        let limit = config.max_requests_per_connection;
-        let is_worn = limit.is_some_and(|most| self.context.requests >= u64::from(most));
-        if is_worn {
-            stats.downstream_cx_max_requests_reached.inc();
+    /// Serves the request whose head has been read, or answers what could not be read as one.
+    async fn exchange(&mut self, refused: Option<Reason>) -> Next {
+        let stats = &self.manager.stats;
+        match refused {
+            None => self.context.http = self.request.protocol(),
+            Some(Reason::HeadTooLarge) => stats.downstream_rq_too_large.inc(),
+            Some(Reason::RequestTimeout) => {}
+            Some(_) => stats.downstream_cx_protocol_error.inc(),
         }
-        let is_old = self.retires_at().is_some_and(|at| Instant::now() >= at);
-        if is_old {
-            stats.downstream_cx_max_duration_reached.inc();
-        }
-        is_worn || is_old || self.context.is_draining()
-    }
-
-    /// When the connection is too old.
-    fn retires_at(&self) -> Option<Instant> {
-        let age = self.manager.config.max_connection_duration?;
-        Some(Instant::from_std(self.context.start) + age)
-    }
-
-    /// Answers what could not be read as a request, and closes.
-    async fn refuse(&mut self, reason: Reason) -> Next {
-        let stats = Rc::clone(&self.manager);
-        match reason {
-            Reason::HeadTooLarge => stats.stats.downstream_rq_too_large.inc(),
-            Reason::RequestTimeout => {}
-            _ => stats.stats.downstream_cx_protocol_error.inc(),
-        }
-        self.began = Instant::now();
-        self.begin_outcome();
-        self.context.outcome.cluster = None;
-        stats.stats.downstream_rq_total.inc();
-        stats.stats.downstream_rq_http1_total.inc();
-        self.active = Some(InFlight::new(&stats));
-        self.reply(&reason.into(), false, None).await
-    }
-
-    /// Writes the fields of a response of our own, changed as the route says.
-    fn write_fields(
-        &self,
-        out: &mut Vec<u8>,
-        fields: &[(&'static str, String)],
-        matched: Option<&Matched<'_>>,
-    ) {
-        let mut edits = Edits::default();
-        if let Some(matched) = matched {
-            for level in matched.levels().filter(|level| !level.response.is_empty()) {
-                let facts = self.facts(&matched.route.name);
-                edits.apply(&level.response, &ReplyFields(fields), &rendered(&facts));
-            }
-        }
-        let kept = fields
-            .iter()
-            .filter(|(name, _)| edits.keeps(name.as_bytes()))
-            .map(|(name, value)| (*name, value.as_str()));
-        for (name, value) in kept.chain(edits.added()) {
-            line(out, name, value.as_bytes());
-        }
-    }
-
-    /// Sends a response of our own. `body_is_read`: the request has been read to its end, so that
-    /// another may follow.
-    pub(super) async fn reply(
-        &mut self,
-        reply: &LocalReply,
-        body_is_read: bool,
-        matched: Option<&Matched<'_>>,
-    ) -> Next {
-        let keep = body_is_read && self.request.keeps_alive() && !self.is_leaving();
-        let manager = Rc::clone(&self.manager);
-        let mut out = std::mem::take(&mut self.out);
-        out.clear();
-        let router = manager.router();
-        let grpc = is_grpc(&self.request).then(|| reply.for_grpc(router));
-        let (status, body) = match &grpc {
-            Some(grpc) => (grpc.status, &[][..]),
-            None => (reply.status, &reply.body[..]),
-        };
-        status_line(&mut out, false, status, phrase(status).as_bytes());
-        let headers = grpc.map_or_else(|| reply.headers(router), |grpc| grpc.headers);
-        self.write_fields(&mut out, &headers, matched);
-        if body.is_empty() && !matches!(status, 204 | 304) {
-            line(&mut out, "content-length", b"0");
-        }
-        with_date(|date| line(&mut out, "date", date.as_bytes()));
-        if manager.config.server_header != ServerHeader::PassThrough {
-            line(&mut out, "server", manager.config.server_name.as_bytes());
-        }
-        via(&mut out, &manager.config);
-        let connection = match (keep, self.request.minor_version) {
-            (false, _) => ConnectionHeader::Close,
-            (true, 0) => ConnectionHeader::KeepAlive,
-            (true, _) => ConnectionHeader::None,
-        };
-        connection.write(&mut out);
-        out.extend_from_slice(b"\r\n");
-        let head_length = out.len();
-        if !self.request.is_head() {
-            out.extend_from_slice(body);
-        }
-        self.context.outcome.reason = match reply.reason {
-            Reason::Redirect | Reason::DirectResponse => None,
-            reason => Some(reason),
-        };
-        let written = self.write_all(&out).await;
-        let route_name = matched.map_or("", |matched| matched.route.name.as_str());
-        let body_bytes = (out.len() - head_length) as u64;
-        self.finish(status, &out[..head_length], body_bytes, route_name);
-        self.out = out;
-        if written && keep {
-            return Next::Request;
-        }
-        if written && !body_is_read {
-            self.linger().await;
-        }
-        Next::Close
-    }
-
-    /// Counts a request in, and forgets what became of the one before. Its cluster is most likely
-    /// that of this one too, and stays until another is known.
-    pub(super) fn begin_outcome(&mut self) {
         self.context.requests += 1;
-        let outcome = &mut self.context.outcome;
-        outcome.upstream_host = None;
-        outcome.response_code = 0;
-        outcome.reason = None;
-    }
-
-    /// The client went away before there was a response.
-    pub(super) fn gone(&mut self, route_name: &str) -> Next {
-        let stats = &self.manager.stats;
-        stats.downstream_rq_rx_reset.inc();
-        self.active = None;
-        self.context.outcome.reason = Some(Reason::ClientClosed);
-        self.log(None, 0, route_name);
-        Next::Close
-    }
-
-    /// Counts a response and writes the access log.
-    pub(super) fn finish(&mut self, status: u16, head: &[u8], body_bytes: u64, route_name: &str) {
-        let stats = &self.manager.stats;
-        stats.downstream_rq.inc(status);
-        stats.downstream_rq_completed.inc();
-        self.active = None;
-        stats
-            .downstream_rq_time
-            .record_us(micros(self.began.elapsed()));
-        stats
-            .downstream_cx_tx_bytes_total
-            .add(head.len() as u64 + body_bytes);
-        self.context.bytes_sent += head.len() as u64 + body_bytes;
-        self.context.outcome.response_code = status;
-        self.log(Some(head), body_bytes, route_name);
-    }
-
-    /// Writes the access log. `head` is that of the response, if there was one.
-    fn log(&self, head: Option<&[u8]>, body_bytes: u64, route_name: &str) {
-        let logs = &self.manager.config.access_logs;
-        if logs.is_empty() {
-            return;
-        }
-        let duration_us = micros(self.began.elapsed());
-        let response = |name: &str| find_header(head?, name);
-        let facts = Facts {
-            response: Some(&response),
-            duration_us,
-            start: SystemTime::now() - Duration::from_micros(duration_us),
-            bytes_sent: body_bytes,
-            ..self.facts(route_name)
+        let client = Http1Downstream {
+            minor_version: self.request.minor_version,
+            connection: &mut self.downstream,
+            buffer: &mut self.buffer,
+            informational: Vec::new(),
         };
-        access_log::write(&self.manager.context.access_logs, logs, &facts);
+        let mut exchange = Exchange::new(
+            &self.manager,
+            self.context,
+            Downstream::Http1(client),
+            RequestMessage::Http1(&mut self.request),
+            &mut self.scratch,
+        );
+        let next = match refused {
+            None => exchange.run().await,
+            Some(reason) => exchange.refuse(reason).await,
+        };
+        let outcome = std::mem::take(&mut exchange.info);
+        drop(exchange);
+        self.context.outcome = outcome;
+        next
     }
 
-    async fn write_all(&mut self, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            match poll_fn(|cx| self.downstream.poll_write(cx, bytes)).await {
-                Ok(written) if written > 0 => bytes = &bytes[written..],
-                _ => return false,
-            }
-        }
-        true
-    }
-
-    pub(super) async fn linger(&mut self) {
+    async fn linger(&mut self) {
         let _ = poll_fn(|cx| self.downstream.poll_shutdown(cx)).await;
         let (deadline, mut dropped) = (Instant::now() + LINGER, 0);
         while dropped < LINGER_BYTES {
@@ -463,7 +260,7 @@ impl Http1<'_> {
                 if let Poll::Ready(read) = self.downstream.poll_read(cx, &mut self.buffer) {
                     return Poll::Ready(read.unwrap_or(0));
                 }
-                self.timer.poll(cx, Some(deadline)).map(|()| 0)
+                self.scratch.timer.poll(cx, Some(deadline)).map(|()| 0)
             });
             match read.await {
                 0 => return,
@@ -477,7 +274,7 @@ impl Http1<'_> {
         let manager = Rc::clone(&self.manager);
         manager.stats.downstream_cx_upgrades_total.inc();
         let _active = Held::new(&manager.stats, |s| &s.downstream_cx_upgrades_active);
-        if self.write_all(received.filled()).await {
+        if write_all(&mut self.downstream, received.filled()).await {
             let ends = (&mut self.downstream, &mut upstream.connection);
             let idle = manager.config.stream_idle_timeout;
             let relayed = relay::relay(ends, &mut self.buffer, idle).await;
@@ -489,15 +286,4 @@ impl Http1<'_> {
             }
         }
     }
-}
-
-/// A header of a head as it was written.
-fn find_header(head: &[u8], name: &str) -> Option<String> {
-    let head = String::from_utf8_lossy(head);
-    let mut lines = head
-        .split("\r\n")
-        .skip(1)
-        .filter_map(|line| line.split_once(':'));
-    let found = lines.find(|(known, _)| known.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| value.trim().to_owned())
 }

@@ -4,13 +4,6 @@
 //! another all the time: what many streams have to say is then framed and written at once, and a
 //! turn costs one wake-up however many streams take part in it.
 
-mod bridge;
-mod exchange;
-mod from_http1;
-mod message;
-mod place;
-mod stream;
-
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
@@ -20,15 +13,16 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use http::Request;
 use tokio::time::Instant;
 
-use self::place::Places;
-use super::ConnectionManager;
+use super::place::Places;
 use crate::{
     buffer::Buffer,
     config,
+    exchange::{ConnectionManager, Downstream, Exchange, Http2Request, RequestMessage, Scratch},
     http::{
-        codec::h2::{self, Flushed, Traffic, server},
+        codec::h2::{self, Flushed, RecvStream, SendResponse, Traffic, server},
         timer::Timer,
     },
     info::{ConnectionInfo, Outcome},
@@ -55,6 +49,9 @@ struct Shared<'c> {
     left: Cell<Option<Instant>>,
 }
 
+/// A stream among those that are open, whatever ends it.
+struct OpenStream<'s, 'c>(&'s Shared<'c>);
+
 /// Serves a connection until it ends. `buffer` holds what the client has sent already.
 pub(super) async fn serve(
     manager: Rc<ConnectionManager>,
@@ -78,6 +75,26 @@ pub(super) async fn serve(
     context.bytes_received += traffic.received;
     context.bytes_sent += traffic.sent;
     context.outcome = last.into_inner();
+}
+
+// === impl OpenStream ===
+
+impl<'s, 'c> OpenStream<'s, 'c> {
+    fn new(shared: &'s Shared<'c>) -> Self {
+        shared.active.set(shared.active.get() + 1);
+        shared.requests.set(shared.requests.get() + 1);
+        Self(shared)
+    }
+}
+
+impl Drop for OpenStream<'_, '_> {
+    fn drop(&mut self) {
+        let Self(shared) = self;
+        shared.active.set(shared.active.get() - 1);
+        if shared.active.get() == 0 {
+            shared.idle_since.set(Instant::now());
+        }
+    }
 }
 
 // === impl Shared ===
@@ -118,7 +135,7 @@ impl<'c> Shared<'c> {
                 let ended = loop {
                     match http2.poll_accept(cx) {
                         Poll::Ready(Some(Ok((request, respond)))) => {
-                            streams.push(places.place(stream::serve(self, request, respond)));
+                            streams.push(places.place(self.serve_stream(request, respond)));
                         }
                         Poll::Ready(Some(Err(error))) => break Some(Err(error)),
                         Poll::Ready(None) => break Some(Ok(())),
@@ -159,6 +176,23 @@ impl<'c> Shared<'c> {
         drop(streams);
         poll_fn(|cx| Poll::Ready(http2.flush(cx))).await;
         self.count(&mut http2);
+    }
+
+    /// Answers a request.
+    async fn serve_stream(&self, request: Request<RecvStream>, respond: SendResponse) {
+        let _open = OpenStream::new(self);
+        let (head, body) = request.into_parts();
+        let (mut head, mut scratch) = (Some(head), Scratch::default());
+        let request = Http2Request::new(&mut head, body);
+        let mut exchange = Exchange::new(
+            &self.manager,
+            self.context,
+            Downstream::Http2(respond),
+            RequestMessage::Http2(request),
+            &mut scratch,
+        );
+        exchange.run().await;
+        self.last.set(std::mem::take(&mut exchange.info));
     }
 
     async fn handshake(

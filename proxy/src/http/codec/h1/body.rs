@@ -24,6 +24,8 @@ pub struct Body {
     left: u64,
     chunks: Scanner,
     ended: bool,
+    /// Bytes seen, without framing.
+    payload: u64,
 }
 
 /// How far a body was followed.
@@ -54,6 +56,7 @@ impl Body {
             left,
             chunks: Scanner::default(),
             ended,
+            payload: 0,
         }
     }
 
@@ -67,6 +70,12 @@ impl Body {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Bytes that were seen of it, without its framing.
+    #[must_use]
+    pub fn payload(&self) -> u64 {
+        self.payload
     }
 
     /// How it is framed.
@@ -114,9 +123,12 @@ impl Body {
         };
         loop {
             match self.chunks.next(&bytes[taken..]) {
-                Ok(Part::Framing(length) | Part::Data(length)) => {
+                Ok(part @ (Part::Framing(length) | Part::Data(length))) => {
                     keep(bytes, taken..taken + length);
                     taken += length;
+                    if matches!(part, Part::Data(_)) {
+                        self.payload += length as u64;
+                    }
                 }
                 Ok(Part::Surplus(length)) => taken += length,
                 Ok(Part::Trailer { value, length, .. }) => {
@@ -161,6 +173,7 @@ impl Body {
 
     /// Counts bytes that passed unseen, no more than [`Body::opaque`] said.
     pub fn pass(&mut self, bytes: u64) {
+        self.payload += bytes;
         if let Framing::Length(_) = self.framing {
             self.left = self.left.saturating_sub(bytes);
             self.ended = self.left == 0;

@@ -13,7 +13,8 @@ use crate::buffer::Buffer;
 #[derive(Debug)]
 pub(crate) struct Decoder {
     body: Body,
-    trailers: HeaderMap,
+    /// On the heap, since there are seldom any.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 /// A piece of a body.
@@ -22,7 +23,7 @@ pub(crate) enum Piece {
     /// Payload.
     Data(Bytes),
     /// The end, with what came behind the payload.
-    End(Option<HeaderMap>),
+    End(Option<Box<HeaderMap>>),
 }
 
 // === impl Decoder ===
@@ -31,7 +32,7 @@ impl Decoder {
     pub(crate) fn new(body: impl Into<Body>) -> Self {
         Self {
             body: body.into(),
-            trailers: HeaderMap::new(),
+            trailers: None,
         }
     }
 
@@ -61,14 +62,14 @@ impl Decoder {
                 } => {
                     let name = HeaderName::from_bytes(&bytes[name]).map_err(|_| BadChunk)?;
                     let value = HeaderValue::from_bytes(&bytes[value]).map_err(|_| BadChunk)?;
-                    let added = self.trailers.try_append(name, value);
+                    let trailers = self.trailers.get_or_insert_default();
+                    let added = trailers.try_append(name, value);
                     added.map_err(|_| BadChunk)?;
                     buffer.consume(length);
                 }
             }
         }
-        let trailers = std::mem::take(&mut self.trailers);
-        Ok(Some(Piece::End((!trailers.is_empty()).then_some(trailers))))
+        Ok(Some(Piece::End(self.trailers.take())))
     }
 
     /// The connection has ended. False if that cuts the body short.

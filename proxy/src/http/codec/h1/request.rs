@@ -197,6 +197,12 @@ impl Request {
         }
     }
 
+    /// Whether the endpoint is spoken to in HTTP/1.1, whatever the client speaks: not where a tunnel is
+    /// asked for, or where there is no host to ask for.
+    pub(crate) fn is_sent_on_as_http11(&self) -> bool {
+        self.minor_version > 0 || !(self.authority.is_empty() || self.is_connect())
+    }
+
     /// The body that follows.
     pub(crate) fn body(&self) -> Body {
         let framing = self.semantics.framing.unwrap_or(Framing::Length(0));

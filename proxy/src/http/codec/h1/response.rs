@@ -102,6 +102,13 @@ impl Response {
         Ok(Parsed::Complete(length))
     }
 
+    /// The first value of a header, whatever its case, in the `bytes` it was parsed from.
+    pub(crate) fn header<'b>(&self, bytes: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
+        let mut fields = self.fields.iter();
+        let named = |field: &&Field| bytes[field.name.clone()].eq_ignore_ascii_case(name);
+        fields.find(named).map(|field| &bytes[field.value.clone()])
+    }
+
     /// Whether there is a field of this kind.
     pub(crate) fn has(&self, kind: FieldKind) -> bool {
         self.fields.iter().any(|field| field.kind == kind)

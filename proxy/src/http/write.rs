@@ -4,38 +4,33 @@
 
 use std::{fmt::Display, io::Write};
 
-use super::request_changes::RequestChanges;
+use super::codec::h1::{
+    body::Framing,
+    head::{Field, FieldKind, lists},
+    request::Request,
+    response::Response,
+};
 use crate::{
     config::{HttpConnectionManager, http::ServerHeader},
     http::{
-        codec::h1::{
-            body::Framing,
-            head::{Field, FieldKind, lists},
-            request::Request,
-            response::Response,
-        },
-        edits::Edits,
+        changes::{RequestChanges, ResponseChanges},
         local_reply::with_date,
     },
 };
 
-/// What is done to a response besides the configured header mutations.
-pub(super) struct ResponseHeadPlan<'a> {
-    pub(super) edits: &'a Edits<'a>,
-    /// Of the request.
-    pub(super) minor_version: u8,
+/// What the head of a response says of the connection that it goes to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Http1Head {
+    /// The client speaks HTTP/1.0.
+    pub(crate) old: bool,
     /// How the body is framed, or one would be that is not sent.
-    pub(super) framing: Option<Framing>,
-    pub(super) connection: ConnectionHeader,
-    /// `x-envoy-upstream-service-time`
-    pub(super) service_time_ms: Option<u128>,
-    /// The request's id, if it is to be copied.
-    pub(super) request_id: Option<&'a str>,
+    pub(crate) framing: Option<Framing>,
+    pub(crate) connection: ConnectionHeader,
 }
 
 /// What the client is told of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ConnectionHeader {
+pub(crate) enum ConnectionHeader {
     /// Nothing: it stays open, as HTTP/1.1 has it.
     None,
     /// `close`
@@ -52,7 +47,7 @@ pub(super) enum ConnectionHeader {
 pub fn write_request(
     out: &mut Vec<u8>,
     request: &Request,
-    manager: &HttpConnectionManager,
+    config: &HttpConnectionManager,
     changes: &RequestChanges<'_>,
     upgrade: bool,
 ) {
@@ -95,7 +90,7 @@ pub fn write_request(
     if upgrade {
         line(out, "connection", b"Upgrade");
     }
-    added_request_fields(out, request, manager, changes);
+    added_request_fields(out, request, config, changes);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -114,17 +109,16 @@ fn request_line(out: &mut Vec<u8>, request: &Request, changes: &RequestChanges<'
             out.extend_from_slice(path);
         }
     }
-    out.extend_from_slice(if request.minor_version == 0 {
-        b" HTTP/1.0\r\n"
-    } else {
-        b" HTTP/1.1\r\n"
+    out.extend_from_slice(match request.is_sent_on_as_http11() {
+        true => b" HTTP/1.1\r\n",
+        false => b" HTTP/1.0\r\n",
     });
 }
 
 fn added_request_fields(
     out: &mut Vec<u8>,
     request: &Request,
-    manager: &HttpConnectionManager,
+    config: &HttpConnectionManager,
     changes: &RequestChanges<'_>,
 ) {
     if let Some(address) = changes.forwarded_for {
@@ -151,24 +145,25 @@ fn added_request_fields(
     if let Some(attempt) = changes.attempt {
         line_of(out, "x-envoy-attempt-count", attempt);
     }
-    via(out, manager);
+    via(out, config);
     for (name, value) in changes.edits.added() {
         line(out, name, value.as_bytes());
     }
 }
 
 /// Writes a response's head to `out`. `bytes` is what it was parsed from.
-pub(super) fn write_response(
+pub(crate) fn write_response(
     out: &mut Vec<u8>,
     bytes: &[u8],
     response: &Response,
-    manager: &HttpConnectionManager,
-    plan: &ResponseHeadPlan<'_>,
+    config: &HttpConnectionManager,
+    plan: &ResponseChanges<'_>,
+    head: &Http1Head,
 ) {
-    let old = plan.minor_version == 0 && response.minor_version == 0;
-    status_line(out, old, response.status, &bytes[response.reason.clone()]);
+    let reason = &bytes[response.reason.clone()];
+    status_line(out, head.old, response.status, reason);
     let (mut has_server, mut has_date) = (false, false);
-    let mut framing = plan.framing;
+    let mut framing = head.framing;
     for field in &response.fields {
         let name = &bytes[field.name.clone()];
         match field.kind {
@@ -177,8 +172,8 @@ pub(super) fn write_response(
                 frame(out, name, framing.take());
                 continue;
             }
-            FieldKind::Upgrade if !plan.connection.upgrades() => continue,
-            FieldKind::Server if manager.server_header == ServerHeader::Overwrite => continue,
+            FieldKind::Upgrade if !head.connection.upgrades() => continue,
+            FieldKind::Server if config.server_header == ServerHeader::Overwrite => continue,
             FieldKind::XEnvoy
                 if plan.service_time_ms.is_some()
                     && name.eq_ignore_ascii_case(b"x-envoy-upstream-service-time") =>
@@ -197,25 +192,25 @@ pub(super) fn write_response(
     if let Some(ms) = plan.service_time_ms {
         line_of(out, "x-envoy-upstream-service-time", ms);
     }
-    if let Some(id) = plan.request_id {
+    if let Some(id) = &plan.request_id {
         line(out, "x-request-id", id.as_bytes());
     }
     if !has_date {
         with_date(|date| line(out, "date", date.as_bytes()));
     }
-    if !has_server && manager.server_header != ServerHeader::PassThrough {
-        line(out, "server", manager.server_name.as_bytes());
+    if !has_server && config.server_header != ServerHeader::PassThrough {
+        line(out, "server", config.server_name.as_bytes());
     }
-    via(out, manager);
+    via(out, config);
     plan.edits
         .added()
         .for_each(|(name, value)| line(out, name, value.as_bytes()));
-    plan.connection.write(out);
+    head.connection.write(out);
     out.extend_from_slice(b"\r\n");
 }
 
 /// Writes the head of an informational response, which has no body (RFC 9110 section 15.2).
-pub(super) fn write_informational(out: &mut Vec<u8>, bytes: &[u8], response: &Response) {
+pub(crate) fn informational(out: &mut Vec<u8>, bytes: &[u8], response: &Response) {
     status_line(out, false, response.status, &bytes[response.reason.clone()]);
     let fields = response.fields.iter();
     for field in fields.filter(|field| field.kind.may_be_trailer()) {
@@ -226,10 +221,19 @@ pub(super) fn write_informational(out: &mut Vec<u8>, bytes: &[u8], response: &Re
     out.extend_from_slice(b"\r\n");
 }
 
+/// Writes what every response of our own has.
+pub(crate) fn own_fields(out: &mut Vec<u8>, config: &HttpConnectionManager) {
+    with_date(|date| line(out, "date", date.as_bytes()));
+    if config.server_header != ServerHeader::PassThrough {
+        line(out, "server", config.server_name.as_bytes());
+    }
+    via(out, config);
+}
+
 /// Writes our `via`, if we have one.
-pub(super) fn via(out: &mut Vec<u8>, manager: &HttpConnectionManager) {
-    if !manager.via.is_empty() {
-        line(out, "via", manager.via.as_bytes());
+fn via(out: &mut Vec<u8>, config: &HttpConnectionManager) {
+    if !config.via.is_empty() {
+        line(out, "via", config.via.as_bytes());
     }
 }
 
@@ -248,7 +252,7 @@ fn frame(out: &mut Vec<u8>, name: &[u8], framing: Option<Framing>) {
 }
 
 /// Writes a status line.
-pub(super) fn status_line(out: &mut Vec<u8>, old: bool, status: u16, phrase: &[u8]) {
+pub(crate) fn status_line(out: &mut Vec<u8>, old: bool, status: u16, phrase: &[u8]) {
     out.extend_from_slice(if old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     show(out, status);
     out.push(b' ');
@@ -257,7 +261,7 @@ pub(super) fn status_line(out: &mut Vec<u8>, old: bool, status: u16, phrase: &[u
 }
 
 /// Writes a header field.
-pub(super) fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(crate) fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     bytes_line(out, name.as_bytes(), value);
 }
 
@@ -302,7 +306,7 @@ impl ConnectionHeader {
         matches!(self, Self::Upgrade | Self::UpgradeAndClose)
     }
 
-    pub(super) fn write(self, out: &mut Vec<u8>) {
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::None => {}
             Self::Close => line(out, "connection", b"close"),

@@ -8,25 +8,19 @@ use http::{
 };
 use weir_api::xds::peer::UNDELIVERED;
 
-use super::super::{
-    ConnectionManager,
-    request_changes::RequestChanges,
-    upstream_head::{line, status_line},
-};
-use crate::{
-    config::http::ServerHeader,
-    http::{
-        codec::h1::{
-            body::Framing,
-            head::{Field, FieldKind, Semantics},
-            request::Request as Http1Request,
-            response::Response as Http1Response,
-        },
-        edits::Edits,
-        h2::head::{joined, with_target},
-        local_reply::{phrase, with_date},
+use super::{
+    changes::{RequestChanges, ResponseChanges},
+    codec::h1::{
+        body::Framing,
+        head::{Field, FieldKind, Semantics},
+        request::Request as Http1Request,
+        response::Response as Http1Response,
     },
+    h2::head::{joined, with_target},
+    local_reply::{phrase, with_date},
+    write::{line, status_line},
 };
+use crate::config::{HttpConnectionManager, http::ServerHeader};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -47,18 +41,10 @@ const NOT_IN_TRAILERS: [HeaderName; 8] = [
     header::HOST,
 ];
 
-/// What is done to a response besides the configured header mutations.
-pub(super) struct ResponseChanges<'a> {
-    pub(super) edits: Edits<'a>,
-    pub(super) service_time_ms: Option<u64>,
-    /// The request's id, if it is to be copied.
-    pub(super) request_id: Option<HeaderValue>,
-}
-
 /// Changes a request's head as the configuration says.
-pub(super) fn change_request(
+pub(crate) fn change_request(
     mut head: request::Parts,
-    manager: &ConnectionManager,
+    config: &HttpConnectionManager,
     changes: &RequestChanges<'_>,
 ) -> request::Parts {
     let headers = &mut head.headers;
@@ -96,7 +82,7 @@ pub(super) fn change_request(
     if let Some(attempt) = changes.attempt {
         headers.insert(ATTEMPT_COUNT, attempt.into());
     }
-    append(headers, "via", &manager.config.via);
+    append(headers, "via", &config.via);
     for (name, value) in changes.edits.added() {
         append(headers, name, value);
     }
@@ -105,9 +91,9 @@ pub(super) fn change_request(
 }
 
 /// Changes a response's head as the configuration says.
-pub(super) fn change_response(
+pub(crate) fn change_response(
     headers: &mut HeaderMap,
-    manager: &ConnectionManager,
+    config: &HttpConnectionManager,
     changes: &ResponseChanges<'_>,
 ) {
     headers.remove(UNDELIVERED);
@@ -118,37 +104,41 @@ pub(super) fn change_response(
         headers.insert(SERVICE_TIME, number(ms));
     }
     if let Some(id) = &changes.request_id {
-        headers.insert(REQUEST_ID, id.clone());
+        insert(headers, REQUEST_ID, id.clone());
     }
-    complete_response(headers, manager);
-    append(headers, "via", &manager.config.via);
+    complete_response(headers, config, changes.server.clone());
+    append(headers, "via", &config.via);
     for (name, value) in changes.edits.added() {
         append(headers, name, value);
     }
 }
 
 /// Adds what every response has: `date` and `server`.
-pub(super) fn complete_response(headers: &mut HeaderMap, manager: &ConnectionManager) {
+pub(crate) fn complete_response(
+    headers: &mut HeaderMap,
+    config: &HttpConnectionManager,
+    server: Option<HeaderValue>,
+) {
     if !headers.contains_key(header::DATE) {
         with_date(|date| headers.insert(header::DATE, date.clone()));
     }
-    let keep = match manager.config.server_header {
+    let keep = match config.server_header {
         ServerHeader::PassThrough => true,
         ServerHeader::AppendIfAbsent => headers.contains_key(header::SERVER),
         ServerHeader::Overwrite => false,
     };
-    if !keep && let Some(name) = manager.server_name() {
+    if !keep && let Some(name) = server {
         headers.insert(header::SERVER, name);
     }
 }
 
 /// A head without body or version: what `h2` sends.
-pub(super) fn http2_request(head: request::Parts) -> Request<()> {
+pub(crate) fn http2_request(head: request::Parts) -> Request<()> {
     Request::from_parts(head, ())
 }
 
 /// An HTTP/1 request's head for an HTTP/2 endpoint. None if it cannot be said in HTTP/2.
-pub(super) fn request_from_http1(request: &Http1Request) -> Option<request::Parts> {
+pub(crate) fn request_from_http1(request: &Http1Request) -> Option<request::Parts> {
     use crate::http::head::RequestHead;
     let path = match request.path() {
         path if path.starts_with('/') || path == "*" => path.to_owned(),
@@ -186,7 +176,7 @@ fn takes_trailers(te: &[u8]) -> bool {
 }
 
 /// An HTTP/1 response's head for an HTTP/2 client. `bytes` is what it was parsed from.
-pub(super) fn response_from_http1(bytes: &[u8], response: &Http1Response) -> response::Parts {
+pub(crate) fn response_from_http1(bytes: &[u8], response: &Http1Response) -> response::Parts {
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = response.status.try_into().unwrap_or(head.status);
     copy_fields(
@@ -204,14 +194,14 @@ pub(super) fn response_from_http1(bytes: &[u8], response: &Http1Response) -> res
 }
 
 /// Whether a response may say how long it is (RFC 9110 section 8.6).
-pub(super) fn may_have_length(status: StatusCode) -> bool {
+pub(crate) fn may_have_length(status: StatusCode) -> bool {
     !status.is_informational() && status != StatusCode::NO_CONTENT
 }
 
 /// What is left of trailers where they are sent on: no field that is of one connection, frames the
 /// message or says where it goes (RFC 9110 section 6.5.1).
-pub(super) fn end_to_end(mut trailers: HeaderMap) -> HeaderMap {
-    let nominated = joined(&trailers, header::CONNECTION.as_str()).map(Cow::into_owned);
+pub(crate) fn end_to_end(trailers: &mut HeaderMap) {
+    let nominated = joined(trailers, header::CONNECTION.as_str()).map(Cow::into_owned);
     for name in nominated.iter().flat_map(|list| list.split(',')) {
         if let Ok(name) = HeaderName::try_from(name.trim()) {
             trailers.remove(name);
@@ -220,11 +210,10 @@ pub(super) fn end_to_end(mut trailers: HeaderMap) -> HeaderMap {
     for name in NOT_IN_TRAILERS {
         trailers.remove(name);
     }
-    trailers
 }
 
 /// Writes a request's head for an HTTP/1 endpoint, but for the line that ends it.
-pub(super) fn write_http1_request(out: &mut Vec<u8>, head: &request::Parts) {
+pub(crate) fn write_http1_request(out: &mut Vec<u8>, head: &request::Parts) {
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b' ');
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -243,14 +232,14 @@ pub(super) fn write_http1_request(out: &mut Vec<u8>, head: &request::Parts) {
 }
 
 /// Writes a response's head for an HTTP/1 client, but for the line that ends it.
-pub(super) fn write_http1_response(out: &mut Vec<u8>, old: bool, head: &response::Parts) {
+pub(crate) fn write_http1_response(out: &mut Vec<u8>, old: bool, head: &response::Parts) {
     let status = head.status.as_u16();
     status_line(out, old, status, phrase(status).as_bytes());
     write_http1_headers(out, &head.headers);
 }
 
 /// Writes headers as HTTP/1 has them.
-pub(super) fn write_http1_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
+pub(crate) fn write_http1_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         line(out, name.as_str(), value.as_bytes());
     }
@@ -305,7 +294,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
 }
 
 /// Adds a header, if it has a value and makes one.
-pub(super) fn append(headers: &mut HeaderMap, name: &str, value: &str) {
+pub(crate) fn append(headers: &mut HeaderMap, name: &str, value: &str) {
     if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
         && (!value.is_empty() || name != header::VIA)
     {

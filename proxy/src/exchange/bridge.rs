@@ -1,24 +1,29 @@
 //! Moves a body from one stream to another, whatever versions of HTTP they speak: payload as the
 //! other side takes it, then trailers.
 
-mod http1;
+mod encoder;
 
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::message::end_to_end;
+use super::transfer::Wire;
 use crate::{
-    buffer::Buffer,
     http::{
-        codec::h1::decode::{Decoder, Piece},
-        codec::h2::{Reason, RecvStream, SendStream},
+        codec::{
+            h1::{
+                body::Body,
+                decode::{Decoder, Piece},
+            },
+            h2::{Reason, RecvStream, SendStream},
+        },
+        message::end_to_end,
     },
     net::transport_socket::Connection,
 };
 
-pub(super) use http1::{Encoder, Framed};
+pub(super) use encoder::{Encoder, Framed};
 
 /// Payload that is kept for another attempt at most, bytes. Most requests that are worth
 /// repeating are smaller; what is larger is sent once.
@@ -47,6 +52,8 @@ pub(super) struct Bridge {
 pub(super) enum Source {
     Http2(RecvStream),
     Http1(Decoder),
+    /// Somebody else reads it.
+    Taken,
 }
 
 /// Where a body goes.
@@ -57,15 +64,12 @@ pub(super) enum Sink {
     None(Option<SendStream>),
 }
 
-/// The HTTP/1 connection a body is read from.
-pub(super) type Wire<'w> = (&'w mut Connection, &'w mut Buffer);
-
 /// A part of a body.
 #[derive(Debug, Clone)]
 enum Frame {
     /// Payload, and whether it is the last.
     Data(Bytes, bool),
-    Trailers(HeaderMap),
+    Trailers(Box<HeaderMap>),
 }
 
 /// What a further attempt begins with.
@@ -89,6 +93,13 @@ pub(super) enum Stop {
 }
 
 // === impl Bridge ===
+
+impl Default for Bridge {
+    /// One that goes nowhere yet.
+    fn default() -> Self {
+        Self::new(Sink::None(None))
+    }
+}
 
 impl Bridge {
     /// A body that goes to `sink`.
@@ -129,6 +140,20 @@ impl Bridge {
     /// Whether the sink has been given the whole body.
     pub(super) fn is_sent(&self) -> bool {
         self.given || matches!(self.sink, Sink::None(_))
+    }
+
+    /// Whether nothing of a body was ever read.
+    pub(super) fn is_untouched(&self) -> bool {
+        let nothing_kept = self.replay.kept.as_ref().is_none_or(Vec::is_empty);
+        self.moved == 0 && self.held.is_none() && nothing_kept
+    }
+
+    /// Whether some of it, be it the head, may have reached the other side.
+    pub(super) fn has_left(&self) -> bool {
+        match &self.sink {
+            Sink::Http1(encoder) => encoder.has_left(),
+            Sink::Http2(_) | Sink::None(_) => true,
+        }
     }
 
     /// Whether the sink has everything, or takes no more.
@@ -234,7 +259,7 @@ impl Bridge {
             Frame::Data(data, end) => (data, end),
             Frame::Trailers(trailers) => {
                 self.given = true;
-                let sent = stream.send_trailers(trailers);
+                let sent = stream.send_trailers(*trailers);
                 return Poll::Ready(sent.map_err(|error| {
                     match error.is_io() || error.is_remote() {
                         true => Stop::Sink(None),
@@ -327,11 +352,17 @@ fn poll_room(
 // === impl Source ===
 
 impl Source {
+    /// A body in an HTTP/1 connection.
+    pub(super) fn http1(body: Body) -> Self {
+        Self::Http1(Decoder::new(body))
+    }
+
     /// Whether there is nothing to come, not even an end.
     pub(super) fn has_ended(&self) -> bool {
         match self {
             Self::Http2(stream) => stream.is_end_stream(),
             Self::Http1(decoder) => decoder.has_ended(),
+            Self::Taken => false,
         }
     }
 
@@ -348,7 +379,7 @@ impl Source {
                 }
                 Some(Err(error)) => Poll::Ready(Err(Stop::Source(error.reason()))),
                 None => match ready!(stream.poll_trailers(cx)) {
-                    Ok(Some(trailers)) => Poll::Ready(Ok(Frame::last(trailers))),
+                    Ok(Some(trailers)) => Poll::Ready(Ok(Frame::last(Box::new(trailers)))),
                     Ok(None) => Poll::Ready(Ok(Frame::Data(Bytes::new(), true))),
                     Err(error) => Poll::Ready(Err(Stop::Source(error.reason()))),
                 },
@@ -372,7 +403,7 @@ impl Source {
                     },
                 }
             },
-            (Self::Http1(_), None) => Poll::Ready(Err(Stop::Source(None))),
+            (Self::Http1(_), None) | (Self::Taken, _) => Poll::Ready(Err(Stop::Source(None))),
         }
     }
 
@@ -390,8 +421,8 @@ impl Source {
 
 impl Frame {
     /// The end of a body, with what may be sent on of its trailers.
-    fn last(trailers: HeaderMap) -> Self {
-        let trailers = end_to_end(trailers);
+    fn last(mut trailers: Box<HeaderMap>) -> Self {
+        end_to_end(&mut trailers);
         match trailers.is_empty() {
             true => Self::Data(Bytes::new(), true),
             false => Self::Trailers(trailers),

@@ -16,7 +16,10 @@ const GATHERED: usize = 16 * 1024;
 pub(in super::super) struct Encoder {
     framed: Framed,
     out: Vec<u8>,
+    /// Bytes of `out` that were written.
     written: usize,
+    /// Something was written.
+    left: bool,
 }
 
 /// How a body is framed.
@@ -36,7 +39,13 @@ impl Encoder {
             framed,
             out: head,
             written: 0,
+            left: false,
         }
+    }
+
+    /// Whether something was written.
+    pub(super) fn has_left(&self) -> bool {
+        self.left
     }
 
     /// Whether what has gathered must be written first.
@@ -83,7 +92,10 @@ impl Encoder {
         while self.written < self.out.len() {
             match ready!(to.poll_write(cx, &self.out[self.written..]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.written += n,
+                n => {
+                    self.written += n;
+                    self.left = true;
+                }
             }
         }
         self.out.clear();

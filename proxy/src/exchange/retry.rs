@@ -107,7 +107,6 @@ impl<'p> Retries<'p> {
         let dial_only = |policy: &&RetryPolicy| {
             let on = RetryOn {
                 connect_failure: false,
-                refused_stream: false,
                 reset_before_request: false,
                 ..policy.on
             };

@@ -1,6 +1,6 @@
 //! What the configuration changes about a request's head. The same for every version of HTTP.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::borrow::Cow;
 
 use super::{ConnectionManager, plan::ForwardPlan};
 use crate::{
@@ -9,35 +9,13 @@ use crate::{
     config::route::HostRewrite,
     http::{
         authority::Authority,
+        changes::RequestChanges,
         edits::{Edits, rendered},
         head::RequestHead,
-        request_id::{self, RequestId},
+        request_id,
         route::rewrite_path,
     },
 };
-
-/// What the configuration changes about a request's head.
-#[derive(Debug, Default)]
-pub struct RequestChanges<'c> {
-    /// Header mutations.
-    pub edits: Edits<'c>,
-    /// New path and query.
-    pub path: Option<String>,
-    /// New authority.
-    pub host: Option<String>,
-    /// The client's address, if it is to be appended to `x-forwarded-for`.
-    pub forwarded_for: Option<IpAddr>,
-    /// `x-envoy-external-address`: who asked, by all that is known.
-    pub external_address: Option<IpAddr>,
-    /// A new request id.
-    pub request_id: Option<RequestId>,
-    /// `x-envoy-expected-rq-timeout-ms`
-    pub expected_timeout_ms: Option<u64>,
-    /// `x-envoy-attempt-count`
-    pub attempt: Option<u32>,
-}
-
-// === impl RequestChanges ===
 
 impl<'c> RequestChanges<'c> {
     /// For one attempt, at `host`.
@@ -97,19 +75,5 @@ impl<'c> RequestChanges<'c> {
                 .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             attempt: count.then_some(attempt),
         }
-    }
-
-    /// Whether a field that came gives way to one of ours.
-    pub(super) fn replaces(&self, name: &[u8]) -> bool {
-        [
-            (self.attempt.is_some(), "x-envoy-attempt-count"),
-            (
-                self.expected_timeout_ms.is_some(),
-                "x-envoy-expected-rq-timeout-ms",
-            ),
-            (self.external_address.is_some(), "x-envoy-external-address"),
-        ]
-        .iter()
-        .any(|(ours, known)| *ours && name.eq_ignore_ascii_case(known.as_bytes()))
     }
 }

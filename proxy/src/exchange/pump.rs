@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use super::bridge::Stop;
 use crate::{
     buffer::Buffer,
     http::codec::h1::body::Body,
@@ -35,21 +36,12 @@ pub(super) struct Pump {
     lost: bool,
     /// What follows of the body is malformed.
     broken: bool,
+    /// What becomes of the rest no longer matters.
+    abandoned: bool,
     /// What came before that leaves first: a response is cut short, a request is refused.
     leaves_in_part: bool,
     /// Moves what need not be seen within the kernel. Asked for once.
     pipe: OnceCell<Option<Pipe>>,
-}
-
-/// Why a message stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PumpError {
-    /// The source ended or failed in the middle of the body.
-    Source,
-    /// The other side takes no more.
-    Sink,
-    /// The body is not framed as it says.
-    Malformed,
 }
 
 // === impl Pump ===
@@ -76,6 +68,7 @@ impl Pump {
             kept: None,
             lost: false,
             broken: false,
+            abandoned: false,
             leaves_in_part,
             pipe: OnceCell::new(),
         }
@@ -117,8 +110,23 @@ impl Pump {
         self.body.has_ended()
     }
 
-    /// Whether everything has been written.
+    /// What becomes of the rest no longer matters.
+    pub(super) fn abandon(&mut self) {
+        self.abandoned = true;
+    }
+
+    /// Whether there is nothing more to be done.
     pub(super) fn is_done(&self) -> bool {
+        self.abandoned || self.is_sent()
+    }
+
+    /// Bytes of the body, without its framing.
+    pub(super) fn payload(&self) -> u64 {
+        self.body.payload()
+    }
+
+    /// Whether everything has been written.
+    pub(super) fn is_sent(&self) -> bool {
         self.head_written == self.head.len() && self.ready == 0 && self.body.has_ended()
     }
 
@@ -138,7 +146,7 @@ impl Pump {
         from: &mut Connection,
         buffer: &mut Buffer,
         to: &mut Connection,
-    ) -> Poll<Result<(), PumpError>> {
+    ) -> Poll<Result<(), Stop>> {
         loop {
             if buffer.len() > self.ready && !self.body.has_ended() && !self.broken {
                 let part = self.body.advance(&mut buffer.filled_mut()[self.ready..]);
@@ -146,16 +154,16 @@ impl Pump {
                 self.ready += part.kept;
                 self.broken = part.malformed;
                 if self.broken && !self.leaves_in_part {
-                    return Poll::Ready(Err(PumpError::Malformed));
+                    return Poll::Ready(Err(Stop::Malformed));
                 }
             }
             if self.head_written < self.head.len() || self.ready > 0 {
                 let written = ready!(self.poll_write(cx, buffer, to));
-                self.account(written.map_err(|_| PumpError::Sink)?, buffer);
+                self.account(written.map_err(|_| Stop::Sink(None))?, buffer);
                 continue;
             }
             if self.broken {
-                return Poll::Ready(Err(PumpError::Malformed));
+                return Poll::Ready(Err(Stop::Malformed));
             }
             if self.body.has_ended() {
                 return Poll::Ready(Ok(()));
@@ -164,14 +172,14 @@ impl Pump {
                 buffer.release();
                 match ready!(self.poll_splice(cx, from, to))? {
                     0 if self.body.end() => {}
-                    0 => return Poll::Ready(Err(PumpError::Source)),
+                    0 => return Poll::Ready(Err(Stop::Source(None))),
                     taken => self.body.pass(taken as u64),
                 }
                 continue;
             }
             match ready!(from.poll_read(cx, buffer)) {
                 Ok(0) if self.body.end() => {}
-                Ok(0) | Err(_) => return Poll::Ready(Err(PumpError::Source)),
+                Ok(0) | Err(_) => return Poll::Ready(Err(Stop::Source(None))),
                 Ok(_) => {}
             }
         }
@@ -213,17 +221,17 @@ impl Pump {
         cx: &mut Context<'_>,
         from: &Connection,
         to: &Connection,
-    ) -> Poll<Result<usize, PumpError>> {
+    ) -> Poll<Result<usize, Stop>> {
         let sockets = (from.as_raw(), to.as_raw());
         let (Some(Some(pipe)), (Some(from), Some(to))) = (self.pipe.get_mut(), sockets) else {
-            return Poll::Ready(Err(PumpError::Sink));
+            return Poll::Ready(Err(Stop::Sink(None)));
         };
         let (most, before) = (self.body.opaque(), self.moved);
         let moved = pipe.poll_move(cx, (from, to), most, &mut self.moved);
         self.lost |= self.moved > before || !pipe.is_empty();
         moved.map_err(|broken| match broken {
-            Broken::Source(_) => PumpError::Source,
-            Broken::Sink(_) => PumpError::Sink,
+            Broken::Source(_) => Stop::Source(None),
+            Broken::Sink(_) => Stop::Sink(None),
         })
     }
 

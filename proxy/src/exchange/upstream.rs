@@ -1,4 +1,5 @@
-//! The endpoint's side of an exchange: the head of its response.
+//! The endpoint's side of an exchange, an HTTP/1 connection or an HTTP/2 stream: the head of its
+//! response.
 
 use std::{
     future::Future,
@@ -9,53 +10,60 @@ use std::{
 use http::response;
 
 use super::{
-    super::{
-        super::retry::{Failure, FailureKind},
-        bridge::{Source, Wire},
-        message::response_from_http1,
-    },
-    Client,
+    downstream::Downstream,
+    retry::{Failure, FailureKind},
+    transfer::Wire,
 };
 use crate::{
     buffer::Buffer,
     cluster::{Http2Lease, Upstream},
-    http::codec::h1::{
-        body::Framing, decode::Decoder, request::Parsed, response::Response as Http1Response,
+    http::codec::{
+        h1::{request::Parsed, response::Response},
+        h2::{self, RecvStream, ResponseFuture},
     },
-    http::codec::h2::{self, ResponseFuture},
     net::transport_socket::Connection,
     reason::Reason,
 };
 
-/// Largest head of an HTTP/1 response.
+/// Largest head of a response. Envoy's default is 60 KiB; ours leaves room for large cookies.
 const MAX_RESPONSE_HEAD: usize = 1 << 20;
 
 /// Who is asked.
-pub(super) enum UpstreamStream {
-    Http2 {
-        response: ResponseFuture,
-        _lease: Http2Lease,
-    },
-    Http1(Box<Http1Stream>),
+pub(super) enum UpstreamPort {
+    /// A connection that carries one request at a time.
+    Http1(Http1Upstream),
+    /// A stream of a connection, and its place there.
+    Http2(
+        ResponseFuture,
+        #[expect(dead_code, reason = "held")] Http2Lease,
+    ),
 }
 
 /// A request on an HTTP/1 connection.
-pub(super) struct Http1Stream {
+pub(super) struct Http1Upstream {
     pub(super) upstream: Upstream,
+    /// What was read and nobody has taken yet.
     pub(super) received: Buffer,
-    pub(super) response: Http1Response,
-    /// The end of the connection ends the response.
-    pub(super) until_close: bool,
+    /// The connection has carried requests before.
     pub(super) reused: bool,
 }
 
-// === impl UpstreamStream ===
+/// The head of a response.
+pub(super) enum ReceivedHead {
+    /// Of so many bytes, which lie in front of what was received; where its parts are is in the
+    /// exchange's [`Response`].
+    Http1(usize),
+    /// With the body to come.
+    Http2(response::Parts, RecvStream),
+}
 
-impl UpstreamStream {
+// === impl UpstreamPort ===
+
+impl UpstreamPort {
     /// The HTTP/1 connection.
     pub(super) fn connection(&mut self) -> Option<&mut Connection> {
         match self {
-            Self::Http2 { .. } => None,
+            Self::Http2(..) => None,
             Self::Http1(stream) => Some(&mut stream.upstream.connection),
         }
     }
@@ -63,20 +71,23 @@ impl UpstreamStream {
     /// The HTTP/1 connection to read from.
     pub(super) fn wire(&mut self) -> Option<Wire<'_>> {
         match self {
-            Self::Http2 { .. } => None,
+            Self::Http2(..) => None,
             Self::Http1(stream) => Some((&mut stream.upstream.connection, &mut stream.received)),
         }
     }
 
+    /// Looks for the head of the response; 1xx are passed on. `may_switch`: 101 is an answer.
+    /// `sink_failed`: the endpoint takes no more, so that nothing is worth waiting for.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        client: &mut Client<'_>,
-        is_head: bool,
+        response: &mut Response,
+        client: &mut Downstream<'_>,
+        may_switch: bool,
         sink_failed: bool,
-    ) -> Poll<Result<(response::Parts, Source), Failure>> {
+    ) -> Poll<Result<ReceivedHead, Failure>> {
         match self {
-            Self::Http2 { response, .. } => {
+            Self::Http2(response, _) => {
                 while let Poll::Ready(Some(Ok(informational))) = response.poll_informational(cx) {
                     client.inform(informational.into_parts().0);
                 }
@@ -86,26 +97,27 @@ impl UpstreamStream {
                 pin!(response).poll(cx).map(|answer| match answer {
                     Ok(response) => {
                         let (head, body) = response.into_parts();
-                        Ok((head, Source::Http2(body)))
+                        Ok(ReceivedHead::Http2(head, body))
                     }
                     Err(error) => Err(failure(&error, false)),
                 })
             }
-            Self::Http1(stream) => stream.poll_head(cx, client, is_head, sink_failed),
+            Self::Http1(stream) => stream.poll_head(cx, response, client, may_switch, sink_failed),
         }
     }
 }
 
-// === impl Http1Stream ===
+// === impl Http1Upstream ===
 
-impl Http1Stream {
+impl Http1Upstream {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        client: &mut Client<'_>,
-        is_head: bool,
+        response: &mut Response,
+        client: &mut Downstream<'_>,
+        may_switch: bool,
         sink_failed: bool,
-    ) -> Poll<Result<(response::Parts, Source), Failure>> {
+    ) -> Poll<Result<ReceivedHead, Failure>> {
         let nothing_came = self.received.is_empty();
         let failed = |reason| {
             let lost = matches!(reason, Reason::UpstreamClosed | Reason::UpstreamReset);
@@ -116,25 +128,23 @@ impl Http1Stream {
             Poll::Ready(Err(Failure { reason, kind }))
         };
         loop {
+            if client.poll_informed(cx).is_pending() {
+                return Poll::Pending;
+            }
             if !self.received.is_empty() {
                 let bytes = self.received.filled();
-                match self.response.parse(bytes) {
-                    Ok(Parsed::Complete(length)) if self.response.is_informational() => {
-                        client.inform(response_from_http1(bytes, &self.response));
+                match response.parse(bytes) {
+                    Ok(Parsed::Complete(length)) if response.is_informational() => {
+                        client.inform_raw(bytes, response);
                         self.received.consume(length);
                         continue;
                     }
                     // Nobody asked for another protocol.
-                    Ok(Parsed::Complete(_)) if self.response.status == 101 => {
+                    Ok(Parsed::Complete(_)) if response.status == 101 && !may_switch => {
                         return failed(Reason::UpstreamProtocolError);
                     }
                     Ok(Parsed::Complete(length)) => {
-                        let head = response_from_http1(bytes, &self.response);
-                        let body = self.response.body(is_head);
-                        self.received.consume(length);
-                        self.until_close = body.framing() == Framing::UntilClose;
-                        let decoder = Decoder::new(body);
-                        return Poll::Ready(Ok((head, Source::Http1(decoder))));
+                        return Poll::Ready(Ok(ReceivedHead::Http1(length)));
                     }
                     Ok(Parsed::Partial) if bytes.len() <= MAX_RESPONSE_HEAD => {}
                     Ok(Parsed::Partial) | Err(_) => return failed(Reason::UpstreamProtocolError),

@@ -1,0 +1,211 @@
+//! One request, from its head to its access log: routed, sent to an endpoint, again where that may
+//! help, and answered. What differs between versions of HTTP is in the ports: [`Downstream`],
+//! [`RequestMessage`] and the upstream port are enums of them.
+
+mod attempt;
+mod bridge;
+mod deadlines;
+mod downstream;
+mod log;
+mod manager;
+mod plan;
+mod pump;
+mod reply;
+mod request;
+mod request_changes;
+mod respond;
+mod retry;
+mod send;
+mod stats;
+mod transfer;
+mod trust;
+mod upstream;
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+pub(crate) use self::{
+    downstream::{Downstream, Http1Downstream},
+    manager::ConnectionManager,
+    reply::write_all,
+    request::{Http2Request, RequestMessage},
+    stats::HttpStats,
+};
+use self::{
+    plan::{ForwardPlan, Plan},
+    send::{Sending, Switch},
+};
+use crate::{
+    buffer::Buffer,
+    cluster::Upstream,
+    http::{codec::h1::response::Response, timer::Timer},
+    info::{ConnectionInfo, Outcome},
+    reason::Reason,
+};
+
+/// One request, and the response on its way back.
+pub(crate) struct Exchange<'e> {
+    pub(crate) manager: &'e Rc<ConnectionManager>,
+    pub(crate) connection: &'e ConnectionInfo,
+    pub(crate) downstream: Downstream<'e>,
+    pub(crate) request: RequestMessage<'e>,
+    pub(crate) scratch: &'e mut Scratch,
+    /// When the request's head was complete.
+    pub(crate) began: Instant,
+    /// What becomes of it.
+    pub(crate) info: Outcome,
+    /// The request has been answered, or its client has gone.
+    is_over: bool,
+}
+
+/// Memory that a connection uses again from request to request.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// Where the parts of an HTTP/1 endpoint's head lie.
+    pub(crate) response: Response,
+    pub(crate) request_out: Vec<u8>,
+    pub(crate) response_out: Vec<u8>,
+    pub(crate) timer: Timer,
+}
+
+/// What becomes of an HTTP/1 client's connection.
+pub(crate) enum Next {
+    /// It carries another request.
+    Request,
+    /// It is closed.
+    Close,
+    /// It is closed once the client has had time to read the response.
+    Linger,
+    /// It carries bytes, both ways; some have come behind the response's head.
+    Tunnel(Box<Upstream>, Buffer),
+}
+
+/// What configurations call the permission to tunnel.
+const CONNECT: &str = "connect";
+/// Memory of a head that is kept from request to request.
+const KEPT_HEAD: usize = 4096;
+
+// === impl Exchange ===
+
+impl<'e> Exchange<'e> {
+    /// A request whose head has been read.
+    pub(crate) fn new(
+        manager: &'e Rc<ConnectionManager>,
+        connection: &'e ConnectionInfo,
+        downstream: Downstream<'e>,
+        request: RequestMessage<'e>,
+        scratch: &'e mut Scratch,
+    ) -> Self {
+        let stats = &manager.stats;
+        stats.downstream_rq_total.inc();
+        match request {
+            RequestMessage::Http1(_) => stats.downstream_rq_http1_total.inc(),
+            RequestMessage::Http2(_) => stats.downstream_rq_http2_total.inc(),
+        }
+        stats.downstream_rq_active.inc();
+        Self {
+            manager,
+            connection,
+            downstream,
+            request,
+            scratch,
+            began: Instant::now(),
+            info: Outcome::default(),
+            is_over: false,
+        }
+    }
+
+    /// Answers the request.
+    pub(crate) async fn run(&mut self) -> Next {
+        let manager = self.manager;
+        if let Some(reason) = self.request.objection(&manager.config) {
+            return self.reply(&reason.into(), false, None).await;
+        }
+        let routes = manager.routes();
+        let Some(head) = self.request.head() else {
+            return Next::Close;
+        };
+        match Plan::new(manager, routes.as_deref(), head, &manager.context.clusters) {
+            Plan::Reply(reply, matched) => {
+                let is_read = self.request.has_no_body();
+                self.reply(&reply, is_read, matched.as_ref()).await
+            }
+            Plan::Forward(ref plan) => self.forward(plan).await,
+        }
+    }
+
+    /// Answers what could not be read as a request.
+    pub(crate) async fn refuse(&mut self, reason: Reason) -> Next {
+        self.reply(&reason.into(), false, None).await
+    }
+
+    async fn forward(&mut self, plan: &ForwardPlan<'_>) -> Next {
+        self.info.cluster = Some(plan.cluster.config.clone());
+        let switch = match self.wish(plan) {
+            Ok(switch) => switch,
+            Err(reason) => {
+                let stats = &self.manager.stats;
+                stats.downstream_rq_ws_on_non_ws_route.inc();
+                return self.reply(&reason.into(), false, Some(&plan.matched)).await;
+            }
+        };
+        let mut sending = Sending::new(self, plan, switch);
+        self.send(&mut sending).await
+    }
+
+    /// What the request asks its connection to become. Else why that is refused.
+    fn wish(&self, plan: &ForwardPlan<'_>) -> Result<Option<Switch>, Reason> {
+        let RequestMessage::Http1(request) = &self.request else {
+            return Ok(None);
+        };
+        let manager = self.manager;
+        let (switch, allowed) = if request.is_connect() {
+            (Switch::Tunnel, plan.allows_upgrade(manager, CONNECT))
+        } else {
+            match request.upgrade() {
+                // HTTP/2 is spoken here with prior knowledge, and to each hop on its own.
+                Some(protocol) if protocol != "h2c" => {
+                    (Switch::Upgrade, plan.allows_upgrade(manager, &protocol))
+                }
+                _ => return Ok(None),
+            }
+        };
+        // An upgrade would take an extended CONNECT (RFC 8441), which is not supported.
+        match allowed && !plan.speaks_http2(&self.downstream) {
+            true => Ok(Some(switch)),
+            false => Err(Reason::UpgradeRefused),
+        }
+    }
+
+    /// Whether an HTTP/1 connection carries another request after this one. `is_read`: this one has
+    /// been read to its end.
+    fn keeps_alive(&self, is_read: bool) -> bool {
+        let RequestMessage::Http1(request) = &self.request else {
+            return true;
+        };
+        is_read && request.keeps_alive() && !self.manager.is_leaving(self.connection)
+    }
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.gone("");
+        }
+        self.manager.stats.downstream_rq_active.dec();
+    }
+}
+
+// === impl Scratch ===
+
+impl Scratch {
+    /// Gives back what an unusually large head, or one with a body kept for a retry, has needed.
+    pub(crate) fn shrink(&mut self) {
+        for head in [&mut self.request_out, &mut self.response_out] {
+            if head.capacity() > KEPT_HEAD {
+                *head = Vec::new();
+            }
+        }
+    }
+}

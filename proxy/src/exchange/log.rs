@@ -1,0 +1,110 @@
+//! What a request leaves behind: counters and a line of the access log.
+
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
+
+use http::HeaderMap;
+
+use super::Exchange;
+use crate::{
+    access_log::{self, Facts},
+    cluster::micros,
+    http::h2::head::value,
+    reason::Reason,
+};
+
+/// The head of a response as it was sent.
+pub(super) enum SentHead<'s> {
+    /// As HTTP/1 has it.
+    Bytes(&'s [u8]),
+    /// Its headers; none if nobody asks for them.
+    Headers(Option<&'s HeaderMap>),
+}
+
+// === impl SentHead ===
+
+impl SentHead<'_> {
+    fn header(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Bytes(head) => find_header(head, name),
+            Self::Headers(headers) => value(headers.as_ref()?, name).map(Cow::into_owned),
+        }
+    }
+}
+
+/// A header of a head as it was written.
+fn find_header(head: &[u8], name: &str) -> Option<String> {
+    let head = String::from_utf8_lossy(head);
+    let mut lines = head
+        .split("\r\n")
+        .skip(1)
+        .filter_map(|line| line.split_once(':'));
+    let found = lines.find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.trim().to_owned())
+}
+
+// === impl Exchange ===
+
+impl Exchange<'_> {
+    /// Counts the response and writes the access log.
+    pub(super) fn finish(&mut self, status: u16, head: &SentHead<'_>, route_name: &str) {
+        self.is_over = true;
+        let stats = &self.manager.stats;
+        stats.downstream_rq.inc(status);
+        stats.downstream_rq_completed.inc();
+        stats
+            .downstream_rq_time
+            .record_us(micros(self.began.elapsed()));
+        self.info.response_code = status;
+        self.log(Some(head), route_name);
+    }
+
+    /// The client went away before there was a response.
+    pub(super) fn gone(&mut self, route_name: &str) -> super::Next {
+        self.is_over = true;
+        self.manager.stats.downstream_rq_rx_reset.inc();
+        self.info.reason = Some(Reason::ClientClosed);
+        self.log(None, route_name);
+        super::Next::Close
+    }
+
+    /// Writes the access log. `head` is that of the response, if there was one.
+    fn log(&self, head: Option<&SentHead<'_>>, route_name: &str) {
+        let logs = &self.manager.config.access_logs;
+        if logs.is_empty() {
+            return;
+        }
+        let duration_us = micros(self.began.elapsed());
+        let response = |name: &str| head?.header(name);
+        let facts = Facts {
+            response: Some(&response),
+            duration_us,
+            start: SystemTime::now() - Duration::from_micros(duration_us),
+            bytes_received: self.info.bytes_received,
+            bytes_sent: self.info.bytes_sent,
+            ..self.facts(route_name)
+        };
+        access_log::write(&self.manager.context.access_logs, logs, &facts);
+    }
+
+    /// What formats may ask for.
+    pub(super) fn facts<'a>(&'a self, route_name: &'a str) -> Facts<'a> {
+        let peer = self.connection.remote.ip();
+        let request = self.request.head();
+        Facts {
+            context: self.connection,
+            outcome: &self.info,
+            request,
+            response: None,
+            client: request.and_then(|request| self.manager.client(request, peer)),
+            upstream_local: None,
+            duration_us: 0,
+            start: self.connection.start_time,
+            bytes_received: 0,
+            bytes_sent: 0,
+            route_name,
+        }
+    }
+}
