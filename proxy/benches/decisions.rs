@@ -24,6 +24,7 @@ use weir_proxy::{
         inspector::{http, tls},
     },
     net::address::{OriginalDst, RemoteAddr},
+    runtime::Runtime,
 };
 
 const VIRTUAL_HOSTS: &str = include_str!("../../examples/bootstraps/virtual-hosts.yaml");
@@ -136,7 +137,8 @@ fn find_route(bencher: Bencher<'_, '_>) {
             NetworkFilter::TcpProxy(_) => None,
         });
     let routes = routes.expect("the example has routes");
-    bencher.bench(|| route::find(black_box(routes), &Request, 0).is_some());
+    let runtime = Runtime::default();
+    bencher.bench(|| route::find(black_box(routes), &Request, &runtime, 0).is_some());
 }
 
 #[divan::bench(args = [1, 16, 1024])]

@@ -17,6 +17,7 @@ pub mod prometheus;
 mod query;
 mod reply;
 mod routes;
+mod runtime;
 mod serve;
 mod server_info;
 mod stats;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    access_log::AccessLogFiles, cluster::Clusters, config::RouteConfiguration, snapshot::Snapshot,
-    stats::Registry,
+    access_log::AccessLogFiles, cluster::Clusters, config::RouteConfiguration, runtime::Runtime,
+    snapshot::Snapshot, stats::Registry,
 };
 
 /// What a filter is built with. One a worker.
@@ -63,6 +63,11 @@ impl Routes {
     /// A route configuration by its name.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<RouteConfiguration>> {
         self.snapshot.borrow().routes.get(name).cloned()
+    }
+
+    /// The values that override the configuration.
+    pub(crate) fn runtime(&self) -> Arc<Runtime> {
+        Arc::clone(&self.snapshot.borrow().runtime)
     }
 
     fn apply(&self, snapshot: &Arc<Snapshot>) {

@@ -205,7 +205,10 @@ impl Server {
 
 /// The snapshot that the bootstrap alone makes, with its sockets bound.
 fn static_snapshot(bootstrap: &Bootstrap, options: &Options) -> Result<Snapshot, StartError> {
-    let mut snapshot = Snapshot::default();
+    let mut snapshot = Snapshot {
+        runtime: Arc::new(bootstrap.runtime.clone()),
+        ..Snapshot::default()
+    };
     for listener in &bootstrap.listeners {
         let name = listener.name.clone();
         if listener.bind_to_port {

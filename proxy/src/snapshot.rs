@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::{
     config::{Cluster, Listener, LoadAssignment, RouteConfiguration},
     net::BoundListener,
+    runtime::Runtime,
 };
 
 /// All configuration in force.
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub endpoints: HashMap<String, Arc<LoadAssignment>>,
     /// Route configurations from RDS, by name.
     pub routes: HashMap<String, Arc<RouteConfiguration>>,
+    /// Values that override the configuration.
+    pub runtime: Arc<Runtime>,
     /// Whether somebody may answer a demand: the stream to the control plane is up, or is being
     /// set up for the first time. While it is false (no control plane configured, or known to be
     /// out of reach) an unknown destination is passed through at once rather than after

@@ -125,6 +125,32 @@ packed! {
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
     unpack_router pack_router extensions::filters::http::router::v3::Router,
         "envoy.extensions.filters.http.router.v3.Router";
+    unpack_upstream_codec pack_upstream_codec
+        extensions::filters::http::upstream_codec::v3::UpstreamCodec,
+        "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
+    unpack_buffer pack_buffer extensions::filters::http::buffer::v3::Buffer,
+        "envoy.extensions.filters.http.buffer.v3.Buffer";
+    unpack_buffer_per_route pack_buffer_per_route
+        extensions::filters::http::buffer::v3::BufferPerRoute,
+        "envoy.extensions.filters.http.buffer.v3.BufferPerRoute";
+    unpack_cors pack_cors extensions::filters::http::cors::v3::Cors,
+        "envoy.extensions.filters.http.cors.v3.Cors";
+    unpack_cors_policy pack_cors_policy extensions::filters::http::cors::v3::CorsPolicy,
+        "envoy.extensions.filters.http.cors.v3.CorsPolicy";
+    unpack_http_fault pack_http_fault extensions::filters::http::fault::v3::HttpFault,
+        "envoy.extensions.filters.http.fault.v3.HTTPFault";
+    unpack_header_mutation pack_header_mutation
+        extensions::filters::http::header_mutation::v3::HeaderMutation,
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+    unpack_header_mutation_per_route pack_header_mutation_per_route
+        extensions::filters::http::header_mutation::v3::HeaderMutationPerRoute,
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute";
+    unpack_http_rbac pack_http_rbac extensions::filters::http::rbac::v3::Rbac,
+        "envoy.extensions.filters.http.rbac.v3.RBAC";
+    unpack_rbac_per_route pack_rbac_per_route extensions::filters::http::rbac::v3::RbacPerRoute,
+        "envoy.extensions.filters.http.rbac.v3.RBACPerRoute";
+    unpack_filter_config pack_filter_config config::route::v3::FilterConfig,
+        "envoy.config.route.v3.FilterConfig";
     unpack_http_protocol_options pack_http_protocol_options
         extensions::upstreams::http::v3::HttpProtocolOptions,
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";

@@ -31,9 +31,19 @@ impl Query {
         self.get(name).is_some()
     }
 
-    /// The first parameter that is not among `known`.
+    /// Every parameter, in order.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The first parameter that is not among `known`, where a name in `<>` stands for any.
     pub(super) fn unknown(&self, known: &[(&str, &str)]) -> Option<&str> {
-        let is_known = |name: &str| known.iter().any(|(known, _)| *known == name);
+        let is_known = |name: &str| {
+            known
+                .iter()
+                .any(|(known, _)| *known == name || known.starts_with('<'))
+        };
         let mut names = self.0.iter().map(|(name, _)| name.as_str());
         names.find(|name| !is_known(name))
     }

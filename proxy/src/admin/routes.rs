@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::{Method, StatusCode, request::Parts};
 
 use super::{Admin, Face, clusters, config_dump, connections, control, explain, guard, help};
-use super::{listeners, query::Query, reply::Reply, server_info, stats};
+use super::{listeners, query::Query, reply::Reply, runtime, server_info, stats};
 
 /// A path of the admin interface.
 pub(super) struct Route {
@@ -87,6 +87,14 @@ pub(super) const ROUTES: &[Route] = &[
         &[],
         server_info::ready,
     ),
+    read("/runtime", "print runtime values", &[], runtime::print),
+    Route {
+        path: "/runtime_modify",
+        access: Access::Change,
+        help: "add, change or remove runtime values of the admin layer",
+        parameters: runtime::MODIFY_PARAMETERS,
+        handler: runtime::modify,
+    },
     read(
         "/server_info",
         "version, state and options",

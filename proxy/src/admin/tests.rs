@@ -178,6 +178,30 @@ fn every_path_answers() {
 }
 
 #[test]
+fn runtime_values_are_shown_and_changed() {
+    with_server(
+        |_| {},
+        |_, addresses| async move {
+            let admin = addresses[0];
+            let post = |query: &str| {
+                let request = format!("POST /runtime_modify{query}");
+                ask(admin, &request, "host: localhost\r\n").0
+            };
+            assert_eq!(post(""), 400);
+            assert_eq!(post("?a.b=5&c=x"), 200);
+            assert_eq!(post("?c="), 200);
+            assert_eq!(post(&format!("?a={}", "x".repeat(2000))), 400);
+            let shown = get_json(admin, "/runtime");
+            let entries = serde_json::json!({
+                "a.b": { "layer_values": ["5"], "final_value": "5" },
+            });
+            assert_eq!(shown["entries"], entries);
+            assert_eq!(shown["layers"], serde_json::json!([""]));
+        },
+    );
+}
+
+#[test]
 fn listeners_clusters_and_configuration_are_shown() {
     with_server(
         |_| {},

@@ -175,6 +175,7 @@ mod tests {
             max_requests_per_connection: None,
             tcp_keepalive: None,
             http2: Http2Options::default(),
+            http_filters: None,
         });
         Rc::new(Cluster::new(&config, Arc::default(), None))
     }

@@ -5,12 +5,15 @@ use std::{net::SocketAddr, sync::Arc};
 use weir_api::xds::envoy::config::core::v3::Node;
 
 use super::{Cluster, Listener};
+use crate::runtime::Runtime;
 
 /// `envoy.config.bootstrap.v3.Bootstrap`, as far as it is supported.
 #[derive(Debug)]
 pub struct Bootstrap {
     /// Sent to the control plane on the first request of a stream.
     pub node: Node,
+    /// Values that override the configuration.
+    pub runtime: Runtime,
     /// Where the admin interface listens; none without it.
     pub admin: Option<SocketAddr>,
     /// Listeners that never change.

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{LoadAssignment, http::Http2Options};
+use super::{LoadAssignment, http::Http2Options, http_filter::HttpFilter};
 
 /// `envoy.config.cluster.v3.Cluster`
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Cluster {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// HTTP/2 settings towards endpoints.
     pub http2: Http2Options,
+    /// HTTP filters of each attempt; none: those of the router.
+    pub http_filters: Option<Arc<[HttpFilter]>>,
 }
 
 /// Where endpoints come from (`Cluster.type`).

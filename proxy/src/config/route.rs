@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use regex::Regex;
 
-use crate::metadata::Metadata;
+use crate::{metadata::Metadata, runtime::RuntimePercent};
 
 use super::{
     cluster::HashPolicy,
@@ -84,8 +84,8 @@ pub struct RouteMatch {
     pub query: Vec<QueryParameterMatcher>,
     /// Only gRPC requests.
     pub grpc: bool,
-    /// Share of requests, in millionths; none: all.
-    pub fraction_per_million: Option<u32>,
+    /// Share of requests; none: all.
+    pub fraction: Option<RuntimePercent>,
 }
 
 /// How the path is matched.

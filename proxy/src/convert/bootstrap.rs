@@ -14,6 +14,7 @@ use super::{
     at::{At, Needed, Report, take},
     cluster::cluster,
     listener::listener,
+    runtime::{default_runtime, runtime},
     value::{ads, enumeration, header_name, header_value, non_empty, v3},
 };
 use crate::config::{
@@ -25,11 +26,11 @@ use crate::config::{
 pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Bootstrap> {
     let at = report.resource("Bootstrap");
     take!(at, message => pb::Bootstrap {
-        supported: node, static_resources, dynamic_resources, admin;
+        supported: node, static_resources, dynamic_resources, admin, layered_runtime;
         ignored: stats_flush_interval = "stats are read, not flushed, and sinks are refused",
             stats_flush = "stats are read, not flushed, and sinks are refused";
         refused: node_context_params, cluster_manager, hds_config, flags_path, stats_sinks,
-            deferred_stat_options, stats_config, watchdog, watchdogs, tracing, layered_runtime,
+            deferred_stat_options, stats_config, watchdog, watchdogs, tracing,
             overload_manager, enable_dispatcher_stats, header_prefix,
             stats_server_version_override, use_tcp_for_dns_lookups, dns_resolution_config,
             typed_dns_resolver_config, bootstrap_extensions, fatal_actions, config_sources,
@@ -69,6 +70,9 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
     }
     Some(Bootstrap {
         node,
+        runtime: layered_runtime.map_or_else(default_runtime, |message| {
+            runtime(&at.field("layered_runtime"), message)
+        }),
         admin: admin.and_then(|message| self::admin(&at.field("admin"), message)),
         listeners,
         clusters,

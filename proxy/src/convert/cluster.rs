@@ -79,6 +79,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             UpstreamProtocol::Http1
         },
         http2: http_options::http2(&at.field("http2_protocol_options"), http2_protocol_options),
+        http_filters: None,
     };
     http_options::http1(&at.field("http_protocol_options"), http_protocol_options);
     let options = extension_options(
@@ -111,6 +112,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             upstream_connection_options,
         ),
         http2: options.http2,
+        http_filters: options.http_filters,
     })
 }
 

@@ -70,7 +70,7 @@ fn additions(at: &At<'_>, messages: Vec<HeaderValueOption>) -> Vec<HeaderAdditio
         .collect()
 }
 
-fn addition(at: &At<'_>, message: HeaderValueOption) -> Option<HeaderAddition> {
+pub(super) fn addition(at: &At<'_>, message: HeaderValueOption) -> Option<HeaderAddition> {
     take!(at, message => HeaderValueOption {
         supported: header, append, append_action, keep_empty_value;
     });
@@ -108,7 +108,7 @@ fn addition(at: &At<'_>, message: HeaderValueOption) -> Option<HeaderAddition> {
 
 /// A header that may be changed: not a pseudo header, not `host`, which routing decides, and none
 /// that frames the message or belongs to the connection, which is written for each hop.
-fn modifiable(at: &At<'_>, name: &str) -> String {
+pub(super) fn modifiable(at: &At<'_>, name: &str) -> String {
     let name = header_name(at, name);
     if name.starts_with(':') || name == "host" {
         at.error(format!(

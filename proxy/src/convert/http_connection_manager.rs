@@ -2,30 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use weir_api::xds::{
-    codec,
-    envoy::extensions::filters::{
-        http::router::v3 as router_v3,
-        network::http_connection_manager::v3::{
-            self as pb,
-            http_connection_manager::{
-                CodecType as PbCodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
-            },
-        },
+use weir_api::xds::envoy::extensions::filters::network::http_connection_manager::v3::{
+    self as pb,
+    http_connection_manager::{
+        CodecType as PbCodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
     },
 };
 
 use super::{
     access_log::access_logs,
     at::{At, take},
+    http_filter::http_filters,
     http_options,
     route::inline_route_configuration,
-    value::{
-        ads, duration, enumeration, header_value, non_empty, number, timeout, type_name, unpack,
-    },
+    value::{ads, duration, enumeration, header_value, non_empty, number, timeout},
 };
 use crate::config::http::{
-    CodecType, HttpConnectionManager, PathOptions, RouteSource, Router, ServerHeader,
+    CodecType, HttpConnectionManager, PathOptions, RouteSource, ServerHeader,
 };
 
 /// Envoy's default of `stream_idle_timeout`.
@@ -77,7 +70,7 @@ pub(super) fn http_connection_manager(
     );
     let http1 = http_options::http1(&at.field("http_protocol_options"), http_protocol_options);
     let http2 = http_options::http2(&at.field("http2_protocol_options"), http2_protocol_options);
-    let router = http_filters_of(at, http_filters);
+    let (filters, router) = self::http_filters(&at.field("http_filters"), http_filters);
     let upgrades = upgrades(&at.field("upgrade_configs"), upgrade_configs);
     let access_logs = access_logs(&at.field("access_log"), access_log);
     let at_kb = at.field("max_request_headers_kb");
@@ -93,7 +86,7 @@ pub(super) fn http_connection_manager(
         stat_prefix,
         codec: codec?,
         routes: routes?,
-        filters: Arc::default(),
+        filters,
         router: router?,
         server_header: server_header?,
         server_name: if server_name.is_empty() {
@@ -211,64 +204,4 @@ pub(super) fn upgrade_type_of(at: &At<'_>, upgrade_type: &str) -> String {
         at.unsupported(format!("{upgrade_type:?}"));
     }
     upgrade
-}
-
-fn http_filters_of(at: &At<'_>, messages: Vec<pb::HttpFilter>) -> Option<Router> {
-    let at = at.field("http_filters");
-    if messages.is_empty() {
-        at.unsupported("a list that does not end in the router");
-    }
-    let last = messages.len().saturating_sub(1);
-    let converted = messages.into_iter().enumerate();
-    let routers = converted.filter_map(|(index, message)| {
-        let at = at.index(index);
-        let router = http_filter(&at, message)?;
-        if index < last {
-            at.error("must be the last HTTP filter");
-        }
-        Some(router)
-    });
-    routers.collect::<Vec<_>>().pop()
-}
-
-fn http_filter(at: &At<'_>, message: pb::HttpFilter) -> Option<Router> {
-    take!(at, message => pb::HttpFilter {
-        supported: name, config_type;
-        ignored: is_optional = "a filter is known or refused";
-        refused: disabled;
-    });
-    non_empty(&at.field("name"), name);
-    match at.field("typed_config").required(config_type)? {
-        pb::http_filter::ConfigType::TypedConfig(any) => {
-            let at = at.field("typed_config");
-            match type_name(&any) {
-                "envoy.extensions.filters.http.router.v3.Router" => {
-                    router(&at, unpack(&at, &any, codec::unpack_router)?)
-                }
-                other => {
-                    at.unsupported(format!("HTTP filter {other}"));
-                    None
-                }
-            }
-        }
-        pb::http_filter::ConfigType::ConfigDiscovery(_) => {
-            at.field("config_discovery")
-                .unsupported("filters do not come over ECDS");
-            None
-        }
-    }
-}
-
-fn router(at: &At<'_>, message: router_v3::Router) -> Option<Router> {
-    take!(at, message => router_v3::Router {
-        supported: suppress_envoy_headers;
-        fixed: dynamic_stats = true;
-        refused: start_child_span, upstream_log, upstream_log_options, strict_check_headers,
-            respect_expected_rq_timeout, suppress_grpc_request_failure_code_stats,
-            upstream_http_filters, reject_connect_request_early_data;
-    });
-    Some(Router {
-        suppress_envoy_headers,
-        upstream_filters: Arc::default(),
-    })
 }

@@ -5,19 +5,17 @@ use weir_api::xds::envoy::config::route::v3 as pb;
 use super::{
     at::{At, take},
     header::{HeaderLists, header_mutations},
+    http_filter::{cors_policy_of_route, per_filter_config},
+    metadata::metadata,
     retry::retry_policy,
     route_action::{Checked, action},
     route_match::route_match,
     value::non_empty,
 };
-use crate::{
-    config::{
-        RouteConfiguration,
-        domains::DomainIndex,
-        http_filter::PerFilterConfig,
-        route::{Route, VirtualHost},
-    },
-    metadata::Metadata,
+use crate::config::{
+    RouteConfiguration,
+    domains::DomainIndex,
+    route::{Route, VirtualHost},
 };
 
 /// Envoy's default, which is what the proxy does.
@@ -48,12 +46,12 @@ fn convert(
     take!(at, message => pb::RouteConfiguration {
         supported: name, virtual_hosts, response_headers_to_add, response_headers_to_remove,
             request_headers_to_add, request_headers_to_remove,
-            most_specific_header_mutations_wins, validate_clusters, ignore_port_in_host_matching;
+            most_specific_header_mutations_wins, validate_clusters, ignore_port_in_host_matching,
+            typed_per_filter_config;
         fixed: max_direct_response_body_size_bytes = MAX_DIRECT_RESPONSE_BODY;
         ignored: metadata = "for people and for filters that are not supported";
         refused: vhds, internal_only_headers, cluster_specifier_plugins, request_mirror_policies,
-            vhost_header, ignore_path_parameters_in_path_matching, typed_per_filter_config,
-            route_specifiers;
+            vhost_header, ignore_path_parameters_in_path_matching, route_specifiers;
     });
     let validate = validate_clusters.map_or(validate_by_default, |validate| validate.value);
     let checked = if validate { Checked::Yes } else { Checked::No };
@@ -78,7 +76,10 @@ fn convert(
                 response_headers_to_remove,
             },
         ),
-        per_filter: PerFilterConfig::default(),
+        per_filter: per_filter_config(
+            &at.field("typed_per_filter_config"),
+            typed_per_filter_config,
+        ),
         ignore_port_in_host_matching,
         most_specific_header_mutations_wins,
     }
@@ -88,10 +89,9 @@ fn virtual_host(at: &At<'_>, message: pb::VirtualHost, checked: Checked) -> Virt
     take!(at, message => pb::VirtualHost {
         supported: name, domains, routes, request_headers_to_add, request_headers_to_remove,
             response_headers_to_add, response_headers_to_remove, include_request_attempt_count,
-            retry_policy;
+            retry_policy, cors, typed_per_filter_config;
         ignored: metadata = "for people and for filters that are not supported";
-        refused: matcher, require_tls, virtual_clusters, rate_limits, cors,
-            typed_per_filter_config, include_attempt_count_in_response,
+        refused: matcher, require_tls, virtual_clusters, rate_limits, include_attempt_count_in_response,
             retry_policy_typed_config, hedge_policy, include_is_timeout_retry_header,
             per_request_buffer_limit_bytes, request_body_buffer_limit, request_mirror_policies,
             route_specifiers;
@@ -122,8 +122,11 @@ fn virtual_host(at: &At<'_>, message: pb::VirtualHost, checked: Checked) -> Virt
                 response_headers_to_remove,
             },
         ),
-        per_filter: PerFilterConfig::default(),
-        cors: None,
+        per_filter: per_filter_config(
+            &at.field("typed_per_filter_config"),
+            typed_per_filter_config,
+        ),
+        cors: cors.map(|message| cors_policy_of_route(&at.field("cors"), message)),
         retry_policy: retry_policy
             .and_then(|message| self::retry_policy(&at.field("retry_policy"), message)),
         include_request_attempt_count,
@@ -141,10 +144,10 @@ fn domain_of(at: &At<'_>, domain: &str) -> String {
 fn route(at: &At<'_>, message: pb::Route, checked: Checked) -> Option<Route> {
     take!(at, message => pb::Route {
         supported: name, r#match, request_headers_to_add, request_headers_to_remove,
-            response_headers_to_add, response_headers_to_remove, action;
-        ignored: metadata = "for people and for filters that are not supported",
-            decorator = "names spans, and there is no tracing";
-        refused: typed_per_filter_config, tracing, per_request_buffer_limit_bytes, stat_prefix,
+            response_headers_to_add, response_headers_to_remove, action, metadata,
+            typed_per_filter_config;
+        ignored: decorator = "names spans, and there is no tracing";
+        refused: tracing, per_request_buffer_limit_bytes, stat_prefix,
             request_body_buffer_limit, route_specifiers;
     });
     let headers = header_mutations(
@@ -169,7 +172,10 @@ fn route(at: &At<'_>, message: pb::Route, checked: Checked) -> Option<Route> {
         criteria: criteria?,
         action: action?,
         headers,
-        per_filter: PerFilterConfig::default(),
-        metadata: Metadata::default(),
+        per_filter: per_filter_config(
+            &at.field("typed_per_filter_config"),
+            typed_per_filter_config,
+        ),
+        metadata: self::metadata(metadata),
     })
 }

@@ -10,14 +10,14 @@ use super::{
     hash,
     header::{HeaderLists, header_mutations},
     http_connection_manager::upgrade_type_of,
+    http_filter::{cors_policy_of_route, per_filter_config},
     matcher::substitution,
     redirect::redirect,
     retry::retry_policy,
     value::{enumeration, header_name, header_value, inline_text, non_empty, timeout},
 };
-use crate::config::{
-    http_filter::PerFilterConfig,
-    route::{Forward, ForwardTarget, HostRewrite, PathRewrite, RouteAction, RouteWeightedCluster},
+use crate::config::route::{
+    Forward, ForwardTarget, HostRewrite, PathRewrite, RouteAction, RouteWeightedCluster,
 };
 
 /// Envoy's default of `RouteAction.timeout`.
@@ -68,10 +68,10 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
     take!(at, message => pb::RouteAction {
         supported: cluster_not_found_response_code, prefix_rewrite, regex_rewrite,
             append_x_forwarded_host, timeout, idle_timeout, retry_policy, upgrade_configs,
-            hash_policy, cluster_specifier, host_rewrite_specifier;
+            hash_policy, cluster_specifier, host_rewrite_specifier, cors;
         refused: metadata_match, path_rewrite_policy, path_rewrite, flush_timeout,
             early_data_policy, retry_policy_typed_config, request_mirror_policies, priority,
-            rate_limits, include_vh_rate_limits, cors, max_grpc_timeout,
+            rate_limits, include_vh_rate_limits, max_grpc_timeout,
             grpc_timeout_offset, internal_redirect_policy, internal_redirect_action,
             max_internal_redirects, hedge_policy, max_stream_duration;
     });
@@ -100,7 +100,7 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
         append_x_forwarded_host,
         hash_policy: hash::of_route(&at.field("hash_policy"), hash_policy),
         upgrades: upgrades(&at.field("upgrade_configs"), upgrade_configs),
-        cors: None,
+        cors: cors.map(|message| cors_policy_of_route(&at.field("cors"), message)),
         cluster_not_found_status,
         target: target?,
     })
@@ -186,8 +186,8 @@ fn weighted_cluster(
     let by_name = message.cluster_header.is_empty();
     take!(at, message => pb::weighted_cluster::ClusterWeight {
         supported: name, weight, request_headers_to_add, request_headers_to_remove,
-            response_headers_to_add, response_headers_to_remove;
-        refused: cluster_header, metadata_match, typed_per_filter_config, host_rewrite_specifier;
+            response_headers_to_add, response_headers_to_remove, typed_per_filter_config;
+        refused: cluster_header, metadata_match, host_rewrite_specifier;
     });
     let at_name = at.field("name");
     if by_name {
@@ -198,7 +198,10 @@ fn weighted_cluster(
     }
     RouteWeightedCluster {
         name,
-        per_filter: PerFilterConfig::default(),
+        per_filter: per_filter_config(
+            &at.field("typed_per_filter_config"),
+            typed_per_filter_config,
+        ),
         weight: at
             .field("weight")
             .required(weight)

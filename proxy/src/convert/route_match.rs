@@ -1,14 +1,12 @@
 //! Which requests a route serves.
 
-use weir_api::xds::envoy::{
-    config::{core::v3::RuntimeFractionalPercent, route::v3 as pb},
-    r#type::{matcher::v3 as matcher_v3, v3},
-};
+use weir_api::xds::envoy::{config::route::v3 as pb, r#type::matcher::v3 as matcher_v3};
 
 use super::{
     at::{At, take},
     matcher::{Anchor, regex, string_matcher},
-    value::{enumeration, header_name, non_empty},
+    percent::runtime_percent,
+    value::{header_name, non_empty},
 };
 use crate::config::{
     matcher::{StringMatcher, StringPattern},
@@ -35,8 +33,8 @@ pub(super) fn route_match(at: &At<'_>, message: pb::RouteMatch) -> Option<RouteM
         .filter_map(|(index, message)| query_parameter(&at_query.index(index), message))
         .collect();
     Some(RouteMatch {
-        fraction_per_million: runtime_fraction
-            .and_then(|message| fraction(&at.field("runtime_fraction"), message)),
+        fraction: runtime_fraction
+            .and_then(|message| runtime_percent(&at.field("runtime_fraction"), message)),
         path: path(at, path_specifier)?,
         case_sensitive: case_sensitive.is_none_or(|sensitive| sensitive.value),
         headers,
@@ -76,27 +74,6 @@ fn path(at: &At<'_>, specifier: Option<pb::route_match::PathSpecifier>) -> Optio
             None
         }
     }
-}
-
-/// Millionths of all requests.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "a message is taken apart as a whole"
-)]
-fn fraction(at: &At<'_>, message: RuntimeFractionalPercent) -> Option<u32> {
-    take!(at, message => RuntimeFractionalPercent {
-        supported: default_value;
-        ignored: runtime_key = "there is no runtime that could override the default";
-    });
-    let at = at.field("default_value");
-    let message = at.required(default_value)?;
-    take!(at, message => v3::FractionalPercent { supported: numerator, denominator; });
-    let per_million = match enumeration(&at.field("denominator"), denominator)? {
-        v3::fractional_percent::DenominatorType::Hundred => 10_000,
-        v3::fractional_percent::DenominatorType::TenThousand => 100,
-        v3::fractional_percent::DenominatorType::Million => 1,
-    };
-    Some(numerator.saturating_mul(per_million).min(1_000_000))
 }
 
 pub(super) fn header_matcher(at: &At<'_>, message: pb::HeaderMatcher) -> Option<HeaderMatcher> {

@@ -1,6 +1,6 @@
 //! What a cluster says of HTTP towards its endpoints.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use weir_api::xds::{
     codec, envoy::extensions::upstreams::http::v3 as http_v3, google::protobuf::Any,
@@ -8,10 +8,11 @@ use weir_api::xds::{
 
 use super::{
     at::{At, take},
+    http_filter::upstream_http_filters,
     http_options::{self, CommonOptions},
     value::{type_name, unpack},
 };
-use crate::config::{cluster::UpstreamProtocol, http::Http2Options};
+use crate::config::{cluster::UpstreamProtocol, http::Http2Options, http_filter::HttpFilter};
 
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
@@ -20,6 +21,7 @@ pub(super) struct HttpOptions {
     pub(super) common: CommonOptions,
     pub(super) protocol: UpstreamProtocol,
     pub(super) http2: Http2Options,
+    pub(super) http_filters: Option<Arc<[HttpFilter]>>,
 }
 
 /// The options in `typed_extension_protocol_options`; `default` without any.
@@ -44,8 +46,8 @@ fn http_protocol_options(at: &At<'_>, message: http_v3::HttpProtocolOptions) -> 
     use http_v3::http_protocol_options as options;
 
     take!(at, message => http_v3::HttpProtocolOptions {
-        supported: common_http_protocol_options, upstream_protocol_options;
-        refused: upstream_http_protocol_options, http_filters, header_validation_config,
+        supported: common_http_protocol_options, upstream_protocol_options, http_filters;
+        refused: upstream_http_protocol_options, header_validation_config,
             outlier_detection, request_mirror_policies, hash_policy, retry_policy;
     });
     let common = http_options::upstream_common(
@@ -76,10 +78,13 @@ fn http_protocol_options(at: &At<'_>, message: http_v3::HttpProtocolOptions) -> 
             (UpstreamProtocol::Http1, Http2Options::default())
         }
     };
+    let at_filters = at.field("http_filters");
     HttpOptions {
         common,
         protocol,
         http2,
+        http_filters: (!http_filters.is_empty())
+            .then(|| upstream_http_filters(&at_filters, http_filters)),
     }
 }
 

@@ -7,16 +7,20 @@ use std::{
 };
 
 use ipnet::IpNet;
+use serde_json::{Map, Value};
 use weir_api::xds::{
     envoy::config::core::v3::{
         Address, CidrRange, ConfigSource, DataSource, SocketAddress, address,
         config_source::ConfigSourceSpecifier, data_source::Specifier,
         socket_address::PortSpecifier,
     },
-    google::protobuf::{self, Any, UInt32Value},
+    google::protobuf::{self, Any, UInt32Value, value::Kind},
 };
 
 use super::at::{At, take};
+
+/// Numbers from here on are not exact in protobuf's JSON.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A duration that is set. Negative ones are wrong.
 pub(super) fn duration(at: &At<'_>, value: Option<protobuf::Duration>) -> Option<Duration> {
@@ -159,20 +163,42 @@ pub(super) fn ip(at: &At<'_>, text: &str) -> Option<IpAddr> {
 
 /// Address ranges. Bits below the prefix do not count.
 pub(super) fn cidr_ranges(at: &At<'_>, messages: Vec<CidrRange>) -> Vec<IpNet> {
-    let mut ranges = Vec::with_capacity(messages.len());
-    for (index, message) in messages.into_iter().enumerate() {
-        let at = at.index(index);
-        take!(at, message => CidrRange { supported: address_prefix, prefix_len; });
-        let length = number(&at.field("prefix_len"), prefix_len, 0..=128).unwrap_or(0);
-        let Some(ip) = ip(&at.field("address_prefix"), &address_prefix) else {
-            continue;
-        };
-        // Envoy takes what is longer than the address for the whole address.
-        let whole = if ip.is_ipv4() { 32 } else { 128 };
-        let length = u8::try_from(length).unwrap_or(whole).min(whole);
-        ranges.extend(IpNet::new(ip, length).ok().map(|range| range.trunc()));
+    let messages = messages.into_iter().enumerate();
+    messages
+        .filter_map(|(index, message)| cidr_range(&at.index(index), message))
+        .collect()
+}
+
+/// An address range. Bits below the prefix do not count.
+pub(super) fn cidr_range(at: &At<'_>, message: CidrRange) -> Option<IpNet> {
+    take!(at, message => CidrRange { supported: address_prefix, prefix_len; });
+    let length = number(&at.field("prefix_len"), prefix_len, 0..=128).unwrap_or(0);
+    let ip = ip(&at.field("address_prefix"), &address_prefix)?;
+    // Envoy takes what is longer than the address for the whole address.
+    let whole = if ip.is_ipv4() { 32 } else { 128 };
+    let length = u8::try_from(length).unwrap_or(whole).min(whole);
+    IpNet::new(ip, length).ok().map(|range| range.trunc())
+}
+
+/// An object as JSON has it. Whole numbers are such, so that they are shown without a point.
+pub(super) fn json_object(message: protobuf::Struct) -> Map<String, Value> {
+    let fields = message.fields.into_iter();
+    fields.map(|(name, value)| (name, json(value))).collect()
+}
+
+/// A value as JSON has it.
+pub(super) fn json(message: protobuf::Value) -> Value {
+    match message.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < MAX_EXACT => {
+            Value::from(number as i64)
+        }
+        Some(Kind::NumberValue(number)) => Value::from(number),
+        Some(Kind::StringValue(text)) => Value::from(text),
+        Some(Kind::BoolValue(value)) => Value::from(value),
+        Some(Kind::StructValue(object)) => Value::Object(json_object(object)),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
     }
-    ranges
 }
 
 /// Text within the message. Files and environment variables are not read.

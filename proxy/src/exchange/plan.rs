@@ -45,9 +45,11 @@ impl<'c> Plan<'c> {
         clusters: &Clusters,
     ) -> Self {
         let (stats, random) = (&manager.stats, manager.random());
+        let runtime = manager.context.routes.runtime();
         stats.rq_total.inc();
         let found = config.and_then(|config| {
-            route::find(config, request, random).map(|(host, route)| (config, host, route))
+            route::find(config, request, &runtime, random)
+                .map(|(host, route)| (config, host, route))
         });
         let Some((config, virtual_host, route)) = found else {
             stats.no_route.inc();

@@ -65,7 +65,7 @@ impl Fixture {
     }
 
     pub(super) fn matched(&self) -> Option<Matched<'_>> {
-        route::resolve(&self.routes, &self.request, 0)
+        route::resolve(&self.routes, &self.request, &self.runtime, 0)
     }
 
     /// Takes the next step of the decoders.
@@ -75,7 +75,8 @@ impl Fixture {
         edits: &mut Edits<'c>,
         metadata: &mut Metadata,
     ) -> Step {
-        let find = |request: &dyn RequestHead| route::resolve(&self.routes, request, 0);
+        let find =
+            |request: &dyn RequestHead| route::resolve(&self.routes, request, &self.runtime, 0);
         filters.on_request_headers(&mut Decoding {
             head: &self.request,
             edits,
@@ -136,7 +137,7 @@ fn routes(per_filter: Vec<FilterOverride>) -> RouteConfiguration {
             headers: Vec::new(),
             query: Vec::new(),
             grpc: false,
-            fraction_per_million: None,
+            fraction: None,
         },
         action: RouteAction::Forward(Box::new(forward())),
         headers: crate::config::header::HeaderMutations::default(),

@@ -13,19 +13,21 @@ use crate::{
         },
     },
     http::{authority::Authority, head::RequestHead},
+    runtime::Runtime,
 };
 
 /// The virtual host and the route that serve a request. `random` decides for routes that serve a
-/// share of the requests.
+/// share of the requests, which `runtime` may override.
 pub fn find<'c>(
     config: &'c RouteConfiguration,
     request: &dyn RequestHead,
+    runtime: &Runtime,
     random: u64,
 ) -> Option<(&'c VirtualHost, &'c Route)> {
     let host = comparable_host(request.authority(), config.ignore_port_in_host_matching);
     let virtual_host = config.virtual_hosts.get(config.domains.find(&host)?)?;
     let mut routes = virtual_host.routes.iter();
-    let route = routes.find(|route| matches(&route.criteria, request, random))?;
+    let route = routes.find(|route| matches(&route.criteria, request, runtime, random))?;
     Some((virtual_host, route))
 }
 
@@ -33,9 +35,10 @@ pub fn find<'c>(
 pub fn resolve<'c>(
     config: &'c RouteConfiguration,
     request: &dyn RequestHead,
+    runtime: &Runtime,
     random: u64,
 ) -> Option<Matched<'c>> {
-    let (virtual_host, route) = find(config, request, random)?;
+    let (virtual_host, route) = find(config, request, runtime, random)?;
     let weighted = match &route.action {
         RouteAction::Forward(forward)
             if matches!(forward.target, ForwardTarget::Weighted { .. }) =>
@@ -91,13 +94,19 @@ fn comparable_host(authority: &str, ignore_port: bool) -> Cow<'_, str> {
     }
 }
 
-fn matches(criteria: &RouteMatch, request: &dyn RequestHead, random: u64) -> bool {
+fn matches(
+    criteria: &RouteMatch,
+    request: &dyn RequestHead,
+    runtime: &Runtime,
+    random: u64,
+) -> bool {
     let asks_for_tunnel = request.method() == "CONNECT";
     asks_for_tunnel == matches!(criteria.path, PathMatch::Connect)
         && path_matches(&criteria.path, criteria.case_sensitive, request.path_only())
         && criteria
-            .fraction_per_million
-            .is_none_or(|share| random % 1_000_000 < u64::from(share))
+            .fraction
+            .as_ref()
+            .is_none_or(|share| runtime.includes(share, random))
         && (!criteria.grpc || is_grpc(request))
         && criteria
             .headers

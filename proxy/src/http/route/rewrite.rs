@@ -86,7 +86,7 @@ mod tests {
             headers: Vec::new(),
             query: Vec::new(),
             grpc: false,
-            fraction_per_million: None,
+            fraction: None,
         }
     }
 
