@@ -8,6 +8,7 @@ mod deadlines;
 mod downstream;
 mod log;
 mod manager;
+mod passage;
 mod plan;
 mod pump;
 mod reply;
@@ -33,13 +34,15 @@ pub(crate) use self::{
     stats::HttpStats,
 };
 use self::{
+    passage::Passage,
     plan::{ForwardPlan, Plan},
     send::{Sending, Switch},
 };
 use crate::{
     buffer::Buffer,
     cluster::Upstream,
-    http::{codec::h1::response::Response, timer::Timer},
+    config::RouteConfiguration,
+    http::{codec::h1::response::Response, edits::Edited, route::Matched, timer::Timer},
     info::{ConnectionInfo, Outcome},
     reason::Reason,
 };
@@ -120,37 +123,85 @@ impl<'e> Exchange<'e> {
     pub(crate) async fn run(&mut self) -> Next {
         let manager = self.manager;
         if let Some(reason) = self.request.objection(&manager.config) {
-            return self.reply(&reason.into(), false, None).await;
+            return self.reply(&reason.into(), false, None, None).await;
         }
-        let routes = manager.routes();
+        let (routes, random) = (manager.routes(), manager.random());
+        let routes = routes.as_deref();
         let Some(head) = self.request.head() else {
             return Next::Close;
         };
-        match Plan::new(manager, routes.as_deref(), head, &manager.context.clusters) {
+        let matched = plan::find(manager, routes, head, random);
+        if !manager.filters.is_empty() {
+            return Box::pin(self.run_filtered(routes, matched, random)).await;
+        }
+        match Plan::new(manager, matched, head, random) {
             Plan::Reply(reply, matched) => {
                 let is_read = self.request.has_no_body();
-                self.reply(&reply, is_read, matched.as_ref()).await
+                self.reply(&reply, is_read, matched.as_ref(), None).await
             }
-            Plan::Forward(ref plan) => self.forward(plan).await,
+            Plan::Forward(ref plan) => self.forward(plan, None).await,
+        }
+    }
+
+    /// Lets the request pass through the HTTP filters first.
+    async fn run_filtered(
+        &mut self,
+        routes: Option<&RouteConfiguration>,
+        matched: Option<Matched<'_>>,
+        random: u64,
+    ) -> Next {
+        let manager = self.manager;
+        let mut passage = Box::new(Passage::new(&manager.filters, matched));
+        let has_body = !self.request.has_no_body();
+        if let Err(reply) = self.decode(&mut passage, routes, random).await {
+            if reply.reason == Reason::ClientClosed {
+                return self.gone("");
+            }
+            let is_read = !has_body || passage.body.is_some();
+            let route = passage.known_route();
+            return self
+                .reply(&reply, is_read, route.as_ref(), Some(&mut passage))
+                .await;
+        }
+        let Some(head) = self.request.head() else {
+            return Next::Close;
+        };
+        let matched = passage.route(head, &|head| plan::find(manager, routes, head, random));
+        let plan = Plan::new(manager, matched, &Edited::new(head, &passage.edits), random);
+        match plan {
+            Plan::Reply(reply, matched) => {
+                let is_read = !has_body || passage.body.is_some();
+                self.reply(&reply, is_read, matched.as_ref(), Some(&mut passage))
+                    .await
+            }
+            Plan::Forward(ref plan) => self.forward(plan, Some(passage)).await,
         }
     }
 
     /// Answers what could not be read as a request.
     pub(crate) async fn refuse(&mut self, reason: Reason) -> Next {
-        self.reply(&reason.into(), false, None).await
+        self.reply(&reason.into(), false, None, None).await
     }
 
-    async fn forward(&mut self, plan: &ForwardPlan<'_>) -> Next {
+    async fn forward<'p>(
+        &mut self,
+        plan: &'p ForwardPlan<'p>,
+        mut passage: Option<Box<Passage<'p>>>,
+    ) -> Next {
         self.info.cluster = Some(plan.cluster.config.clone());
         let switch = match self.wish(plan) {
             Ok(switch) => switch,
             Err(reason) => {
                 let stats = &self.manager.stats;
                 stats.downstream_rq_ws_on_non_ws_route.inc();
-                return self.reply(&reason.into(), false, Some(&plan.matched)).await;
+                let passage = passage.as_deref_mut();
+                let reply = reason.into();
+                return self
+                    .reply(&reply, false, Some(&plan.matched), passage)
+                    .await;
             }
         };
-        let mut sending = Sending::new(self, plan, switch);
+        let mut sending = Sending::new(self, plan, switch, passage);
         self.send(&mut sending).await
     }
 

@@ -15,9 +15,11 @@ use super::{
     Exchange,
     bridge::{Encoder, Framed, Sink, Stop},
     deadlines::Late,
+    passage::{Passage, Way},
     request::RequestMessage,
     retry::{Failure, FailureKind},
     send::{Answer, Sending, Switch},
+    transfer::Transfer,
     upstream::{Http1Upstream, ReceivedHead, UpstreamPort, failure},
 };
 use crate::{
@@ -25,7 +27,7 @@ use crate::{
     cluster::{Host, Http2Lease, Upstream},
     http::{
         changes::RequestChanges,
-        codec::h1::head::FieldKind,
+        codec::h1::{body::Framing, head::FieldKind},
         message::{change_request, http2_request, request_from_http1, write_http1_request},
         write::write_request,
     },
@@ -164,7 +166,19 @@ impl Exchange<'_> {
             let changes = self.request_changes(sending, host);
             let upgrade = sending.switch == Some(Switch::Upgrade);
             write_request(&mut out, request, &self.manager.config, &changes, upgrade);
-            sending.transfer.begin_raw(out);
+            match sending.transfer {
+                Transfer::Raw(_) => sending.transfer.begin_raw(out),
+                Transfer::Framed(..) => {
+                    let is_chunked = changes.length.is_none()
+                        && request.semantics.framing == Some(Framing::Chunked);
+                    let framed = match is_chunked {
+                        true => Framed::Chunked,
+                        false => Framed::Plain,
+                    };
+                    let encoder = Encoder::new(out, framed);
+                    sending.transfer.begin(Sink::Http1(encoder));
+                }
+            }
         } else {
             let no_body = sending.transfer.is_bodiless();
             let head = self.changed_head(sending, host)?;
@@ -206,7 +220,14 @@ impl Exchange<'_> {
         let facts = self.facts(&plan.matched.route.name);
         match self.request.head() {
             Some(head) => {
-                RequestChanges::new(self.manager, plan, head, &facts, host, sending.attempt)
+                let (manager, attempt) = (self.manager, sending.attempt);
+                let edits = sending.passage.as_ref().map(|passage| &passage.edits);
+                let changes =
+                    RequestChanges::new(manager, plan, head, &facts, host, attempt, edits);
+                RequestChanges {
+                    length: sending.transfer.collected_length(),
+                    ..changes
+                }
             }
             None => RequestChanges::default(),
         }
@@ -246,6 +267,7 @@ impl Exchange<'_> {
         plan.retry_policy().is_some()
             || host.sidecar
             || !config.access_logs.is_empty()
+            || sending.passage.is_some()
             || config.always_set_request_id_in_response
             || plan
                 .matched
@@ -282,6 +304,7 @@ impl Exchange<'_> {
         let Sending {
             transfer,
             upstream: Some(upstream),
+            passage,
             ..
         } = sending
         else {
@@ -293,7 +316,7 @@ impl Exchange<'_> {
         };
         let mut sink_failed = false;
         if !transfer.is_done() {
-            match transfer.poll(cx, self.downstream.wire(), upstream.connection()) {
+            match self.poll_request(cx, transfer, upstream, passage.as_deref_mut()) {
                 Poll::Pending | Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(Stop::Source(code))) => {
                     if let (Some(code), Some(stream)) = (code, transfer.http2_sink()) {
@@ -308,7 +331,7 @@ impl Exchange<'_> {
                     }));
                 }
                 // The endpoint may have answered before it refused the rest.
-                Poll::Ready(Err(Stop::Sink(_))) => {
+                Poll::Ready(Err(Stop::Sink(_) | Stop::Trailers)) => {
                     sink_failed = true;
                     transfer.abandon();
                 }
@@ -328,6 +351,24 @@ impl Exchange<'_> {
             }
             Err(gone)
         })
+    }
+
+    /// Sends more of the request; filters see its trailers.
+    pub(super) fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        transfer: &mut Transfer,
+        upstream: &mut UpstreamPort,
+        passage: Option<&mut Passage<'_>>,
+    ) -> Poll<Result<(), Stop>> {
+        let sent = transfer.poll(cx, self.downstream.wire(), upstream.connection());
+        if let (Poll::Ready(Err(Stop::Trailers)), Some(passage)) = (&sent, passage) {
+            if let Some(trailers) = transfer.trailers() {
+                passage.pass_trailers(self, trailers, Way::Request);
+            }
+            return transfer.poll(cx, self.downstream.wire(), upstream.connection());
+        }
+        sent
     }
 
     /// Whether the endpoint's sidecar says that its application saw nothing of the request.

@@ -3,7 +3,10 @@
 
 mod encoder;
 
-use std::task::{Context, Poll, ready};
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -46,6 +49,19 @@ pub(super) struct Bridge {
     /// Bytes of payload that were taken.
     pub(super) moved: u64,
     replay: Replay,
+    /// What filters want of it. On the heap, since there are seldom any.
+    filtered: Option<Box<Filtered>>,
+}
+
+/// What filters want of a body.
+#[derive(Default)]
+struct Filtered {
+    /// Trailers are shown to them before they are given.
+    shows_trailers: bool,
+    /// Bytes of payload that may be given now; none: any number.
+    allowance: Option<u64>,
+    /// Read already, and not allowed yet.
+    waiting: Option<Frame>,
 }
 
 /// Where a body comes from.
@@ -54,6 +70,8 @@ pub(super) enum Source {
     Http1(Decoder),
     /// Somebody else reads it.
     Taken,
+    /// It has been read, and has so many bytes.
+    Collected(VecDeque<Frame>, u64),
 }
 
 /// Where a body goes.
@@ -66,7 +84,7 @@ pub(super) enum Sink {
 
 /// A part of a body.
 #[derive(Debug, Clone)]
-enum Frame {
+pub(super) enum Frame {
     /// Payload, and whether it is the last.
     Data(Bytes, bool),
     Trailers(Box<HeaderMap>),
@@ -90,6 +108,8 @@ pub(super) enum Stop {
     Sink(Option<Reason>),
     /// The body is not framed as it says, or cannot be said in the other version.
     Malformed,
+    /// It has not: there are trailers, which filters are to see.
+    Trailers,
 }
 
 // === impl Bridge ===
@@ -114,6 +134,7 @@ impl Bridge {
             stopped: None,
             moved: 0,
             replay: Replay::default(),
+            filtered: None,
         }
     }
 
@@ -128,6 +149,7 @@ impl Bridge {
         replay.next = 0;
         *self = Self {
             replay,
+            filtered: self.filtered.take(),
             ..Self::new(sink)
         };
     }
@@ -211,6 +233,13 @@ impl Bridge {
                 }
                 continue;
             };
+            if matches!(&frame, Frame::Trailers(_))
+                && let Some(filtered) = &mut self.filtered
+                && std::mem::take(&mut filtered.shows_trailers)
+            {
+                self.held = Some(frame);
+                return Poll::Ready(Err(Stop::Trailers));
+            }
             match &mut self.sink {
                 Sink::None(_) => {}
                 Sink::Http2(_) => ready!(self.poll_give_http2(cx, source, frame))?,
@@ -223,6 +252,42 @@ impl Bridge {
         }
     }
 
+    /// Has trailers shown before they are given: [`Stop::Trailers`].
+    pub(super) fn show_trailers(&mut self) {
+        self.filtered.get_or_insert_default().shows_trailers = true;
+    }
+
+    /// The trailers that are about to be given.
+    pub(super) fn trailers(&mut self) -> Option<&mut HeaderMap> {
+        match &mut self.held {
+            Some(Frame::Trailers(trailers)) => Some(trailers),
+            _ => None,
+        }
+    }
+
+    /// So many bytes of payload may be given from now on.
+    pub(super) fn allow(&mut self, bytes: u64) {
+        self.filtered.get_or_insert_default().allowance = Some(bytes);
+    }
+
+    /// As much of a frame as may be given now; the rest waits.
+    fn allowed(&mut self, frame: Frame) -> Frame {
+        let (Some(filtered), Frame::Data(data, end)) = (&mut self.filtered, &frame) else {
+            return frame;
+        };
+        let Some(most) = filtered.allowance else {
+            return frame;
+        };
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let length = data.len().min(most);
+        filtered.allowance = Some((most - length) as u64);
+        if length == data.len() {
+            return frame;
+        }
+        filtered.waiting = Some(Frame::Data(data.slice(length..), *end));
+        Frame::Data(data.slice(..length), false)
+    }
+
     /// The next frame: one of an earlier attempt, else a new one.
     fn poll_next(
         &mut self,
@@ -230,6 +295,14 @@ impl Bridge {
         source: &mut Source,
         from: &mut Option<Wire<'_>>,
     ) -> Poll<Result<Frame, Stop>> {
+        if let Some(filtered) = &mut self.filtered {
+            if filtered.allowance == Some(0) {
+                return Poll::Pending;
+            }
+            if let Some(frame) = filtered.waiting.take() {
+                return Poll::Ready(Ok(self.allowed(frame)));
+            }
+        }
         if let Some(frame) = self.replay.next() {
             self.held_is_released = true;
             return Poll::Ready(Ok(frame));
@@ -242,7 +315,7 @@ impl Bridge {
         {
             source.release(data.len());
         }
-        Poll::Ready(Ok(frame))
+        Poll::Ready(Ok(self.allowed(frame)))
     }
 
     /// Gives as much of a frame to the stream as it takes, and holds the rest.
@@ -363,7 +436,48 @@ impl Source {
             Self::Http2(stream) => stream.is_end_stream(),
             Self::Http1(decoder) => decoder.has_ended(),
             Self::Taken => false,
+            Self::Collected(frames, _) => frames.is_empty(),
         }
+    }
+
+    /// Whether all of it has been read.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self, Self::Collected(..)) || self.has_ended()
+    }
+
+    /// How many bytes a body has that was collected.
+    pub(super) fn collected_length(&self) -> Option<u64> {
+        match self {
+            Self::Collected(_, length) => Some(*length),
+            Self::Http1(_) | Self::Http2(_) | Self::Taken => None,
+        }
+    }
+
+    /// Reads all of it into `frames`, until they hold more than `limit` bytes. Says how many they hold.
+    pub(super) fn poll_collect(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut from: Option<Wire<'_>>,
+        frames: &mut VecDeque<Frame>,
+        length: &mut u64,
+        limit: u64,
+    ) -> Poll<Result<(), Stop>> {
+        while *length <= limit {
+            let frame = ready!(self.poll_frame(cx, &mut from))?;
+            let is_last = match &frame {
+                Frame::Data(data, is_last) => {
+                    *length += data.len() as u64;
+                    self.release(data.len());
+                    *is_last
+                }
+                Frame::Trailers(_) => true,
+            };
+            frames.push_back(frame);
+            if is_last {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_frame(
@@ -403,6 +517,9 @@ impl Source {
                     },
                 }
             },
+            (Self::Collected(frames, _), _) => Poll::Ready(Ok(frames
+                .pop_front()
+                .unwrap_or(Frame::Data(Bytes::new(), true)))),
             (Self::Http1(_), None) | (Self::Taken, _) => Poll::Ready(Err(Stop::Source(None))),
         }
     }

@@ -17,6 +17,7 @@ use crate::{
         http::{RouteSource, Router},
     },
     factory_context::FactoryContext,
+    filter::http::HttpFilters,
     http::head::RequestHead,
     info::ConnectionInfo,
     random,
@@ -28,6 +29,8 @@ pub(crate) struct ConnectionManager {
     pub(crate) config: Arc<config::HttpConnectionManager>,
     pub(crate) context: Rc<FactoryContext>,
     pub(crate) stats: Arc<HttpStats>,
+    /// The HTTP filters before the router.
+    pub(super) filters: HttpFilters,
     routes: RefCell<Routes>,
     random: Cell<u64>,
     /// Value of `server`, if it makes one.
@@ -55,6 +58,11 @@ impl ConnectionManager {
             config: Arc::clone(config),
             context: Rc::clone(context),
             stats: context.registry.register(Scope::http(&config.stat_prefix)),
+            filters: HttpFilters::new(
+                &config.filters,
+                &context.registry,
+                &Scope::http(&config.stat_prefix),
+            ),
             routes: RefCell::new(Routes {
                 generation: 0,
                 config: routes,

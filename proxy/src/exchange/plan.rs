@@ -5,7 +5,7 @@ use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use super::ConnectionManager;
 use crate::{
-    cluster::{Cluster, Clusters, Host, Tried, hash_of},
+    cluster::{Cluster, Host, Tried, hash_of},
     config::{
         RouteConfiguration,
         route::{Forward, RetryPolicy, RouteAction},
@@ -34,33 +34,41 @@ pub(super) struct ForwardPlan<'c> {
     pub(super) cluster: Rc<Cluster>,
 }
 
+/// The route of a request.
+pub(super) fn find<'c>(
+    manager: &ConnectionManager,
+    config: Option<&'c RouteConfiguration>,
+    request: &dyn RequestHead,
+    random: u64,
+) -> Option<Matched<'c>> {
+    let config = config?;
+    let runtime = manager.context.routes.runtime();
+    let (virtual_host, route) = route::find(config, request, &runtime, random)?;
+    Some(Matched {
+        config,
+        virtual_host,
+        route,
+        weighted: None,
+    })
+}
+
 // === impl Plan ===
 
 impl<'c> Plan<'c> {
-    /// Routes a request.
+    /// What the route says.
     pub(super) fn new(
         manager: &ConnectionManager,
-        config: Option<&'c RouteConfiguration>,
+        matched: Option<Matched<'c>>,
         request: &dyn RequestHead,
-        clusters: &Clusters,
+        random: u64,
     ) -> Self {
-        let (stats, random) = (&manager.stats, manager.random());
-        let runtime = manager.context.routes.runtime();
+        let (stats, clusters) = (&manager.stats, &manager.context.clusters);
         stats.rq_total.inc();
-        let found = config.and_then(|config| {
-            route::find(config, request, &runtime, random)
-                .map(|(host, route)| (config, host, route))
-        });
-        let Some((config, virtual_host, route)) = found else {
+        let Some(matched) = matched else {
             stats.no_route.inc();
             return Self::Reply(Reason::NoRoute.into(), None);
         };
-        let matched = Matched {
-            config,
-            virtual_host,
-            route,
-            weighted: None,
-        };
+        let route = matched.route;
         match &route.action {
             RouteAction::DirectResponse { status, body } => {
                 stats.rq_direct_response.inc();

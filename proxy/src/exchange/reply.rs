@@ -5,7 +5,11 @@ use std::{borrow::Cow, future::poll_fn};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::{Downstream, Exchange, Next, log::SentHead};
+use super::{
+    Downstream, Exchange, Next,
+    log::SentHead,
+    passage::{OwnHead, Passage},
+};
 use crate::{
     http::{
         edits::{Edits, rendered},
@@ -19,26 +23,27 @@ use crate::{
 };
 
 /// What a local reply says.
-struct Said<'r> {
+struct Said {
     status: u16,
-    headers: Vec<(Cow<'r, str>, String)>,
+    headers: Vec<(Cow<'static, str>, String)>,
     body: Bytes,
 }
 
 impl Exchange<'_> {
     /// Sends a response of our own. `is_read`: the request has been read to its end, so that another
     /// may follow.
-    pub(super) async fn reply(
+    pub(super) async fn reply<'c>(
         &mut self,
         reply: &LocalReply,
         is_read: bool,
-        matched: Option<&Matched<'_>>,
+        matched: Option<&Matched<'c>>,
+        passage: Option<&mut Passage<'c>>,
     ) -> Next {
         self.info.reason = match reply.reason {
             Reason::Redirect | Reason::DirectResponse => None,
             reason => Some(reason),
         };
-        let said = self.say(reply, matched);
+        let said = self.say(reply, matched, passage);
         let route_name = matched.map_or("", |matched| matched.route.name.as_str());
         match &self.downstream {
             Downstream::Http1(_) => self.reply_http1(said, is_read, route_name).await,
@@ -47,7 +52,12 @@ impl Exchange<'_> {
     }
 
     /// Status, headers and body, for a gRPC client what it can read, with the mutations of its route.
-    fn say<'r>(&self, reply: &LocalReply, matched: Option<&Matched<'r>>) -> Said<'r> {
+    fn say<'c>(
+        &self,
+        reply: &LocalReply,
+        matched: Option<&Matched<'c>>,
+        passage: Option<&mut Passage<'c>>,
+    ) -> Said {
         let router = self.manager.router();
         let (status, headers, body) = if self.request.is_grpc() {
             let grpc = reply.for_grpc(router);
@@ -63,6 +73,13 @@ impl Exchange<'_> {
                 edits.apply(&level.response, &ReplyFields(&headers), &rendered(&facts));
             }
         }
+        if let Some(passage) = passage {
+            let head = OwnHead {
+                status,
+                headers: &headers,
+            };
+            passage.encode(self, &head, &mut edits);
+        }
         let kept = headers.into_iter();
         let kept = kept.filter(|(name, _)| edits.keeps(name.as_bytes()));
         let kept = kept.map(|(name, value)| (name.into(), value));
@@ -75,7 +92,7 @@ impl Exchange<'_> {
         }
     }
 
-    async fn reply_http1(&mut self, said: Said<'_>, is_read: bool, route_name: &str) -> Next {
+    async fn reply_http1(&mut self, said: Said, is_read: bool, route_name: &str) -> Next {
         let keep = self.keeps_alive(is_read);
         let config = &self.manager.config;
         let mut out = std::mem::take(&mut self.scratch.request_out);
@@ -118,7 +135,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn reply_http2(&mut self, said: Said<'_>, route_name: &str) -> Next {
+    fn reply_http2(&mut self, said: Said, route_name: &str) -> Next {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(said.status).unwrap_or_default();
         let headers = response.headers_mut();

@@ -10,7 +10,7 @@ use crate::{
     http::{
         authority::Authority,
         changes::RequestChanges,
-        edits::{Edits, rendered},
+        edits::{Edited, Edits, rendered},
         head::RequestHead,
         request_id,
         route::rewrite_path,
@@ -26,15 +26,20 @@ impl<'c> RequestChanges<'c> {
         facts: &Facts<'_>,
         host: &Host,
         attempt: u32,
+        edits: Option<&Edits<'c>>,
     ) -> Self {
         let config = &manager.config;
         let envoy_headers = !manager.router().suppress_envoy_headers;
-        let mut edits = Edits::default();
+        let came = request;
+        let mut edits = edits.cloned().unwrap_or_default();
+        let filtered = edits.clone();
+        let request: &dyn RequestHead = &Edited::new(request, &filtered);
         for level in plan.matched.levels().filter(|l| !l.request.is_empty()) {
-            edits.apply(&level.request, request, &rendered(facts));
+            edits.apply(&level.request, came, &rendered(facts));
         }
         let path = plan.forward.path_rewrite.as_ref();
         let path = path.map(|r| rewrite_path(r, &plan.matched.route.criteria, request.path()));
+        let filters_path = filtered.path().map(str::to_owned);
         let new_host = match &plan.forward.host_rewrite {
             HostRewrite::Keep => None,
             HostRewrite::Literal(host) => Some(host.clone()),
@@ -63,8 +68,10 @@ impl<'c> RequestChanges<'c> {
         let count = plan.matched.virtual_host.include_request_attempt_count;
         Self {
             edits,
-            path,
-            host: new_host,
+            method: filtered.method().map(str::to_owned),
+            path: path.or(filters_path),
+            host: new_host.or_else(|| filtered.authority().map(str::to_owned)),
+            length: None,
             forwarded_for: forwards_for.then(|| facts.context.remote.ip()),
             external_address: config.use_remote_address.then(|| {
                 let peer = facts.context.remote.ip();

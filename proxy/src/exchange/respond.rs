@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use http::{HeaderMap, Response, StatusCode, header, response};
@@ -12,6 +13,8 @@ use super::{
     bridge::{Bridge, Encoder, Framed, Sink, Source, Stop},
     deadlines::Late,
     log::SentHead,
+    passage::{Passage, Way},
+    plan::ForwardPlan,
     pump::Pump,
     request::RequestMessage,
     send::{Answer, Sending, Switch},
@@ -31,7 +34,7 @@ use crate::{
             h2,
         },
         edits::{Edits, rendered},
-        head::Fields,
+        head::ResponseHead,
         message::{change_response, may_have_length, response_from_http1, write_http1_response},
         write::{ConnectionHeader, Http1Head, write_response},
     },
@@ -98,6 +101,7 @@ impl Exchange<'_> {
         let head = sending.answer.take_head()?;
         if let (Downstream::Http1(_), ReceivedHead::Http1(length)) = (&self.downstream, &head) {
             self.begin_http1_to_http1(sending, *length, &mut responding);
+            show_trailers(sending, &mut responding);
             return Some(responding);
         }
         let (mut head, source) = match (head, sending.upstream.as_mut()?) {
@@ -113,7 +117,8 @@ impl Exchange<'_> {
         if !may_have_length(head.status) {
             head.headers.remove(header::CONTENT_LENGTH);
         }
-        let mut changes = self.response_changes(sending, &head.headers);
+        let passage = sending.passage.as_deref_mut();
+        let mut changes = self.response_changes(sending.plan, passage, &head);
         changes.server = self.manager.server_name();
         change_response(&mut head.headers, &self.manager.config, &changes);
         let logged = !self.manager.config.access_logs.is_empty();
@@ -121,6 +126,7 @@ impl Exchange<'_> {
         let end = source.has_ended() || self.is_bodiless(head.status);
         let sink = self.send_head(head, end, &mut responding)?;
         responding.transfer = Transfer::Framed(Bridge::new(sink), source);
+        show_trailers(sending, &mut responding);
         Some(responding)
     }
 
@@ -131,6 +137,7 @@ impl Exchange<'_> {
         length: usize,
         responding: &mut Responding,
     ) {
+        let mut passage = sending.passage.take();
         let Some(UpstreamPort::Http1(stream)) = &sending.upstream else {
             return;
         };
@@ -150,7 +157,12 @@ impl Exchange<'_> {
         responding.until_close = dechunks || body.framing() == Framing::UntilClose;
         responding.keep &= !responding.until_close;
         let bytes = stream.received.filled();
-        let changes = self.response_changes(sending, &ReadResponse { bytes, response });
+        let read = ReadResponse { bytes, response };
+        let changes = self.response_changes(sending.plan, passage.as_deref_mut(), &read);
+        let is_seen = !responding.switched
+            && passage
+                .as_deref_mut()
+                .is_some_and(Passage::sees_response_body);
         let head = Http1Head {
             old,
             framing,
@@ -165,13 +177,18 @@ impl Exchange<'_> {
             &head,
         );
         drop(changes);
+        sending.passage = passage;
         if let Some(UpstreamPort::Http1(stream)) = &mut sending.upstream {
             stream.received.consume(length);
         }
-        responding.transfer = match dechunks {
+        responding.transfer = match dechunks || is_seen {
             false => Transfer::Raw(Pump::response(out, body)),
             true => {
-                let sink = Sink::Http1(Encoder::new(out, Framed::Plain));
+                let framed = match framing {
+                    Some(Framing::Chunked) => Framed::Chunked,
+                    _ => Framed::Plain,
+                };
+                let sink = Sink::Http1(Encoder::new(out, framed));
                 Transfer::Framed(Bridge::new(sink), Source::http1(body))
             }
         };
@@ -254,6 +271,7 @@ impl Exchange<'_> {
             let Sending {
                 upstream: Some(upstream),
                 answer: Answer::OnItsWay(responding),
+                passage,
                 ..
             } = sending
             else {
@@ -262,8 +280,8 @@ impl Exchange<'_> {
             if responding.transfer.is_done() {
                 return Poll::Ready(None);
             }
-            let (from, to) = (upstream.wire(), self.downstream.connection());
-            let cut = match responding.transfer.poll(cx, from, to) {
+            let receiving = &mut responding.transfer;
+            let cut = match self.poll_response(cx, receiving, upstream, passage.as_deref_mut()) {
                 Poll::Ready(Ok(())) => return Poll::Ready(None),
                 Poll::Ready(Err(stop)) => Some(Cut::Stopped(stop)),
                 Poll::Pending => self.poll_client(cx, sending).map(Cut::Stopped),
@@ -275,6 +293,50 @@ impl Exchange<'_> {
             }
         })
         .await
+    }
+
+    /// Moves more of the response; filters slow it down and see its trailers.
+    fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        transfer: &mut Transfer,
+        upstream: &mut UpstreamPort,
+        passage: Option<&mut Passage<'_>>,
+    ) -> Poll<Result<(), Stop>> {
+        let Some(passage) = passage else {
+            return transfer.poll(cx, upstream.wire(), self.downstream.connection());
+        };
+        loop {
+            let before = transfer.moved();
+            if let Some(throttle) = passage.response_throttle() {
+                transfer.allow(throttle.allowance(Instant::now()).unwrap_or(0));
+            }
+            let moved = transfer.poll(cx, upstream.wire(), self.downstream.connection());
+            let mut pause = None;
+            if let Some(throttle) = passage.response_throttle() {
+                throttle.spend(transfer.moved() - before);
+                pause = throttle.allowance(Instant::now()).err();
+            }
+            match moved {
+                Poll::Ready(Err(Stop::Trailers)) => {
+                    if let Some(trailers) = transfer.trailers() {
+                        passage.pass_trailers(self, trailers, Way::Response);
+                    }
+                }
+                Poll::Pending => {
+                    if self
+                        .scratch
+                        .timer
+                        .poll(cx, pause.map(Into::into))
+                        .is_ready()
+                    {
+                        continue;
+                    }
+                    return Poll::Pending;
+                }
+                done => return done,
+            }
+        }
     }
 
     fn poll_late(&mut self, cx: &mut Context<'_>, sending: &mut Sending<'_>) -> Option<Late> {
@@ -294,6 +356,7 @@ impl Exchange<'_> {
             transfer,
             upstream: Some(upstream),
             answer: Answer::OnItsWay(responding),
+            passage,
             ..
         } = sending
         else {
@@ -312,14 +375,13 @@ impl Exchange<'_> {
         if transfer.is_done() {
             return None;
         }
-        let (from, to) = (self.downstream.wire(), upstream.connection());
-        match transfer.poll(cx, from, to) {
+        match self.poll_request(cx, transfer, upstream, passage.as_deref_mut()) {
             Poll::Pending | Poll::Ready(Ok(())) => None,
             // The client has ended its side in the middle; it can have no use for the rest.
             Poll::Ready(Err(Stop::Source(code))) => Some(Stop::Sink(code)),
             Poll::Ready(Err(Stop::Malformed)) => Some(Stop::Sink(None)),
             // What becomes of the rest of the request no longer matters.
-            Poll::Ready(Err(Stop::Sink(_))) => {
+            Poll::Ready(Err(Stop::Sink(_) | Stop::Trailers)) => {
                 transfer.abandon();
                 None
             }
@@ -330,6 +392,7 @@ impl Exchange<'_> {
     fn cut(&self, cut: Cut, sending: &mut Sending<'_>) -> Reason {
         let stats = &sending.plan.cluster.stats;
         let (reason, code) = match cut {
+            Cut::Stopped(Stop::Trailers) => return Reason::ClientClosed,
             Cut::Stopped(Stop::Sink(code)) => {
                 stats.upstream_rq_tx_reset.inc();
                 self.manager.stats.downstream_rq_rx_reset.inc();
@@ -448,14 +511,18 @@ impl Exchange<'_> {
 
     fn response_changes<'c>(
         &self,
-        sending: &Sending<'c>,
-        came: &dyn Fields,
+        plan: &ForwardPlan<'c>,
+        passage: Option<&mut Passage<'c>>,
+        came: &dyn ResponseHead,
     ) -> ResponseChanges<'c> {
-        let matched = &sending.plan.matched;
+        let matched = &plan.matched;
         let mut edits = Edits::default();
         for level in matched.levels().filter(|level| !level.response.is_empty()) {
             let facts = self.facts(&matched.route.name);
             edits.apply(&level.response, came, &rendered(&facts));
+        }
+        if let Some(passage) = passage {
+            passage.encode(self, came, &mut edits);
         }
         let envoy_headers = !self.manager.router().suppress_envoy_headers;
         let copies_id = self.manager.config.always_set_request_id_in_response;
@@ -476,6 +543,14 @@ impl Exchange<'_> {
     fn is_bodiless(&self, status: StatusCode) -> bool {
         self.request.is_head()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
+}
+
+/// Has filters see the trailers, if they want to.
+fn show_trailers(sending: &mut Sending<'_>, responding: &mut Responding) {
+    let passage = sending.passage.as_deref_mut();
+    if passage.is_some_and(Passage::sees_response_body) {
+        responding.transfer.show_trailers();
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     Downstream, Exchange, Next,
     bridge::Bridge,
     deadlines::{Deadlines, Late},
+    passage::Passage,
     plan::ForwardPlan,
     pump::Pump,
     request::RequestMessage,
@@ -35,6 +36,8 @@ pub(super) struct Sending<'p> {
     pub(super) upstream: Option<UpstreamPort>,
     /// What it has answered.
     pub(super) answer: Answer,
+    /// HTTP filters, if there are any.
+    pub(super) passage: Option<Box<Passage<'p>>>,
     /// It was given up, and nothing of it was sent.
     undelivered: bool,
 }
@@ -65,15 +68,26 @@ impl<'p> Sending<'p> {
         exchange: &mut Exchange<'_>,
         plan: &'p ForwardPlan<'p>,
         switch: Option<Switch>,
+        mut passage: Option<Box<Passage<'p>>>,
     ) -> Self {
         let mut deadlines = Deadlines::new(exchange.manager, plan, exchange.began);
-        let transfer = match (&exchange.request, plan.speaks_http2(&exchange.downstream)) {
-            (RequestMessage::Http1(request), false) => {
+        let collected = passage.as_mut().and_then(|passage| passage.body.take());
+        let speaks_http2 = plan.speaks_http2(&exchange.downstream);
+        let is_seen = passage
+            .as_ref()
+            .is_some_and(|passage| passage.sees_request_trailers())
+            && switch.is_none();
+        let mut transfer = match (collected, &exchange.request) {
+            (Some(body), _) => Transfer::Framed(Bridge::default(), body),
+            (None, RequestMessage::Http1(request)) if !speaks_http2 && !is_seen => {
                 let head = std::mem::take(&mut exchange.scratch.request_out);
                 Transfer::Raw(Pump::request(head, request.body()))
             }
-            _ => Transfer::Framed(Bridge::default(), exchange.request.take_body()),
+            (None, _) => Transfer::Framed(Bridge::default(), exchange.request.take_body()),
         };
+        if is_seen {
+            transfer.show_trailers();
+        }
         if transfer.has_read_all() {
             deadlines.request_is_read(exchange.began);
         }
@@ -85,6 +99,7 @@ impl<'p> Sending<'p> {
             attempt: 1,
             upstream: None,
             answer: Answer::Awaited,
+            passage,
             undelivered: false,
         }
     }
@@ -194,7 +209,9 @@ impl Exchange<'_> {
         let is_read = sending.transfer.drop_body(self.downstream.wire());
         let mut reply = LocalReply::for_attempt(reason, is_read, sending.attempt);
         reply.undelivered = sending.undelivered && self.connection.is_inbound();
-        self.reply(&reply, is_read, Some(&plan.matched)).await
+        let passage = sending.passage.as_deref_mut();
+        self.reply(&reply, is_read, Some(&plan.matched), passage)
+            .await
     }
 
     /// Waits before the next attempt.

@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll};
 
+use http::HeaderMap;
+
 use super::{
     bridge::{Bridge, Sink, Source, Stop},
     pump::Pump,
@@ -98,7 +100,15 @@ impl Transfer {
     pub(super) fn has_read_all(&self) -> bool {
         match self {
             Self::Raw(pump) => pump.has_read_all(),
-            Self::Framed(bridge, source) => bridge.is_sent() || source.has_ended(),
+            Self::Framed(bridge, source) => bridge.is_sent() || source.is_read(),
+        }
+    }
+
+    /// How many bytes the body has, where it was collected before it is sent.
+    pub(super) fn collected_length(&self) -> Option<u64> {
+        match self {
+            Self::Raw(_) => None,
+            Self::Framed(_, source) => source.collected_length(),
         }
     }
 
@@ -131,6 +141,28 @@ impl Transfer {
         match self {
             Self::Raw(pump) => pump.payload(),
             Self::Framed(bridge, _) => bridge.moved,
+        }
+    }
+
+    /// So many bytes of payload may be moved from now on.
+    pub(super) fn allow(&mut self, bytes: u64) {
+        if let Self::Framed(bridge, _) = self {
+            bridge.allow(bytes);
+        }
+    }
+
+    /// Has trailers shown before they are sent on: [`Stop::Trailers`].
+    pub(super) fn show_trailers(&mut self) {
+        if let Self::Framed(bridge, _) = self {
+            bridge.show_trailers();
+        }
+    }
+
+    /// The trailers that are about to be sent on.
+    pub(super) fn trailers(&mut self) -> Option<&mut HeaderMap> {
+        match self {
+            Self::Raw(_) => None,
+            Self::Framed(bridge, _) => bridge.trailers(),
         }
     }
 

@@ -11,10 +11,14 @@ use super::{edits::Edits, request_id::RequestId};
 pub struct RequestChanges<'c> {
     /// Header mutations.
     pub edits: Edits<'c>,
+    /// New method.
+    pub method: Option<String>,
     /// New path and query.
     pub path: Option<String>,
     /// New authority.
     pub host: Option<String>,
+    /// How many bytes the body has, where that is known only now.
+    pub length: Option<u64>,
     /// The client's address, if it is to be appended to `x-forwarded-for`.
     pub forwarded_for: Option<IpAddr>,
     /// `x-envoy-external-address`: who asked, by all that is known.

@@ -86,6 +86,13 @@ pub(crate) fn change_request(
     for (name, value) in changes.edits.added() {
         append(headers, name, value);
     }
+    if let Some(length) = changes.length {
+        headers.insert(header::CONTENT_LENGTH, number(length));
+    }
+    let method = changes.method.as_deref();
+    if let Some(method) = method.and_then(|method| method.parse().ok()) {
+        head.method = method;
+    }
     head.uri = with_target(head.uri, authority, changes.path.as_deref());
     head
 }

@@ -57,7 +57,8 @@ pub fn write_request(
     let authority = own.then(|| request.text(&request.authority));
     let host = changes.host.as_deref().map(str::as_bytes).or(authority);
     let is_framed = !request.is_connect();
-    let mut framing = request.semantics.framing.filter(|_| is_framed);
+    let length = changes.length.map(Framing::Length);
+    let mut framing = length.or(request.semantics.framing).filter(|_| is_framed);
     let mut te = false;
     for field in &request.fields {
         let name = request.text(&field.name);
@@ -84,6 +85,9 @@ pub fn write_request(
             }),
         }
     }
+    if framing.is_some() {
+        frame(out, b"content-length", framing);
+    }
     if let Some(host) = host {
         line(out, "host", host);
     }
@@ -96,7 +100,8 @@ pub fn write_request(
 
 fn request_line(out: &mut Vec<u8>, request: &Request, changes: &RequestChanges<'_>) {
     let path = request.text(&request.path);
-    out.extend_from_slice(request.text(&request.method));
+    let method = changes.method.as_deref().map(str::as_bytes);
+    out.extend_from_slice(method.unwrap_or(request.text(&request.method)));
     out.push(b' ');
     match (&changes.path, &changes.host) {
         (_, Some(host)) if request.is_connect() => out.extend_from_slice(host.as_bytes()),

@@ -115,6 +115,23 @@ impl<'r, 'c> CachedRoute<'r, 'c> {
         Self { found: None, find }
     }
 
+    /// Of a request whose route was found before.
+    pub fn of(
+        found: Option<Matched<'c>>,
+        find: &'r dyn Fn(&dyn RequestHead) -> Option<Matched<'c>>,
+    ) -> Self {
+        Self {
+            found: Some(found),
+            find,
+        }
+    }
+
+    /// What was found; none: nobody has looked, or it was cleared.
+    #[must_use]
+    pub fn found(&self) -> Option<Option<Matched<'c>>> {
+        self.found
+    }
+
     /// The route, which is found if it is not known.
     pub fn get(&mut self, request: &dyn RequestHead) -> Option<Matched<'c>> {
         *self.found.get_or_insert_with(|| (self.find)(request))
