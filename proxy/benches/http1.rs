@@ -6,9 +6,7 @@ use weir_api::xds::json;
 use weir_proxy::{
     config::listener::NetworkFilter,
     convert,
-    http::{
-        changes::RequestChanges, codec::h1::request::Request, request_id, write::write_request,
-    },
+    http::{changes::RequestChanges, codec::h1::request::Request, write::write_request},
 };
 
 const BOOTSTRAP: &str = include_str!("../../examples/bootstraps/virtual-hosts.yaml");
@@ -48,7 +46,6 @@ fn rewrite(bencher: Bencher<'_, '_>, length: usize) {
     let mut request = Request::default();
     request.parse(head(length), 100).expect("a head");
     let changes = RequestChanges {
-        request_id: Some(request_id::new(0, 0)),
         expected_timeout_ms: Some(15_000),
         ..RequestChanges::default()
     };

@@ -42,7 +42,9 @@ use crate::{
     buffer::Buffer,
     cluster::Upstream,
     config::RouteConfiguration,
-    http::{codec::h1::response::Response, edits::Edited, route::Matched, timer::Timer},
+    http::{
+        codec::h1::response::Response, edits::Edited, request_id, route::Matched, timer::Timer,
+    },
     info::{ConnectionInfo, Outcome},
     reason::Reason,
 };
@@ -125,6 +127,7 @@ impl<'e> Exchange<'e> {
         if let Some(reason) = self.request.objection(&manager.config) {
             return self.reply(&reason.into(), false, None, None).await;
         }
+        self.identify();
         let (routes, random) = (manager.routes(), manager.random());
         let routes = routes.as_deref();
         let Some(head) = self.request.head() else {
@@ -140,6 +143,20 @@ impl<'e> Exchange<'e> {
                 self.reply(&reply, is_read, matched.as_ref(), None).await
             }
             Plan::Forward(ref plan) => self.forward(plan, None).await,
+        }
+    }
+
+    /// Gives the request an id, if it needs one.
+    fn identify(&mut self) {
+        let config = &self.manager.config;
+        let is_untrusted = config.use_remote_address && !config.preserve_external_request_id;
+        let has_one = || {
+            let head = self.request.head();
+            head.is_some_and(|head| head.first("x-request-id").is_some())
+        };
+        if config.generate_request_id && (is_untrusted || !has_one()) {
+            let id = request_id::new(self.manager.random(), self.manager.random());
+            self.request.set_id(&id);
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Reason {
     UpstreamTimeout,
     /// Nothing moved for the stream's idle timeout.
     StreamIdleTimeout,
+    /// The request's head did not arrive in time.
+    RequestHeadersTimeout,
     /// The request did not arrive in time.
     RequestTimeout,
     /// The request is not HTTP.
@@ -79,6 +81,7 @@ impl Reason {
             Self::Overflow => "circuit_breaker_open",
             Self::UpstreamTimeout => "upstream_response_timeout",
             Self::StreamIdleTimeout => "stream_idle_timeout",
+            Self::RequestHeadersTimeout => "request_headers_timeout",
             Self::RequestTimeout => "request_timeout",
             Self::BadRequest => "bad_request",
             Self::UnsupportedTransferCoding => "unsupported_transfer_coding",
@@ -114,7 +117,8 @@ impl Reason {
             Self::BadRequest | Self::UnsupportedTransferCoding | Self::HeadTooLarge => "DPE",
             Self::ClientClosed => "DC",
             Self::FaultInjected => "FI",
-            Self::RequestTimeout
+            Self::RequestHeadersTimeout
+            | Self::RequestTimeout
             | Self::UpgradeRequired
             | Self::UpgradeRefused
             | Self::PayloadTooLarge
@@ -133,7 +137,7 @@ impl Reason {
             Self::NoRoute => 404,
             Self::UpstreamProtocolError => 502,
             Self::UpstreamTimeout => 504,
-            Self::StreamIdleTimeout | Self::RequestTimeout => 408,
+            Self::StreamIdleTimeout | Self::RequestHeadersTimeout | Self::RequestTimeout => 408,
             Self::BadRequest => 400,
             Self::UnsupportedTransferCoding => 501,
             Self::UpgradeRequired => 426,
@@ -175,6 +179,7 @@ impl Reason {
             }
             Self::UpstreamTimeout => "upstream request timeout",
             Self::StreamIdleTimeout => "stream timeout",
+            Self::RequestHeadersTimeout => "request header timeout",
             Self::RequestTimeout => "request timeout",
             Self::BadRequest => "Bad Request",
             Self::UnsupportedTransferCoding => "Not Implemented",

@@ -98,7 +98,8 @@ impl Exchange<'_> {
         let mut out = std::mem::take(&mut self.scratch.request_out);
         out.clear();
         let phrase = phrase(said.status).as_bytes();
-        write::status_line(&mut out, false, said.status, phrase);
+        let is_old = self.is_old() && config.accept_http_10;
+        write::status_line(&mut out, is_old, said.status, phrase);
         for (name, value) in &said.headers {
             write::line(&mut out, name, value.as_bytes());
         }

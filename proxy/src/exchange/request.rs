@@ -1,7 +1,7 @@
 //! The request as it came, in the form of its version of HTTP.
 
 use bytes::Bytes;
-use http::{Method, Uri, request, uri::PathAndQuery};
+use http::{HeaderValue, Method, Uri, request, uri::PathAndQuery};
 
 use super::{
     bridge::Source,
@@ -19,6 +19,7 @@ use crate::{
         },
         head::RequestHead,
         path::BadPath,
+        request_id::RequestId,
         route::is_grpc,
     },
     reason::Reason,
@@ -104,6 +105,22 @@ impl RequestMessage<'_> {
         }
     }
 
+    /// Gives the request an id, in place of any that it came with.
+    pub(super) fn set_id(&mut self, id: &RequestId) {
+        match self {
+            Self::Http1(request) => {
+                request.set_field(FieldKind::RequestId, "x-request-id", id.as_str());
+            }
+            Self::Http2(request) => {
+                if let (Some(head), Ok(id)) =
+                    (&mut *request.head, HeaderValue::from_str(id.as_str()))
+                {
+                    head.headers.insert("x-request-id", id);
+                }
+            }
+        }
+    }
+
     pub(super) fn is_head(&self) -> bool {
         match self {
             Self::Http1(request) => request.is_head(),
@@ -172,7 +189,11 @@ fn objection_to_http1(request: &mut Request, config: &HttpConnectionManager) -> 
         if !host.is_empty() && request.authority.is_empty() {
             request.set_authority(host.as_bytes());
         }
-        return (!config.accept_http_10).then_some(Reason::UpgradeRequired);
+        if !config.accept_http_10 {
+            return Some(Reason::UpgradeRequired);
+        }
+        // As Envoy: there is no host to ask an HTTP/1.1 endpoint by.
+        return request.authority.is_empty().then_some(Reason::BadRequest);
     }
     // RFC 9112 section 3.2: a request without Host is a bad one.
     let has_host = request.field(FieldKind::Host).is_some();

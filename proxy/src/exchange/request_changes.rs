@@ -12,7 +12,6 @@ use crate::{
         changes::RequestChanges,
         edits::{Edited, Edits, rendered},
         head::RequestHead,
-        request_id,
         route::rewrite_path,
     },
 };
@@ -61,9 +60,6 @@ impl<'c> RequestChanges<'c> {
             edits.set("x-envoy-original-path", request.path().to_owned());
         }
         let forwards_for = config.use_remote_address && !config.skip_xff_append;
-        let untrusted = config.use_remote_address && !config.preserve_external_request_id;
-        let has_id = || request.header("x-request-id").is_some();
-        let new_id = config.generate_request_id && (untrusted || !has_id());
         let timeout = plan.forward.timeout.filter(|_| envoy_headers);
         let count = plan.matched.virtual_host.include_request_attempt_count;
         Self {
@@ -77,7 +73,6 @@ impl<'c> RequestChanges<'c> {
                 let peer = facts.context.remote.ip();
                 manager.client(request, peer).unwrap_or(peer)
             }),
-            request_id: new_id.then(|| request_id::new(manager.random(), manager.random())),
             expected_timeout_ms: timeout
                 .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             attempt: count.then_some(attempt),

@@ -536,7 +536,7 @@ impl Exchange<'_> {
     }
 
     /// Whether the client speaks HTTP/1.0.
-    fn is_old(&self) -> bool {
+    pub(super) fn is_old(&self) -> bool {
         matches!(&self.request, RequestMessage::Http1(request) if request.minor_version == 0)
     }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::HeaderValue;
 
-use super::{edits::Edits, request_id::RequestId};
+use super::edits::Edits;
 
 /// What the configuration changes about a request's head.
 #[derive(Debug, Default)]
@@ -23,8 +23,6 @@ pub struct RequestChanges<'c> {
     pub forwarded_for: Option<IpAddr>,
     /// `x-envoy-external-address`: who asked, by all that is known.
     pub external_address: Option<IpAddr>,
-    /// A new request id.
-    pub request_id: Option<RequestId>,
     /// `x-envoy-expected-rq-timeout-ms`
     pub expected_timeout_ms: Option<u64>,
     /// `x-envoy-attempt-count`

@@ -72,10 +72,6 @@ pub(crate) fn change_request(
     if !headers.contains_key(FORWARDED_PROTO) {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     }
-    if let Some(id) = &changes.request_id {
-        let id = HeaderValue::from_str(id.as_str()).expect("digits and dashes");
-        headers.insert(REQUEST_ID, id);
-    }
     if let Some(ms) = changes.expected_timeout_ms {
         headers.insert(EXPECTED_TIMEOUT, number(ms));
     }

@@ -77,7 +77,6 @@ pub fn write_request(
                 }
             }
             FieldKind::Host if host.is_some() => {}
-            FieldKind::RequestId if changes.request_id.is_some() => {}
             FieldKind::ForwardedFor if changes.forwarded_for.is_some() => {}
             FieldKind::XEnvoy if changes.replaces(name) => {}
             _ => copy(out, &request.bytes, field, |name| {
@@ -140,9 +139,6 @@ fn added_request_fields(
     }
     if request.field(FieldKind::ForwardedProto).is_none() {
         line(out, "x-forwarded-proto", b"http");
-    }
-    if let Some(id) = &changes.request_id {
-        line(out, "x-request-id", id.as_str().as_bytes());
     }
     if let Some(ms) = changes.expected_timeout_ms {
         line_of(out, "x-envoy-expected-rq-timeout-ms", ms);

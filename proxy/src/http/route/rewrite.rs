@@ -25,10 +25,12 @@ pub fn rewrite_path(rewrite: &PathRewrite, criteria: &RouteMatch, path: &str) ->
             pattern,
             substitution,
         } => {
-            format!(
-                "{}{query}",
-                pattern.replace_all(path, substitution.as_str())
-            )
+            // As Envoy: a path that would be empty stays.
+            let new = match pattern.replace_all(path, substitution.as_str()) {
+                new if new.is_empty() => path.into(),
+                new => new,
+            };
+            format!("{new}{query}")
         }
     }
 }

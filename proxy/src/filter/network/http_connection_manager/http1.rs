@@ -185,7 +185,11 @@ impl Http1<'_> {
                 (Some(_), _) => return Incoming::End,
                 (None, Some(_)) => {
                     stats.downstream_rq_timeout.inc();
-                    return Incoming::Refused(Reason::RequestTimeout);
+                    let reason = match config.request_headers_timeout {
+                        Some(_) => Reason::RequestHeadersTimeout,
+                        None => Reason::RequestTimeout,
+                    };
+                    return Incoming::Refused(reason);
                 }
                 (None, None) if drains_at.is_none() && self.context.is_draining() => {
                     drains_at = Some(Instant::now() + DRAIN_IDLE);
@@ -224,7 +228,7 @@ impl Http1<'_> {
         match refused {
             None => self.context.http = self.request.protocol(),
             Some(Reason::HeadTooLarge) => stats.downstream_rq_too_large.inc(),
-            Some(Reason::RequestTimeout) => {}
+            Some(Reason::RequestHeadersTimeout | Reason::RequestTimeout) => {}
             Some(_) => stats.downstream_cx_protocol_error.inc(),
         }
         self.context.requests += 1;

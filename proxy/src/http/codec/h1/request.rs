@@ -145,6 +145,18 @@ impl Request {
         Ok(())
     }
 
+    /// Adds a field, in the place of all of its kind.
+    pub(crate) fn set_field(&mut self, kind: FieldKind, name: &str, value: &str) {
+        self.fields.retain(|field| field.kind != kind);
+        let start = self.bytes.len();
+        for part in [name, ": ", value] {
+            self.bytes.extend_from_slice(part.as_bytes());
+        }
+        let value = self.bytes.len() - value.len()..self.bytes.len();
+        let name = start..start + name.len();
+        self.fields.push(Field { name, value, kind });
+    }
+
     /// Puts another path and query in the place of those that came.
     pub(crate) fn set_path(&mut self, path: &[u8]) {
         let start = self.bytes.len();
