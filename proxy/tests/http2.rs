@@ -63,6 +63,45 @@ fn requests_reach_endpoints_of_either_version() {
 }
 
 #[test]
+fn bytes_are_counted_whatever_version_carries_them() {
+    run(async {
+        let address = upstream::echo().await;
+        let body = Bytes::from(vec![b'x'; 100_000]);
+        for version in [Upstream::Http2, Upstream::Http1] {
+            let proxy = Config::to(version, address).start();
+            let mut client = Client::connect(proxy.address()).await;
+            let answer = client.send(request("POST", "/"), body.clone(), None).await;
+            assert_eq!(answer.expect("an answer").body.len(), body.len());
+            let sum =
+                "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n";
+            let mut http1 = TcpStream::connect(proxy.address())
+                .await
+                .expect("connected");
+            http1.write_all(sum.as_bytes()).await.expect("sent");
+            http1.write_all(&body).await.expect("sent");
+            let mut answer = Vec::new();
+            http1.read_to_end(&mut answer).await.expect("an answer");
+            assert!(answer.len() > body.len());
+            for scope in ["http", "cluster"] {
+                for way in ["rx", "tx"] {
+                    let side = if scope == "http" {
+                        "downstream"
+                    } else {
+                        "upstream"
+                    };
+                    let counted = proxy.stat(scope, &format!("{side}_cx_{way}_bytes_total"));
+                    // Both bodies, and heads and frames of some hundred bytes.
+                    assert!(
+                        (200_000..210_000).contains(&counted),
+                        "{version:?} {scope} {way}: {counted}"
+                    );
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn bodies_and_trailers_pass_both_ways() {
     run(async {
         let address = upstream::echo().await;

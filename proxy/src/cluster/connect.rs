@@ -126,13 +126,21 @@ impl Upstream {
         stats.upstream_cx_active.inc();
         cluster.connections.set(cluster.connections.get() + 1);
         Ok(Self {
-            connection: Connection::Raw(stream),
+            connection: Connection::raw(stream),
             host: Rc::clone(host),
             cluster: Rc::clone(cluster),
             local: None,
             requests: 0,
             since,
         })
+    }
+
+    /// Counts what has travelled since this was asked last.
+    pub(crate) fn count_traffic(&mut self) {
+        let traffic = self.connection.take_traffic();
+        let stats = &self.cluster.stats;
+        stats.upstream_cx_rx_bytes_total.add(traffic.received);
+        stats.upstream_cx_tx_bytes_total.add(traffic.sent);
     }
 
     /// Our address, looked up on first use: only access logs ask.

@@ -67,6 +67,7 @@ impl Exchange<'_> {
                         failure.kind = FailureKind::Unsent;
                     }
                 }
+                sending.count_traffic();
                 self.count_failure(sending, failure.reason);
                 Err(failure)
             }

@@ -219,15 +219,19 @@ impl Pump {
     fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
-        from: &Connection,
-        to: &Connection,
+        from: &mut Connection,
+        to: &mut Connection,
     ) -> Poll<Result<usize, Stop>> {
         let sockets = (from.as_raw(), to.as_raw());
-        let (Some(Some(pipe)), (Some(from), Some(to))) = (self.pipe.get_mut(), sockets) else {
+        let (Some(Some(pipe)), (Some(source), Some(sink))) = (self.pipe.get_mut(), sockets) else {
             return Poll::Ready(Err(Stop::Sink(None)));
         };
         let (most, before) = (self.body.opaque(), self.moved);
-        let moved = pipe.poll_move(cx, (from, to), most, &mut self.moved);
+        let moved = pipe.poll_move(cx, (source, sink), most, &mut self.moved);
+        to.note_sent(usize::try_from(self.moved - before).unwrap_or(usize::MAX));
+        if let Poll::Ready(Ok(taken)) = moved {
+            from.note_received(taken);
+        }
         self.lost |= self.moved > before || !pipe.is_empty();
         moved.map_err(|broken| match broken {
             Broken::Source(_) => Stop::Source(None),

@@ -426,6 +426,7 @@ impl Exchange<'_> {
         responding: Responding,
         cut: Option<Reason>,
     ) -> Next {
+        sending.count_traffic();
         let stats = &sending.plan.cluster.stats;
         stats.upstream_rq.inc(responding.status);
         stats.upstream_rq_completed.inc();

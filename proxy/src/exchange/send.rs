@@ -104,6 +104,13 @@ impl<'p> Sending<'p> {
         }
     }
 
+    /// Counts what an HTTP/1 endpoint was sent and has sent. HTTP/2 connections count for themselves.
+    pub(super) fn count_traffic(&mut self) {
+        if let Some(UpstreamPort::Http1(stream)) = &mut self.upstream {
+            stream.upstream.count_traffic();
+        }
+    }
+
     /// Notes when the request has been read to its end.
     pub(super) fn note_read(&mut self) {
         if !self.deadlines.knows_request_is_read() && self.transfer.has_read_all() {
@@ -171,6 +178,7 @@ impl Exchange<'_> {
                     if !retries.after_response(status, grpc_status, can_rewind) {
                         return self.respond(sending).await;
                     }
+                    sending.count_traffic();
                     self.discard(sending);
                 }
                 Err(failure) => {

@@ -70,12 +70,12 @@ pub(crate) async fn serve(
     if connection.is_loop(&stream) {
         connection.listener.stats.loop_refused.inc();
         connection.info.outcome.reason = Some(Reason::Loop);
-        Connection::Raw(stream).reset_on_drop();
+        Connection::raw(stream).reset_on_drop();
         return connection.record();
     }
     connection.find_destination(&stream).await;
     let open = Open::new(&connection);
-    connection.run(Connection::Raw(stream)).await;
+    connection.run(Connection::raw(stream)).await;
     drop(open);
     connection.record();
 }

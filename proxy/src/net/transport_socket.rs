@@ -16,9 +16,23 @@ use crate::buffer::Buffer;
 
 /// A connection to a client or to an endpoint.
 #[derive(Debug)]
-pub(crate) enum Connection {
+pub(crate) struct Connection {
+    socket: TransportSocket,
+    traffic: Traffic,
+}
+
+/// How bytes travel.
+#[derive(Debug)]
+enum TransportSocket {
     /// `envoy.transport_sockets.raw_buffer`
     Raw(TcpStream),
+}
+
+/// Bytes that have travelled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
 }
 
 // === impl Connection ===
@@ -30,15 +44,42 @@ impl AsMut<Self> for Connection {
 }
 
 impl Connection {
+    /// Without encryption.
+    pub(crate) fn raw(stream: TcpStream) -> Self {
+        Self {
+            socket: TransportSocket::Raw(stream),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// What has travelled since this was asked last.
+    pub(crate) fn take_traffic(&mut self) -> Traffic {
+        std::mem::take(&mut self.traffic)
+    }
+
+    /// So many bytes were read from the plain socket.
+    pub(crate) fn note_received(&mut self, bytes: usize) {
+        self.traffic.received += bytes as u64;
+    }
+
+    /// So many bytes were written to the plain socket.
+    pub(crate) fn note_sent(&mut self, bytes: usize) {
+        self.traffic.sent += bytes as u64;
+    }
+
     /// Reads once. 0 is the end.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Raw(stream) => poll_read_buf(Pin::new(stream), cx, buffer.room()),
+        let read = match &mut self.socket {
+            TransportSocket::Raw(stream) => poll_read_buf(Pin::new(stream), cx, buffer.room()),
+        };
+        if let Poll::Ready(Ok(bytes)) = read {
+            self.note_received(bytes);
         }
+        read
     }
 
     /// Reads once, into memory whose parts are passed on.
@@ -47,8 +88,8 @@ impl Connection {
         cx: &mut Context<'_>,
         into: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Raw(stream) => poll_read_buf(Pin::new(stream), cx, into),
+        match &mut self.socket {
+            TransportSocket::Raw(stream) => poll_read_buf(Pin::new(stream), cx, into),
         }
     }
 
@@ -58,9 +99,13 @@ impl Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Raw(stream) => Pin::new(stream).poll_write(cx, bytes),
+        let written = match &mut self.socket {
+            TransportSocket::Raw(stream) => Pin::new(stream).poll_write(cx, bytes),
+        };
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.note_sent(bytes);
         }
+        written
     }
 
     /// Writes once, from two places.
@@ -71,23 +116,27 @@ impl Connection {
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
         let slices = [io::IoSlice::new(first), io::IoSlice::new(second)];
-        match self {
-            Self::Raw(stream) => Pin::new(stream).poll_write_vectored(cx, &slices),
+        let written = match &mut self.socket {
+            TransportSocket::Raw(stream) => Pin::new(stream).poll_write_vectored(cx, &slices),
+        };
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.note_sent(bytes);
         }
+        written
     }
 
     /// Says that nothing more will be written.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Raw(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.socket {
+            TransportSocket::Raw(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
     /// Ready when there is something to read, be it the end. Costs no system call; may be wrong
     /// towards ready.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Raw(stream) => stream.poll_read_ready(cx),
+        match &self.socket {
+            TransportSocket::Raw(stream) => stream.poll_read_ready(cx),
         }
     }
 
@@ -96,28 +145,28 @@ impl Connection {
     /// known that nothing is left, which is so after a splice.
     pub(crate) fn is_spent(&self) -> bool {
         let ready = self.poll_readable(&mut Context::from_waker(Waker::noop()));
-        let Self::Raw(stream) = self;
+        let TransportSocket::Raw(stream) = &self.socket;
         let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
         ready.is_ready() && !stream.try_read(&mut [0]).is_err_and(would_block)
     }
 
     /// The peer's reset is passed on: dropping the connection will send RST instead of FIN.
     pub(crate) fn reset_on_drop(&self) {
-        let Self::Raw(stream) = self;
+        let TransportSocket::Raw(stream) = &self.socket;
         // If it fails the peer sees FIN, as it would from any other proxy.
         let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
     }
 
     /// The plain socket, where bytes can be moved within the kernel.
     pub(crate) fn as_raw(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Raw(stream) => Some(stream),
+        match &self.socket {
+            TransportSocket::Raw(stream) => Some(stream),
         }
     }
 
     /// Our address.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        let Self::Raw(stream) = self;
+        let TransportSocket::Raw(stream) = &self.socket;
         stream.local_addr()
     }
 }

@@ -90,8 +90,14 @@ pub(super) fn serve(
             let next = match incoming {
                 Incoming::Request => http1.exchange(None).await,
                 Incoming::Refused(reason) => http1.exchange(Some(reason)).await,
-                Incoming::End => return None,
-                Incoming::Http2 => return Some((http1.downstream, http1.buffer)),
+                Incoming::End => {
+                    http1.count_traffic();
+                    return None;
+                }
+                Incoming::Http2 => {
+                    http1.count_traffic();
+                    return Some((http1.downstream, http1.buffer));
+                }
             };
             match next {
                 Next::Request => {}
@@ -178,10 +184,7 @@ impl Http1<'_> {
                 }
             });
             match (read.await, first_byte) {
-                (Some(Ok(n)), _) if n > 0 => {
-                    stats.downstream_cx_rx_bytes_total.add(n as u64);
-                    self.context.bytes_received += n as u64;
-                }
+                (Some(Ok(n)), _) if n > 0 => {}
                 (Some(_), _) => return Incoming::End,
                 (None, Some(_)) => {
                     stats.downstream_rq_timeout.inc();
@@ -252,7 +255,18 @@ impl Http1<'_> {
         let outcome = std::mem::take(&mut exchange.info);
         drop(exchange);
         self.context.outcome = outcome;
+        self.count_traffic();
         next
+    }
+
+    /// Counts what has travelled since this was asked last.
+    fn count_traffic(&mut self) {
+        let traffic = self.downstream.take_traffic();
+        let stats = &self.manager.stats;
+        stats.downstream_cx_rx_bytes_total.add(traffic.received);
+        stats.downstream_cx_tx_bytes_total.add(traffic.sent);
+        self.context.bytes_received += traffic.received;
+        self.context.bytes_sent += traffic.sent;
     }
 
     async fn linger(&mut self) {
