@@ -303,9 +303,9 @@ struct DetectedFacts {
 mod tests {
     use super::*;
 
-    /// Bytes each connection holds from accept to close, beside its filter's: 1384 when this was
+    /// Bytes each connection holds from accept to close, beside its filter's: 1552 when this was
     /// written. Large locals held across an await show here first.
-    const LIMIT: usize = 1536;
+    const LIMIT: usize = 1600;
 
     fn size_of_future<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()

@@ -89,9 +89,9 @@ impl Drop for Open {
 mod tests {
     use super::*;
 
-    /// Bytes an HTTP connection holds until its close, beside those of every connection: 2400 when
+    /// Bytes an HTTP connection holds until its close, beside those of every connection: 2600 when
     /// this was written. What is seldom needed belongs on the heap.
-    const LIMIT: usize = 2560;
+    const LIMIT: usize = 2624;
 
     fn size_of_future<'c, F>(
         _: impl FnOnce(Rc<ConnectionManager>, &'c mut ConnectionInfo, Connection, Buffer) -> F,
