@@ -274,9 +274,9 @@ fn messages_of_other_types_are_read_and_written_as_yaml() {
 }
 
 #[test]
-fn every_packed_type_can_be_written_as_text() {
+fn every_message_can_be_written_as_text() {
     let descriptors = Descriptors::load();
-    for name in codec::PACKED {
+    for name in codec::MESSAGES {
         assert!(
             descriptors.0.get_message_by_name(name).is_some(),
             "{name} is not in roots.txt"
@@ -311,6 +311,5 @@ proptest! {
         let _ = codec::decode_cluster(&value);
         let _ = codec::decode_route_configuration(&value);
         let _ = codec::decode_cluster_load_assignment(&value);
-        let _ = codec::decode_secret(&value);
     }
 }
