@@ -1,13 +1,8 @@
-//! How a command ends: 0, 1 where the machine is at fault, 64 where the command line or the
-//! configuration is.
+//! Why a command of the agent did not do what it was asked to.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-/// `EX_USAGE` of sysexits(3).
-const USAGE: u8 = 64;
+use weir_process::exit::{self, Fault};
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -18,26 +13,14 @@ pub(crate) enum Failure {
     Runtime(anyhow::Error),
 }
 
-/// Reports what the parser of the command line says, which may be the help that was asked for.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    // Where the terminal is gone nobody reads it.
-    let _ = error.print();
-    if error.use_stderr() {
-        ExitCode::from(USAGE)
-    } else {
-        ExitCode::SUCCESS
-    }
-}
-
 /// Reports a failure and gives the exit status.
 pub(crate) fn exit_code(result: Result<(), Failure>) -> ExitCode {
-    let (code, error) = match result {
+    let (fault, error) = match result {
         Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Usage(error)) => (ExitCode::from(USAGE), error),
-        Err(Failure::Runtime(error)) => (ExitCode::FAILURE, error),
+        Err(Failure::Usage(error)) => (Fault::Usage, error),
+        Err(Failure::Runtime(error)) => (Fault::Runtime, error),
     };
-    let _ = writeln!(io::stderr(), "error: {error:#}");
-    code
+    exit::failed("weir-agent", format_args!("{error:#}"), fault)
 }
 
 // === impl Failure ===

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use logging::Logging;
 use weir_api::sidecar;
+use weir_process::exit;
 
 /// Weir in a pod: captures its traffic and carries it.
 #[derive(Debug, Parser)]
@@ -37,9 +38,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match exit::parse() {
         Ok(cli) => cli,
-        Err(error) => return failure::usage(&error),
+        Err(code) => return code,
     };
     let result = Logging::start(&cli.log).and_then(|logging| match cli.command {
         Command::Capture(args) => capture::main(&args),

@@ -3,6 +3,7 @@
 use std::{fs, process::Command, thread, time::SystemTime};
 
 use serde::Serialize;
+use weir_process::command::{LIMIT, execute};
 
 /// What a figure depends on beside the programs.
 #[derive(Debug, Serialize)]
@@ -42,7 +43,6 @@ impl Machine {
 
 /// Empty outside a repository.
 fn git(arguments: &[&str]) -> String {
-    let output = Command::new("git").args(arguments).output();
-    let output = output.map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&output).trim().to_owned()
+    let output = execute(Command::new("git").args(arguments), "", LIMIT);
+    output.unwrap_or_default().trim().to_owned()
 }

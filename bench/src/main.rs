@@ -18,32 +18,22 @@ mod scenario;
 use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Parser;
 use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
     unistd::Uid,
 };
+use weir_process::exit::{self, Fault};
 
 use crate::{args::Args, measure::Bench, report::Report};
 
-/// Exit status of a command line that cannot be read, as sysexits(3) has it.
-const USAGE: u8 = 64;
-
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args: Args = match exit::parse() {
         Ok(args) => args,
-        Err(error) => {
-            // Standard output or error gone: there is nobody left to tell.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
-        }
+        Err(code) => return code,
     };
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "bench: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => exit::failed("bench", format_args!("{error:#}"), Fault::Runtime),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use weir_process::command::{LIMIT, execute};
 
 use crate::{
     args::Args,
@@ -199,7 +200,7 @@ impl Peer {
 }
 
 fn version(program: &Path, flag: &str) -> Result<String> {
-    let text = pods::run(Command::new(program).arg(flag))?;
+    let text = execute(Command::new(program).arg(flag), "", LIMIT)?;
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
     let line = line.unwrap_or_default();
     // Envoy says where it lies first.

@@ -4,8 +4,9 @@
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit};
+use weir_process::command::{LIMIT, execute};
 use weir_tests::netns::NetNs;
 
 use crate::{
@@ -111,16 +112,20 @@ impl Pods {
 
     /// Forgets all connections: one whose port is used again would go the way of the old one.
     pub(crate) fn forget_connections(&self) -> Result<()> {
-        let flush = || run(Command::new("conntrack").arg("-F")).map(drop);
+        let flush = || -> Result<()> {
+            execute(Command::new("conntrack").arg("-F"), "", LIMIT)?;
+            Ok(())
+        };
         self.as_client(flush)?;
         self.as_server(flush)
     }
 
     fn capture(&self, agent: &Path) -> Result<()> {
         let list = |port: fn(Protocol) -> u16| Protocol::ALL.map(|p| port(p).to_string()).join(",");
-        let capture = |arguments: &[&str]| {
+        let capture = |arguments: &[&str]| -> Result<()> {
             let mut command = Command::new(agent);
-            run(command.arg("capture").args(arguments)).map(drop)
+            execute(command.arg("capture").args(arguments), "", LIMIT)?;
+            Ok(())
         };
         let direct = list(Protocol::direct_port);
         self.as_client(|| capture(&["--exclude-outbound-ports", &direct]))?;
@@ -154,17 +159,4 @@ fn inside<T: Send>(pod: &NetNs, core: usize, body: impl FnOnce() -> Result<T> + 
         pin(core)?;
         body()
     })
-}
-
-/// Runs a command to its end; its standard output, or an error that holds all it said.
-pub(crate) fn run(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("{command:?} cannot be started"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        bail!("{command:?}: {}\n{text}{errors}", output.status);
-    }
-    Ok(text)
 }

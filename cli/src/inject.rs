@@ -8,6 +8,7 @@ use weir_injector::{
     Config,
     document::{Document, DocumentError, inject_document, uninject_document},
 };
+use weir_process::exit::{self, Fault};
 
 use crate::output;
 
@@ -22,9 +23,6 @@ mod yaml;
 
 use files::Source;
 use stream::{Format, Stream};
-
-/// The exit code of arguments that cannot be used.
-const USAGE: u8 = 64;
 
 /// What is read, of either command.
 #[derive(Debug, Args)]
@@ -68,8 +66,7 @@ pub(crate) fn inject(args: &InjectArgs) -> ExitCode {
     let config = match args.config.as_deref().map(files::config).transpose() {
         Ok(config) => config.unwrap_or_default(),
         Err(error) => {
-            output::error(&format!("weir: --config {error}"));
-            return USAGE.into();
+            return exit::failed("weir", format_args!("--config {error}"), Fault::Usage);
         }
     };
     with_config(&args.files, &config)
@@ -89,10 +86,7 @@ pub(crate) fn uninject(args: &UninjectArgs) -> ExitCode {
 fn run(args: &FileArgs, change: &Change<'_>) -> ExitCode {
     let sources = match files::read(&args.filename) {
         Ok(sources) => sources,
-        Err(error) => {
-            output::error(&format!("weir: {error}"));
-            return USAGE.into();
-        }
+        Err(error) => return exit::failed("weir", error, Fault::Usage),
     };
     let (mut changed, mut failed) = (Vec::new(), false);
     for source in &sources {
@@ -124,8 +118,8 @@ fn write(text: &str) -> ExitCode {
     match written.and_then(|()| stdout.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(&format!("weir: standard output: {error}"));
-            ExitCode::FAILURE
+            let error = format_args!("standard output: {error}");
+            exit::failed("weir", error, Fault::Runtime)
         }
     }
 }

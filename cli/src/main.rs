@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use weir_process::exit::{self, Fault};
 
 mod args;
 mod call;
@@ -18,19 +18,16 @@ mod proxy_status;
 mod reach;
 
 fn main() -> ExitCode {
-    let args = match args::Args::try_parse() {
+    let args: args::Args = match exit::parse() {
         Ok(args) => args,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
-        }
+        Err(code) => return code,
     };
-    match args.command.run(&args.run_root) {
-        Ok(code) => code,
-        Err(error) => {
-            output::error(&format!("weir: {error:#}"));
-            let known = error.downcast_ref::<weir_playground::Error>();
-            ExitCode::from(known.map_or(1, weir_playground::Error::exit_code))
-        }
-    }
+    args.command.run(&args.run_root).unwrap_or_else(|error| {
+        let known = error.downcast_ref::<weir_playground::Error>();
+        let fault = match known.is_some_and(weir_playground::Error::is_usage) {
+            true => Fault::Usage,
+            false => Fault::Runtime,
+        };
+        exit::failed("weir", format_args!("{error:#}"), fault)
+    })
 }

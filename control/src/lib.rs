@@ -6,7 +6,6 @@ pub mod config;
 mod configuration;
 mod debug;
 pub mod error;
-pub mod exit;
 mod health;
 mod kubernetes;
 mod run;

@@ -2,13 +2,20 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use weir_control::Config;
+use weir_control::{Config, ControlError};
+use weir_process::exit::{self, Fault};
 
 fn main() -> ExitCode {
-    let config = match Config::try_parse() {
+    let config: Config = match exit::parse() {
         Ok(config) => config,
-        Err(error) => return weir_control::exit::usage(&error),
+        Err(code) => return code,
     };
-    weir_control::exit::code(weir_control::run_until_signal(config))
+    let Err(error) = weir_control::run_until_signal(config) else {
+        return ExitCode::SUCCESS;
+    };
+    let fault = match &error {
+        ControlError::Config(_) => Fault::Usage,
+        ControlError::Bind { .. } | ControlError::System { .. } => Fault::Runtime,
+    };
+    exit::failed("weir-control", error, fault)
 }

@@ -4,6 +4,7 @@ mod error;
 mod report;
 
 use weir_api::{CaptureSpec, identity};
+use weir_process::command::CommandError;
 
 pub use error::ApplyError;
 pub use report::{Change, Cleaned, Outcome, Report};
@@ -11,7 +12,6 @@ pub use report::{Change, Cleaned, Outcome, Report};
 use crate::{
     address::{self, Presence},
     backend::{Backend, Tools},
-    command::CommandError,
     diagnose::{Attempt, Missing},
     family::Family,
     host_network,

@@ -1,12 +1,10 @@
 //! The two sides of the kernel that iptables can speak to, and the commands for each.
 
-use std::{fmt, fs};
+use std::{fmt, fs, process::Command};
 
-use crate::{
-    command::{self, Call, CommandError},
-    family::Family,
-    saved::Saved,
-};
+use weir_process::command::{CommandError, LIMIT, execute};
+
+use crate::{family::Family, saved::Saved};
 
 /// Lock of the legacy commands where `/run` cannot be written, as in a container with a read-only
 /// root. Containers have `/dev/shm` of their own, and in a pod nobody else changes rules.
@@ -78,12 +76,7 @@ impl Tools {
     }
 
     fn version(&self) -> Result<String, CommandError> {
-        let program = format!("{}-restore", self.prefix);
-        command::run(Call {
-            program: &program,
-            arguments: &["--version"],
-            ..Call::default()
-        })
+        execute(self.command("restore").arg("--version"), "", LIMIT)
     }
 
     /// Which backend they are for.
@@ -94,39 +87,29 @@ impl Tools {
 
     /// What the family and backend have in force.
     pub fn save(&self) -> Result<Saved, CommandError> {
-        let program = format!("{}-save", self.prefix);
-        let text = command::run(Call {
-            program: &program,
-            ..Call::default()
-        })?;
+        let text = execute(&mut self.command("save"), "", LIMIT)?;
         Ok(Saved::parse(&text))
     }
 
     /// Puts the text in force, all of a table or nothing.
     pub fn restore(&self, text: &str) -> Result<(), CommandError> {
-        let program = format!("{}-restore", self.prefix);
-        let arguments: &[&str] = match self.backend {
-            Backend::NfTables => &["--noflush"],
+        let mut command = self.command("restore");
+        command.arg("--noflush");
+        if self.backend == Backend::Legacy {
             // Another iptables may hold the lock for a moment. nf_tables has none.
-            Backend::Legacy => &["--noflush", "--wait=30"],
-        };
-        let call = Call {
-            program: &program,
-            arguments,
-            input: text,
-            ..Call::default()
-        };
-        match command::run(call) {
+            command.arg("--wait=30");
+        }
+        match execute(&mut command, text, LIMIT) {
             Err(error) if error.stderr().contains("lock file") => {
-                let environment: &[_] = &[("XTABLES_LOCKFILE", LOCK_FILE)];
-                command::run(Call {
-                    environment,
-                    ..call
-                })
+                execute(command.env("XTABLES_LOCKFILE", LOCK_FILE), text, LIMIT)
             }
             other => other,
         }?;
         Ok(())
+    }
+
+    fn command(&self, what: &str) -> Command {
+        Command::new(format!("{}-{what}", self.prefix))
     }
 
     /// Whether asking can find anything. The legacy commands load the kernel's module when asked,

@@ -3,10 +3,10 @@
 use std::{fmt, fs, io};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use weir_process::command::CommandError;
 
 use crate::{
     backend::{Backend, Tools},
-    command::CommandError,
     family::Family,
 };
 

@@ -13,7 +13,6 @@
 pub mod address;
 pub mod apply;
 pub mod backend;
-pub mod command;
 pub mod diagnose;
 pub mod family;
 pub mod host_network;

@@ -1,43 +1,10 @@
-//! Runs external programs, all through one function, so that every failure reports the same: what
-//! was run, how it ended, what it said.
+//! The programs of this machine that the playground runs.
 
-use std::{
-    ffi::OsStr,
-    io::{self, Write},
-    os::unix::process::CommandExt,
-    process::{Command, Stdio},
-};
+use std::{ffi::OsStr, os::unix::process::CommandExt, path::PathBuf, process::Command};
 
-/// An external program that is missing or failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// The program is not installed.
-    #[error("{program} is not installed; on Debian and Ubuntu: apt-get install {package}")]
-    Missing {
-        /// Name of the program.
-        program: String,
-        /// Debian package that holds it.
-        package: &'static str,
-    },
-    /// The program could not be started or talked to.
-    #[error("cannot run {program}: {source}")]
-    Start {
-        /// Name of the program.
-        program: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The program ended with a failure.
-    #[error("`{command}` failed ({status}): {stderr}")]
-    Failed {
-        /// The command line.
-        command: String,
-        /// How it ended.
-        status: String,
-        /// What it wrote to standard error.
-        stderr: String,
-    },
-}
+use weir_process::command::{CommandError, LIMIT, execute};
+
+use crate::error::{Error, Result};
 
 /// Programs the playground runs, with the Debian package of each.
 pub const REQUIRED: [(&str, &str); 2] = [("ip", "iproute2"), ("iptables-restore", "iptables")];
@@ -46,7 +13,7 @@ pub const REQUIRED: [(&str, &str); 2] = [("ip", "iproute2"), ("iptables-restore"
 ///
 /// # Errors
 /// If the program is missing, cannot be started, or ends with a failure.
-pub fn run(program: &str, args: &[&str], input: &str) -> Result<String, CommandError> {
+pub fn run(program: &str, args: &[&str], input: &str) -> Result<String> {
     run_with_env(program, args, input, &[])
 }
 
@@ -59,39 +26,16 @@ pub fn run_with_env(
     args: &[&str],
     input: &str,
     env: &[(&str, &OsStr)],
-) -> Result<String, CommandError> {
-    let start = |source: io::Error| {
-        let program = program.to_owned();
-        match (source.kind(), package_of(&program)) {
-            (io::ErrorKind::NotFound, Some(package)) => CommandError::Missing { program, package },
-            _ => CommandError::Start { program, source },
-        }
-    };
-    let mut child = Command::new(program)
+) -> Result<String> {
+    let mut command = Command::new(program);
+    // Ctrl-C is for the playground, which then needs these commands to clean up.
+    command
         .args(args)
         .envs(env.iter().copied())
-        // Ctrl-C is for the playground, which then needs these commands to clean up.
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that ends without reading its input says why on its own.
-        let _ = stdin.write_all(input.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(start)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(CommandError::Failed {
-        command: std::iter::once(program)
-            .chain(args.iter().copied())
-            .collect::<Vec<_>>()
-            .join(" "),
-        status: output.status.to_string(),
-        stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        .process_group(0);
+    execute(&mut command, input, LIMIT).map_err(|error| match (&error, package_of(program)) {
+        (CommandError::NotFound { .. }, Some(package)) => missing(program, package),
+        _ => Error::Command(error),
     })
 }
 
@@ -99,21 +43,19 @@ pub fn run_with_env(
 ///
 /// # Errors
 /// Names the first that is missing.
-pub fn require_all() -> Result<(), CommandError> {
-    for (program, package) in REQUIRED {
-        if find(program).is_none() {
-            return Err(CommandError::Missing {
-                program: program.to_owned(),
-                package,
-            });
-        }
+pub fn require_all() -> Result<()> {
+    let mut lacking = REQUIRED
+        .iter()
+        .filter(|(program, _)| find(program).is_none());
+    match lacking.next() {
+        Some((program, package)) => Err(missing(program, package)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Where `program` is on the `PATH`.
 #[must_use]
-pub fn find(program: &str) -> Option<std::path::PathBuf> {
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|dir| dir.join(program))
@@ -121,29 +63,15 @@ pub fn find(program: &str) -> Option<std::path::PathBuf> {
 }
 
 fn package_of(program: &str) -> Option<&'static str> {
-    REQUIRED
-        .iter()
+    let mut required = REQUIRED.iter();
+    required
         .find(|(name, _)| *name == program)
         .map(|(_, package)| *package)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_says_what_was_run_and_what_it_said() {
-        let error = run("sh", &["-c", "cat >&2; exit 3"], "no such thing").expect_err("fails");
-        let text = error.to_string();
-        assert!(text.contains("sh -c cat >&2; exit 3"), "{text}");
-        assert!(
-            text.contains("no such thing") && text.contains('3'),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn output_is_returned() {
-        assert_eq!(run("cat", &[], "text").expect("cat"), "text");
+fn missing(program: &str, package: &'static str) -> Error {
+    Error::MissingProgram {
+        program: program.to_owned(),
+        package,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::command::CommandError;
+use weir_process::command::CommandError;
 
 /// Why the playground could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,15 @@ pub enum Error {
         /// What the kernel or `ip` said.
         reason: String,
     },
-    /// An external program failed or is missing.
+    /// An external program is not installed.
+    #[error("{program} is not installed; on Debian and Ubuntu: apt-get install {package}")]
+    MissingProgram {
+        /// Name of the program.
+        program: String,
+        /// Debian package that holds it.
+        package: &'static str,
+    },
+    /// An external program failed.
     #[error(transparent)]
     Command(#[from] CommandError),
     /// A file or directory could not be read or written.
@@ -90,13 +98,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 // === impl Error ===
 
 impl Error {
-    /// Exit code of a program that ends with this error: 64 for the person's input, else 1.
+    /// Whether the person's input is at fault, rather than the machine.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Manifest { .. } => 64,
-            _ => 1,
-        }
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Manifest { .. })
     }
 
     /// Wraps an error of a file operation.

@@ -10,6 +10,8 @@ use std::{
     thread,
 };
 
+use weir_process::command::CommandError;
+
 use crate::{
     cluster::{Cluster, LivePod, PodKey, PodStatus, live::LiveObjects},
     command,
@@ -74,7 +76,7 @@ pub fn check_requirements() -> Result<()> {
     if !uid.is_root() {
         return Err(Error::Permission { uid: uid.as_raw() });
     }
-    Ok(command::require_all()?)
+    command::require_all()
 }
 
 // === impl Options ===
@@ -195,9 +197,9 @@ impl Shared {
             }
             let name = run.namespace("node")?;
             Node::create(&name, &dir.join("xtables.lock")).map_err(|error| match error {
-                Error::Command(command::CommandError::Failed { stderr, .. }) => {
-                    Error::NoNamespaces { reason: stderr }
-                }
+                Error::Command(CommandError::Failed { stderr, .. }) => Error::NoNamespaces {
+                    reason: stderr.trim().to_owned(),
+                },
                 other => other,
             })
         })();

@@ -12,29 +12,30 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 mod source;
 
 /// Each crate with those of ours it may use, and does.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("weir-api", &[]),
-    ("weir-iptables", &["weir-api"]),
+    ("weir-process", &[]),
+    ("weir-iptables", &["weir-api", "weir-process"]),
     ("weir-proxy", &["weir-api"]),
     ("weir-injector", &["weir-api"]),
     ("weir-discovery", &["weir-api"]),
-    ("weir-playground", &["weir-api"]),
+    ("weir-playground", &["weir-api", "weir-process"]),
     ("weir-sys", &[]),
     (
         "weir-agent",
-        &["weir-api", "weir-iptables", "weir-proxy", "weir-sys"],
+        &["weir-api", "weir-iptables", "weir-process", "weir-proxy", "weir-sys"],
     ),
     (
         "weir-control",
-        &["weir-api", "weir-discovery", "weir-injector"],
+        &["weir-api", "weir-discovery", "weir-injector", "weir-process"],
     ),
     (
         "weir-cli",
-        &["weir-api", "weir-injector", "weir-playground"],
+        &["weir-api", "weir-injector", "weir-playground", "weir-process"],
     ),
     ("weir-tests", &[]),
-    ("weir-bench", &["weir-tests"]),
-    ("weir-bench-scale", &["weir-api", "weir-tests"]),
+    ("weir-bench", &["weir-process", "weir-tests"]),
+    ("weir-bench-scale", &["weir-api", "weir-process", "weir-tests"]),
 ];
 
 /// One TLS provider, ring, is in every binary: two would each want to be the process's default.

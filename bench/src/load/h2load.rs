@@ -3,9 +3,9 @@
 use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use weir_process::command::{LIMIT, execute};
 
 use super::{Latency, Work};
-use crate::pods;
 
 /// A gRPC message: not compressed, 12 bytes.
 const GRPC_MESSAGE: &[u8] = b"\0\0\0\0\x0ctwelve bytes";
@@ -33,7 +33,7 @@ pub(super) fn run(
         command.args(["--header", "content-type: application/grpc"]);
         command.args(["--header", "te: trailers"]);
     }
-    let text = pods::run(command.arg(url))?;
+    let text = execute(command.arg(url), "", duration + LIMIT)?;
     let units = parse(&text)?;
     let log = fs::read_to_string(&log).context("h2load: log")?;
     Ok(Work {

@@ -3,9 +3,10 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use weir_process::command::{LIMIT, execute};
 
 use super::{Latency, Work};
-use crate::{pods, scenario::Keep};
+use crate::scenario::Keep;
 
 pub(super) fn run(connections: u32, url: &str, keep: Keep, duration: Duration) -> Result<Work> {
     let mut command = Command::new("wrk");
@@ -15,7 +16,7 @@ pub(super) fn run(connections: u32, url: &str, keep: Keep, duration: Duration) -
     if keep == Keep::Close {
         command.args(["--header", "Connection: close"]);
     }
-    parse(&pods::run(command.arg(url))?)
+    parse(&execute(command.arg(url), "", duration + LIMIT)?)
 }
 
 /// Reads what wrk prints.

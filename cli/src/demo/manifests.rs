@@ -170,6 +170,6 @@ mod tests {
         )
         .expect("write");
         let error = foreign(dir.path(), &|_| {}).expect_err("no pods");
-        assert_eq!(error.exit_code(), 64);
+        assert!(error.is_usage(), "{error}");
     }
 }
