@@ -5,10 +5,12 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
+
+use weir_tests::{ports, running::Running};
 
 const AGENT: &str = env!("CARGO_BIN_EXE_weir-agent");
 /// What may stay, KiB.
@@ -26,41 +28,26 @@ const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\
     \0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01h";
 
 struct Agent {
-    child: Child,
+    running: Running,
     address: SocketAddr,
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Agent {
     fn start(upstream: SocketAddr) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|socket| socket.local_addr())
-            .expect("a port")
-            .port();
+        let address = ports::free();
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("bootstrap.yaml");
-        fs::write(&file, bootstrap(port, upstream)).expect("written");
-        let mut child = Command::new(AGENT)
-            .args(["proxy", "--concurrency", "2", "--config"])
-            .arg(&file)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let said = child.stderr.take().expect("piped");
+        fs::write(&file, bootstrap(address.port(), upstream)).expect("written");
+        let mut command = Command::new(AGENT);
+        command.args(["proxy", "--concurrency", "2", "--config"]);
+        let started = Running::start(command.arg(&file).stderr(Stdio::piped()));
+        let mut running = started.expect("it starts");
+        let said = running.stderr.take().expect("piped");
         let mut lines = BufReader::new(said).lines();
         let serving = |line: &Result<String, _>| line.as_ref().is_ok_and(|l| l.contains("serving"));
         assert!(lines.any(|line| serving(&line)), "it serves");
         thread::spawn(move || lines.for_each(drop));
-        Self {
-            child,
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-        }
+        Self { running, address }
     }
 
     fn connect(&self) -> TcpStream {
@@ -71,13 +58,7 @@ impl Agent {
 
     /// Resident memory, KiB.
     fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        number
-            .and_then(|number| number.parse().ok())
-            .expect("a number")
+        self.running.memory("VmRSS").expect("it runs")
     }
 }
 

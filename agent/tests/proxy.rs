@@ -2,25 +2,17 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
 use tempfile::TempDir;
+use weir_process::command::{LIMIT, Output, output};
+use weir_tests::{http, running::Running};
 
 const AGENT: &str = env!("CARGO_BIN_EXE_weir-agent");
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Already gone, at best.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A bootstrap whose only listener answers by itself, with admin on `admin`.
 fn bootstrap(listener: u16, admin: u16) -> String {
@@ -66,20 +58,7 @@ fn proxy(path: &PathBuf, arguments: &[&str]) -> Output {
         .arg("--config")
         .arg(path)
         .args(arguments);
-    command.output().expect("run")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("connect");
-    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).expect("write");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("read");
-    answer
+    output(&mut command, "", LIMIT).expect("run")
 }
 
 #[test]
@@ -88,9 +67,9 @@ fn a_good_file_is_validated_without_listening() {
     let port = taken.local_addr().expect("address").port();
     let (_folder, path) = file(&bootstrap(port, port));
     let output = proxy(&path, &["--validate"]);
-    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(output.status.success(), "{}", output.stderr);
     let expected = format!("configuration '{}' OK\n", path.display());
-    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    assert_eq!(output.stdout, expected);
 }
 
 #[test]
@@ -104,7 +83,7 @@ fn every_problem_of_a_file_is_named_and_the_exit_is_64() {
     let (_folder, path) = file(&spoilt);
     let output = proxy(&path, &["--validate"]);
     assert_eq!(output.status.code(), Some(64));
-    let said = stderr(&output);
+    let said = output.stderr;
     for word in [
         "bootstrap.yaml",
         "Listener \"web\"",
@@ -117,7 +96,7 @@ fn every_problem_of_a_file_is_named_and_the_exit_is_64() {
     let (_folder, path) = file(&bootstrap(0, 0).replace("stat_prefix", "stat_prefx"));
     let output = proxy(&path, &[]);
     assert_eq!(output.status.code(), Some(64));
-    let said = stderr(&output);
+    let said = output.stderr;
     assert!(
         said.contains("listeners[0]") && said.contains("'stat_prefx'"),
         "{said}"
@@ -126,9 +105,9 @@ fn every_problem_of_a_file_is_named_and_the_exit_is_64() {
     let output = proxy(&PathBuf::from("/nonexistent.yaml"), &[]);
     assert_eq!(output.status.code(), Some(64));
     assert!(
-        stderr(&output).contains("/nonexistent.yaml"),
+        output.stderr.contains("/nonexistent.yaml"),
         "{}",
-        stderr(&output)
+        output.stderr
     );
 }
 
@@ -139,7 +118,7 @@ fn a_port_in_use_is_named_and_the_exit_is_1() {
     let (_folder, path) = file(&bootstrap(port, 0));
     let output = proxy(&path, &[]);
     assert_eq!(output.status.code(), Some(1));
-    let said = stderr(&output);
+    let said = output.stderr;
     assert!(
         said.contains(&format!("127.0.0.1:{port} is in use")),
         "{said}"
@@ -148,7 +127,7 @@ fn a_port_in_use_is_named_and_the_exit_is_1() {
     let (_folder, path) = file(&bootstrap(0, port));
     let output = proxy(&path, &[]);
     assert_eq!(output.status.code(), Some(1));
-    let said = stderr(&output);
+    let said = output.stderr;
     assert!(
         said.contains("admin") && said.contains(&port.to_string()),
         "{said}"
@@ -158,13 +137,10 @@ fn a_port_in_use_is_named_and_the_exit_is_1() {
 #[test]
 fn it_serves_until_sigterm_and_exits_0() {
     let (_folder, path) = file(&bootstrap(0, 0));
-    let child = Command::new(AGENT)
-        .args(["proxy", "--concurrency", "2", "--config"])
-        .arg(&path)
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut running = Running(child.expect("run"));
-    let mut log = BufReader::new(running.0.stderr.take().expect("standard error"));
+    let mut command = Command::new(AGENT);
+    command.args(["proxy", "--concurrency", "2", "--config"]);
+    let mut running = Running::start(command.arg(&path).stderr(Stdio::piped())).expect("run");
+    let mut log = BufReader::new(running.stderr.take().expect("standard error"));
     let mut line = String::new();
     log.read_line(&mut line).expect("a line");
     let address = line.split_once("admin=").expect("the admin address").1;
@@ -173,21 +149,16 @@ fn it_serves_until_sigterm_and_exits_0() {
         .trim_start_matches("Some(")
         .trim_end_matches(')');
     let admin: SocketAddr = address.parse().expect(&line);
-    let listeners = get(admin, "/listeners");
+    let listeners = http::get(admin, "/listeners").expect("admin");
     let web = listeners
+        .body
         .split_once("web::")
         .expect("the listener")
         .1
         .trim();
-    let answer = get(web.parse().expect("address"), "/");
-    assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello\n"),
-        "{answer}"
-    );
+    let answer = http::get(web.parse().expect("address"), "/").expect("an answer");
+    assert_eq!((answer.status, &*answer.body), (200, "hello\n"));
 
-    let pid = running.0.id().to_string();
-    let killed = Command::new("kill").args(["-TERM", &pid]).status();
-    assert!(killed.expect("kill").success());
-    let status = running.0.wait().expect("an end");
-    assert_eq!(status.code(), Some(0));
+    running.terminate();
+    assert_eq!(running.ended(LIMIT).expect("an end").code(), Some(0));
 }

@@ -3,27 +3,33 @@
 
 use std::{
     fs::{self, Permissions},
-    io::{Read as _, Write as _},
+    io::Write as _,
     net::{TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
         unix::{fs::PermissionsExt as _, process::CommandExt as _},
     },
-    process::{Child, Command},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 use weir_api::{identity, ports, sidecar::READY_PATH};
-use weir_tests::netns::{self, NetNs};
+use weir_process::command::{LIMIT, execute};
+use weir_tests::{
+    eventually::eventually,
+    http,
+    netns::{self, NetNs},
+    running::Running,
+};
 
 const AGENT: &str = env!("CARGO_BIN_EXE_weir-agent");
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The sidecar, as the user whose own connections the rules leave alone.
 struct Sidecar {
-    process: Child,
+    process: Running,
     _folder: TempDir,
 }
 
@@ -35,56 +41,36 @@ impl Sidecar {
         fs::set_permissions(folder.path(), open).expect("permissions");
         // By a process of its own: a file open for writing here could not be executed while
         // another test starts a process.
-        let copied = Command::new("cp").arg(AGENT).arg(folder.path()).status();
-        assert!(copied.expect("cp").success());
-        let process = Command::new(folder.path().join("weir-agent"))
+        execute(Command::new("cp").arg(AGENT).arg(folder.path()), "", LIMIT).expect("cp");
+        let mut command = Command::new(folder.path().join("weir-agent"));
+        command
             .arg("run")
             .args(arguments)
             .args(["--pod-ip", "10.88.0.2"])
             .args(["--pod-ports", r#"[{"name":"http","containerPort":8080}]"#])
             .uid(identity::PROXY_UID)
-            .gid(identity::PROXY_GID)
-            .spawn();
+            .gid(identity::PROXY_GID);
         Self {
-            process: process.expect("run"),
+            process: Running::start(&mut command).expect("run"),
             _folder: folder,
         }
     }
 
-    fn terminate(&self) {
-        let pid = self.process.id().to_string();
-        let killed = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(killed.expect("kill").success());
-    }
-
     fn wait(&mut self) -> Option<i32> {
-        self.process.wait().expect("an end").code()
-    }
-}
-
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        // Already gone, at best.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.process.ended(PATIENCE).expect("an end").code()
     }
 }
 
 fn agent(arguments: &[&str]) -> bool {
-    let status = Command::new(AGENT).args(arguments).status();
-    status.expect("run").success()
+    execute(Command::new(AGENT).args(arguments), "", LIMIT).is_ok()
 }
 
 /// Sends a request and gives the head of the answer.
 fn exchange(stream: &mut TcpStream, path: &str) -> String {
     let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     stream.write_all(head.as_bytes()).expect("write");
-    let (mut answer, mut byte) = (Vec::new(), [0]);
-    while !answer.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).expect("a response");
-        answer.extend(byte);
-    }
-    String::from_utf8(answer).expect("text")
+    let answer = http::read_head(stream).expect("a response");
+    answer.expect("a whole one")
 }
 
 fn status(port: u16, path: &str) -> String {
@@ -99,32 +85,13 @@ fn is_ready() -> bool {
 
 /// Asks again until it is so, for other processes do not tell when it is.
 fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
+    eventually(PATIENCE, || is_so().then_some(())).expect(what);
 }
 
 /// An application that answers every request with 200 and no body.
 fn application(address: &str) {
     let listener = TcpListener::bind(address).expect("the application's port");
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a connection");
-            thread::spawn(move || {
-                let (mut head, mut byte) = (Vec::new(), [0]);
-                while stream.read_exact(&mut byte).is_ok() {
-                    head.push(byte[0]);
-                    if head.ends_with(b"\r\n\r\n") {
-                        head.clear();
-                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nserver: app\r\n\r\n";
-                        stream.write_all(answer).expect("write");
-                    }
-                }
-            });
-        }
-    });
+    http::serve(listener, "server: app\r\n", "");
 }
 
 #[test]
@@ -160,7 +127,7 @@ fn traffic_passes_both_ways_and_sigterm_drains() {
         assert_eq!(listeners.matches(" 200 ").count(), 2, "{listeners}");
     });
 
-    sidecar.terminate();
+    sidecar.process.terminate();
     pod.run(|| until("draining", || !is_ready()));
     assert!(
         exchange(&mut outbound, "/").contains("server: app"),
@@ -198,7 +165,7 @@ fn a_classic_sidecar_outlives_the_application_and_not_by_much() {
             .spawn()
             .expect("sleep");
         assert!(agent(&["wait", "--timeout", "20"]), "wait");
-        sidecar.terminate();
+        sidecar.process.terminate();
         until("draining", || !is_ready());
         let terminated = Instant::now();
         while terminated.elapsed() < Duration::from_secs(6) {
@@ -227,9 +194,9 @@ fn a_second_signal_ends_it_at_once() {
         let drain = ["--drain-minimum", "600", "--drain-timeout", "600"];
         let mut sidecar = Sidecar::start(&[&["--capture-mode", "none"][..], &drain].concat());
         assert!(agent(&["wait", "--timeout", "20"]), "wait");
-        sidecar.terminate();
+        sidecar.process.terminate();
         until("draining", || !is_ready());
-        sidecar.terminate();
+        sidecar.process.terminate();
         assert_eq!(sidecar.wait(), Some(0));
     });
 }

@@ -3,10 +3,11 @@
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::Command,
 };
+
+use weir_process::command::{LIMIT, Output, execute, output};
 
 const DEPLOYMENT: &str = "\
 # Source: shop/web.yaml
@@ -34,30 +35,16 @@ metadata: {name:   web}
 ";
 
 fn weir(args: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("weir");
-    let mut stdin = child.stdin.take().expect("standard input");
-    let input = input.to_owned();
-    // It may end before it has read everything.
-    let writer = std::thread::spawn(move || {
-        let _ = stdin.write_all(input.as_bytes());
-    });
-    let output = child.wait_with_output().expect("output");
-    writer.join().expect("written");
-    output
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    output(command.args(args), input, LIMIT).expect("weir")
 }
 
 fn out(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).expect("text")
+    &output.stdout
 }
 
 fn err(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("text")
+    &output.stderr
 }
 
 /// Runs it, and returns what it printed if it succeeded without a word.
@@ -321,37 +308,18 @@ fn meaning(value: serde_json::Value) -> serde_json::Value {
 
 #[test]
 fn kubectl_reads_what_is_written() {
-    let Ok(kubectl) = Command::new("kubectl")
-        .args(["version", "--client"])
-        .output()
-    else {
-        return weir_tests::skip::skip(weir_tests::skip::Need::Peers, "kubectl is not installed");
-    };
-    if !kubectl.status.success() {
-        return weir_tests::skip::skip(weir_tests::skip::Need::Peers, "kubectl does not run");
+    if !weir_tests::skip::has("kubectl") {
+        return;
     }
     let job = "{\"kind\":\"Job\",\"apiVersion\":\"batch/v1\",\"metadata\":{\"name\":\"j\"},\"spec\":{\"template\":\
                {\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"app\"}]}}}}";
     for input in [&format!("{DEPLOYMENT}{SERVICE}"), job] {
         let injected = silently(&["inject", "-f", "-"], input);
         // Needs no API server, and reads every field as a type of Kubernetes.
-        let mut child = Command::new("kubectl")
-            .args(["annotate", "--local", "-f", "-", "a=b", "-o", "json"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("kubectl");
-        let mut stdin = child.stdin.take().expect("standard input");
-        stdin.write_all(injected.as_bytes()).expect("written");
-        drop(stdin);
-        let output = child.wait_with_output().expect("output");
-        assert!(output.status.success(), "{}", err(&output));
-        assert!(
-            out(&output).contains("\"name\": \"weir-proxy\""),
-            "{}",
-            out(&output)
-        );
+        let mut kubectl = Command::new("kubectl");
+        kubectl.args(["annotate", "--local", "-f", "-", "a=b", "-o", "json"]);
+        let said = execute(&mut kubectl, &injected, LIMIT).expect("kubectl");
+        assert!(said.contains("\"name\": \"weir-proxy\""), "{said}");
     }
 }
 
@@ -385,7 +353,7 @@ fn the_commands_of_the_document_work() {
             .args(["-c", line])
             .current_dir(&directory)
             .env("PATH", &path);
-        let output = command.output().expect("sh");
+        let output = output(&mut command, "", LIMIT).expect("sh");
         assert!(output.status.success(), "{line}: {}", err(&output));
         assert_eq!(err(&output), "", "{line}");
         assert!(out(&output).contains("kind: Deployment"), "{line}");

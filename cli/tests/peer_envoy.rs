@@ -4,20 +4,22 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use weir_process::command::{LIMIT, execute};
 use weir_tests::{
+    envoy::{self, Envoy},
     eventually::eventually,
+    http,
     netns::{self, NetNs},
-    skip::{Need, skip},
+    running::Running,
+    skip,
 };
 
 /// Far longer than anything takes; it only ends a test that fails.
@@ -37,12 +39,12 @@ fn envoy_serves_with_the_bootstrap_that_weir_writes() -> Result<()> {
     }
     world.endpoints("10.5.9.1")?;
     let _control = world.control_plane()?;
-    let _envoy = world.envoy()?;
+    let envoy = world.envoy()?;
 
     eventually(PATIENCE, || {
         world.get(SERVICE, "/").ok().filter(|body| body == "one")
     })
-    .with_context(|| world.log("envoy"))?;
+    .with_context(|| envoy.log())?;
     let stats = world.get(ADMIN, "/stats?usedonly")?;
     assert!(
         stats.contains(&format!("{CLUSTER}.upstream_rq_200: ")),
@@ -53,7 +55,7 @@ fn envoy_serves_with_the_bootstrap_that_weir_writes() -> Result<()> {
     eventually(PATIENCE, || {
         world.get(SERVICE, "/").ok().filter(|body| body == "two")
     })
-    .with_context(|| world.log("envoy"))?;
+    .with_context(|| envoy.log())?;
 
     let rejected = world.get(ADMIN, "/stats?filter=update_rejected")?;
     assert!(
@@ -79,31 +81,24 @@ fn envoy_serves_with_the_bootstrap_that_weir_writes() -> Result<()> {
 
 /// A network namespace in which Services' addresses lead to Envoy.
 struct World {
+    control: PathBuf,
     netns: NetNs,
     dir: tempfile::TempDir,
 }
-
-/// A program that ends with the test.
-struct Running(Child);
 
 // === impl World ===
 
 impl World {
     /// `None`, after saying so, where the machine lacks something.
     fn new() -> Result<Option<Self>> {
-        if !netns::available() {
+        if !netns::available() || !envoy::available() {
             return Ok(None);
         }
-        if Command::new("envoy").arg("--version").output().is_err() {
-            skip(Need::Peers, "envoy is not installed (make setup)");
+        let Some(control) = skip::built("weir-control") else {
             return Ok(None);
-        }
-        if !beside("weir-control").is_file() {
-            // Not something a machine lacks: `cargo test --workspace` builds it.
-            let _ = writeln!(std::io::stderr(), "SKIP: weir-control is not built");
-            return Ok(None);
-        }
+        };
         let world = Self {
+            control,
             netns: NetNs::new()?,
             dir: tempfile::tempdir()?,
         };
@@ -115,12 +110,11 @@ impl World {
             world.netns.ip(&["addr", "add", ip, "dev", "lo"])?;
         }
         let rule = "-w -t nat -A OUTPUT -d 10.4.0.0/16 -p tcp -j REDIRECT --to-ports 15001";
-        let status = world
-            .netns
-            .command("iptables")
-            .args(rule.split(' '))
-            .status()?;
-        ensure!(status.success(), "iptables {rule}");
+        execute(
+            world.netns.command("iptables").args(rule.split(' ')),
+            "",
+            LIMIT,
+        )?;
         Ok(Some(world))
     }
 
@@ -128,18 +122,10 @@ impl World {
         self.dir.path().join(name)
     }
 
-    fn log(&self, name: &str) -> String {
-        fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
-    }
-
     /// A server that answers each request with `says`.
     fn application(&self, ip: &str, says: &'static str) -> Result<()> {
         let listener = self.netns.run(|| TcpListener::bind((ip, 8080)))?;
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                thread::spawn(move || serve(stream, says));
-            }
-        });
+        http::serve(listener, "", says);
         Ok(())
     }
 
@@ -151,113 +137,51 @@ impl World {
         Ok(fs::rename(path, self.path("manifests/cart.yaml"))?)
     }
 
-    fn start(&self, name: &str, command: &mut Command) -> Result<Running> {
-        let log = File::create(self.path(&format!("{name}.log")))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        Ok(Running(command.spawn().with_context(|| name.to_owned())?))
-    }
-
     /// Starts the control plane and waits until it serves.
     fn control_plane(&self) -> Result<Running> {
-        let program = beside("weir-control");
-        let mut command = self.netns.command(&program.to_string_lossy());
+        let log = self.path("weir-control.log");
+        let mut command = self.netns.command(&self.control.to_string_lossy());
         command.arg("--manifests").arg(self.path("manifests"));
         command.arg("--certs-dir").arg(self.path("certs"));
-        let running = self.start("weir-control", &mut command)?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?);
+        let running = Running::start(&mut command)?;
         eventually(PATIENCE, || self.get(DEBUG, "/ready").ok())
-            .with_context(|| self.log("weir-control"))?;
+            .with_context(|| fs::read_to_string(log).unwrap_or_default())?;
         Ok(running)
     }
 
     /// Starts Envoy with the bootstrap that `weir` writes.
-    fn envoy(&self) -> Result<Running> {
-        let output = Command::new(env!("CARGO_BIN_EXE_weir"))
-            .args([
-                "proxy-config",
-                "bootstrap",
-                "--envoy",
-                "client",
-                "--namespace",
-                "shop",
-            ])
-            .args([
-                "--ip",
-                "10.5.9.9",
-                "--control-plane",
-                "127.0.0.1:15012",
-                "--ca-file",
-            ])
-            .arg(self.path("certs/root-cert.pem"))
-            .output()?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{stderr}");
-        let bootstrap = self.path("bootstrap.yaml");
-        fs::write(&bootstrap, &output.stdout)?;
-        let mut command = self.netns.command("envoy");
-        command.args([
-            "--concurrency",
-            "1",
-            "--use-dynamic-base-id",
-            "-l",
-            "warning",
-            "-c",
-        ]);
-        command.arg(bootstrap);
-        self.start("envoy", &mut command)
+    fn envoy(&self) -> Result<Envoy> {
+        let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
+        weir.args([
+            "proxy-config",
+            "bootstrap",
+            "--envoy",
+            "client",
+            "--namespace",
+            "shop",
+        ])
+        .args([
+            "--ip",
+            "10.5.9.9",
+            "--control-plane",
+            "127.0.0.1:15012",
+            "--ca-file",
+        ])
+        .arg(self.path("certs/root-cert.pem"));
+        let bootstrap = execute(&mut weir, "", LIMIT)?;
+        Envoy::start_by(self.netns.command("envoy"), &bootstrap)
     }
 
     /// The body of a response with status 200.
     fn get(&self, address: &str, path: &str) -> Result<String> {
         let address: SocketAddr = address.parse()?;
-        self.netns.run(|| {
-            let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            write!(
-                stream,
-                "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-            )?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text)?;
-            let (head, body) = text.split_once("\r\n\r\n").context("no HTTP")?;
-            if head.split(' ').nth(1) != Some("200") {
-                bail!("{head}");
-            }
-            Ok(body.to_owned())
-        })
-    }
-}
-
-// === impl Running ===
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Where a program is that was built with `weir`.
-fn beside(program: &str) -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_weir")).with_file_name(program)
-}
-
-/// Answers requests until the client has gone.
-fn serve(mut stream: TcpStream, says: &str) {
-    let mut buffer = [0; 4096];
-    // Each request of these tests comes in one piece.
-    while matches!(stream.read(&mut buffer), Ok(read) if read > 0) {
-        let length = says.len();
-        if write!(
-            stream,
-            "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{says}"
-        )
-        .is_err()
-        {
-            return;
-        }
+        let answer = self.netns.run(|| http::get(address, path))?;
+        ensure!(answer.status == 200, "{}", answer.head);
+        Ok(answer.body)
     }
 }
 

@@ -3,10 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 use weir_playground::run::{Run, RunningPod};
+use weir_process::command::{LIMIT, Output, output};
 
 const KUBECONFIG: &str = "\
 apiVersion: v1
@@ -56,19 +57,18 @@ impl Demo {
     }
 
     fn weir(&self, args: &[&str], variable: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_weir"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command
             .args(args)
             .env("WEIR_RUN_ROOT", self.run.dir().parent().expect("a root"))
             .env("KUBECONFIG", variable)
-            .env("HOME", &self.root)
-            .output()
-            .expect("weir")
+            .env("HOME", &self.root);
+        output(&mut command, "", LIMIT).expect("weir")
     }
 }
 
 fn first_line(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    text.lines().next().unwrap_or_default().to_owned()
+    output.stderr.lines().next().unwrap_or_default().to_owned()
 }
 
 #[test]

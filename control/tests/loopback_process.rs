@@ -2,14 +2,16 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use serde_json::Value;
+use weir_process::command::{Output, output};
+use weir_tests::{http, ports, running::Running};
 
 /// Far longer than anything takes; it only ends a test that fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,7 +32,7 @@ endpoints: [{addresses: [10.5.0.1]}]
 
 /// A running control plane.
 struct Control {
-    child: Child,
+    running: Running,
     bound: Value,
     directory: tempfile::TempDir,
 }
@@ -57,8 +59,8 @@ fn local_ports() -> Vec<String> {
 }
 
 fn fails(mut command: Command) -> (Option<i32>, String) {
-    let Output { status, stderr, .. } = command.output().expect("runs");
-    (status.code(), String::from_utf8(stderr).expect("text"))
+    let Output { status, stderr, .. } = output(&mut command, "", PATIENCE).expect("runs");
+    (status.code(), stderr)
 }
 
 impl Control {
@@ -68,18 +70,17 @@ impl Control {
     }
 
     fn run(mut command: Command, directory: tempfile::TempDir) -> Self {
-        let mut child = command
+        command
             .args(local_ports())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("starts");
+            .stderr(Stdio::null());
+        let mut running = Running::start(&mut command).expect("starts");
         let mut line = String::new();
-        let out = child.stdout.take().expect("standard output");
+        let out = running.stdout.take().expect("standard output");
         BufReader::new(out).read_line(&mut line).expect("a line");
         let bound = serde_json::from_str(&line).expect("JSON");
         Self {
-            child,
+            running,
             bound,
             directory,
         }
@@ -94,36 +95,14 @@ impl Control {
     }
 
     fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address("debug")).expect("connect");
-        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-        )
-        .expect("ask");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("answer");
-        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-        let status = head
-            .split(' ')
-            .nth(1)
-            .expect("a status")
-            .parse()
-            .expect("a number");
-        (status, body.to_owned())
+        let answer = http::get(self.address("debug"), path).expect("an answer");
+        (answer.status, answer.body)
     }
 
     fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).expect("JSON")
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -209,15 +188,11 @@ fn it_stops_with_0_when_asked_to() {
     let mut control = Control::start(SERVICE);
     // A client that stays does not keep it.
     let _client = TcpStream::connect(control.address("xds_plaintext")).expect("connect");
-    let pid = control.child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .expect("kill")
-            .success()
+    control.running.terminate();
+    assert_eq!(
+        control.running.ended(PATIENCE).expect("ends").code(),
+        Some(0)
     );
-    assert_eq!(control.child.wait().expect("ends").code(), Some(0));
 }
 
 #[test]
@@ -278,10 +253,7 @@ fn what_is_wrong_is_named_and_the_exit_code_says_whose_fault_it_is() {
 #[test]
 fn an_api_server_that_is_not_there_is_waited_for_and_said() {
     let directory = tempfile::tempdir().expect("temporary directory");
-    // A port that is nobody's once this is dropped.
-    let nobody = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let server = format!("http://{}", nobody.local_addr().expect("address"));
-    drop(nobody);
+    let server = format!("http://{}", ports::free());
     let kubeconfig = directory.path().join("kubeconfig");
     let text = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
@@ -309,8 +281,9 @@ fn an_api_server_that_is_not_there_is_waited_for_and_said() {
         );
     }
     // It can be asked to stop all the same.
-    let pid = control.child.id().to_string();
-    let killed = Command::new("kill").args(["-TERM", &pid]).status();
-    assert!(killed.expect("kill").success());
-    assert_eq!(control.child.wait().expect("ends").code(), Some(0));
+    control.running.terminate();
+    assert_eq!(
+        control.running.ended(PATIENCE).expect("ends").code(),
+        Some(0)
+    );
 }

@@ -8,12 +8,14 @@
 use std::{
     env,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::OnceLock,
+    time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
+use weir_process::command::execute;
 
 use crate::{
     netns::NetNs,
@@ -60,6 +62,9 @@ struct Assets(PathBuf);
 /// Where `make setup` puts the programs it builds, and those it installs.
 const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.make/cluster/bin");
 const INSTALLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.make/venv/bin");
+
+/// What `kubectl` may take: some of its commands wait for what controllers do.
+const KUBECTL: Duration = Duration::from_secs(300);
 
 // === impl ApiServer ===
 
@@ -161,18 +166,8 @@ impl ApiServer {
 
     /// Runs `kubectl` with `input` on its standard input.
     pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String> {
-        let file = tempfile::tempfile().and_then(|mut file| {
-            std::io::Write::write_all(&mut file, input.as_bytes())?;
-            std::io::Seek::rewind(&mut file)?;
-            Ok(file)
-        })?;
         let mut command = self.command(&self.kubectl);
-        command.args(arguments).stdin(Stdio::from(file));
-        let output = command.output().context("kubectl")?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let shown = arguments.join(" ");
-        ensure!(output.status.success(), "kubectl {shown}: {stderr}");
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        Ok(execute(command.args(arguments), input, KUBECTL)?)
     }
 
     /// The cluster that `KUBECONFIG` names, if it does.

@@ -12,11 +12,12 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use nix::{
     sched::{CloneFlags, setns},
     unistd::Uid,
 };
+use weir_process::command::{LIMIT, execute};
 
 use crate::skip::{Need, skip};
 
@@ -59,14 +60,7 @@ pub fn exclusively() -> MutexGuard<'static, ()> {
 
 /// Runs `ip` with these arguments in the current namespace.
 pub fn ip(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("ip").args(arguments).output().context("ip")?;
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "ip {}: {stderr}",
-        arguments.join(" ")
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(execute(Command::new("ip").args(arguments), "", LIMIT)?)
 }
 
 // === impl NetNs ===

@@ -2,7 +2,9 @@
 //! required.
 
 use std::{
+    env,
     io::{self, Write},
+    path::PathBuf,
     thread,
 };
 
@@ -19,6 +21,39 @@ pub enum Need {
     ApiServer,
 }
 
+/// Whether this machine has the program of somebody else, on the `PATH`. Says `SKIP` where it has not.
+///
+/// # Panics
+/// Where peers are required.
+#[must_use]
+pub fn has(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let there = env::split_paths(&path).any(|directory| directory.join(program).is_file());
+    if !there {
+        skip(
+            Need::Peers,
+            &format!("there is no {program} on the PATH (make setup)"),
+        );
+    }
+    there
+}
+
+/// A program of this repository, which `cargo test --workspace` builds beside the tests. Says `SKIP`
+/// where it is not built, which is not something that a machine lacks.
+#[must_use]
+pub fn built(program: &str) -> Option<PathBuf> {
+    let test = env::current_exe().ok()?;
+    let path = test.parent()?.parent()?.join(program);
+    if path.is_file() {
+        return Some(path);
+    }
+    let _ = writeln!(
+        io::stderr(),
+        "SKIP: {program} is not built beside the tests"
+    );
+    None
+}
+
 /// Says that the running test is skipped, and why.
 ///
 /// # Panics
@@ -30,7 +65,7 @@ pub fn skip(need: Need, reason: &str) {
         Need::Autobahn => "REQUIRE_AUTOBAHN",
         Need::ApiServer => "REQUIRE_API_SERVER",
     };
-    let required = std::env::var_os(variable).is_some_and(|value| value == "1");
+    let required = env::var_os(variable).is_some_and(|value| value == "1");
     assert!(!required, "{variable}=1, but {reason}");
     // Written past the test harness, which would show it only if the test failed.
     let test = thread::current();

@@ -1,10 +1,8 @@
 //! What the two have counted once they have answered the same requests.
 
-use std::{
-    collections::BTreeMap,
-    io::{Read, Write},
-    net::{Ipv4Addr, TcpStream},
-};
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use weir_tests::http;
 
 use crate::proxies::Proxy;
 
@@ -69,7 +67,7 @@ const REDIRECTS: &str = "redirects are counted as Envoy's documentation has it, 
 
 /// The counters that differ otherwise than expected, with both values.
 pub(crate) fn compare(envoy: &Proxy, ours: &Proxy) -> Vec<String> {
-    let (theirs, ours) = (read(envoy.admin), read(ours.admin));
+    let (theirs, ours) = (read(envoy.admin()), read(ours.admin()));
     let value = |stats: &BTreeMap<String, i64>, name| stats.get(name).copied().unwrap_or(0);
     COUNTERS
         .iter()
@@ -82,13 +80,11 @@ pub(crate) fn compare(envoy: &Proxy, ours: &Proxy) -> Vec<String> {
         .collect()
 }
 
-fn read(admin: u16) -> BTreeMap<String, i64> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, admin)).expect("the admin port");
-    let request = b"GET /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).expect("a request");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
-    text.lines()
+fn read(admin: SocketAddr) -> BTreeMap<String, i64> {
+    let page = http::get(admin, "/stats").expect("the admin interface");
+    // Envoy's comes in chunks, whose sizes are no lines of it.
+    page.body
+        .lines()
         .filter_map(|line| line.rsplit_once(": "))
         .filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?)))
         .collect()

@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
+    net::SocketAddr,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+use weir_tests::{http, ports, running::Running};
 
 use crate::endpoints::Endpoints;
 
@@ -20,8 +20,8 @@ const REST: Duration = Duration::from_secs(20);
 pub(crate) struct Sidecar {
     pub(crate) http: u16,
     pub(crate) tcp: u16,
-    admin: u16,
-    child: Child,
+    admin: SocketAddr,
+    running: Running,
     directory: TempDir,
 }
 
@@ -30,28 +30,23 @@ pub(crate) struct Sidecar {
 impl Sidecar {
     pub(crate) fn start(endpoints: Endpoints) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let [http, tcp, admin] = [(); 3].map(|()| free_port());
+        let [http, tcp] = [(); 2].map(|()| ports::free().port());
+        let admin = ports::free();
         let file = directory.path().join("bootstrap.yaml");
-        fs::write(&file, bootstrap(http, tcp, admin, endpoints)).expect("written");
+        fs::write(&file, bootstrap(http, tcp, admin.port(), endpoints)).expect("written");
         let log = fs::File::create(directory.path().join("log")).expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_weir-agent"))
-            .args(["proxy", "--concurrency", "2", "--config"])
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir-agent"));
+        command.args(["proxy", "--concurrency", "2", "--config"]);
+        command.arg(&file).stdout(Stdio::null()).stderr(log);
         let sidecar = Self {
             http,
             tcp,
             admin,
-            child: child.expect("the proxy starts"),
+            running: Running::start(&mut command).expect("the proxy starts"),
             directory,
         };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, admin)).is_err() {
-            assert!(Instant::now() < deadline, "{}", sidecar.log());
-            thread::yield_now();
-        }
+        let open = ports::until_open(admin, Duration::from_secs(60));
+        open.unwrap_or_else(|error| panic!("{error}: {}", sidecar.log()));
         sidecar
     }
 
@@ -81,35 +76,15 @@ impl Sidecar {
     }
 
     fn private_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("the proxy runs");
-        let line = status.lines().find(|line| line.starts_with("RssAnon:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1));
-        kib.expect("RssAnon").parse().expect("a number")
+        self.running.memory("RssAnon").expect("the proxy runs")
     }
 
     fn stat(&self, name: &str) -> u64 {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.admin)).expect("admin");
-        let request = b"GET /stats HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        stream.write_all(request).expect("a request");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("an answer");
-        let mut lines = text.lines().filter_map(|line| line.split_once(": "));
+        let page = http::get(self.admin, "/stats").expect("admin");
+        let mut lines = page.body.lines().filter_map(|line| line.split_once(": "));
         let found = lines.find(|(known, _)| *known == name);
         found.map_or(0, |(_, value)| value.trim().parse().expect("a number"))
     }
-}
-
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// HTTP of either version by path to endpoints of either version, and TCP. Endpoints' idle

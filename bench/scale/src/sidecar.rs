@@ -9,14 +9,15 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use weir_api::identity::{PROXY_GID, PROXY_UID};
-use weir_tests::netns::NetNs;
+use weir_process::command::{LIMIT, execute};
+use weir_tests::{netns::NetNs, running::Running};
 
 use crate::{cluster, process};
 
@@ -30,7 +31,7 @@ const REQUESTS: usize = 5;
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// The sidecar, ended when dropped.
-struct Sidecar(Child);
+struct Sidecar(Running);
 
 /// Resident memory of a sidecar that talked to the first services of the cluster, bytes.
 pub(crate) fn measure(agent: &Path, control: SocketAddr, services: u32) -> Result<u64> {
@@ -46,13 +47,7 @@ pub(crate) fn measure(agent: &Path, control: SocketAddr, services: u32) -> Resul
         .run(|| TcpListener::bind(FORWARDER))
         .context("forwarder")?;
     thread::spawn(move || forward(&forwarder, control));
-    let captured = pod.run(|| Command::new(agent).arg("capture").output())?;
-    let reason = String::from_utf8_lossy(&captured.stderr);
-    ensure!(
-        captured.status.success(),
-        "{} capture: {reason}",
-        agent.display()
-    );
+    pod.run(|| execute(Command::new(agent).arg("capture"), "", LIMIT))?;
 
     let sidecar = pod.run(|| Sidecar::start(agent))?;
     for service in 0..services {
@@ -151,7 +146,8 @@ fn forward(listener: &TcpListener, control: SocketAddr) {
 impl Sidecar {
     /// Starts it and waits until its listeners are bound and the redirect is proven.
     fn start(agent: &Path) -> Result<Self> {
-        let child = Command::new(agent)
+        let mut command = Command::new(agent);
+        command
             .args([
                 "run",
                 "--control-plane",
@@ -170,22 +166,13 @@ impl Sidecar {
             .uid(PROXY_UID)
             .gid(PROXY_GID)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| agent.display().to_string())?;
-        let sidecar = Self(child);
+            .stderr(Stdio::null());
+        let sidecar = Self(Running::start(&mut command)?);
         let began = Instant::now();
         while !ask("127.0.0.1:15021", "/healthz/ready")?.starts_with("HTTP/1.1 200") {
             ensure!(began.elapsed() < PATIENCE, "the sidecar does not get ready");
             thread::sleep(Duration::from_millis(10));
         }
         Ok(sidecar)
-    }
-}
-
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

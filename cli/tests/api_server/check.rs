@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use weir_process::command::{LIMIT, Output, output};
 use weir_tests::eventually::eventually;
 
 use super::installation::{Cluster, NODE, PATIENCE};
@@ -17,8 +18,8 @@ struct Said {
 impl Cluster {
     fn check(&self, arguments: &[&str]) -> Result<Said> {
         let output = self.weir(&[&["check", "--output", "json"], arguments].concat())?;
-        let report: Value = serde_json::from_slice(&output.stdout)
-            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        let report: Value =
+            serde_json::from_str(&output.stdout).with_context(|| output.stderr.clone())?;
         Ok(Said {
             code: output.status.code(),
             checks: report["checks"].as_array().cloned().unwrap_or_default(),
@@ -142,11 +143,10 @@ fn a_check_says_what_is_missing_what_works_and_what_is_broken() -> Result<()> {
 
 #[test]
 fn a_cluster_that_cannot_be_reached_is_named() -> Result<()> {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_weir"))
-        .args(["check", "--kubeconfig", "/nonexistent/config"])
-        .output()?;
-    assert_eq!(output.status.code(), Some(1));
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    let mut weir = std::process::Command::new(env!("CARGO_BIN_EXE_weir"));
+    weir.args(["check", "--kubeconfig", "/nonexistent/config"]);
+    let Output { status, stderr, .. } = output(&mut weir, "", LIMIT)?;
+    assert_eq!(status.code(), Some(1));
     assert!(
         stderr.contains("--kubeconfig /nonexistent/config"),
         "{stderr}"

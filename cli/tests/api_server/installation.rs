@@ -2,24 +2,26 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    path::PathBuf,
+    process::Stdio,
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use weir_process::command::{LIMIT, Output, execute, output};
 use weir_tests::{
     api_server::{ApiServer, Place},
     eventually::eventually,
-    skip::{Need, skip},
+    helm::{self, Rendered},
+    running::Running,
+    skip::{self, Need},
 };
 
 /// Far longer than anything takes; it only ends a test that fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Namespace of the control plane.
-pub(crate) const NAMESPACE: &str = "weir-system";
+pub(crate) use weir_tests::helm::NAMESPACE;
 
 /// The one node.
 pub(crate) const NODE: &str = "node-1";
@@ -27,34 +29,25 @@ pub(crate) const NODE: &str = "node-1";
 /// An API server to install into.
 pub(crate) struct Cluster {
     pub(crate) api: ApiServer,
+    control: PathBuf,
 }
-
-/// A running control plane.
-pub(crate) struct ControlPlane(Child);
 
 // === impl Cluster ===
 
 impl Cluster {
     /// `None`, after saying so, where the machine lacks something.
     pub(crate) fn start() -> Option<Self> {
-        if Command::new("helm").arg("version").output().is_err() {
-            skip(Need::Peers, "helm is not installed (make setup)");
+        if !helm::available() {
             return None;
         }
-        if !beside("weir-control").is_file() {
-            // Not something a machine lacks: `cargo test --workspace` builds it.
-            let _ = writeln!(io::stderr(), "SKIP: weir-control is not built");
-            return None;
-        }
+        let control = skip::built("weir-control")?;
         let api = ApiServer::start(Place::Namespace)?;
         if !api.has_controllers() {
-            skip(
-                Need::ApiServer,
-                "there is no kube-controller-manager beside kube-apiserver",
-            );
+            let reason = "there is no kube-controller-manager beside kube-apiserver";
+            skip::skip(Need::ApiServer, reason);
             return None;
         }
-        Some(Self { api })
+        Some(Self { api, control })
     }
 
     /// Runs `weir` beside the API server.
@@ -62,7 +55,7 @@ impl Cluster {
         let mut command = self.api.command(env!("CARGO_BIN_EXE_weir"));
         // No demo that runs on this machine is meant.
         command.env("WEIR_RUN_ROOT", self.api.dir().join("runs"));
-        Ok(command.args(arguments).output()?)
+        Ok(output(command.args(arguments), "", PATIENCE)?)
     }
 
     /// Makes a namespace with these labels.
@@ -79,17 +72,13 @@ impl Cluster {
     }
 
     /// Installs the chart, starts a control plane for it and plays kubelet for its pods.
-    pub(crate) fn install(&self) -> Result<ControlPlane> {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/weir");
-        let mut helm = Command::new("helm");
-        helm.args(["template", "weir"])
-            .arg(chart)
-            .args(["--namespace", NAMESPACE]);
-        let output = helm.arg("--no-hooks").output()?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "helm template: {stderr}");
+    pub(crate) fn install(&self) -> Result<Running> {
         self.namespace(NAMESPACE, &json!({}))?;
-        self.api.apply(&String::from_utf8(output.stdout)?)?;
+        let rendered = Rendered::with("");
+        let objects = rendered.sorted().into_iter().cloned();
+        let objects =
+            json!({"apiVersion": "v1", "kind": "List", "items": Value::from_iter(objects)});
+        self.api.apply(&objects.to_string())?;
         self.api
             .serve_service(NAMESPACE, "weir-control", 443, 15017)?;
         let running = self.control_plane()?;
@@ -98,7 +87,7 @@ impl Cluster {
     }
 
     /// Starts the control plane and waits until it is ready.
-    fn control_plane(&self) -> Result<ControlPlane> {
+    fn control_plane(&self) -> Result<Running> {
         let deployment = self.api.get(NAMESPACE, "deployment", "weir-control")?;
         let arguments = deployment.pointer("/spec/template/spec/containers/0/args");
         let arguments = arguments
@@ -106,7 +95,7 @@ impl Cluster {
             .context("has arguments")?;
         let kubeconfig = self.api.kubeconfig_of(NAMESPACE, "weir-control")?;
         let log = self.log();
-        let mut command = self.api.command(beside("weir-control"));
+        let mut command = self.api.command(&self.control);
         command.args(arguments.iter().filter_map(Value::as_str));
         command.arg("--kubeconfig").arg(kubeconfig);
         command.args(["--namespace", NAMESPACE, "--pod-name", "weir-control-0"]);
@@ -114,14 +103,15 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?);
-        let running = ControlPlane(command.spawn()?);
+        let running = Running::start(&mut command)?;
         let ready = || {
             let mut curl = self.api.command("curl");
-            let output = curl
-                .args(["-sf", "http://127.0.0.1:15014/ready"])
-                .output()
-                .ok()?;
-            output.status.success().then_some(())
+            execute(
+                curl.args(["-sf", "http://127.0.0.1:15014/ready"]),
+                "",
+                LIMIT,
+            )
+            .ok()
         };
         eventually(PATIENCE, ready).with_context(|| fs::read_to_string(log).unwrap_or_default())?;
         Ok(running)
@@ -153,18 +143,4 @@ impl Cluster {
         }
         Ok(())
     }
-}
-
-// === impl ControlPlane ===
-
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Where a program is that was built with `weir`.
-fn beside(program: &str) -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_weir")).with_file_name(program)
 }

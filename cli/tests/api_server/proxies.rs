@@ -1,18 +1,14 @@
 //! Proxies of a cluster, seen through the API server: real Envoy with the token of a pod is a
 //! client of the control plane, and `weir` asks both through port-forward.
 
-use std::{
-    fs::{self, File},
-    process::{Child, Command, Stdio},
-    thread,
-};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tokio::sync::oneshot;
 use weir_tests::{
+    envoy::{self, Envoy},
     eventually::eventually,
-    skip::{Need, skip},
 };
 
 use super::{
@@ -20,20 +16,9 @@ use super::{
     kubelet,
 };
 
-/// Envoy, which ends with the test.
-struct Envoy(Child);
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_proxy_of_a_cluster_is_asked_through_the_api_server() -> Result<()> {
-    if Command::new("envoy").arg("--version").output().is_err() {
-        skip(Need::Peers, "envoy is not installed (make setup)");
+    if !envoy::available() {
         return Ok(());
     }
     let Some(cluster) = Cluster::start() else {
@@ -47,13 +32,13 @@ fn a_proxy_of_a_cluster_is_asked_through_the_api_server() -> Result<()> {
     api.kubectl(&["run", "client", "-n", "shop", "--image=app", "--port=8080"])?;
     api.bind_pod("shop", "client", NODE)?;
     api.run_pod("shop", "client", "10.244.0.9")?;
-    let _envoy = cluster.envoy("shop", "client")?;
+    let envoy = cluster.envoy("shop", "client")?;
 
     let netns = api.netns().context("runs in a namespace")?;
     let (end, ended) = oneshot::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || netns.run(|| kubelet::run(async { ended.await.unwrap_or(()) })));
-        let seen = cluster.sees_the_proxy();
+        let seen = cluster.sees_the_proxy(&envoy);
         drop(end);
         seen
     })
@@ -84,7 +69,7 @@ impl Cluster {
         let ca: k8s_openapi::ByteString = serde_json::from_value(json!(ca))?;
         fs::write(dir.join("root.pem"), ca.0)?;
         let path = |name: &str| dir.join(name).display().to_string();
-        let output = self.weir(&[
+        let bootstrap = self.weir(&[
             "proxy-config",
             "bootstrap",
             pod,
@@ -100,36 +85,15 @@ impl Cluster {
             "--token-file",
             &path("token"),
         ])?;
-        ensure!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        fs::write(dir.join("envoy.yaml"), &output.stdout)?;
-        let log = File::create(dir.join("envoy.log"))?;
-        let mut command = self.api.command("envoy");
-        command.args([
-            "--concurrency",
-            "1",
-            "--use-dynamic-base-id",
-            "-l",
-            "warning",
-            "-c",
-        ]);
-        command.arg(dir.join("envoy.yaml"));
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        Ok(Envoy(command.spawn()?))
+        ensure!(bootstrap.status.success(), "{}", bootstrap.stderr);
+        Envoy::start_by(self.api.command("envoy"), &bootstrap.stdout)
     }
 
     /// Waits until the control plane says that Envoy took everything, and asks Envoy itself.
-    fn sees_the_proxy(&self) -> Result<()> {
+    fn sees_the_proxy(&self, envoy: &Envoy) -> Result<()> {
         let said = |arguments: &[&str]| -> Result<String> {
             let output = self.weir(arguments)?;
-            let text = [&output.stdout[..], &output.stderr].concat();
-            Ok(String::from_utf8_lossy(&text).into_owned())
+            Ok(output.stdout + &output.stderr)
         };
         let mut last = String::new();
         let synced = eventually(PATIENCE, || {
@@ -137,8 +101,7 @@ impl Cluster {
             let line = last.lines().find(|line| line.contains("client.shop"))?;
             (line.matches("synced").count() >= 3).then_some(())
         });
-        let log = || fs::read_to_string(self.api.dir().join("envoy.log")).unwrap_or_default();
-        synced.with_context(|| format!("{last}\n{}", log()))?;
+        synced.with_context(|| format!("{last}\n{}", envoy.log()))?;
         let listeners = said(&["proxy-config", "listeners", "client", "--namespace", "shop"])?;
         ensure!(listeners.contains("virtualInbound"), "{listeners}");
         let clusters = said(&["proxy-config", "clusters", "shop/client"])?;

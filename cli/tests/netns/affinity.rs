@@ -55,7 +55,7 @@ fn all_calls_of_a_pod_go_to_one_pod() {
     let ask = |client: &str, words: &[&str]| {
         let output = demos.output(&[&["exec", client, "--"], words].concat());
         assert!(output.status.success(), "{}", text(&output));
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        output.stdout
     };
     let pod = ["curl", "-s", "-o", "/dev/null", "-w", "%header{x-echo-pod}"];
     let tcp = "exec 3<>/dev/tcp/web/9000 && echo who >&3 && head -n1 <&3";

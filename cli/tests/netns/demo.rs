@@ -4,20 +4,21 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use tempfile::TempDir;
-use weir_tests::skip::{Need, skip};
+use weir_process::command::{Output, output};
+pub(crate) use weir_tests::running::Signal;
+use weir_tests::{netns, running};
+
+/// Far longer than a demo takes; it only ends a test that fails.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Whether this process may make network namespaces; says so where it may not.
 pub(crate) fn namespaces_work() -> bool {
-    let status = fs::read_to_string("/proc/self/status").expect("status");
-    let root = status.lines().any(|line| line.starts_with("Uid:\t0\t"));
-    if !root {
-        skip(Need::Namespaces, "network namespaces need root");
-    }
-    root
+    netns::available()
 }
 
 /// Where the demos of one test are written down.
@@ -26,9 +27,7 @@ pub(crate) struct Demos {
 }
 
 /// A demo that stays up until it is ended, at the latest with the test.
-pub(crate) struct Running {
-    pub(crate) child: Child,
-}
+pub(crate) struct Running(running::Running);
 
 impl Demos {
     pub(crate) fn new() -> Self {
@@ -62,7 +61,7 @@ impl Demos {
     }
 
     pub(crate) fn output(&self, args: &[&str]) -> Output {
-        self.weir(args).output().expect("weir runs")
+        output(&mut self.weir(args), "", PATIENCE).expect("weir runs")
     }
 
     /// Starts a demo and waits until it stays up.
@@ -84,14 +83,10 @@ impl Demos {
 
     fn start_by(&self, args: &[&str], manifests: &Path) -> Running {
         let manifests = manifests.to_str().expect("path");
-        let child = self
-            .weir(&[args, &[manifests]].concat())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("weir runs");
-        let mut demo = Running { child };
-        let stderr = BufReader::new(demo.child.stderr.take().expect("stderr"));
+        let mut command = self.weir(&[args, &[manifests]].concat());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut demo = Running(running::Running::start(&mut command).expect("weir runs"));
+        let stderr = BufReader::new(demo.0.stderr.take().expect("stderr"));
         let mut said = String::new();
         for line in stderr.lines() {
             let line = line.expect("line");
@@ -124,29 +119,24 @@ impl Demos {
 
 impl Running {
     /// Sends a signal and waits for the end.
-    pub(crate) fn end(&mut self, signal: &str) -> std::process::ExitStatus {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill")
-            .args([signal, &pid])
-            .status()
-            .expect("kill runs");
-        assert!(sent.success());
-        self.child.wait().expect("end")
+    pub(crate) fn end(&mut self, signal: Signal) -> ExitStatus {
+        self.0.signal(signal);
+        self.0.ended(PATIENCE).expect("an end")
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            self.end("-TERM");
+        // It has namespaces to remove.
+        if self.0.is_alive() {
+            self.end(Signal::SIGTERM);
         }
     }
 }
 
 /// What a program printed, both ways.
 pub(crate) fn text(output: &Output) -> String {
-    let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}\n{}", part(&output.stdout), part(&output.stderr))
+    format!("{}\n{}", output.stdout, output.stderr)
 }
 
 /// Two pods and a Service, as a tutorial has them.

@@ -1,6 +1,6 @@
 //! However a demo ends, nothing of it is left.
 
-use super::demo::{Demos, TWO_PODS, namespaces_work, text};
+use super::demo::{Demos, Signal, TWO_PODS, namespaces_work, text};
 
 #[test]
 fn pods_call_each_other_by_service_name_and_leave_nothing() {
@@ -48,9 +48,9 @@ fn pods_call_each_other_by_service_name_and_leave_nothing() {
     }
 
     let user = demos.output(&["exec", "outsider", "--", "id", "-u"]);
-    assert_eq!(String::from_utf8_lossy(&user.stdout).trim(), "65532");
+    assert_eq!(user.stdout.trim(), "65532");
 
-    let status = demo.end("-INT");
+    let status = demo.end(Signal::SIGINT);
     assert_eq!(status.code(), Some(0));
     demos.assert_gone(&namespaces);
 }
@@ -64,7 +64,7 @@ fn sigterm_ends_a_demo_like_ctrl_c() {
     let manifests = demos.manifests(&[("hello.yaml", TWO_PODS)]);
     let mut demo = demos.start(&manifests);
     let namespaces = demos.namespaces();
-    assert!(demo.end("-TERM").success());
+    assert!(demo.end(Signal::SIGTERM).success());
     demos.assert_gone(&namespaces);
 }
 
@@ -77,7 +77,7 @@ fn what_a_killed_demo_leaves_is_removed_by_the_next() {
     let manifests = demos.manifests(&[("hello.yaml", TWO_PODS)]);
     let mut demo = demos.start(&manifests);
     let left = demos.namespaces();
-    demo.end("-KILL");
+    demo.end(Signal::SIGKILL);
     assert_eq!(demos.namespaces(), left, "nobody was there to clean up");
 
     let manifests = manifests.to_str().expect("path");

@@ -124,7 +124,7 @@ fn a_tutorial_works_as_it_is() {
         manifests,
     ]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let report: Value = serde_json::from_slice(&output.stdout).expect("json");
+    let report: Value = serde_json::from_str(&output.stdout).expect("json");
     let calls = report["calls"].as_array().expect("calls");
     let urls: Vec<&str> = calls
         .iter()

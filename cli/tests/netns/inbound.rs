@@ -106,7 +106,7 @@ spec: {{clusterIP: 10.96.77.7, selector: {{app: web}}, ports: [{ports}]}}
 fn chains(demos: &Demos, port: u16) -> Vec<String> {
     let page = "127.0.0.1:15000/config_dump?name_regex=^virtualInbound$";
     let output = demos.output(&["exec", "web", "--", "curl", "-s", page]);
-    let dump: serde_json::Value = serde_json::from_slice(&output.stdout)
+    let dump: serde_json::Value = serde_json::from_str(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", text(&output)));
     let configs = dump["configs"].as_array().expect("configs").iter();
     let listeners = configs.filter_map(|config| config["dynamic_listeners"].as_array());

@@ -44,7 +44,7 @@ spec:
 fn curl(demos: &Demos, args: &[&str]) -> String {
     let output = demos.output(&[&["exec", "client", "--", "curl", "-s"], args].concat());
     assert!(output.status.success(), "{}", text(&output));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    output.stdout
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_service_without_endpoints_is_refused_at_once_with_the_reason() {
             "http://nobody/",
         ];
         let output = demos.output(&head);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = output.stdout;
         said.contains("no_healthy_upstream").then_some(())
     };
     eventually(PATIENCE, known).expect("the reason");
@@ -130,7 +130,7 @@ fn a_service_without_endpoints_is_refused_at_once_with_the_reason() {
                  ! read -t 5 -u 3 && echo $((${{EPOCHREALTIME/./}} - s))"
             );
             let output = demos.output(&["exec", "client", "--", "bash", "-c", &script]);
-            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let said = &output.stdout;
             let micros: u64 = said
                 .trim()
                 .parse()

@@ -29,7 +29,7 @@ pub(crate) fn mesh_works() -> bool {
 fn calls_of(demos: &Demos, args: &[&str]) -> Vec<Value> {
     let output = demos.output(&[&["demo", "--once", "--json"], args].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let mut report: Value = serde_json::from_slice(&output.stdout).expect("json");
+    let mut report: Value = serde_json::from_str(&output.stdout).expect("json");
     demos.assert_gone(&[]);
     report["calls"]
         .as_array_mut()

@@ -78,7 +78,7 @@ fn started() -> Option<(Demos, Running)> {
 fn shell(demos: &Demos, script: &str) -> String {
     let output = demos.output(&["exec", "default/life", "--", "sh", "-c", script]);
     assert!(output.status.success(), "{script}: {}", text(&output));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    output.stdout.trim().to_owned()
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
 };
 
+use weir_process::command::{LIMIT, output};
+
 use super::demo::{Demos, TWO_PODS, namespaces_work, text};
 
 #[test]
@@ -30,11 +32,8 @@ fn a_missing_program_is_named_with_its_package() {
     }
     let demos = Demos::new();
     let empty = tempfile::tempdir().expect("directory");
-    let output = demos
-        .weir(&["demo", "--without-mesh", "--once"])
-        .env("PATH", empty.path())
-        .output();
-    let output = output.expect("weir runs");
+    let mut weir = demos.weir(&["demo", "--without-mesh", "--once"]);
+    let output = output(weir.env("PATH", empty.path()), "", LIMIT).expect("weir runs");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(
         text(&output).contains("apt-get install iproute2"),
@@ -55,12 +54,9 @@ fn without_root_the_error_says_what_is_missing() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
     let weir = dir.path().join("weir");
     fs::copy(env!("CARGO_BIN_EXE_weir"), &weir).expect("copy");
-    let output = std::process::Command::new(&weir)
-        .args(["demo", "--without-mesh", "--once"])
-        .uid(65534)
-        .current_dir("/")
-        .output()
-        .expect("weir runs");
+    let mut weir = std::process::Command::new(&weir);
+    weir.args(["demo", "--without-mesh", "--once"]);
+    let output = output(weir.uid(65534).current_dir("/"), "", LIMIT).expect("weir runs");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(
         text(&output).contains("needs root") && text(&output).contains("sudo"),

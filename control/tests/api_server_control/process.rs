@@ -2,16 +2,17 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    io::{BufRead, BufReader},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use weir_tests::{api_server::ApiServer, eventually::eventually};
+use weir_process::command::execute;
+use weir_tests::{api_server::ApiServer, eventually::eventually, http, running::Running};
 
 /// Far longer than anything takes; it only ends a test that fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -20,7 +21,7 @@ pub(crate) const OWN: &str = "weir-system";
 
 /// A running control plane.
 pub(crate) struct Control {
-    child: Child,
+    running: Running,
     bound: Value,
     log: PathBuf,
 }
@@ -42,17 +43,21 @@ impl Control {
         ] {
             command.args([flag, "127.0.0.1:0"]);
         }
-        let mut child = command
+        command
             .args(flags)
             .stdout(Stdio::piped())
-            .stderr(File::create(&log)?)
-            .spawn()?;
+            .stderr(File::create(&log)?);
+        let mut running = Running::start(&mut command)?;
         let mut line = String::new();
-        let out = child.stdout.take().context("standard output")?;
+        let out = running.stdout.take().context("standard output")?;
         BufReader::new(out).read_line(&mut line)?;
         let said = fs::read_to_string(&log)?;
         let bound = serde_json::from_str(&line).with_context(|| said)?;
-        Ok(Self { child, bound, log })
+        Ok(Self {
+            running,
+            bound,
+            log,
+        })
     }
 
     fn address(&self, of: &str) -> Result<SocketAddr> {
@@ -67,16 +72,8 @@ impl Control {
 
     /// Status and body of a request to the port of metrics and debug endpoints.
     pub(crate) fn get(&self, path: &str) -> Result<(u16, String)> {
-        let mut stream = TcpStream::connect(self.address("debug")?)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, body) = text.split_once("\r\n\r\n").context("a head")?;
-        let status = head.split(' ').nth(1).context("a status")?;
-        Ok((status.parse()?, body.to_owned()))
+        let answer = http::get(self.address("debug")?, path)?;
+        Ok((answer.status, answer.body))
     }
 
     /// A body of JSON.
@@ -117,11 +114,8 @@ impl Control {
         for header in ["content-type: application/grpc", "te: trailers"] {
             curl.args(["--header", header]);
         }
-        let output = curl
-            .args(["--data-binary", "", "--dump-header", "-", &url])
-            .output()?;
-        ensure!(output.status.success(), "curl: {}", output.status);
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        curl.args(["--data-binary", "", "--dump-header", "-", &url]);
+        Ok(execute(&mut curl, "", PATIENCE)?)
     }
 
     /// What it logged.
@@ -131,16 +125,8 @@ impl Control {
 
     /// Asks it to stop, and gives the exit code.
     pub(crate) fn stop(mut self) -> Result<Option<i32>> {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status()?;
-        Ok(self.child.wait()?.code())
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.running.terminate();
+        Ok(self.running.ended(PATIENCE)?.code())
     }
 }
 

@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use weir_process::command::{LIMIT, execute};
 
 use super::ApiServer;
 use crate::eventually::eventually;
@@ -159,13 +160,8 @@ impl ApiServer {
         let rule = format!(
             "-t nat -A OUTPUT -d {ip} -p tcp --dport {port} -j REDIRECT --to-ports {target}"
         );
-        let output = netns
-            .command("iptables")
-            .arg("-w")
-            .args(rule.split(' '))
-            .output()?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "iptables {rule}: {stderr}");
+        let mut command = netns.command("iptables");
+        execute(command.arg("-w").args(rule.split(' ')), "", LIMIT)?;
         Ok(())
     }
 

@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
 };
+
+use weir_tests::{http, ports, running::Running};
 
 const CART: &str = "outbound|80||cart.shop.svc.cluster.local";
 
@@ -15,32 +16,8 @@ const CART: &str = "outbound|80||cart.shop.svc.cluster.local";
 pub(crate) struct Sidecar {
     pub(crate) listener: SocketAddr,
     admin: SocketAddr,
-    process: Child,
+    _running: Running,
     _folder: tempfile::TempDir,
-}
-
-/// The program, which `cargo test --workspace` builds beside the tests; says so where it is not.
-pub(crate) fn program() -> Option<PathBuf> {
-    let test = std::env::current_exe().expect("this program");
-    let program = test
-        .parent()
-        .and_then(Path::parent)
-        .map(|built| built.join("weir-agent"));
-    let program = program.filter(|program| program.is_file());
-    if program.is_none() {
-        // Not something a machine lacks.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIP: weir-agent is not built beside the tests"
-        );
-    }
-    program
-}
-
-/// A port that nobody has.
-fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    listener.local_addr().expect("address")
 }
 
 fn bootstrap(listener: SocketAddr, admin: SocketAddr, control: SocketAddr) -> String {
@@ -99,44 +76,33 @@ static_resources:
 impl Sidecar {
     pub(crate) fn start(program: &Path, control: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let (listener, admin) = (free(), free());
+        let (listener, admin) = (ports::free(), ports::free());
         let path = folder.path().join("bootstrap.yaml");
         fs::write(&path, bootstrap(listener, admin, control)).expect("bootstrap");
-        let process = Command::new(program)
-            .args(["proxy", "--concurrency", "2", "--config"])
+        let mut command = Command::new(program);
+        command.args(["proxy", "--concurrency", "2", "--config"]);
+        command
             .arg(&path)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("weir-agent starts");
+            .stderr(Stdio::null());
+        let running = Running::start(&mut command).expect("weir-agent starts");
         Self {
             listener,
             admin,
-            process,
+            _running: running,
             _folder: folder,
         }
     }
 
     /// Endpoints of the service, as the sidecar has them.
     pub(crate) fn endpoints(&self) -> BTreeSet<SocketAddr> {
-        let mut stream = TcpStream::connect(self.admin).expect("admin");
-        let request = "GET /clusters HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).expect("ask");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("answer");
-        let lines = text
+        let page = http::get(self.admin, "/clusters").expect("admin");
+        let lines = page
+            .body
             .lines()
             .filter_map(|line| line.strip_prefix(CART)?.strip_prefix("::"));
         lines
             .filter_map(|line| line.split("::").next()?.parse().ok())
             .collect()
-    }
-}
-
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        // Already gone, at best.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

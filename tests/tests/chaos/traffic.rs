@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use weir_tests::http;
+
 /// Requests on one connection before the client opens another.
 const PER_CONNECTION: usize = 10;
 
@@ -74,27 +76,8 @@ impl Backend {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let port = listener.local_addr().expect("address").port();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                thread::spawn(move || serve(stream));
-            }
-        });
+        http::serve(listener, "", "ok");
         Self { port }
-    }
-}
-
-/// Answers until the other end has had enough.
-fn serve(mut stream: TcpStream) {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while stream.read_exact(&mut byte).is_ok() {
-        head.push(byte[0]);
-        if head.ends_with(b"\r\n\r\n") {
-            head.clear();
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-            if stream.write_all(answer).is_err() {
-                return;
-            }
-        }
     }
 }
 

@@ -3,8 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
-
-use crate::helm::{chart, root};
+use weir_tests::helm::{chart, root};
 
 #[test]
 fn the_dashboard_asks_for_metrics_that_exist() {

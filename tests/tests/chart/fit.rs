@@ -6,11 +6,9 @@ use serde_json::{Value, json};
 use weir_api::sidecar;
 use weir_discovery::xds::MeshConfig;
 use weir_injector::config::SYSTEM_NAMESPACES;
+use weir_tests::helm::{NAMESPACE, Rendered, available, identity, matrix};
 
-use crate::{
-    helm::{NAMESPACE, Rendered, available, identity, matrix},
-    selector::{Labels, selects},
-};
+use crate::selector::{Labels, selects};
 
 /// Kinds without a namespace.
 const CLUSTER_SCOPED: [&str; 4] = [

@@ -4,8 +4,7 @@
 use std::{collections::BTreeSet, env, fmt::Write, fs};
 
 use serde_json::Value;
-
-use crate::helm::{Rendered, available, chart, data, helm, identity, matrix};
+use weir_tests::helm::{Rendered, available, chart, data, helm, identity, matrix};
 
 #[test]
 fn helm_has_nothing_to_say_about_the_chart() {

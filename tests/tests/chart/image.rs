@@ -5,8 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use weir_api::sidecar;
-
-use crate::helm::{Rendered, available, root};
+use weir_tests::helm::{Rendered, available, root};
 
 /// An instruction of the Dockerfile with its words.
 struct Instruction {

@@ -5,11 +5,9 @@ use std::fs;
 
 use serde::Deserialize;
 use serde_json::Value;
+use weir_tests::helm::{NAMESPACE, Rendered, available, data};
 
-use crate::{
-    helm::{NAMESPACE, Rendered, available, data},
-    selector::{Labels, selects},
-};
+use crate::selector::{Labels, selects};
 
 /// Revisions that are installed side by side.
 const REVISIONS: [&str; 2] = ["default", "canary"];

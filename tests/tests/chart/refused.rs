@@ -3,8 +3,7 @@
 use std::fs;
 
 use serde::Deserialize;
-
-use crate::helm::{available, chart, data, helm};
+use weir_tests::helm::{available, chart, data, helm};
 
 /// A wrong value.
 #[derive(Deserialize)]

@@ -11,8 +11,7 @@ use k8s_openapi::api::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-
-use crate::helm::{Rendered, available, identity, matrix};
+use weir_tests::helm::{Rendered, available, identity, matrix};
 
 /// Objects of others, which have no types here: the API server of a test checks them.
 const OTHERS: [(&str, &str); 3] = [

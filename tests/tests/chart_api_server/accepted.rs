@@ -3,11 +3,9 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use weir_tests::helm::{NAMESPACE, Rendered, data, matrix};
 
-use crate::{
-    helm::{NAMESPACE, Rendered, data, matrix},
-    release::Cluster,
-};
+use crate::release::Cluster;
 
 #[test]
 fn every_rendered_chart_is_accepted_by_a_real_api_server() {

@@ -6,11 +6,9 @@ use std::{collections::BTreeMap, fs};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use weir_tests::helm::{NAMESPACE, data};
 
-use crate::{
-    helm::{NAMESPACE, data},
-    release::Cluster,
-};
+use crate::release::Cluster;
 
 type Labels = BTreeMap<String, String>;
 

@@ -4,8 +4,10 @@ use std::fs;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
+use weir_process::command::execute;
+use weir_tests::helm::NAMESPACE;
 
-use crate::{helm::NAMESPACE, release::Cluster};
+use crate::release::{Cluster, PATIENCE};
 
 const CONFIGURATIONS: [(&str, &str); 2] = [
     ("mutatingwebhookconfiguration", "weir-injector"),
@@ -89,9 +91,7 @@ impl Cluster {
             let mut diff = self.server.command("kubectl");
             diff.args(["--namespace", NAMESPACE, "diff", "-f"])
                 .arg(&manifest);
-            let seen = diff.args(how).output().unwrap();
-            let text = String::from_utf8_lossy(&seen.stdout);
-            assert!(seen.status.success(), "{how:?}: {text}");
+            execute(diff.args(how), "", PATIENCE).unwrap();
         }
     }
 }

@@ -4,10 +4,10 @@ use std::{fs, thread};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
+use weir_tests::helm::{NAMESPACE, data};
 
 use crate::{
     control_plane::ControlPlane,
-    helm::{NAMESPACE, data},
     life::{ASKING, USER},
     release::Cluster,
 };

@@ -12,11 +12,9 @@ use clap::Parser;
 use serde_json::Value;
 use tokio::sync::watch;
 use weir_tests::eventually::eventually;
+use weir_tests::helm::NAMESPACE;
 
-use crate::{
-    helm::NAMESPACE,
-    release::{Cluster, PATIENCE},
-};
+use crate::release::{Cluster, PATIENCE};
 
 /// A running control plane. Dropping it stops it and waits until it has.
 pub(crate) struct ControlPlane<'scope> {

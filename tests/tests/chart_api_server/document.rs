@@ -2,12 +2,11 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
+use weir_process::command::execute;
+use weir_tests::helm::{data, root};
 
-use crate::{
-    helm::{data, root},
-    release::Cluster,
-};
+use crate::release::{Cluster, PATIENCE};
 
 /// Commands that need nodes, or an engine for images.
 const NOT_HERE: [&str; 5] = [
@@ -52,10 +51,7 @@ impl Cluster {
     /// Runs a line of the document, in the root of the repository.
     fn run(&self, line: &str) -> Result<()> {
         let mut shell = self.server.command("sh");
-        let output = shell.current_dir(root()).args(["-ec", line]).output();
-        let output = output.with_context(|| line.to_owned())?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{line}: {stderr}");
+        execute(shell.current_dir(root()).args(["-ec", line]), "", PATIENCE)?;
         Ok(())
     }
 }

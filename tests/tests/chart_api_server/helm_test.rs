@@ -1,29 +1,20 @@
 //! What `helm test` runs, with the rights that the chart gives it.
 
-use std::{env, path::PathBuf};
-
 use serde_json::json;
-use weir_tests::skip::{Need, skip};
-
-use crate::{
+use weir_process::command::{LIMIT, output};
+use weir_tests::{
     helm::{NAMESPACE, documents},
-    release::Cluster,
+    skip,
 };
 
-/// The program `weir` that Cargo put beside this test, where it was built.
-fn weir() -> Option<PathBuf> {
-    let test = env::current_exe().ok()?;
-    let built = test.parent()?.parent()?.join("weir");
-    built.exists().then_some(built)
-}
+use crate::release::Cluster;
 
 // === impl Cluster ===
 
 impl Cluster {
     /// Plays the kubelet for the pod of `helm test`: its command succeeds.
     pub(crate) fn passes_the_test_of_the_chart(&self) {
-        let Some(weir) = weir() else {
-            skip(Need::ApiServer, "weir is not built: make programs");
+        let Some(weir) = skip::built("weir") else {
             return;
         };
         let hooks = self.helm(&["get", "hooks", "weir"]).unwrap();
@@ -37,8 +28,9 @@ impl Cluster {
         let arguments = pod["containers"][0]["args"].as_array().unwrap();
         let mut check = self.server.command(weir);
         check.args(arguments.iter().map(|argument| argument.as_str().unwrap()));
-        let output = check.env("KUBECONFIG", kubeconfig).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = output(check.env("KUBECONFIG", kubeconfig), "", LIMIT)
+            .unwrap()
+            .stdout;
         // Nobody runs the replicas here; everything else is right.
         assert!(said.contains("gets a sidecar"), "{said}");
         assert!(!said.contains("not checked"), "{said}");

@@ -3,11 +3,11 @@
 use std::thread;
 
 use serde_json::{Value, json};
+use weir_tests::helm::NAMESPACE;
 use weir_tests::{api_server::Request, eventually::eventually};
 
 use crate::{
     control_plane::ControlPlane,
-    helm::NAMESPACE,
     release::{Cluster, PATIENCE},
 };
 

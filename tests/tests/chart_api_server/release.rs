@@ -5,17 +5,20 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use serde_json::Value;
+use weir_process::command::execute;
 use weir_tests::{
     api_server::{ApiServer, Place},
     eventually::eventually,
+    helm::{NAMESPACE, available, chart},
 };
-
-use crate::helm::{NAMESPACE, available, chart};
 
 /// How long a controller, or the control plane, may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What Helm may take: some of its commands wait for what controllers do.
+const HELM: Duration = Duration::from_secs(300);
 
 /// An API server of a test's own, and the turn of this test: one after the other is quicker than all
 /// at once.
@@ -45,10 +48,7 @@ impl Cluster {
     pub(crate) fn helm(&self, arguments: &[&str]) -> Result<String> {
         let mut command = self.server.command("helm");
         command.args(["--namespace", NAMESPACE]).args(arguments);
-        let output = command.output().context("helm")?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "helm {arguments:?}: {stderr}");
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        Ok(execute(&mut command, "", HELM)?)
     }
 
     /// `helm upgrade --install` of a release, with values as `--set` takes them and further flags.

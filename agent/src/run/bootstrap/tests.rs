@@ -1,11 +1,10 @@
 //! The bootstrap is held by golden files, which real Envoy must take as well.
 
-#![allow(clippy::print_stdout)]
-
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{env, fs, path::PathBuf};
 
 use serde_json::json;
 use weir_proxy::convert;
+use weir_tests::envoy;
 
 use super::*;
 
@@ -28,16 +27,8 @@ fn check(name: &str, sidecar: &Sidecar<'_>) {
         "{name} differs; REFRESH_GOLDEN=1 rewrites it"
     );
     convert::bootstrap(bootstrap).expect("our own data plane takes it");
-    let envoy = Command::new("envoy")
-        .args(["--mode", "validate", "-c"])
-        .arg(&path)
-        .output();
-    match envoy {
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{name}: envoy refuses it: {said}");
-        }
-        Err(error) => println!("SKIP: envoy: {error}"),
+    if envoy::available() {
+        envoy::accepts(&path).unwrap_or_else(|said| panic!("{name}: envoy refuses it: {said}"));
     }
 }
 

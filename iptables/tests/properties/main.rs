@@ -1,10 +1,7 @@
 //! What holds for every specification, every state of the machine, and every text.
 
-#[path = "properties/any.rs"]
 mod any;
-#[path = "properties/machine.rs"]
 mod machine;
-#[path = "properties/packet.rs"]
 mod packet;
 
 use any::{any_rule, any_saved, any_spec};

@@ -1,22 +1,7 @@
 //! What a sidecar is told of its own pod, and of services by where it is.
 
-#[allow(
-    dead_code,
-    reason = "shared with the tests of the server, which use more of it"
-)]
-#[path = "ads/delta.rs"]
-mod delta;
-#[allow(
-    dead_code,
-    reason = "shared with the tests of the server, which use more of it"
-)]
-#[path = "ads/mesh.rs"]
-mod mesh;
-
 use std::collections::BTreeMap;
 
-use delta::{Delta, names};
-use mesh::{Mesh, service};
 use weir_api::xds::{
     codec,
     envoy::{
@@ -31,7 +16,11 @@ use weir_api::xds::{
 };
 use weir_discovery::xds::{AccessLog, Kind, MeshConfig, OutboundMode, OutboundTrafficPolicy};
 
-const CART: &str = "outbound|80||cart.shop.svc.cluster.local";
+use crate::{
+    ads::CART,
+    delta::{Delta, names},
+    mesh::{Mesh, service},
+};
 
 /// A pod as its sidecar describes it.
 fn node(pod: &str, address: &str, machine: &str, ports: &str) -> Node {
@@ -176,7 +165,7 @@ async fn a_service_that_comes_later_changes_the_chains_of_its_ports_only() {
 
     mesh.write("web.yaml", "");
     let third = client.settle().await;
-    let versions = |response: &DeltaDiscoveryResponse| delta::versions(response);
+    let versions = |response: &DeltaDiscoveryResponse| crate::delta::versions(response);
     assert_eq!(versions(&third[0]), versions(&first[0]));
 }
 
@@ -227,7 +216,7 @@ async fn settings_of_the_mesh_reach_those_who_are_connected() {
     mesh.hub.set_mesh_config(closed);
     let restored = client.next().await;
     let version = |response: &DeltaDiscoveryResponse| {
-        delta::versions(response)["outbound|10.4.0.1:80"].clone()
+        crate::delta::versions(response)["outbound|10.4.0.1:80"].clone()
     };
     assert_eq!(version(&restored), version(&quiet));
     mesh.hub.set_mesh_config(MeshConfig::default());

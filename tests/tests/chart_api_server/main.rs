@@ -6,25 +6,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "chart_api_server/accepted.rs"]
 mod accepted;
-#[path = "chart_api_server/asked.rs"]
 mod asked;
-#[path = "chart_api_server/bundle.rs"]
 mod bundle;
-#[path = "chart_api_server/cert_manager.rs"]
 mod cert_manager;
-#[path = "chart_api_server/control_plane.rs"]
 mod control_plane;
-#[path = "chart_api_server/document.rs"]
 mod document;
-// Shared with the tests without an API server, which use all of it.
-#[allow(dead_code)]
-#[path = "chart/helm.rs"]
-mod helm;
-#[path = "chart_api_server/helm_test.rs"]
 mod helm_test;
-#[path = "chart_api_server/life.rs"]
 mod life;
-#[path = "chart_api_server/release.rs"]
 mod release;

@@ -5,13 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-#[path = "docs/commands.rs"]
 mod commands;
-#[path = "docs/links.rs"]
 mod links;
-#[path = "docs/reasons.rs"]
 mod reasons;
-#[path = "docs/stats.rs"]
 mod stats;
 
 fn root() -> PathBuf {

@@ -23,7 +23,6 @@ use weir_tests::{
     eventually::eventually,
 };
 
-#[path = "api_server_control/process.rs"]
 mod process;
 
 use process::{Control, OWN, PATIENCE, webhook};

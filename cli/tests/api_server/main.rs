@@ -4,9 +4,7 @@
 //! There are no nodes, so the control plane is a process of this machine, with the flags of the
 //! chart's Deployment and the rights of the chart's ServiceAccount.
 
-mod api_server {
-    mod check;
-    pub(crate) mod installation;
-    pub(crate) mod kubelet;
-    mod proxies;
-}
+mod check;
+mod installation;
+mod kubelet;
+mod proxies;

@@ -2,15 +2,10 @@
 //! cut, and a real `weir-agent` under traffic in front of it all: no request fails for it, and in the
 //! end everybody has the same.
 
-#[path = "chaos/balancer.rs"]
 mod balancer;
-#[path = "chaos/replica.rs"]
 mod replica;
-#[path = "chaos/sidecar.rs"]
 mod sidecar;
-#[path = "chaos/traffic.rs"]
 mod traffic;
-#[path = "chaos/world.rs"]
 mod world;
 
 use std::{
@@ -22,6 +17,7 @@ use balancer::Balancer;
 use replica::Replica;
 use sidecar::Sidecar;
 use traffic::{Backend, Traffic};
+use weir_tests::skip;
 use world::{Dice, World};
 
 /// What happens one after the other, each while so many requests are served.
@@ -47,7 +43,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn no_request_fails_and_everybody_ends_up_with_the_same() {
-    let Some(program) = sidecar::program() else {
+    let Some(program) = skip::built("weir-agent") else {
         return;
     };
     let backends: Vec<_> = (0..3).map(|_| Backend::start()).collect();

@@ -1,21 +1,17 @@
 //! The ADS server over loopback: what clients are told, and when.
 
-#[path = "ads/delta.rs"]
-mod delta;
-#[path = "ads/faults.rs"]
-mod faults;
-#[path = "ads/mesh.rs"]
-mod mesh;
-
 use std::collections::HashMap;
 
-use delta::{Delta, kind, names, versions};
-use mesh::{Mesh, service};
 use weir_api::xds::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use weir_discovery::xds::Kind;
 
-const NODE: &str = "sidecar~10.5.9.9~client.shop~shop.svc.cluster.local";
-const CART: &str = "outbound|80||cart.shop.svc.cluster.local";
+use crate::{
+    delta::{Delta, kind, names, versions},
+    mesh::{Mesh, service},
+};
+
+pub(crate) const NODE: &str = "sidecar~10.5.9.9~client.shop~shop.svc.cluster.local";
+pub(crate) const CART: &str = "outbound|80||cart.shop.svc.cluster.local";
 const WEB: &str = "outbound|80||web.shop.svc.cluster.local";
 const CART_LISTENER: &str = "outbound|10.4.0.1:80";
 const WEB_LISTENER: &str = "outbound|10.4.0.2:80";

@@ -19,11 +19,8 @@
 //! = lists 2                     how often the kind was listed
 //! ```
 
-#[path = "kubernetes_watch/both.rs"]
 mod both;
-#[path = "kubernetes_watch/player.rs"]
 mod player;
-#[path = "kubernetes_watch/recording.rs"]
 mod recording;
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};

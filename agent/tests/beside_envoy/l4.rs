@@ -1,9 +1,6 @@
 //! Filter chains and `tcp_proxy` beside real Envoy: the same first bytes must reach the same
 //! upstream through both.
 
-#[path = "beside_envoy/proxies.rs"]
-mod proxies;
-
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
@@ -12,8 +9,10 @@ use std::{
     time::Duration,
 };
 
-use proxies::{Ports, Proxy};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use weir_tests::envoy;
+
+use crate::proxies::{self, Ports, Proxy};
 
 const UPSTREAMS: [&str; 9] = [
     "exact", "flaky", "wildcard", "alpn", "tls", "http1", "http10", "h2c", "default",
@@ -21,25 +20,14 @@ const UPSTREAMS: [&str; 9] = [
 
 #[test]
 fn the_same_first_bytes_reach_the_same_upstream_through_both() {
-    if !proxies::envoy_is_here() {
+    if !envoy::available() {
         return;
     }
     let clusters: Vec<String> = UPSTREAMS.iter().map(|name| cluster(name)).collect();
-    let bootstrap = include_str!("beside_envoy/l4.bootstrap.yaml");
+    let bootstrap = include_str!("l4.bootstrap.yaml");
     let bootstrap = bootstrap.replace("@CLUSTERS@", &clusters.join(", "));
-    let ports = || {
-        let (listener, admin) = (proxies::free_port(), proxies::free_port());
-        Ports {
-            listener,
-            admin,
-            echo: 0,
-            refused: 0,
-            strict: proxies::free_port(),
-            edge: proxies::free_port(),
-        }
-    };
-    let envoy = Proxy::envoy(&bootstrap, &ports());
-    let weir = Proxy::weir(&bootstrap, &ports());
+    let envoy = Proxy::envoy(&bootstrap, Ports::free());
+    let weir = Proxy::weir(&bootstrap, Ports::free());
     for (name, bytes, upstream) in cases() {
         let through_envoy = talk(envoy.port(false, false), &bytes, Sent::AtOnce);
         assert_eq!(

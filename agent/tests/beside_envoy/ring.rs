@@ -1,9 +1,6 @@
 //! RING_HASH by the client's address beside real Envoy: each client comes to one endpoint, the same
 //! through both, whether it speaks HTTP/1, HTTP/2 or neither.
 
-#[path = "beside_envoy/proxies.rs"]
-mod proxies;
-
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
@@ -12,8 +9,10 @@ use std::{
     time::Duration,
 };
 
-use proxies::{Ports, Proxy};
 use socket2::{Domain, Socket, Type};
+use weir_tests::envoy;
+
+use crate::proxies::{Ports, Proxy};
 
 const BOOTSTRAP: &str = r#"
 admin:
@@ -115,7 +114,7 @@ fn ask(port: u16, client: u8, words: &str) -> char {
 
 #[test]
 fn each_client_comes_to_one_endpoint_the_same_through_both() {
-    if !proxies::envoy_is_here() {
+    if !envoy::available() {
         return;
     }
     // No method begins like this.
@@ -132,16 +131,8 @@ fn each_client_comes_to_one_endpoint_the_same_through_both() {
             .map(|((name, weight), key)| endpoint(name, weight, key))
             .collect();
         let bootstrap = BOOTSTRAP.replace("@ENDPOINTS@", &endpoints.join(", "));
-        let ports = || Ports {
-            listener: proxies::free_port(),
-            admin: proxies::free_port(),
-            echo: 0,
-            refused: 0,
-            strict: 0,
-            edge: 0,
-        };
-        let envoy = Proxy::envoy(&bootstrap, &ports());
-        let weir = Proxy::weir(&bootstrap, &ports());
+        let envoy = Proxy::envoy(&bootstrap, Ports::free());
+        let weir = Proxy::weir(&bootstrap, Ports::free());
         let mut seen = BTreeSet::new();
         for client in 2..34 {
             let through_envoy = ask(envoy.port(false, false), client, http);

@@ -3,11 +3,8 @@
 //!
 //! `make soak` runs it for SOAK_SECONDS; `cargo test` alone does not.
 
-#[path = "soak/clients.rs"]
 mod clients;
-#[path = "soak/endpoints.rs"]
 mod endpoints;
-#[path = "soak/sidecar.rs"]
 mod sidecar;
 
 use std::{

@@ -1,7 +1,6 @@
 //! The Kubernetes registry follows a real API server: what is made, changed and deleted there is in
 //! the model soon after, with no more rights than the registry asks for.
 
-#[path = "api_server_registry/followed.rs"]
 mod followed;
 
 use std::net::SocketAddr;

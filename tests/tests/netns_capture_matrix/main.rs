@@ -1,7 +1,6 @@
 //! Where every connection of a captured pod ends, with real sockets: both families, both
 //! backends. The table is the contract of REDIRECT capture.
 
-#[path = "netns_capture_matrix/pod.rs"]
 mod pod;
 
 use Address::{External, InboundPassthrough, Localhost, OtherLoopback, PodIp, ServiceIp};

@@ -14,8 +14,8 @@ use weir_api::xds::envoy::{
 };
 use weir_discovery::xds::{AuthError, Authenticator, Fault, Hub, Identity, Kind, Limits};
 
-use super::{
-    CART, NODE,
+use crate::{
+    ads::{CART, NODE},
     delta::{Delta, names},
     mesh::{Mesh, service},
 };
@@ -244,7 +244,7 @@ async fn an_old_connection_ends_as_agreed_and_its_client_misses_nothing() {
     mesh.write("mesh.yaml", &service("cart", "10.4.0.1", &["10.5.0.1"]));
     let mut client = Delta::connect(&mesh.address, NODE).await;
     client.subscribe(Kind::Endpoint, &[CART]).await;
-    let have = super::versions(&client.next().await);
+    let have = crate::delta::versions(&client.next().await);
     assert!(client.end().await.is_none(), "no error");
     assert_eq!(mesh.hub.metrics().counts().connections_aged, 1);
 

