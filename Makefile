@@ -85,6 +85,12 @@ cluster: ## Bring up a Kubernetes of one node on this machine, as root, and say 
 cluster-down: ## End it, and remove what it had on the machine
 	@scripts/cluster/down
 
+.PHONY: test-cluster
+test-cluster: ## Check sidecars on that node: starts, ends, rollouts; as root, some 12 minutes
+	@scripts/setup cluster
+	@$(MAKE) --no-print-directory programs
+	@tests/cluster/all $(BUILT)/debug
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZ_SECONDS each
 	@scripts/setup fuzz
