@@ -1,6 +1,8 @@
 //! A request's passage through the HTTP filters of its connection manager.
 
-use std::{borrow::Cow, collections::VecDeque, future::poll_fn, task::Poll, time::Instant};
+use std::{
+    borrow::Cow, collections::VecDeque, future::poll_fn, sync::Arc, task::Poll, time::Instant,
+};
 
 use http::HeaderMap;
 
@@ -10,6 +12,7 @@ use super::{
     plan,
 };
 use crate::{
+    access_log::Facts,
     config::RouteConfiguration,
     filter::http::{
         ActiveFilters, Decoding, Encoding, HttpFilters, Step, Stream, Throttle, Trailers,
@@ -24,6 +27,7 @@ use crate::{
     metadata::{FilterState, Metadata},
     rbac::ConnectionAttributes,
     reason::Reason,
+    runtime::Runtime,
 };
 
 /// What filters know and say of one request. On the heap, and there only if there are filters.
@@ -42,6 +46,40 @@ pub(super) struct Passage<'c> {
 pub(super) struct OwnHead<'r> {
     pub(super) status: u16,
     pub(super) headers: &'r [(&'static str, String)],
+}
+
+/// Nothing leaves any yet.
+static NO_STATE: FilterState = FilterState::EMPTY;
+
+/// What filters may ask beside the messages.
+struct Around<'x> {
+    facts: Facts<'x>,
+    connection: ConnectionAttributes<'x>,
+    runtime: Arc<Runtime>,
+}
+
+// === impl Around ===
+
+impl<'x> Around<'x> {
+    fn of(exchange: &'x Exchange<'_>) -> Self {
+        Self {
+            facts: exchange.facts(""),
+            connection: exchange.attributes(),
+            runtime: exchange.manager.context.routes.runtime(),
+        }
+    }
+
+    fn stream<'r>(&'r self, random: &'r dyn Fn() -> u64, metadata: &'r mut Metadata) -> Stream<'r> {
+        Stream {
+            info: &self.facts,
+            connection: &self.connection,
+            runtime: &self.runtime,
+            random,
+            metadata,
+            filter_state: &NO_STATE,
+            now: Instant::now(),
+        }
+    }
 }
 
 // === impl OwnHead ===
@@ -109,8 +147,7 @@ impl<'c> Passage<'c> {
         trailers: &mut HeaderMap,
         way: Way,
     ) {
-        let facts = exchange.facts("");
-        let connection = exchange.attributes();
+        let around = Around::of(exchange);
         let random = || exchange.manager.random();
         let request = exchange.request.head().unwrap_or(&Nothing);
         let mut edits = Edits::default();
@@ -120,15 +157,7 @@ impl<'c> Passage<'c> {
             request: &Edited::new(request, &self.edits),
             response: None,
             route: self.route.flatten(),
-            stream: Stream {
-                info: &facts,
-                connection: &connection,
-                runtime: &exchange.manager.context.routes.runtime(),
-                random: &random,
-                metadata: &mut self.metadata,
-                filter_state: &FilterState::EMPTY,
-                now: Instant::now(),
-            },
+            stream: around.stream(&random, &mut self.metadata),
         };
         match way {
             Way::Request => self.filters.on_request_trailers(&mut passing),
@@ -155,8 +184,7 @@ impl<'c> Passage<'c> {
         let Some(head) = exchange.request.head() else {
             return Step::Continue;
         };
-        let facts = exchange.facts("");
-        let connection = exchange.attributes();
+        let around = Around::of(exchange);
         let random = || exchange.manager.random();
         let route = match self.route.take() {
             Some(found) => CachedRoute::of(found, find),
@@ -167,15 +195,7 @@ impl<'c> Passage<'c> {
             edits: &mut self.edits,
             has_body: !exchange.request.has_no_body() && self.body.is_none(),
             route,
-            stream: Stream {
-                info: &facts,
-                connection: &connection,
-                runtime: &exchange.manager.context.routes.runtime(),
-                random: &random,
-                metadata: &mut self.metadata,
-                filter_state: &FilterState::EMPTY,
-                now: Instant::now(),
-            },
+            stream: around.stream(&random, &mut self.metadata),
         };
         let step = self.filters.on_request_headers(&mut decoding);
         self.route = decoding.route.found();
@@ -189,8 +209,7 @@ impl<'c> Passage<'c> {
         head: &dyn ResponseHead,
         edits: &mut Edits<'c>,
     ) {
-        let facts = exchange.facts("");
-        let connection = exchange.attributes();
+        let around = Around::of(exchange);
         let random = || exchange.manager.random();
         let gone = Edits::default();
         // A request's head that was sent on and not kept says nothing any more.
@@ -203,15 +222,7 @@ impl<'c> Passage<'c> {
             edits,
             request,
             route: self.route.flatten(),
-            stream: Stream {
-                info: &facts,
-                connection: &connection,
-                runtime: &exchange.manager.context.routes.runtime(),
-                random: &random,
-                metadata: &mut self.metadata,
-                filter_state: &FilterState::EMPTY,
-                now: Instant::now(),
-            },
+            stream: around.stream(&random, &mut self.metadata),
         };
         self.filters.on_response_headers(&mut encoding);
     }
