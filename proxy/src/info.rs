@@ -67,6 +67,8 @@ pub(crate) struct Outcome {
     pub(crate) upstream_host: Option<SocketAddr>,
     pub(crate) response_code: u16,
     pub(crate) reason: Option<Reason>,
+    /// The policy would have it sent again, but not so often (`URX`).
+    pub(crate) is_exhausted: bool,
 }
 
 // === impl ConnectionInfo ===

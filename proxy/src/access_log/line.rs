@@ -108,12 +108,14 @@ impl Facts<'_> {
                 None => return None,
             },
             Command::ResponseFlags => {
-                out.push_str(
-                    outcome
-                        .reason
-                        .map(Reason::flag)
-                        .filter(|flag| !flag.is_empty())?,
-                );
+                let flag = outcome.reason.map_or("", Reason::flag);
+                out.push_str(flag);
+                match (flag, outcome.is_exhausted) {
+                    ("", false) => return None,
+                    (_, false) => {}
+                    ("", true) => out.push_str("URX"),
+                    (_, true) => out.push_str(",URX"),
+                }
             }
             Command::BytesReceived => print(out, self.bytes_received),
             Command::BytesSent => print(out, self.bytes_sent),

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Method, header, request};
@@ -221,7 +222,11 @@ impl Exchange<'_> {
         let facts = self.facts(&plan.matched.route.name);
         match self.request.head() {
             Some(head) => {
-                let (manager, attempt) = (self.manager, sending.attempt);
+                let elapsed = match sending.attempt {
+                    1 => Duration::ZERO,
+                    _ => self.began.elapsed(),
+                };
+                let (manager, attempt) = (self.manager, (sending.attempt, elapsed));
                 let edits = sending.passage.as_ref().map(|passage| &passage.edits);
                 let changes =
                     RequestChanges::new(manager, plan, head, &facts, host, attempt, edits);

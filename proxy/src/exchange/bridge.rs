@@ -166,8 +166,9 @@ impl Bridge {
 
     /// Whether nothing of a body was ever read.
     pub(super) fn is_untouched(&self) -> bool {
-        let nothing_kept = self.replay.kept.as_ref().is_none_or(Vec::is_empty);
-        self.moved == 0 && self.held.is_none() && nothing_kept
+        let is_end = |frame: &Frame| matches!(frame, Frame::Data(data, _) if data.is_empty());
+        let kept = self.replay.kept.iter().flatten();
+        self.moved == 0 && kept.chain(&self.held).all(is_end)
     }
 
     /// Whether some of it, be it the head, may have reached the other side.

@@ -88,7 +88,8 @@ impl<'c> Plan<'c> {
                 )
             }
             RouteAction::Redirect(redirect) => {
-                stats.rq_redirect.inc();
+                // As Envoy counts them.
+                stats.rq_direct_response.inc();
                 let location = redirect_location(redirect, &route.criteria, request, "http");
                 let mut reply = LocalReply::from(Reason::Redirect);
                 (reply.status, reply.location) = (redirect.status, Some(location));

@@ -1,6 +1,6 @@
 //! What the configuration changes about a request's head. The same for every version of HTTP.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use super::{ConnectionManager, plan::ForwardPlan};
 use crate::{
@@ -16,6 +16,15 @@ use crate::{
     },
 };
 
+/// How long the endpoint may take: what is left to the route, but no longer than one attempt.
+fn expected_timeout(plan: &ForwardPlan<'_>, elapsed: Duration) -> Option<Duration> {
+    let policy = plan.retry_policy();
+    let of_attempt = policy.and_then(|policy| policy.per_try_timeout);
+    let of_route = plan.forward.timeout;
+    let left = of_route.map(|timeout| timeout.saturating_sub(elapsed));
+    [left, of_attempt].into_iter().flatten().min()
+}
+
 impl<'c> RequestChanges<'c> {
     /// For one attempt, at `host`.
     pub(super) fn new(
@@ -24,7 +33,7 @@ impl<'c> RequestChanges<'c> {
         request: &dyn RequestHead,
         facts: &Facts<'_>,
         host: &Host,
-        attempt: u32,
+        (attempt, elapsed): (u32, Duration),
         edits: Option<&Edits<'c>>,
     ) -> Self {
         let config = &manager.config;
@@ -60,7 +69,7 @@ impl<'c> RequestChanges<'c> {
             edits.set("x-envoy-original-path", request.path().to_owned());
         }
         let forwards_for = config.use_remote_address && !config.skip_xff_append;
-        let timeout = plan.forward.timeout.filter(|_| envoy_headers);
+        let timeout = expected_timeout(plan, elapsed).filter(|_| envoy_headers);
         let count = plan.matched.virtual_host.include_request_attempt_count;
         Self {
             edits,

@@ -26,6 +26,8 @@ pub(super) struct Retries<'p> {
     undelivered: u8,
     /// What is known of all attempts together.
     reached: Reached,
+    /// It would be sent again, but not so often.
+    pub(super) is_exhausted: bool,
     /// The retry under way, as the circuit breaker counts it.
     active: Option<ActiveRetry>,
 }
@@ -98,6 +100,7 @@ impl<'p> Retries<'p> {
             resent: false,
             undelivered: 0,
             reached: Reached::Untried,
+            is_exhausted: false,
             active: None,
         }
     }
@@ -228,6 +231,7 @@ impl<'p> Retries<'p> {
         }
         if self.left == 0 {
             stats.upstream_rq_retry_limit_exceeded.inc();
+            self.is_exhausted = true;
             return false;
         }
         self.left -= 1;

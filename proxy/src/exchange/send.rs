@@ -176,6 +176,7 @@ impl Exchange<'_> {
                     let status = self.status(sending);
                     let grpc_status = || self.grpc_status(sending);
                     if !retries.after_response(status, grpc_status, can_rewind) {
+                        self.info.is_exhausted = retries.is_exhausted;
                         return self.respond(sending).await;
                     }
                     sending.count_traffic();
@@ -185,6 +186,7 @@ impl Exchange<'_> {
                     let is_safe = self.request.has_head() && self.request.is_safe();
                     let is_safe = is_safe && sending.transfer.has_read_all();
                     if !retries.after_failure(failure, &host, can_rewind, is_safe) {
+                        self.info.is_exhausted = retries.is_exhausted;
                         sending.undelivered = retries.reached_nobody();
                         return self.give_up(sending, failure.reason).await;
                     }
@@ -212,7 +214,10 @@ impl Exchange<'_> {
             Reason::StreamIdleTimeout => stats.downstream_rq_idle_timeout.inc(),
             Reason::RequestTimeout => stats.downstream_rq_timeout.inc(),
             Reason::BadRequest => stats.downstream_cx_protocol_error.inc(),
-            reason => plan.cluster.stats.upstream_rq.inc(reason.status()),
+            reason => {
+                plan.cluster.stats.upstream_rq.inc(reason.status());
+                plan.cluster.stats.upstream_rq_completed.inc();
+            }
         }
         let is_read = sending.transfer.drop_body(self.downstream.wire());
         let mut reply = LocalReply::for_attempt(reason, is_read, sending.attempt);

@@ -72,7 +72,7 @@ stat_set! {
         no_cluster: Counter,
         /// Requests answered by their route.
         rq_direct_response: Counter,
-        /// Requests redirected by their route.
+        /// As in Envoy, 0: redirects count as `rq_direct_response`.
         rq_redirect: Counter,
     }
 }

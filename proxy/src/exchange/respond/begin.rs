@@ -35,6 +35,7 @@ impl Exchange<'_> {
     /// Sends the head. None if the client is gone.
     pub(super) fn begin_response(&mut self, sending: &mut Sending<'_>) -> Option<Responding> {
         let status = self.status(sending);
+        self.info.response_code = status;
         let switched = match sending.switch {
             None => false,
             Some(Switch::Upgrade) => status == 101,
