@@ -21,6 +21,7 @@ mod stats;
 mod transfer;
 mod trust;
 mod upstream;
+mod upstream_filters;
 
 use std::rc::Rc;
 

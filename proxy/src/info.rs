@@ -69,6 +69,10 @@ pub(crate) struct Outcome {
     pub(crate) reason: Option<Reason>,
     /// The policy would have it sent again, but not so often (`URX`).
     pub(crate) is_exhausted: bool,
+    /// `%RESPONSE_CODE_DETAILS%`, where it says more than the reason.
+    pub(crate) details: Option<Box<str>>,
+    /// A delay was injected.
+    pub(crate) is_delayed: bool,
 }
 
 // === impl ConnectionInfo ===

@@ -6,11 +6,16 @@ use std::{fs, path::Path, process::Command, thread};
 use weir_api::xds::json;
 use weir_proxy::convert;
 
-use crate::cases::{CASES, Case};
+use crate::{
+    cases::{CASES, Case},
+    filters::FILTERS,
+};
 use weir_tests::skip::{Need, skip};
 
 #[path = "envoy_verdict/cases.rs"]
 mod cases;
+#[path = "envoy_verdict/filters.rs"]
+mod filters;
 
 /// What becomes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +26,10 @@ pub(crate) enum Verdict {
     Refused,
     /// Envoy takes it, Weir names what it does not support.
     Unsupported,
+}
+
+fn all() -> impl Iterator<Item = &'static Case> {
+    CASES.iter().chain(FILTERS)
 }
 
 impl Case {
@@ -55,7 +64,7 @@ fn weir(text: &str) -> String {
 #[test]
 fn each_file_is_taken_or_refused_with_the_place_and_the_reason() {
     let mut wrong = Vec::new();
-    for case in CASES {
+    for case in all() {
         let said = weir(&case.text());
         let as_expected = match case.verdict {
             Verdict::Taken => said.is_empty(),
@@ -85,9 +94,10 @@ fn the_table_says_what_envoy_says() {
         return;
     }
     let directory = tempfile::tempdir().expect("temporary directory");
-    let half = CASES.len() / 2;
+    let cases: Vec<&Case> = all().collect();
+    let half = cases.len() / 2;
     let wrong: Vec<String> = thread::scope(|scope| {
-        let threads: Vec<_> = [&CASES[..half], &CASES[half..]]
+        let threads: Vec<_> = [&cases[..half], &cases[half..]]
             .into_iter()
             .enumerate()
             .map(|(index, cases)| {

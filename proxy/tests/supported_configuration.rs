@@ -47,7 +47,7 @@ field may not have:
 | listener filters | `OriginalDst`, `TlsInspector`, `HttpInspector` |
 | network filters | `TcpProxy` or `HttpConnectionManager`, last in the chain |
 | HTTP filters | `Buffer`, `Cors`, `HTTPFault`, `HeaderMutation`, `RBAC`; `Router`, last in the list |
-| HTTP filters of the router and of clusters | `Buffer`, `HeaderMutation`, `RBAC`; `UpstreamCodec`, last in the list |
+| HTTP filters of the router and of clusters | `HeaderMutation`; `UpstreamCodec`, last in the list |
 | `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`; each in a `FilterConfig`, too |
 | runtime layers | `static_layer`, `admin_layer` |
 | access logs | `FileAccessLog`, `StdoutAccessLog`, `StderrAccessLog` |

@@ -77,7 +77,7 @@ pub(crate) fn compare(envoy: &Proxy, ours: &Proxy) -> Vec<String> {
         .collect()
 }
 
-fn read(admin: SocketAddr) -> BTreeMap<String, i64> {
+pub(crate) fn read(admin: SocketAddr) -> BTreeMap<String, i64> {
     let page = http::get(admin, "/stats").expect("the admin interface");
     // Envoy's comes in chunks, whose sizes are no lines of it.
     page.body

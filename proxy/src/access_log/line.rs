@@ -102,21 +102,13 @@ impl Facts<'_> {
                 (None, protocol) => out.push_str(protocol),
             },
             Command::ResponseCode => print(out, outcome.response_code),
-            Command::ResponseCodeDetails => match outcome.reason {
-                Some(reason) => out.push_str(reason.code()),
-                None if self.request.is_some() => out.push_str("via_upstream"),
-                None => return None,
+            Command::ResponseCodeDetails => match (&outcome.details, outcome.reason) {
+                (Some(details), _) => out.push_str(details),
+                (None, Some(reason)) => out.push_str(reason.code()),
+                (None, None) if self.request.is_some() => out.push_str("via_upstream"),
+                (None, None) => return None,
             },
-            Command::ResponseFlags => {
-                let flag = outcome.reason.map_or("", Reason::flag);
-                out.push_str(flag);
-                match (flag, outcome.is_exhausted) {
-                    ("", false) => return None,
-                    (_, false) => {}
-                    ("", true) => out.push_str("URX"),
-                    (_, true) => out.push_str(",URX"),
-                }
-            }
+            Command::ResponseFlags => flags(outcome, out),
             Command::BytesReceived => print(out, self.bytes_received),
             Command::BytesSent => print(out, self.bytes_sent),
             Command::Duration => print(out, self.duration_us / 1000),
@@ -144,6 +136,22 @@ impl Facts<'_> {
         }
         Some(())
     }
+}
+
+/// Response flags in Envoy's order, `-` without any, also where that stands in a header.
+fn flags(outcome: &Outcome, out: &mut String) {
+    let flag = outcome.reason.map_or("", Reason::flag);
+    let delay = if outcome.is_delayed { "DI" } else { "" };
+    let is_before = matches!(flag, "UH" | "UT" | "UR" | "UF" | "UC" | "UO" | "NR");
+    let exhausted = if outcome.is_exhausted { "URX" } else { "" };
+    let order = if is_before {
+        [flag, delay, exhausted]
+    } else {
+        [delay, flag, exhausted]
+    };
+    let mut said = order.into_iter().filter(|flag| !flag.is_empty());
+    out.push_str(said.next().unwrap_or("-"));
+    said.for_each(|flag| out.extend([",", flag]));
 }
 
 fn print(out: &mut String, value: impl std::fmt::Display) {

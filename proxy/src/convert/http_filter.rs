@@ -106,9 +106,6 @@ fn chain(
             Some(Link::Skipped) | None => {}
         }
     }
-    if !filters.is_empty() {
-        at.unsupported("filters before the last, which nothing runs yet");
-    }
     (filters.into(), terminal)
 }
 
@@ -152,11 +149,11 @@ type Converter = fn(&At<'_>, &Any) -> Option<HttpFilterConfig>;
 /// What reads the message of a filter; none for one that is not known on that side.
 fn converter(message: &str, side: Side) -> Option<Converter> {
     Some(match (message, side) {
-        ("envoy.extensions.filters.http.buffer.v3.Buffer", _) => buffer::filter,
+        ("envoy.extensions.filters.http.buffer.v3.Buffer", Side::Downstream) => buffer::filter,
         ("envoy.extensions.filters.http.header_mutation.v3.HeaderMutation", _) => {
             header_mutation::filter
         }
-        ("envoy.extensions.filters.http.rbac.v3.RBAC", _) => rbac::filter,
+        ("envoy.extensions.filters.http.rbac.v3.RBAC", Side::Downstream) => rbac::filter,
         ("envoy.extensions.filters.http.cors.v3.Cors", Side::Downstream) => cors::filter,
         ("envoy.extensions.filters.http.fault.v3.HTTPFault", Side::Downstream) => fault::filter,
         _ => return None,

@@ -228,12 +228,11 @@ impl Exchange<'_> {
                 };
                 let (manager, attempt) = (self.manager, (sending.attempt, elapsed));
                 let edits = sending.passage.as_ref().map(|passage| &passage.edits);
-                let changes =
+                let mut changes =
                     RequestChanges::new(manager, plan, head, &facts, host, attempt, edits);
-                RequestChanges {
-                    length: sending.transfer.collected_length(),
-                    ..changes
-                }
+                changes.length = sending.transfer.collected_length();
+                self.decode_attempt(plan, head, &mut changes);
+                changes
             }
             None => RequestChanges::default(),
         }
@@ -274,6 +273,7 @@ impl Exchange<'_> {
             || host.sidecar
             || !config.access_logs.is_empty()
             || sending.passage.is_some()
+            || !plan.upstream_filters().is_empty()
             || config.always_set_request_id_in_response
             || plan
                 .matched

@@ -52,7 +52,7 @@ pub(super) struct OwnHead<'r> {
 static NO_STATE: FilterState = FilterState::EMPTY;
 
 /// What filters may ask beside the messages.
-struct Around<'x> {
+pub(super) struct Around<'x> {
     facts: Facts<'x>,
     connection: ConnectionAttributes<'x>,
     runtime: Arc<Runtime>,
@@ -61,7 +61,7 @@ struct Around<'x> {
 // === impl Around ===
 
 impl<'x> Around<'x> {
-    fn of(exchange: &'x Exchange<'_>) -> Self {
+    pub(super) fn of(exchange: &'x Exchange<'_>) -> Self {
         Self {
             facts: exchange.facts(""),
             connection: exchange.attributes(),
@@ -69,7 +69,11 @@ impl<'x> Around<'x> {
         }
     }
 
-    fn stream<'r>(&'r self, random: &'r dyn Fn() -> u64, metadata: &'r mut Metadata) -> Stream<'r> {
+    pub(super) fn stream<'r>(
+        &'r self,
+        random: &'r dyn Fn() -> u64,
+        metadata: &'r mut Metadata,
+    ) -> Stream<'r> {
         Stream {
             info: &self.facts,
             connection: &self.connection,
@@ -281,7 +285,9 @@ impl Exchange<'_> {
         let manager = self.manager;
         let find = |head: &dyn RequestHead| plan::find(manager, routes, head, random);
         loop {
-            match passage.step(self, &find) {
+            let step = passage.step(self, &find);
+            self.info.is_delayed = passage.filters.has_delayed();
+            match step {
                 Step::Continue => return Ok(()),
                 Step::WaitUntil(until) => self.wait_until(until.into()).await?,
                 Step::WholeBody { limit } => {
@@ -293,12 +299,18 @@ impl Exchange<'_> {
         }
     }
 
-    /// Waits, unless the client goes.
+    /// Waits, unless the client goes, or nothing has moved for too long by then.
     async fn wait_until(&mut self, until: tokio::time::Instant) -> Result<(), Box<LocalReply>> {
         let is_read = self.request.has_no_body();
+        let idle = self.manager.config.stream_idle_timeout;
+        let idle = idle.map(|timeout| tokio::time::Instant::now() + timeout);
+        let first = idle.map_or(until, |idle| idle.min(until));
         poll_fn(|cx| {
-            if self.scratch.timer.poll(cx, Some(until)).is_ready() {
-                return Poll::Ready(Ok(()));
+            if self.scratch.timer.poll(cx, Some(first)).is_ready() {
+                return Poll::Ready(match first < until {
+                    true => Err(Box::new(Reason::StreamIdleTimeout.into())),
+                    false => Ok(()),
+                });
             }
             let gone = self.downstream.poll_gone(cx, is_read);
             gone.map(|_| Err(Box::new(Reason::ClientClosed.into())))
@@ -329,7 +341,12 @@ impl Exchange<'_> {
         });
         match read.await {
             Ok(()) => Ok(Source::Collected(frames, length)),
-            Err(reason) => Err(Box::new(reason.into())),
+            Err(reason) => {
+                if reason == Reason::PayloadTooLarge {
+                    self.manager.stats.downstream_rq_too_large.inc();
+                }
+                Err(Box::new(reason.into()))
+            }
         }
     }
 

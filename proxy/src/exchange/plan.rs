@@ -8,6 +8,7 @@ use crate::{
     cluster::{Cluster, Host, Tried, hash_of},
     config::{
         RouteConfiguration,
+        http_filter::HttpFilter,
         route::{Forward, RetryPolicy, RouteAction},
     },
     http::{
@@ -32,6 +33,8 @@ pub(super) struct ForwardPlan<'c> {
     pub(super) matched: Matched<'c>,
     pub(super) forward: &'c Forward,
     pub(super) cluster: Rc<Cluster>,
+    /// HTTP filters of each attempt, where the cluster has none of its own.
+    router_filters: &'c [HttpFilter],
 }
 
 /// The route of a request.
@@ -41,15 +44,8 @@ pub(super) fn find<'c>(
     request: &dyn RequestHead,
     random: u64,
 ) -> Option<Matched<'c>> {
-    let config = config?;
     let runtime = manager.context.routes.runtime();
-    let (virtual_host, route) = route::find(config, request, &runtime, random)?;
-    Some(Matched {
-        config,
-        virtual_host,
-        route,
-        weighted: None,
-    })
+    route::resolve(config?, request, &runtime, random)
 }
 
 // === impl Plan ===
@@ -57,7 +53,7 @@ pub(super) fn find<'c>(
 impl<'c> Plan<'c> {
     /// What the route says.
     pub(super) fn new(
-        manager: &ConnectionManager,
+        manager: &'c ConnectionManager,
         matched: Option<Matched<'c>>,
         request: &dyn RequestHead,
         random: u64,
@@ -113,6 +109,7 @@ impl<'c> Plan<'c> {
                     matched,
                     forward,
                     cluster,
+                    router_filters: &manager.config.router.upstream_filters,
                 })
             }
         }
@@ -121,7 +118,13 @@ impl<'c> Plan<'c> {
 
 // === impl ForwardPlan ===
 
-impl ForwardPlan<'_> {
+impl<'c> ForwardPlan<'c> {
+    /// The HTTP filters of each attempt.
+    pub(super) fn upstream_filters(&'c self) -> &'c [HttpFilter] {
+        let of_cluster = self.cluster.config.http_filters.as_deref();
+        of_cluster.unwrap_or(self.router_filters)
+    }
+
     pub(super) fn retry_policy(&self) -> Option<&RetryPolicy> {
         self.forward
             .retry_policy

@@ -43,6 +43,11 @@ impl Exchange<'_> {
             Reason::Redirect | Reason::DirectResponse => None,
             reason => Some(reason),
         };
+        self.info.details = match reply.reason {
+            // As Envoy: neither comes from the endpoint.
+            Reason::Redirect | Reason::DirectResponse => Some(Reason::DirectResponse.code().into()),
+            _ => (reply.details() != reply.reason.code()).then(|| reply.details().into()),
+        };
         let said = self.say(reply, matched, passage);
         let route_name = matched.map_or("", |matched| matched.route.name.as_str());
         match &self.downstream {

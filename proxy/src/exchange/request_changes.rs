@@ -10,7 +10,7 @@ use crate::{
     http::{
         authority::Authority,
         changes::RequestChanges,
-        edits::{Edited, Edits, rendered},
+        edits::{Edited, Edits, rendered_for},
         head::RequestHead,
         route::rewrite_path,
     },
@@ -43,7 +43,7 @@ impl<'c> RequestChanges<'c> {
         let filtered = edits.clone();
         let request: &dyn RequestHead = &Edited::new(request, &filtered);
         for level in plan.matched.levels().filter(|l| !l.request.is_empty()) {
-            edits.apply(&level.request, came, &rendered(facts));
+            edits.apply(&level.request, came, &rendered_for(facts, came));
         }
         let path = plan.forward.path_rewrite.as_ref();
         let path = path.map(|r| rewrite_path(r, &plan.matched.route.criteria, request.path()));

@@ -52,7 +52,7 @@ stat_set! {
         downstream_rq_completed: Counter,
         /// Responses by status class.
         downstream_rq: ClassCounters,
-        /// Requests whose head was too large.
+        /// Requests whose head, or whose body where a filter buffers it, was too large.
         downstream_rq_too_large: Counter,
         /// Requests the client gave up or reset.
         downstream_rq_rx_reset: Counter,

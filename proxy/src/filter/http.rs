@@ -22,6 +22,7 @@ mod fault;
 mod header_mutation;
 mod rbac;
 mod throttle;
+mod upstream;
 
 use std::{sync::Arc, time::Instant};
 
@@ -41,6 +42,7 @@ use crate::{
 };
 
 pub use throttle::Throttle;
+pub use upstream::UpstreamFilters;
 
 /// A chain of filters in one worker.
 pub struct HttpFilters {
@@ -247,7 +249,8 @@ impl<'c> ActiveFilters<'c> {
     /// Whether a decoder changes trailers.
     #[must_use]
     pub fn wants_request_trailers(&self) -> bool {
-        self.mutations().next().is_some()
+        let mut filters = self.mutations();
+        filters.any(|(_, filter)| filter.changes_request_trailers)
     }
 
     /// Lets the request's trailers pass.
@@ -274,7 +277,8 @@ impl<'c> ActiveFilters<'c> {
     /// Whether an encoder changes trailers.
     #[must_use]
     pub fn wants_response_trailers(&self) -> bool {
-        self.wants_request_trailers()
+        let mut filters = self.mutations();
+        filters.any(|(_, filter)| filter.changes_response_trailers)
     }
 
     /// Lets the response's trailers pass.

@@ -53,6 +53,23 @@ pub fn rendered(values: &dyn Values) -> impl Fn(&Format, &Edits<'_>) -> String {
     }
 }
 
+/// Fills formats in with `values`, but for the headers of a request that came as `came`: those are
+/// as they have been changed so far.
+pub fn rendered_for(
+    values: &dyn Values,
+    came: &dyn RequestHead,
+) -> impl Fn(&Format, &Edits<'_>) -> String {
+    |format, edits| {
+        let request = Edited::new(came, edits);
+        let values = HeadValues {
+            info: values,
+            request: Some(&request),
+            response: None,
+        };
+        rendered(&values)(format, edits)
+    }
+}
+
 /// The values of a format whose headers are those of messages as filters see them.
 pub struct HeadValues<'a> {
     /// Gives all else.

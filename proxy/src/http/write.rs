@@ -65,7 +65,10 @@ pub fn write_request(
         match field.kind {
             FieldKind::Connection | FieldKind::HopByHop => {}
             FieldKind::ContentLength | FieldKind::TransferEncoding => {
-                frame(out, name, framing.take());
+                // A body that is framed anew has another field for it, below.
+                if says(field.kind, framing) {
+                    frame(out, name, framing.take());
+                }
             }
             FieldKind::Upgrade if !upgrade => {}
             // Of what the client takes we can pass on one thing alone.
@@ -236,6 +239,15 @@ fn via(out: &mut Vec<u8>, config: &HttpConnectionManager) {
     if !config.via.is_empty() {
         line(out, "via", config.via.as_bytes());
     }
+}
+
+/// Whether a field is the one that says how a message is framed.
+fn says(kind: FieldKind, framing: Option<Framing>) -> bool {
+    matches!(
+        (kind, framing),
+        (FieldKind::ContentLength, Some(Framing::Length(_)))
+            | (FieldKind::TransferEncoding, Some(Framing::Chunked))
+    )
 }
 
 /// Writes the field that frames a message, by the name that it came under.

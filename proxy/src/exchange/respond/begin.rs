@@ -221,12 +221,13 @@ impl Exchange<'_> {
 
     fn response_changes<'c>(
         &self,
-        plan: &ForwardPlan<'c>,
+        plan: &'c ForwardPlan<'c>,
         passage: Option<&mut Passage<'c>>,
         came: &dyn ResponseHead,
     ) -> ResponseChanges<'c> {
         let matched = &plan.matched;
         let mut edits = Edits::default();
+        self.encode_attempt(plan, came, &mut edits);
         for level in matched.levels().filter(|level| !level.response.is_empty()) {
             let facts = self.facts(&matched.route.name);
             edits.apply(&level.response, came, &rendered(&facts));

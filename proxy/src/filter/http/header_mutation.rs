@@ -22,16 +22,23 @@ use crate::{
 /// The filter in one request.
 pub(super) struct HeaderMutationFilter<'c> {
     config: &'c HeaderMutation,
+    /// Trailers are changed, as far as is known. Bodies need not be looked at for those that are not.
+    pub(super) changes_request_trailers: bool,
+    pub(super) changes_response_trailers: bool,
 }
 
 // === impl HeaderMutationFilter ===
 
 impl<'c> HeaderMutationFilter<'c> {
     pub(super) fn new(config: &'c HeaderMutation) -> Self {
-        Self { config }
+        Self {
+            config,
+            changes_request_trailers: !config.mutations.request_trailers.is_empty(),
+            changes_response_trailers: !config.mutations.response_trailers.is_empty(),
+        }
     }
 
-    pub(super) fn on_request_headers(&self, name: &str, d: &mut Decoding<'_, 'c>) -> Step {
+    pub(super) fn on_request_headers(&mut self, name: &str, d: &mut Decoding<'_, 'c>) -> Step {
         let route = d.route();
         let (head, info) = (d.head, d.stream.info);
         let render = |format: &Format, edits: &Edits<'_>| {
@@ -44,6 +51,8 @@ impl<'c> HeaderMutationFilter<'c> {
             text(format, &values)
         };
         for mutations in self.levels(name, route) {
+            self.changes_request_trailers |= !mutations.request_trailers.is_empty();
+            self.changes_response_trailers |= !mutations.response_trailers.is_empty();
             apply(&mutations.request, d.edits, head, &render);
             if !mutations.query.is_empty() {
                 let before = Edited::new(head, &*d.edits).path().to_owned();

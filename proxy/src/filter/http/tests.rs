@@ -104,6 +104,24 @@ impl Fixture {
         edits
     }
 
+    /// Lets a response's trailers pass through the encoders.
+    fn trailers<'c>(
+        &'c self,
+        filters: &mut ActiveFilters<'c>,
+        metadata: &mut Metadata,
+    ) -> Edits<'c> {
+        let mut edits = Edits::default();
+        filters.on_response_trailers(&mut Trailers {
+            fields: &self.request,
+            edits: &mut edits,
+            request: &self.request,
+            response: None,
+            route: self.matched(),
+            stream: self.stream(metadata, &|| self.random.get()),
+        });
+        edits
+    }
+
     fn stream<'r>(&'r self, metadata: &'r mut Metadata, random: &'r dyn Fn() -> u64) -> Stream<'r> {
         static NOTHING: FilterState = FilterState::EMPTY;
         Stream {
@@ -321,6 +339,41 @@ fn the_most_specific_level_is_worked_in_first_unless_it_is_to_win() {
         let (mut edits, mut metadata) = (Edits::default(), Metadata::default());
         fixture.decode(&mut active, &mut edits, &mut metadata);
         assert_eq!(added(&edits), texts(&expected), "{wins}");
+    }
+}
+
+#[test]
+fn trailers_are_asked_for_where_somebody_changes_them() {
+    let trailers = || Mutations {
+        request_trailers: vec![append("x", "1")],
+        response_trailers: vec![append("y", "2"), FieldMutation::Remove("z".to_owned())],
+        ..Mutations::default()
+    };
+    for (of_filter, of_route, asked) in [
+        (false, false, false),
+        (true, false, true),
+        (false, true, true),
+    ] {
+        let mutations = if of_filter {
+            trailers()
+        } else {
+            Mutations::default()
+        };
+        let (filters, _) = chain(vec![("hm", header_mutation(mutations))]);
+        let config =
+            of_route.then(|| RouteSpecificFilterConfig::HeaderMutation(Box::new(trailers())));
+        let per_filter = vec![overridden("hm", config, None)];
+        let fixture = Fixture::new("GET / HTTP/1.1\r\nHost: h", per_filter);
+        let mut active = ActiveFilters::new(&filters, fixture.matched().as_ref());
+        let (mut edits, mut metadata) = (Edits::default(), Metadata::default());
+        fixture.decode(&mut active, &mut edits, &mut metadata);
+        assert_eq!(active.wants_request_trailers(), asked);
+        assert_eq!(active.wants_response_trailers(), asked);
+        if asked {
+            let edits = fixture.trailers(&mut active, &mut metadata);
+            assert_eq!(added(&edits), texts(&[("y", "2")]));
+            assert!(!edits.keeps(b"z"));
+        }
     }
 }
 
