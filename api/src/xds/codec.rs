@@ -109,12 +109,36 @@ messages! {
     unpack unpack_http_inspector, pack pack_http_inspector:
         extensions::filters::listener::http_inspector::v3::HttpInspector,
         "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector";
+    unpack unpack_proxy_protocol:
+        extensions::filters::listener::proxy_protocol::v3::ProxyProtocol,
+        "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol";
+    unpack unpack_listener_local_rate_limit:
+        extensions::filters::listener::local_ratelimit::v3::LocalRateLimit,
+        "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit";
+    unpack unpack_original_src:
+        extensions::filters::listener::original_src::v3::OriginalSrc,
+        "envoy.extensions.filters.listener.original_src.v3.OriginalSrc";
     unpack unpack_http_connection_manager, pack pack_http_connection_manager:
         extensions::filters::network::http_connection_manager::v3::HttpConnectionManager,
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
     unpack unpack_tcp_proxy, pack pack_tcp_proxy:
         extensions::filters::network::tcp_proxy::v3::TcpProxy,
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+    unpack unpack_echo:
+        extensions::filters::network::echo::v3::Echo,
+        "envoy.extensions.filters.network.echo.v3.Echo";
+    unpack unpack_direct_response:
+        extensions::filters::network::direct_response::v3::Config,
+        "envoy.extensions.filters.network.direct_response.v3.Config";
+    unpack unpack_connection_limit:
+        extensions::filters::network::connection_limit::v3::ConnectionLimit,
+        "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit";
+    unpack unpack_network_local_rate_limit:
+        extensions::filters::network::local_ratelimit::v3::LocalRateLimit,
+        "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit";
+    unpack unpack_sni_cluster:
+        extensions::filters::network::sni_cluster::v3::SniCluster,
+        "envoy.extensions.filters.network.sni_cluster.v3.SniCluster";
     unpack unpack_router, pack pack_router:
         extensions::filters::http::router::v3::Router,
         "envoy.extensions.filters.http.router.v3.Router";
