@@ -15,14 +15,12 @@ use weir_proxy::{
         listener::{FilterChainMatch, NetworkFilter, TransportProtocol},
     },
     convert,
+    filter::listener::inspector::{http, tls},
     http::{
         head::{Fields, RequestHead},
         route,
     },
-    listener::{
-        filter_chain::{self, ConnectionFacts},
-        inspector::{http, tls},
-    },
+    listener::filter_chain::{self, ConnectionFacts},
     net::address::{OriginalDst, RemoteAddr},
     runtime::Runtime,
 };
@@ -134,7 +132,7 @@ fn find_route(bencher: Bencher<'_, '_>) {
                 RouteSource::Inline(routes) => Some(routes),
                 RouteSource::Rds(_) => None,
             },
-            NetworkFilter::TcpProxy(_) => None,
+            _ => None,
         });
     let routes = routes.expect("the example has routes");
     let runtime = Runtime::default();

@@ -40,7 +40,7 @@ fn rewrite(bencher: Bencher<'_, '_>, length: usize) {
         .flat_map(|chain| &chain.filters);
     let manager = filters.find_map(|filter| match filter {
         NetworkFilter::HttpConnectionManager(manager) => Some(manager),
-        NetworkFilter::TcpProxy(_) => None,
+        _ => None,
     });
     let manager = manager.expect("the example speaks HTTP");
     let mut request = Request::default();

@@ -7,8 +7,13 @@ use std::{
 };
 
 use crate::{
-    access_log::AccessLogFiles, cluster::Clusters, config::RouteConfiguration, runtime::Runtime,
-    snapshot::Snapshot, stats::Registry,
+    access_log::AccessLogFiles,
+    cluster::Clusters,
+    config::{RouteConfiguration, feature_flag::FeatureFlag},
+    runtime::Runtime,
+    singletons::Singletons,
+    snapshot::Snapshot,
+    stats::Registry,
 };
 
 /// What a filter is built with. One a worker.
@@ -16,6 +21,7 @@ pub(crate) struct FactoryContext {
     pub(crate) clusters: Rc<Clusters>,
     pub(crate) routes: Routes,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) singletons: Arc<Singletons>,
     pub(crate) access_logs: AccessLogFiles,
 }
 
@@ -33,6 +39,7 @@ impl FactoryContext {
         snapshot: &Arc<Snapshot>,
         clusters: Rc<Clusters>,
         registry: Arc<Registry>,
+        singletons: Arc<Singletons>,
     ) -> Self {
         Self {
             clusters,
@@ -41,7 +48,16 @@ impl FactoryContext {
                 generation: Cell::new(0),
             },
             registry,
+            singletons,
             access_logs: AccessLogFiles::default(),
+        }
+    }
+
+    /// Whether a flag is set, by its runtime key or by itself.
+    pub(crate) fn is_set(&self, flag: &FeatureFlag) -> bool {
+        match flag.key.as_str() {
+            "" => flag.default,
+            key => self.routes.runtime().boolean(key, flag.default),
         }
     }
 

@@ -1,5 +1,7 @@
-//! Network filters: what serves a connection once its filter chain is chosen. HTTP filters: what
-//! sees each request before the router.
+//! Filters: what looks at a connection before its filter chain is chosen, what serves it then, and
+//! what sees each of its requests before the router.
 
 pub mod http;
+pub mod listener;
 pub mod network;
+mod token_bucket;

@@ -15,7 +15,8 @@ use crate::{
         self, Cluster,
         listener::{FilterChain, TrafficDirection},
     },
-    net::address::{LocalAddr, OriginalDst, RemoteAddr},
+    metadata::{FilterState, Metadata},
+    net::address::{LocalAddr, OriginalDst, OriginalSource, RemoteAddr},
     reason::Reason,
 };
 
@@ -39,6 +40,14 @@ pub(crate) struct ConnectionInfo {
     pub(crate) original_destination: OriginalDst,
     /// SNI, lower case.
     pub(crate) server_name: Option<Box<str>>,
+    /// ALPN, in the client's order.
+    pub(crate) application_protocols: Vec<Box<str>>,
+    /// Where connections to endpoints leave from, if not from an address of ours.
+    pub(crate) source: Option<OriginalSource>,
+    /// What filters left for formats and logs.
+    pub(crate) metadata: Metadata,
+    /// What filters left for those behind them.
+    pub(crate) filter_state: FilterState,
     /// `http/1.1`, `h2c`, `tls`, `tcp`, or empty if nothing was seen.
     pub(crate) protocol: &'static str,
     pub(crate) start: Instant,
@@ -93,6 +102,10 @@ impl ConnectionInfo {
             local,
             original_destination: OriginalDst(local.0),
             server_name: None,
+            application_protocols: Vec::new(),
+            source: None,
+            metadata: Metadata::default(),
+            filter_state: FilterState::default(),
             protocol: "",
             start: Instant::now(),
             start_time: SystemTime::now(),

@@ -29,6 +29,7 @@ pub mod reason;
 pub mod runtime;
 pub mod server;
 mod server_stats;
+pub mod singletons;
 pub mod snapshot;
 pub mod stats;
 pub mod worker;

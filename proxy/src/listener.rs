@@ -2,13 +2,12 @@
 
 mod active;
 mod connection;
-mod detect;
 pub mod filter_chain;
+mod filters;
 mod handler;
-pub mod inspector;
 mod stats;
 
-pub(crate) use active::{ActiveFilter, ActiveListener};
+pub(crate) use active::ActiveListener;
 pub(crate) use connection::serve;
 pub(crate) use handler::ConnectionHandler;
 pub use stats::ListenerStats;

@@ -3,6 +3,11 @@
 
 use serde_json::{Map, Value};
 
+/// Name of the object that says which cluster `tcp_proxy` is to use.
+pub const TCP_PROXY_CLUSTER: &str = "envoy.tcp_proxy.cluster";
+/// Name of the object with the TLVs of a PROXY protocol header.
+pub const PROXY_PROTOCOL_TLVS: &str = "envoy.network.proxy_protocol.tlv";
+
 /// Namespaces of one connection or request, and objects of its filter state. Filters have one or two
 /// each; what is beyond comes from nobody who means well.
 const MAX_NAMESPACES: usize = 64;
@@ -14,6 +19,17 @@ pub struct Metadata(Vec<(Box<str>, Map<String, Value>)>);
 /// Filter state: objects by name, as text. Empty it holds no memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilterState(Vec<(Box<str>, Box<str>)>);
+
+/// How an object of the filter state is printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterStateFormat {
+    /// `TYPED`, the default: as JSON.
+    Typed,
+    /// `PLAIN`: as it says itself.
+    Plain,
+    /// `FIELD:name`: one of its fields.
+    Field(String),
+}
 
 // === impl Metadata ===
 
@@ -35,6 +51,24 @@ impl Metadata {
             .try_fold(first, |value, key| value.get(key.as_ref()))
     }
 
+    /// Appends a namespace, or the value at the end of a path through it, as Envoy's formats print
+    /// it: text as it is, all else as JSON. None if it is not there.
+    pub fn print(&self, path: &[String], out: &mut String) -> Option<()> {
+        let (namespace, path) = path.split_first()?;
+        let value = match path {
+            [] => return write(self.get(namespace)?, out),
+            path => self.value(namespace, path)?,
+        };
+        match value {
+            Value::Null => None,
+            Value::String(text) => {
+                out.push_str(text);
+                Some(())
+            }
+            value => write(value, out),
+        }
+    }
+
     /// Adds values to a namespace: objects are merged, lists are joined, all else is replaced.
     pub fn merge(&mut self, namespace: &str, values: Map<String, Value>) {
         let is_full = self.0.len() >= MAX_NAMESPACES;
@@ -45,6 +79,11 @@ impl Metadata {
             None => self.0.push((namespace.into(), values)),
         }
     }
+}
+
+fn write(value: &impl serde::Serialize, out: &mut String) -> Option<()> {
+    out.push_str(&serde_json::to_string(value).ok()?);
+    Some(())
 }
 
 /// As Envoy merges structs.
@@ -72,6 +111,20 @@ impl FilterState {
         let mut objects = self.0.iter();
         let (_, object) = objects.find(|(known, _)| &**known == name)?;
         Some(object)
+    }
+
+    /// Appends an object as Envoy's formats print it; one that has fields is JSON. None if it is not
+    /// there.
+    pub fn print(&self, name: &str, how: &FilterStateFormat, out: &mut String) -> Option<()> {
+        let object = self.get(name)?;
+        let fields = || serde_json::from_str::<Map<String, Value>>(object).ok();
+        match how {
+            FilterStateFormat::Plain => out.push_str(object),
+            FilterStateFormat::Typed if fields().is_some() => out.push_str(object),
+            FilterStateFormat::Typed => return write(&object, out),
+            FilterStateFormat::Field(field) => out.push_str(fields()?.get(field)?.as_str()?),
+        }
+        Some(())
     }
 
     /// Sets an object.

@@ -61,6 +61,8 @@ pub enum Reason {
     Loop,
     /// No filter chain matches the connection.
     NoFilterChain,
+    /// There were too many connections lately. Its flag is odd, and Envoy's.
+    ConnectionRateLimited,
 }
 
 // === impl Reason ===
@@ -97,6 +99,7 @@ impl Reason {
             Self::DirectResponse => "direct_response",
             Self::Loop => "loop_refused",
             Self::NoFilterChain => "filter_chain_not_found",
+            Self::ConnectionRateLimited => "connection_rate_limited",
         }
     }
 
@@ -113,6 +116,7 @@ impl Reason {
             Self::UpstreamProtocolError => "UPE",
             Self::Overflow => "UO",
             Self::UpstreamTimeout => "UT",
+            Self::ConnectionRateLimited => "URX",
             Self::StreamIdleTimeout => "SI",
             Self::BadRequest | Self::UnsupportedTransferCoding | Self::HeadTooLarge => "DPE",
             Self::ClientClosed => "DC",

@@ -100,6 +100,7 @@ impl Server {
             phase: phase.subscribe(),
             demands: sender,
             registry: Arc::clone(&registry),
+            singletons: Arc::default(),
             boundary: boundary.clone(),
         };
         let mut workers = Vec::with_capacity(options.concurrency.get());

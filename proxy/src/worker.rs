@@ -11,8 +11,8 @@ use std::{
 use tokio::{runtime::LocalOptions, sync::watch};
 
 use crate::{
-    boundary::Boundary, connection_log::ConnectionLog, demand::DemandSender, snapshot::Snapshot,
-    stats::Registry,
+    boundary::Boundary, connection_log::ConnectionLog, demand::DemandSender,
+    singletons::Singletons, snapshot::Snapshot, stats::Registry,
 };
 
 mod listeners;
@@ -31,6 +31,8 @@ pub struct Shared {
     pub demands: DemandSender,
     /// Where stat sets are registered.
     pub registry: Arc<Registry>,
+    /// What filters of all workers have in common.
+    pub singletons: Arc<Singletons>,
     /// What panics end.
     pub boundary: Boundary,
 }

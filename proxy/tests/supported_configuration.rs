@@ -4,11 +4,15 @@
 use std::{env, fmt::Write, fs, path::Path};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 28] = [
+const FILES: [&str; 32] = [
     "bootstrap",
     "runtime",
     "listener",
+    "listener_filter",
+    "proxy_protocol",
     "filter_chain",
+    "network_filter",
+    "local_rate_limit",
     "tcp_proxy",
     "hash",
     "http_connection_manager",
@@ -44,8 +48,8 @@ field may not have:
 
 | field | values |
 |-|-|
-| listener filters | `OriginalDst`, `TlsInspector`, `HttpInspector` |
-| network filters | `TcpProxy` or `HttpConnectionManager`, last in the chain |
+| listener filters | `OriginalDst`, `TlsInspector`, `HttpInspector`, `ProxyProtocol`, `LocalRateLimit`, `OriginalSrc`, which goes with `TcpProxy` |
+| network filters | `ConnectionLimit`, `LocalRateLimit`, `SniCluster`; and one that is terminal, last in the chain: `TcpProxy`, `HttpConnectionManager`, `Echo` or `direct_response.v3.Config` |
 | HTTP filters | `Buffer`, `Cors`, `HTTPFault`, `HeaderMutation`, `RBAC`; `Router`, last in the list |
 | HTTP filters of the router and of clusters | `HeaderMutation`; `UpstreamCodec`, last in the list |
 | `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`; each in a `FilterConfig`, too |

@@ -60,6 +60,8 @@ impl Envoy {
         let log = File::create(directory.path().join("log")).context("log")?;
         // One machine, many tests: the shared memory of the hot restarter would be of all.
         command.args(["--disable-hot-restart", "--concurrency", "1"]);
+        // Whoever reads a log does not wait the 10 s that lines otherwise may.
+        command.args(["--file-flush-interval-msec", "100"]);
         command.args(["-l", "warning", "-c"]).arg(&file);
         command
             .stdin(Stdio::null())

@@ -30,6 +30,7 @@ const CRATES: &[Crate] = &[Crate {
         "random",
         "reason",
         "stats",
+        "singletons",
         "buffer",
         "boundary",
         "runtime",
@@ -57,6 +58,7 @@ const CRATES: &[Crate] = &[Crate {
         "rbac",
         // What filters are built with, how they call a cluster, and filters.
         "factory_context",
+        "filter/token_bucket",
         "call",
         "filter/http",
         "exchange",

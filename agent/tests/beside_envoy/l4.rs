@@ -62,6 +62,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             client_hello("flaky.example", &[]),
             "flaky",
         ),
+        ("another version of the record", odd_version(), "exact"),
         ("wildcard name", client_hello("b.example", &[]), "wildcard"),
         (
             "wildcard of two labels",
@@ -111,7 +112,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 
 /// A STATIC cluster whose one endpoint says its name once it has received something, and how many
 /// bytes it has received once its client has ended.
-fn cluster(name: &'static str) -> String {
+pub(crate) fn cluster(name: &'static str) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = listener.local_addr().expect("an address").port();
     thread::spawn(move || {
@@ -142,7 +143,7 @@ fn cluster(name: &'static str) -> String {
     )
 }
 
-fn client_hello(name: &str, protocols: &[&str]) -> Vec<u8> {
+pub(crate) fn client_hello(name: &str, protocols: &[&str]) -> Vec<u8> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -157,6 +158,13 @@ fn client_hello(name: &str, protocols: &[&str]) -> Vec<u8> {
     let mut connection = ClientConnection::new(Arc::new(config), name).expect("a client");
     let mut bytes = Vec::new();
     connection.write_tls(&mut bytes).expect("a ClientHello");
+    bytes
+}
+
+/// A ClientHello in a record whose version nobody has heard of, which is to be ignored.
+fn odd_version() -> Vec<u8> {
+    let mut bytes = client_hello("a.example", &[]);
+    bytes[1..3].copy_from_slice(&[3, 0x99]);
     bytes
 }
 

@@ -7,6 +7,7 @@ mod answer;
 mod filters;
 mod http1;
 mod l4;
+mod network_filters;
 mod proxies;
 mod ring;
 mod stats;

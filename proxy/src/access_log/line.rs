@@ -133,6 +133,8 @@ impl Facts<'_> {
                 let name = context.chain.as_ref().map(|chain| &chain.name);
                 out.push_str(name.filter(|name| !name.is_empty())?);
             }
+            Command::DynamicMetadata(path) => context.metadata.print(path, out)?,
+            Command::FilterState { name, how } => context.filter_state.print(name, how, out)?,
         }
         Some(())
     }

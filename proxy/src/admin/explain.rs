@@ -164,6 +164,15 @@ impl Page<'_> {
                     }
                 }
                 NetworkFilter::HttpConnectionManager(manager) => self.http(manager),
+                NetworkFilter::Echo => self.line(2, "echo"),
+                NetworkFilter::DirectResponse(_) => self.line(2, "direct_response"),
+                NetworkFilter::SniCluster => self.line(2, "sni_cluster"),
+                NetworkFilter::ConnectionLimit(limit) => {
+                    self.line(2, format_args!("connection_limit {:?}", limit.stat_prefix));
+                }
+                NetworkFilter::LocalRateLimit(limit) => {
+                    self.line(2, format_args!("local_ratelimit {:?}", limit.stat_prefix));
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use nix::{
     errno::Errno,
     sys::socket::{
         AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket,
-        sockopt::IpBindAddressNoPort,
+        sockopt::{IpBindAddressNoPort, IpTransparent},
     },
 };
 use socket2::{Socket, TcpKeepalive};
@@ -22,7 +22,11 @@ use tokio::{
 };
 
 use super::{Cluster, Host};
-use crate::{config, net::transport_socket::Connection, reason::Reason};
+use crate::{
+    config,
+    net::{address::OriginalSource, transport_socket::Connection},
+    reason::Reason,
+};
 
 /// Bound of a dial of what stands in where nobody knows an endpoint. Kube-proxy's rules refuse at
 /// once if they know none either, but the kernel says so once a second only; and those rules that
@@ -78,8 +82,17 @@ impl Cluster {
 impl Upstream {
     /// Dials `host`, if the circuit breaker allows it.
     pub(crate) async fn dial(cluster: &Rc<Cluster>, host: &Rc<Host>) -> Result<Self, DialError> {
+        Self::dial_from(cluster, host, None).await
+    }
+
+    /// As [`Self::dial`], from the client's address where there is one to leave from.
+    pub(crate) async fn dial_from(
+        cluster: &Rc<Cluster>,
+        host: &Rc<Host>,
+        source: Option<OriginalSource>,
+    ) -> Result<Self, DialError> {
         if cluster.may_connect() {
-            Self::dial_now(cluster, host).await
+            Self::dial_now_from(cluster, host, source).await
         } else {
             Err(DialError::Overflow)
         }
@@ -90,6 +103,14 @@ impl Upstream {
         cluster: &Rc<Cluster>,
         host: &Rc<Host>,
     ) -> Result<Self, DialError> {
+        Self::dial_now_from(cluster, host, None).await
+    }
+
+    async fn dial_now_from(
+        cluster: &Rc<Cluster>,
+        host: &Rc<Host>,
+        source: Option<OriginalSource>,
+    ) -> Result<Self, DialError> {
         let stats = &cluster.stats;
         stats.upstream_cx_total.inc();
         let since = Instant::now();
@@ -97,7 +118,7 @@ impl Upstream {
             true => LAST_RESORT_TIMEOUT.min(cluster.config.connect_timeout),
             false => cluster.config.connect_timeout,
         };
-        let dialled = timeout(limit, open(&cluster.config, host.address)).await;
+        let dialled = timeout(limit, open(&cluster.config, host.address, source)).await;
         let stream = match dialled {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -169,7 +190,11 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-async fn open(config: &config::Cluster, address: SocketAddr) -> io::Result<TcpStream> {
+async fn open(
+    config: &config::Cluster,
+    address: SocketAddr,
+    source: Option<OriginalSource>,
+) -> io::Result<TcpStream> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
         SocketAddr::V6(_) => AddressFamily::Inet6,
@@ -183,11 +208,20 @@ async fn open(config: &config::Cluster, address: SocketAddr) -> io::Result<TcpSt
     )?);
     socket.set_tcp_nodelay(true)?;
     let same_family = |source: &&IpAddr| source.is_ipv4() == address.is_ipv4();
-    if let Some(source) = config.bind_source.iter().find(same_family) {
+    let original = source.filter(|source| same_family(&&source.ip));
+    if let Some(OriginalSource { mark, .. }) = original {
+        // An address that is not of this machine needs it (ip(7), IP_TRANSPARENT).
+        setsockopt(&socket, IpTransparent, &true)?;
+        if mark != 0 {
+            socket.set_mark(mark)?;
+        }
+    }
+    let configured = config.bind_source.iter().find(same_family).copied();
+    if let Some(source) = original.map(|source| source.ip).or(configured) {
         // The port is chosen at connect, when the peer is known: many more connections can leave
         // from one address (ip(7), IP_BIND_ADDRESS_NO_PORT).
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        socket.bind(&SocketAddr::new(*source, 0).into())?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     if let Some(keepalive) = &config.tcp_keepalive {
         socket.set_tcp_keepalive(&kernel_keepalive(keepalive))?;
@@ -272,7 +306,7 @@ mod tests {
             "upstream_connection_options: { tcp_keepalive: \
              { keepalive_probes: 3, keepalive_time: 11, keepalive_interval: 7 } }",
         );
-        let stream = open(&cluster.config, address.expect("bound")).await;
+        let stream = open(&cluster.config, address.expect("bound"), None).await;
         let stream = stream.expect("connected");
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().expect("keepalive"));
@@ -293,7 +327,7 @@ mod tests {
             "upstream_bind_config: { source_address: { address: '::1', port_value: 0 }, \
              extra_source_addresses: [ { address: { address: 127.0.0.9, port_value: 0 } } ] }",
         );
-        let stream = open(&cluster.config, address.expect("bound")).await;
+        let stream = open(&cluster.config, address.expect("bound"), None).await;
         let local = stream.expect("connected").local_addr().expect("an address");
         assert_eq!(local.ip(), IpAddr::from([127, 0, 0, 9]));
     }

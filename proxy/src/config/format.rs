@@ -5,6 +5,7 @@
 
 mod parse;
 
+pub use crate::metadata::FilterStateFormat;
 pub use parse::FormatError;
 
 /// A substitution format string, read.
@@ -73,6 +74,15 @@ pub enum Command {
     RouteName,
     /// `FILTER_CHAIN_NAME`
     FilterChainName,
+    /// `DYNAMIC_METADATA(NAMESPACE:KEY)`: a namespace and keys within it.
+    DynamicMetadata(Vec<String>),
+    /// `FILTER_STATE(NAME:HOW)`
+    FilterState {
+        /// Name of the object.
+        name: String,
+        /// How it is printed.
+        how: FilterStateFormat,
+    },
 }
 
 // === impl Format ===

@@ -4,9 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{
-    AccessLog, HttpConnectionManager,
-    cluster::{HashPolicy, TransportSocket},
+use super::{AccessLog, cluster::TransportSocket};
+
+pub use super::{
+    listener_filter::{ListenerFilter, ListenerFilterKind},
+    network_filter::{NetworkFilter, TcpProxy, WeightedCluster},
 };
 
 /// `envoy.config.listener.v3.Listener`
@@ -33,7 +35,7 @@ pub struct Listener {
     /// At the timeout go on with what is known, rather than close. It also allows this proxy to
     /// dial before the client has spoken and to let whichever side speaks first decide.
     pub continue_on_listener_filters_timeout: bool,
-    /// Tried by the rules of [`crate::listener::filter_chain`].
+    /// Tried by the rules of `listener::filter_chain`.
     pub filter_chains: Vec<Arc<FilterChain>>,
     /// Used when none of `filter_chains` matches.
     pub default_filter_chain: Option<Arc<FilterChain>>,
@@ -65,17 +67,6 @@ pub enum TrafficDirection {
     Inbound,
     /// From the workload.
     Outbound,
-}
-
-/// A listener filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenerFilter {
-    /// `envoy.filters.listener.original_dst`
-    OriginalDst,
-    /// `envoy.filters.listener.tls_inspector`
-    TlsInspector,
-    /// `envoy.filters.listener.http_inspector`
-    HttpInspector,
 }
 
 /// `envoy.config.listener.v3.FilterChain`
@@ -135,39 +126,4 @@ pub enum SourceType {
     SameIpOrLoopback,
     /// Any other.
     External,
-}
-
-/// A network filter.
-#[derive(Debug, Clone)]
-pub enum NetworkFilter {
-    /// `envoy.filters.network.tcp_proxy`
-    TcpProxy(Arc<TcpProxy>),
-    /// `envoy.filters.network.http_connection_manager`
-    HttpConnectionManager(Arc<HttpConnectionManager>),
-}
-
-/// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`
-#[derive(Debug)]
-pub struct TcpProxy {
-    /// Part of stat names: `tcp.<stat_prefix>.`
-    pub stat_prefix: String,
-    /// Clusters and their weights; one entry of weight 1 for `cluster`.
-    pub clusters: Vec<WeightedCluster>,
-    /// Closed after this long without a byte either way. Envoy's default is 1 h; none: never.
-    pub idle_timeout: Option<Duration>,
-    /// Dials before giving up, each on an endpoint of its own where there are several. At least 1.
-    pub max_connect_attempts: u32,
-    /// What chooses the endpoint where the cluster goes by a hash.
-    pub hash_policy: Vec<HashPolicy>,
-    /// Access logs, written when the connection ends.
-    pub access_logs: Vec<AccessLog>,
-}
-
-/// A cluster and its share of the traffic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WeightedCluster {
-    /// Name of the cluster.
-    pub name: String,
-    /// Share, relative to the sum over its siblings. At least 1 in sum.
-    pub weight: u32,
 }

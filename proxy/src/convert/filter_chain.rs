@@ -1,4 +1,4 @@
-//! Filter chains, which connections they serve, and network filters.
+//! Filter chains, and which connections they serve.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -17,13 +17,12 @@ use weir_api::xds::{
 
 use super::{
     at::{At, take},
-    http_connection_manager::http_connection_manager,
-    tcp_proxy::tcp_proxy,
+    network_filter::network_filters,
     value::{cidr_ranges, enumeration, non_empty, number, type_name, unpack},
 };
 use crate::config::{
     cluster::TransportSocket,
-    listener::{FilterChain, FilterChainMatch, NetworkFilter, SourceType, TransportProtocol},
+    listener::{FilterChain, FilterChainMatch, SourceType, TransportProtocol},
 };
 
 /// The chains of the listener at `at`, and its default chain.
@@ -120,54 +119,6 @@ pub(super) fn transport_socket(
         }
         other => {
             at.unsupported(format!("transport socket {other}"));
-            None
-        }
-    }
-}
-
-fn network_filters(at: &At<'_>, messages: Vec<pb::Filter>) -> Vec<NetworkFilter> {
-    if messages.is_empty() {
-        at.unsupported("a chain without filters");
-    }
-    let last = messages.len().saturating_sub(1);
-    let converted = messages.into_iter().enumerate();
-    converted
-        .filter_map(|(index, message)| {
-            let at = at.index(index);
-            let filter = network_filter(&at, message)?;
-            // Each filter there is ends the chain.
-            if index < last {
-                at.error("must be the last network filter");
-            }
-            Some(filter)
-        })
-        .collect()
-}
-
-fn network_filter(at: &At<'_>, message: pb::Filter) -> Option<NetworkFilter> {
-    take!(at, message => pb::Filter { supported: name, config_type; });
-    non_empty(&at.field("name"), name);
-    let any = match at.field("typed_config").required(config_type)? {
-        pb::filter::ConfigType::TypedConfig(any) => any,
-        pb::filter::ConfigType::ConfigDiscovery(_) => {
-            at.field("config_discovery")
-                .unsupported("filters do not come over ECDS");
-            return None;
-        }
-    };
-    let at = at.field("typed_config");
-    match type_name(&any) {
-        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" => {
-            let message = unpack(&at, &any, codec::unpack_tcp_proxy)?;
-            Some(NetworkFilter::TcpProxy(Arc::new(tcp_proxy(&at, message))))
-        }
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
-            let message = unpack(&at, &any, codec::unpack_http_connection_manager)?;
-            let manager = http_connection_manager(&at, message)?;
-            Some(NetworkFilter::HttpConnectionManager(Arc::new(manager)))
-        }
-        other => {
-            at.unsupported(format!("network filter {other}"));
             None
         }
     }

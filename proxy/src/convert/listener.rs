@@ -1,15 +1,11 @@
-//! Listeners and listener filters.
+//! Listeners.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use weir_api::xds::{
-    codec,
-    envoy::{
-        config::{
-            core::v3::{Metadata, TrafficDirection as PbTrafficDirection},
-            listener::v3 as pb,
-        },
-        extensions::filters::listener::tls_inspector::v3 as tls_inspector_v3,
+    envoy::config::{
+        core::v3::{Metadata, TrafficDirection as PbTrafficDirection},
+        listener::v3 as pb,
     },
     google::protobuf::Struct,
     on_demand,
@@ -19,11 +15,10 @@ use super::{
     access_log::access_logs,
     at::{At, take},
     filter_chain::filter_chains,
-    value::{address, enumeration, non_empty, number, timeout, type_name, unpack},
+    listener_filter::{check_original_src, complete, listener_filters},
+    value::{address, enumeration, timeout},
 };
-use crate::config::listener::{
-    FilterChain, Listener, ListenerFilter, OnDemand, TrafficDirection, TransportProtocol,
-};
+use crate::config::listener::{Listener, OnDemand, TrafficDirection};
 
 /// Envoy's default of `listener_filters_timeout`.
 const LISTENER_FILTERS_TIMEOUT: Duration = Duration::from_secs(15);
@@ -58,6 +53,8 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
     let mut listener_filters =
         self::listener_filters(&at.field("listener_filters"), listener_filters);
     complete(&mut listener_filters, use_original_dst, &filter_chains);
+    let chains = filter_chains.iter().chain(&default_filter_chain);
+    check_original_src(at, &listener_filters, chains.map(|chain| &**chain));
     let access_logs = access_logs(&at.field("access_log"), access_log);
     let ours = metadata.map(|message| our_metadata(&at.field("metadata"), message));
     let OurMetadata {
@@ -100,81 +97,6 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
         backlog: tcp_backlog_size.map_or(BACKLOG, |backlog| backlog.value),
         access_logs,
     })
-}
-
-fn listener_filters(at: &At<'_>, messages: Vec<pb::ListenerFilter>) -> Vec<ListenerFilter> {
-    let converted = messages.into_iter().enumerate();
-    converted
-        .filter_map(|(index, message)| listener_filter(&at.index(index), message))
-        .collect()
-}
-
-fn listener_filter(at: &At<'_>, message: pb::ListenerFilter) -> Option<ListenerFilter> {
-    take!(at, message => pb::ListenerFilter {
-        supported: name, config_type;
-        refused: filter_disabled;
-    });
-    non_empty(&at.field("name"), name);
-    let any = match at.field("typed_config").required(config_type)? {
-        pb::listener_filter::ConfigType::TypedConfig(any) => any,
-        pb::listener_filter::ConfigType::ConfigDiscovery(_) => {
-            at.field("config_discovery")
-                .unsupported("filters do not come over ECDS");
-            return None;
-        }
-    };
-    let at = at.field("typed_config");
-    match type_name(&any) {
-        "envoy.extensions.filters.listener.original_dst.v3.OriginalDst" => {
-            unpack(&at, &any, codec::unpack_original_dst)?;
-            Some(ListenerFilter::OriginalDst)
-        }
-        "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector" => {
-            unpack(&at, &any, codec::unpack_http_inspector)?;
-            Some(ListenerFilter::HttpInspector)
-        }
-        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" => {
-            let message = unpack(&at, &any, codec::unpack_tls_inspector)?;
-            take!(at, message => tls_inspector_v3::TlsInspector {
-                supported: initial_read_buffer_size;
-                fixed: enable_ja3_fingerprinting = false, enable_ja4_fingerprinting = false;
-                refused: close_connection_on_client_hello_parsing_errors, max_client_hello_size;
-            });
-            // Checked and not used: the first read takes what is there.
-            let at_size = at.field("initial_read_buffer_size");
-            number(&at_size, initial_read_buffer_size, 256..=65_536);
-            Some(ListenerFilter::TlsInspector)
-        }
-        other => {
-            at.unsupported(format!("listener filter {other}"));
-            None
-        }
-    }
-}
-
-/// Adds the listener filters that the rest of the listener needs and Envoy adds as well: the
-/// original destination for `use_original_dst`, the TLS inspector for chains that ask for TLS,
-/// server names or, without saying that they do not want TLS, for application protocols.
-fn complete(
-    filters: &mut Vec<ListenerFilter>,
-    use_original_dst: bool,
-    filter_chains: &[Arc<FilterChain>],
-) {
-    if use_original_dst && !filters.contains(&ListenerFilter::OriginalDst) {
-        filters.insert(0, ListenerFilter::OriginalDst);
-    }
-    let inspects_tls = filter_chains.iter().any(|chain| {
-        let criteria = &chain.criteria;
-        let names = !criteria.server_names.is_empty() || !criteria.application_protocols.is_empty();
-        match criteria.transport_protocol {
-            Some(TransportProtocol::Tls) => true,
-            Some(TransportProtocol::RawBuffer) => false,
-            None => names,
-        }
-    });
-    if inspects_tls && !filters.contains(&ListenerFilter::TlsInspector) {
-        filters.push(ListenerFilter::TlsInspector);
-    }
 }
 
 /// What the metadata asks of us. What else is in there is for people.

@@ -7,13 +7,12 @@ use super::{
     filter_chain::{ConnectionFacts, choose},
 };
 use crate::{
-    config::{
-        Listener,
-        listener::{FilterChain, ListenerFilter, NetworkFilter},
-    },
-    exchange::ConnectionManager,
+    config::{self, Listener, listener::FilterChain},
     factory_context::FactoryContext,
-    filter::network::tcp_proxy::TcpProxy,
+    filter::{
+        listener::ListenerFilter,
+        network::{NetworkFilter, TerminalFilter},
+    },
     info::Drain,
     stats::Scope,
 };
@@ -22,6 +21,11 @@ use crate::{
 pub(crate) struct ActiveListener {
     pub(crate) config: Arc<Listener>,
     pub(crate) stats: Arc<ListenerStats>,
+    /// Run in order before a filter chain is chosen.
+    pub(crate) filters: Vec<ListenerFilter>,
+    /// How many of them may change the original destination: those behind only look at what the
+    /// client says.
+    pub(crate) settles_destination: usize,
     chains: Vec<Rc<ActiveChain>>,
     default_chain: Option<Rc<ActiveChain>>,
 }
@@ -29,15 +33,12 @@ pub(crate) struct ActiveListener {
 /// A filter chain in one worker.
 pub(crate) struct ActiveChain {
     pub(crate) config: Arc<FilterChain>,
-    pub(crate) filter: ActiveFilter,
+    /// Those before the last, in order.
+    pub(crate) filters: Vec<NetworkFilter>,
+    /// The last, which serves the connection.
+    pub(crate) filter: TerminalFilter,
     /// Whether it drains.
     pub(crate) drain: Drain,
-}
-
-/// The terminal network filter of a chain.
-pub(crate) enum ActiveFilter {
-    Tcp(Rc<TcpProxy>),
-    Http(Rc<ConnectionManager>),
 }
 
 // === impl ActiveListener ===
@@ -53,8 +54,17 @@ impl ActiveListener {
         let activate = |chain: &Arc<FilterChain>| {
             let same = |known: &&&Rc<ActiveChain>| known.config.fingerprint == chain.fingerprint;
             let kept = known.iter().find(same).map(|kept| Rc::clone(kept));
-            kept.or_else(|| ActiveChain::new(chain, context).map(Rc::new))
+            kept.or_else(|| ActiveChain::new(chain, &config.name, context).map(Rc::new))
         };
+        let filters = config.listener_filters.iter().enumerate();
+        let filters = filters.map(|(place, filter)| {
+            let owner = format!("{:?} {place}", config.name);
+            ListenerFilter::new(filter, &config.stat_prefix, &owner, context)
+        });
+        let inspectors = config.listener_filters.iter().rev();
+        let inspectors = inspectors
+            .take_while(|filter| filter.is_inspector())
+            .count();
         let stats = previous.filter(|p| p.config.stat_prefix == config.stat_prefix);
         let listener = Self {
             config: Arc::clone(config),
@@ -64,6 +74,8 @@ impl ActiveListener {
                     .registry
                     .register(Scope::listener(&config.stat_prefix)),
             },
+            filters: filters.collect(),
+            settles_destination: config.listener_filters.len() - inspectors,
             chains: config.filter_chains.iter().filter_map(activate).collect(),
             default_chain: config.default_filter_chain.as_ref().and_then(activate),
         };
@@ -94,8 +106,12 @@ impl ActiveListener {
             .for_each(|chain| chain.drain.begin());
     }
 
-    pub(crate) fn has(&self, filter: &ListenerFilter) -> bool {
-        self.config.listener_filters.contains(filter)
+    /// Whether a filter looks at what the client says.
+    pub(crate) fn has_inspectors(&self) -> bool {
+        self.config
+            .listener_filters
+            .iter()
+            .any(config::listener::ListenerFilter::is_inspector)
     }
 
     fn all_chains(&self) -> Vec<&Rc<ActiveChain>> {
@@ -107,19 +123,21 @@ impl ActiveListener {
 
 impl ActiveChain {
     /// None if the chain has no filters: what it matches is closed.
-    fn new(config: &Arc<FilterChain>, context: &Rc<FactoryContext>) -> Option<Self> {
-        let filter = match config.filters.last()? {
-            NetworkFilter::TcpProxy(config) => {
-                ActiveFilter::Tcp(Rc::new(TcpProxy::new(config, context)))
-            }
-            NetworkFilter::HttpConnectionManager(config) => {
-                ActiveFilter::Http(Rc::new(ConnectionManager::new(config, context)))
-            }
-        };
-        let config = Arc::clone(config);
+    fn new(
+        config: &Arc<FilterChain>,
+        listener: &str,
+        context: &Rc<FactoryContext>,
+    ) -> Option<Self> {
+        let (last, others) = config.filters.split_last()?;
+        let others = others.iter().enumerate();
+        let others = others.filter_map(|(place, filter)| {
+            let owner = format!("{listener:?} {:x} {place}", config.fingerprint);
+            NetworkFilter::new(filter, &owner, context)
+        });
         Some(Self {
-            config,
-            filter,
+            config: Arc::clone(config),
+            filters: others.collect(),
+            filter: TerminalFilter::new(last, context)?,
             drain: Drain::of_chain(),
         })
     }

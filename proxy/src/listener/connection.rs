@@ -1,23 +1,31 @@
 //! The life of one downstream connection: original destination, detection, filter chain, filter.
 
-use std::{net::IpAddr, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    future::poll_fn,
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::net::TcpStream;
 use weir_api::identity::{INBOUND_PASSTHROUGH_V4, INBOUND_PASSTHROUGH_V6};
 
 use super::{
-    ActiveFilter, ActiveListener, ConnectionHandler, ListenerStats,
+    ActiveListener, ConnectionHandler, ListenerStats,
     active::ActiveChain,
-    detect::{self, Detection},
     filter_chain::ConnectionFacts,
+    filters::{self, Dialled},
 };
 use crate::{
     access_log,
     buffer::Buffer,
-    cluster::{Cluster, Upstream},
-    config::listener::{ListenerFilter, NetworkFilter, TransportProtocol},
+    cluster::Cluster,
+    config::listener::{NetworkFilter, TransportProtocol},
     connection_log::ConnectionRecord,
-    filter::network::{http_connection_manager, tcp_proxy::DialFailure},
+    filter::network::{
+        Held, Status, TerminalFilter, direct_response, echo, http_connection_manager,
+    },
     info::ConnectionInfo,
     net::{
         address::{LocalAddr, RemoteAddr},
@@ -36,7 +44,11 @@ pub(super) struct ActiveConnection {
     /// Where it was dialled before it was clear who speaks.
     pub(super) ahead: Option<Ahead>,
     /// Held so that the destination is not forgotten while it is in use.
-    _destination: Option<Arc<DestinationListener>>,
+    destination: Option<Arc<DestinationListener>>,
+    /// On the listener's stats, once it is clear which listener serves it.
+    open: Option<Open>,
+    /// What network filters hold for it.
+    held: Vec<Held>,
 }
 
 /// A connection on the listener's stats, whatever ends it.
@@ -73,10 +85,9 @@ pub(crate) async fn serve(
         Connection::raw(stream).reset_on_drop();
         return connection.record();
     }
-    connection.find_destination(&stream).await;
-    let open = Open::new(&connection);
     connection.run(Connection::raw(stream)).await;
-    drop(open);
+    connection.open = None;
+    connection.held.clear();
     connection.record();
 }
 
@@ -105,11 +116,15 @@ impl Drop for Open {
 
 impl Ahead {
     /// Whether what came of the dial may serve a connection of `chain`: not if that leads elsewhere.
-    fn fits(&self, chain: &Rc<ActiveChain>) -> bool {
+    fn fits(&self, chain: &Rc<ActiveChain>, connection: &ConnectionInfo) -> bool {
         let same = Rc::ptr_eq(&self.chain, chain);
         same || match &chain.filter {
-            ActiveFilter::Tcp(filter) => filter.leads_only_to(&self.cluster.config.name),
-            ActiveFilter::Http(_) => false,
+            TerminalFilter::Tcp(filter) => {
+                filter.leads_only_to(&self.cluster.config.name, connection)
+            }
+            TerminalFilter::Http(_) | TerminalFilter::Echo | TerminalFilter::DirectResponse(_) => {
+                false
+            }
         }
     }
 }
@@ -128,7 +143,9 @@ impl ActiveConnection {
             handler,
             listener,
             ahead: None,
-            _destination: None,
+            destination: None,
+            open: None,
+            held: Vec::new(),
         }
     }
 
@@ -142,58 +159,77 @@ impl ActiveConnection {
         ours && original_destination(stream, self.info.local).is_some()
     }
 
-    /// Reads the original destination, and hands the connection to the listener that serves it.
-    async fn find_destination(&mut self, stream: &TcpStream) {
-        if self.listener.has(&ListenerFilter::OriginalDst) {
-            match original_destination(stream, self.info.local) {
-                Some(destination) => self.info.original_destination = destination,
-                None => self.listener.stats.original_dst_missing.inc(),
-            }
+    /// Hands the connection over to the listener of its original destination, where there is one,
+    /// and counts it on the listener that serves it. False if it stays with the one that it has.
+    pub(super) async fn hand_over(&mut self) -> bool {
+        if self.open.is_some() {
+            return false;
         }
-        if !self.listener.config.use_original_dst {
-            return;
+        let mut other = None;
+        if self.listener.config.use_original_dst {
+            let destination = self.info.original_destination;
+            other = self.handler.destination(destination, &self.listener).await;
         }
-        let destination = self.info.original_destination;
-        if let Some((destination, listener)) =
-            self.handler.destination(destination, &self.listener).await
-        {
+        let hands_over = other.is_some();
+        if let Some((destination, listener)) = other {
             destination.touch();
-            self._destination = Some(destination);
+            self.destination = Some(destination);
             self.info.listener = Arc::clone(&listener.config);
             self.listener = listener;
         }
+        self.open = Some(Open::new(self));
+        hands_over
     }
 
     async fn run(&mut self, mut stream: Connection) {
         let mut buffer = Buffer::default();
-        let Some(detection) = detect::detect(self, &mut stream, &mut buffer).await else {
+        let Some(mut dialled) = filters::run(self, &mut stream, &mut buffer).await else {
             return;
         };
-        let (facts, mut upstream) = self.take_facts(detection);
-        let Some(chain) = self.choose(&facts) else {
+        // What filters have used up is not the connection's payload.
+        stream.take_traffic();
+        stream.note_received(buffer.len());
+        let Some(chain) = self.choose() else {
             self.listener.stats.no_filter_chain_match.inc();
             self.info.outcome.reason = Some(Reason::NoFilterChain);
             return;
         };
         self.info.chain = Some(Arc::clone(&chain.config));
         self.info.drain = chain.drain.clone();
-        match &chain.filter {
-            ActiveFilter::Tcp(filter) => {
-                if !self.ahead.as_ref().is_none_or(|ahead| ahead.fits(&chain)) {
-                    upstream = None;
-                }
-                Rc::clone(filter)
-                    .serve(&mut self.info, stream, buffer, &mut upstream)
-                    .await;
+        for filter in &chain.filters {
+            match filter.on_new_connection(&mut self.info, &mut self.held) {
+                Status::Continue => {}
+                Status::Close(after) => return Box::pin(close(stream, buffer, after)).await,
             }
-            ActiveFilter::Http(filter) => {
-                if let Some(Ok(upstream)) = upstream {
+        }
+        if let TerminalFilter::Tcp(filter) = &chain.filter {
+            let fits = |ahead: &Ahead| ahead.fits(&chain, &self.info);
+            if !self.ahead.as_ref().is_none_or(fits) {
+                dialled = None;
+            }
+            let filter = Rc::clone(filter);
+            let served = filter.serve(&mut self.info, stream, buffer, &mut dialled);
+            return served.await;
+        }
+        // On the heap: most connections that live long are TCP.
+        Box::pin(self.serve(&chain, (stream, buffer), dialled)).await;
+    }
+
+    /// Any last filter but the TCP proxy.
+    async fn serve(
+        &mut self,
+        chain: &Rc<ActiveChain>,
+        (stream, buffer): (Connection, Buffer),
+        dialled: Dialled,
+    ) {
+        match &chain.filter {
+            TerminalFilter::Http(filter) => {
+                if let Some(Ok(upstream)) = dialled {
                     // Dialled before the client spoke: the first connection of the pool.
                     self.handler.context.clusters.put_back_spare(upstream);
                 }
                 let filter = Rc::clone(filter);
-                let served = http_connection_manager::serve(filter, &mut self.info, stream, buffer);
-                Box::pin(served).await;
+                http_connection_manager::serve(filter, &mut self.info, stream, buffer).await;
                 if let Some(ahead) = self.ahead.take()
                     && self.info.outcome.was_answered()
                 {
@@ -201,39 +237,27 @@ impl ActiveConnection {
                     ahead.cluster.note_http_at(destination.0);
                 }
             }
+            TerminalFilter::Echo => echo::serve(&mut self.info, stream, buffer).await,
+            TerminalFilter::DirectResponse(response) => {
+                direct_response::serve(&mut self.info, stream, response).await;
+            }
+            TerminalFilter::Tcp(_) => {}
         }
     }
 
-    fn take_facts(
-        &mut self,
-        detection: Detection,
-    ) -> (DetectedFacts, Option<Result<Upstream, DialFailure>>) {
-        let mut facts = DetectedFacts::default();
-        if let Some(hello) = detection.tls {
-            self.info.server_name.clone_from(&hello.server_name);
-            self.info.protocol = "tls";
-            facts.tls = true;
-            facts.application_protocols = hello.application_protocols;
-        } else if let Some(version) = detection.http {
-            self.info.protocol = version.application_protocol();
-            facts.http = Some(version.application_protocol());
-        } else if !detection.silent {
-            self.info.protocol = "tcp";
-        }
-        (facts, detection.upstream)
-    }
-
-    fn choose(&self, facts: &DetectedFacts) -> Option<Rc<ActiveChain>> {
-        let alpn = facts
+    fn choose(&self) -> Option<Rc<ActiveChain>> {
+        let info = &self.info;
+        let offered = info
             .application_protocols
             .iter()
             .map(|protocol| &**protocol);
-        let protocols: Vec<&str> = alpn.chain(facts.http).collect();
-        let transport_protocol = match facts.tls {
-            true => TransportProtocol::Tls,
-            false => TransportProtocol::RawBuffer,
+        let (transport, http) = match info.protocol {
+            "tls" => (TransportProtocol::Tls, None),
+            "" | "tcp" => (TransportProtocol::RawBuffer, None),
+            http => (TransportProtocol::RawBuffer, Some(http)),
         };
-        self.choose_by(transport_protocol, &protocols)
+        let protocols: Vec<&str> = offered.chain(http).collect();
+        self.choose_by(transport, &protocols)
     }
 
     /// The chain for a connection whose client has said nothing.
@@ -292,11 +316,22 @@ impl ActiveConnection {
     }
 }
 
-#[derive(Default)]
-struct DetectedFacts {
-    tls: bool,
-    application_protocols: Vec<Box<str>>,
-    http: Option<&'static str>,
+/// Closes the connection of a client that a filter has refused, after a while if it says so. What
+/// the client says until then is not listened to.
+async fn close(mut stream: Connection, mut buffer: Buffer, after: Option<Duration>) {
+    if let Some(after) = after {
+        let until_it_ends = async {
+            while !matches!(
+                poll_fn(|cx| stream.poll_read(cx, &mut buffer)).await,
+                Ok(0) | Err(_)
+            ) {
+                buffer.consume(buffer.len());
+            }
+        };
+        let _ = tokio::time::timeout(after, until_it_ends).await;
+    } else if !buffer.is_empty() {
+        stream.reset_on_drop();
+    }
 }
 
 #[cfg(test)]

@@ -20,8 +20,6 @@ stat_set! {
         no_filter_chain_match: Counter,
         /// Connections of our own to the application that came back to us. They are refused.
         loop_refused: Counter,
-        /// Connections without an original destination: they were not redirected.
-        original_dst_missing: Counter,
         /// Connections the client opened with HTTP/1.
         detected_http1: Counter,
         /// Connections the client opened with HTTP/2.

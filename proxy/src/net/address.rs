@@ -18,6 +18,15 @@ pub struct LocalAddr(pub SocketAddr);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RemoteAddr(pub SocketAddr);
 
+/// Where connections to endpoints leave from, in place of an address of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OriginalSource {
+    /// The client's.
+    pub ip: IpAddr,
+    /// `SO_MARK`; 0: none.
+    pub mark: u32,
+}
+
 macro_rules! addresses {
     ($($name:ident)+) => {$(
         impl $name {

@@ -38,8 +38,12 @@ impl Worker {
             Arc::clone(&shared.registry),
             shared.boundary.clone(),
         );
-        let context =
-            FactoryContext::new(&snapshot, Rc::new(clusters), Arc::clone(&shared.registry));
+        let context = FactoryContext::new(
+            &snapshot,
+            Rc::new(clusters),
+            Arc::clone(&shared.registry),
+            Arc::clone(&shared.singletons),
+        );
         let handler =
             ConnectionHandler::new(&snapshot, Rc::new(context), shared.demands.clone(), log);
         Self {

@@ -156,6 +156,12 @@ fn of_chain(chain: &FilterChain, references: &mut Vec<Reference>) {
                 RouteSource::Rds(name) => references.push((Kind::Route, name.clone())),
                 RouteSource::Inline(routes) => references.extend(of_routes(routes)),
             },
+            // They lead nowhere, or where the client says.
+            NetworkFilter::Echo
+            | NetworkFilter::DirectResponse(_)
+            | NetworkFilter::ConnectionLimit(_)
+            | NetworkFilter::LocalRateLimit(_)
+            | NetworkFilter::SniCluster => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reading of format strings.
 
-use super::{Command, Format, Part};
+use super::{Command, FilterStateFormat, Format, Part};
 
 /// A format string that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +71,12 @@ fn command(text: &str) -> Result<(Command, Option<usize>), Unreadable> {
     let command = match (name, argument) {
         ("REQ", argument) if !argument.is_empty() => header(Command::RequestHeader, argument),
         ("RESP", argument) if !argument.is_empty() => header(Command::ResponseHeader, argument),
+        ("DYNAMIC_METADATA", argument) if !argument.is_empty() => {
+            Command::DynamicMetadata(argument.split(':').map(str::to_owned).collect())
+        }
+        ("FILTER_STATE", argument) if !argument.is_empty() => {
+            filter_state(argument).ok_or(Unreadable::Command)?
+        }
         (name, "") => plain(name).ok_or(Unreadable::Command)?,
         _ => return Err(Unreadable::Command),
     };
@@ -83,6 +89,18 @@ fn header(make: fn(String, Option<String>) -> Command, argument: &str) -> Comman
         None => (argument, None),
     };
     make(first.to_ascii_lowercase(), second)
+}
+
+fn filter_state(argument: &str) -> Option<Command> {
+    let parts: Vec<&str> = argument.split(':').collect();
+    let (name, how) = match parts.as_slice() {
+        [name] | [name, "TYPED"] => (name, FilterStateFormat::Typed),
+        [name, "PLAIN"] => (name, FilterStateFormat::Plain),
+        [name, "FIELD", field] => (name, FilterStateFormat::Field((*field).to_owned())),
+        _ => return None,
+    };
+    let name = (*name).to_owned();
+    Some(Command::FilterState { name, how })
 }
 
 fn plain(name: &str) -> Option<Command> {

@@ -9,8 +9,9 @@ use crate::{
     config,
     factory_context::FactoryContext,
     info::ConnectionInfo,
+    metadata::TCP_PROXY_CLUSTER,
     net::{
-        address::{OriginalDst, RemoteAddr},
+        address::{OriginalDst, OriginalSource, RemoteAddr},
         relay::{self, End, Relayed},
         transport_socket::Connection,
     },
@@ -57,6 +58,31 @@ pub(crate) struct DialFailure {
     pub(crate) host: Option<SocketAddr>,
 }
 
+/// What of a connection decides where, and whence, an endpoint is dialled.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends {
+    destination: OriginalDst,
+    client: RemoteAddr,
+    source: Option<OriginalSource>,
+}
+
+// === impl Ends ===
+
+impl Ends {
+    pub(crate) fn of(connection: &ConnectionInfo) -> Self {
+        Self {
+            destination: connection.original_destination,
+            client: connection.remote,
+            source: connection.source,
+        }
+    }
+}
+
+/// The cluster that a filter has chosen.
+fn cluster_of(connection: &ConnectionInfo) -> Option<&str> {
+    connection.filter_state.get(TCP_PROXY_CLUSTER)
+}
+
 // === impl TcpProxy ===
 
 impl TcpProxy {
@@ -73,9 +99,9 @@ impl TcpProxy {
     }
 
     /// The cluster for a new connection.
-    pub(crate) fn cluster(&self) -> Option<Rc<Cluster>> {
+    pub(crate) fn cluster(&self, connection: &ConnectionInfo) -> Option<Rc<Cluster>> {
         let name = match self.config.clusters.as_slice() {
-            [only] => &only.name,
+            [only] => cluster_of(connection).unwrap_or(&only.name),
             several => {
                 let total: u64 = several
                     .iter()
@@ -95,9 +121,12 @@ impl TcpProxy {
         self.context.clusters.get(name)
     }
 
-    /// Whether every connection goes to the cluster of this name.
-    pub(crate) fn leads_only_to(&self, cluster: &str) -> bool {
-        matches!(self.config.clusters.as_slice(), [only] if only.name == cluster)
+    /// Whether the connection can go to the cluster of this name only.
+    pub(crate) fn leads_only_to(&self, cluster: &str, connection: &ConnectionInfo) -> bool {
+        match self.config.clusters.as_slice() {
+            [only] => cluster_of(connection).unwrap_or(&only.name) == cluster,
+            _ => false,
+        }
     }
 
     /// Serves a connection until it ends. `dialled` is what came of a dial during detection.
@@ -125,8 +154,8 @@ impl TcpProxy {
             if relayed.end == End::Untouched && upstream.host.sidecar && redials_left > 0 {
                 let tried = tried.get_or_insert_default();
                 tried.note(Rc::clone(&upstream.host));
-                let destination = (connection.original_destination, connection.remote);
-                let again = Box::pin(self.dial_cluster(cluster, destination, tried));
+                let ends = Ends::of(connection);
+                let again = Box::pin(self.dial_cluster(cluster, ends, tried));
                 *dialled = Some(again.await);
                 continue;
             }
@@ -167,7 +196,7 @@ impl TcpProxy {
     }
 
     async fn dial(&self, connection: &ConnectionInfo) -> Result<Upstream, DialFailure> {
-        let Some(cluster) = self.cluster() else {
+        let Some(cluster) = self.cluster(connection) else {
             self.stats.downstream_cx_no_route.inc();
             return Err(DialFailure {
                 reason: Reason::NoCluster,
@@ -175,7 +204,7 @@ impl TcpProxy {
                 host: None,
             });
         };
-        let ends = (connection.original_destination, connection.remote);
+        let ends = Ends::of(connection);
         self.dial_cluster(cluster, ends, &mut Tried::default())
             .await
     }
@@ -185,16 +214,16 @@ impl TcpProxy {
     pub(crate) async fn dial_cluster(
         &self,
         cluster: Rc<Cluster>,
-        (destination, source): (OriginalDst, RemoteAddr),
+        ends: Ends,
         tried: &mut Tried,
     ) -> Result<Upstream, DialFailure> {
-        let hash = hash_of(&self.config.hash_policy, source.ip());
+        let hash = hash_of(&self.config.hash_policy, ends.client.ip());
         let (mut failed, mut reason) = (None, Reason::NoHealthyUpstream);
         for attempt in 1.. {
-            let Some(host) = cluster.pick(destination.0, hash, tried) else {
+            let Some(host) = cluster.pick(ends.destination.0, hash, tried) else {
                 break;
             };
-            match Upstream::dial(&cluster, &host).await {
+            match Upstream::dial_from(&cluster, &host, ends.source).await {
                 Ok(upstream) => return Ok(upstream),
                 Err(error) => reason = error.reason(),
             }

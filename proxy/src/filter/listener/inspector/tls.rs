@@ -61,10 +61,10 @@ fn not_too_large(bytes: &[u8]) -> Inspection<ClientHello> {
 
 /// One handshake record and what follows it.
 fn record(bytes: &[u8]) -> Inspection<(&[u8], &[u8])> {
+    // Of the version the first half alone counts: what follows must be ignored (RFC 8446 section 5.1).
     let plausible = [
         bytes.first().is_none_or(|kind| *kind == HANDSHAKE),
         bytes.get(1).is_none_or(|major| *major == 3),
-        bytes.get(2).is_none_or(|minor| *minor <= 4),
     ];
     if plausible.contains(&false) {
         return Inspection::No;
@@ -200,6 +200,17 @@ mod tests {
                 assert_eq!(inspect(&bytes[..cut]), Inspection::NeedMore, "cut at {cut}");
             }
         }
+    }
+
+    #[test]
+    fn the_version_of_the_record_is_ignored() {
+        let mut bytes = client_hello("a", &[], 4096);
+        for minor in [0, 1, 4, 0x99] {
+            bytes[2] = minor;
+            assert!(matches!(inspect(&bytes), Inspection::Yes(_)), "{minor}");
+        }
+        bytes[1] = 2;
+        assert_eq!(inspect(&bytes), Inspection::No);
     }
 
     #[test]
