@@ -4,6 +4,7 @@
 //! `REQUIRE_PEERS=1`.
 
 mod answer;
+mod case;
 mod filters;
 mod http1;
 mod l4;
