@@ -73,7 +73,7 @@ fn permission(at: &At<'_>, message: pb::Permission) -> Option<Rule> {
     let set = |name: &str, permission::Set { rules }: permission::Set| {
         permissions(&at.field(name).field("rules"), rules)
     };
-    #[allow(deprecated)]
+    #[expect(deprecated, reason = "Envoy still takes what they replace")]
     Some(match at.required(rule)? {
         Of::AndRules(rules) => Rule::And(set("and_rules", rules)),
         Of::OrRules(rules) => Rule::Or(set("or_rules", rules)),
@@ -131,7 +131,7 @@ fn principal(at: &At<'_>, message: pb::Principal) -> Option<Rule> {
     let set = |name: &str, principal::Set { ids }: principal::Set| {
         principals(&at.field(name).field("ids"), ids)
     };
-    #[allow(deprecated)]
+    #[expect(deprecated, reason = "Envoy still takes what they replace")]
     Some(match at.required(identifier)? {
         Of::AndIds(ids) => Rule::And(set("and_ids", ids)),
         Of::OrIds(ids) => Rule::Or(set("or_ids", ids)),

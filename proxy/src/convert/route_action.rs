@@ -153,8 +153,7 @@ fn weighted_clusters(
 ) -> Option<ForwardTarget> {
     take!(at, message => pb::WeightedCluster {
         supported: clusters;
-        ignored: runtime_key_prefix = "there is no runtime that could override the weights";
-        refused: total_weight, random_value_specifier;
+        refused: runtime_key_prefix, total_weight, random_value_specifier;
     });
     let at_clusters = at.field("clusters");
     if clusters.is_empty() {

@@ -196,6 +196,7 @@ pub(crate) const CASES: &[Case] = cases! {
         "clusters:\n                    - name: shop-v1\n" => "clusters:\n                    - name: nobody\n", Refused "unknown cluster \"nobody\"";
         "clusters:\n                    - name: shop-v1\n" => "clusters:\n                    - cluster_header: a\n", Unsupported "cluster_header: not supported";
         "                  weighted_clusters:\n" => "                  metadata_match: { filter_metadata: { envoy.lb: { a: b } } }\n                  weighted_clusters:\n", Unsupported "metadata_match";
+        "                  weighted_clusters:\n" => "                  weighted_clusters:\n                    runtime_key_prefix: shares\n", Unsupported "runtime_key_prefix";
         "num_retries: 2" => "num_retries: 0", Taken "";
         "num_retries: 2" => "retry_back_off: {}", Refused "base_interval: required";
         "num_retries: 2" => "retry_back_off: { base_interval: 0s }", Refused "base_interval: 0s";
