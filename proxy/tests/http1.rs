@@ -714,3 +714,44 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn the_log_of_a_reply_names_no_endpoint_of_the_request_before() {
+    run(async {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = directory.path().join("log");
+        let mut endpoint = Endpoint::start().await;
+        let routes = "{ match: { path: /direct }, direct_response: { status: 200 } },
+            { match: { prefix: / }, route: { cluster: up } }";
+        let mut config =
+            Config::routes(routes).cluster("up", Upstream::Http1, endpoint.address, "");
+        let manager = format!(
+            ", access_log: [ {{ name: log, typed_config: {{
+              \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog,
+              path: {}, log_format: {{ text_format_source: {{ inline_string:
+                \"%RESPONSE_CODE% %UPSTREAM_CLUSTER% %UPSTREAM_HOST%\\n\" }} }} }} }} ]",
+            log.display()
+        );
+        config.manager = Box::leak(manager.into_boxed_str());
+        let proxy = config.start();
+        let mut client = connect(proxy.address()).await;
+        client.write_all(GET).await.expect("sent");
+        let mut upstream = endpoint.accept().await;
+        read_head(&mut upstream).await;
+        upstream.write_all(OK).await.expect("answered");
+        read_head(&mut client).await;
+        client.read_exact(&mut [0; 2]).await.expect("ok");
+        let direct = b"GET /direct HTTP/1.1\r\nHost: h\r\n\r\n";
+        client.write_all(direct).await.expect("sent");
+        read_head(&mut client).await;
+        let lines = loop {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            if text.lines().count() == 2 {
+                break text;
+            }
+            tokio::task::yield_now().await;
+        };
+        let expected = format!("200 up {}\n200 - -\n", endpoint.address);
+        assert_eq!(lines, expected);
+    });
+}
