@@ -14,6 +14,7 @@ use weir_proxy::{
     server::{Handle, Options, Server},
     stats::Reading,
 };
+use weir_tests::ports;
 
 const RAW: (&str, &str) = ("cluster", "raw");
 const IN: (&str, &str) = ("listener", "in");
@@ -212,9 +213,7 @@ fn client_hello(server: &str) -> Vec<u8> {
 #[test]
 fn a_late_client_hello_reaches_the_cluster_of_its_chain() {
     // Where nobody listens: the dial ahead fails.
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let refusing = listener.local_addr().expect("an address");
-    drop(listener);
+    let refusing = ports::free();
     for raw in [named("raw"), refusing] {
         let (server, address) = start(&by_server_name(named("a"), raw));
         let handle = server.handle();

@@ -24,6 +24,7 @@ use weir_proxy::{
     server::{Handle, Options, Server},
     stats::Reading,
 };
+use weir_tests::ports;
 
 /// Nobody listens there.
 static FORBIDDEN: OnceLock<SocketAddr> = OnceLock::new();
@@ -165,9 +166,7 @@ fn ask(stream: &mut TcpStream, path: &str) -> String {
 #[test]
 fn a_panic_ends_its_connection_and_nothing_else() {
     tracing::subscriber::set_global_default(Panics).expect("the only one");
-    let refusing = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let forbidden = refusing.local_addr().expect("an address");
-    drop(refusing);
+    let forbidden = ports::free();
     FORBIDDEN.set(forbidden).expect("once");
 
     let message = json::read_bootstrap(&bootstrap(endpoint(), forbidden)).expect("a bootstrap");

@@ -438,9 +438,7 @@ async fn a_refused_resource_is_named_to_the_control_plane() {
 
 #[tokio::test]
 async fn an_unreachable_control_plane_is_said_so_and_demands_are_sent_later() {
-    let taken = TcpListener::bind(loopback()).await.expect("loopback");
-    let address = taken.local_addr().expect("address");
-    drop(taken);
+    let address = weir_tests::ports::free();
     let mut proxy = Proxy::start(address);
     proxy.until(|s| !s.discovery_available).await;
     proxy.demand(WEB).await;
