@@ -144,7 +144,7 @@ pub(crate) fn cluster(name: &'static str) -> String {
 }
 
 pub(crate) fn client_hello(name: &str, protocols: &[&str]) -> Vec<u8> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("protocol versions")

@@ -204,7 +204,7 @@ fn verify(
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(bundle.iter().map(|root| root.clone().into_owned()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
     let verifier = verifier.map_err(|error| text(&error))?;
     let (leaf, others) = chain.split_first().ok_or("it is no certificate")?;

@@ -8,7 +8,7 @@ use std::{
 
 use rustls::{
     ServerConfig,
-    crypto::ring,
+    crypto::aws_lc_rs,
     pki_types::PrivateKeyDer,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -32,10 +32,11 @@ struct SelfSigned(Mutex<HashMap<String, Arc<CertifiedKey>>>);
 
 impl Acceptor {
     pub(super) fn new() -> anyhow::Result<Self> {
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SelfSigned(Mutex::default())));
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()?
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(SelfSigned(Mutex::default())));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
@@ -83,6 +84,6 @@ impl fmt::Debug for SelfSigned {
 fn make(name: &str) -> Option<CertifiedKey> {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).ok()?;
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).ok()?;
-    let key = ring::sign::any_supported_type(&key).ok()?;
+    let key = aws_lc_rs::sign::any_supported_type(&key).ok()?;
     Some(CertifiedKey::new(vec![made.cert.der().clone()], key))
 }

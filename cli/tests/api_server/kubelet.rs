@@ -63,7 +63,7 @@ pub(crate) fn run(ended: impl Future<Output = ()>) -> Result<()> {
 fn acceptor() -> Result<TlsAcceptor> {
     let made = rcgen::generate_simple_self_signed(vec![NODE.to_owned()])?;
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use arc_swap::ArcSwapOption;
 use rustls::{
     ServerConfig,
-    crypto::ring,
+    crypto::aws_lc_rs,
     pki_types::CertificateDer,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -38,11 +38,11 @@ impl Serving {
     /// A server configuration that offers these protocols by ALPN, the preferred one first, and
     /// serves the certificate of the moment.
     pub fn server_config(self: &Arc<Self>, protocols: &[&[u8]]) -> Arc<ServerConfig> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(aws_lc_rs::default_provider());
         let resolver: Arc<dyn ResolvesServerCert> = self.clone();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .expect("ring has a cipher suite for TLS 1.2 and 1.3")
+            .expect("aws-lc-rs has a cipher suite for TLS 1.2 and 1.3")
             .with_no_client_auth()
             .with_cert_resolver(resolver);
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();

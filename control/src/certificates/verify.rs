@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use rustls::{
     RootCertStore,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
-    crypto::ring,
+    crypto::aws_lc_rs,
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 use x509_parser::parse_x509_certificate;
@@ -47,7 +47,7 @@ pub(crate) fn verify(
 ) -> Result<(), String> {
     let (leaf, intermediates) = chain.split_first().ok_or("no certificate is served")?;
     let name = ServerName::try_from(name).map_err(|error| format!("{name}: {error}"))?;
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(bundle)?), provider)
         .build()
         .map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@ use std::{net::SocketAddr, process::Stdio};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    crypto::ring,
+    crypto::aws_lc_rs,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use serde_json::{Value, json};
@@ -128,7 +128,7 @@ async fn connect(server: &Server) -> TlsStream<TcpStream> {
     let root = CertificateDer::from_pem_file(server.directory.path().join("root-cert.pem"));
     let mut roots = RootCertStore::empty();
     roots.add(root.expect("root")).expect("a CA");
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)

@@ -83,7 +83,7 @@ impl Webhook {
                 .add(certificate)
                 .map_err(|error| format!("root certificate: {error}"))?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?

@@ -18,7 +18,7 @@ fn policy() -> Policy {
 }
 
 fn client(roots: RootCertStore) -> TlsConnector {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)
