@@ -30,14 +30,18 @@ use weir_api::sidecar::CA_FILE;
 mod authority;
 mod files;
 mod leaf;
+mod request;
 pub(crate) mod rotation;
 mod serving;
+mod signing;
 pub(crate) mod stored;
 pub(crate) mod verify;
 
 pub(crate) use authority::Authority;
 pub(crate) use leaf::{Leaf, Life};
+pub(crate) use request::{RequestError, SigningRequest};
 pub use serving::{Issued, Serving};
+pub(crate) use signing::Signing;
 
 /// File with the CA's key and certificate, readable by the owner only.
 const AUTHORITY_FILE: &str = "ca.pem";
@@ -53,7 +57,7 @@ const RETRY: Duration = Duration::from_secs(60);
 /// A CA and the certificate that is served now.
 #[derive(Debug)]
 pub struct Certificates {
-    authority: Authority,
+    authority: Arc<Authority>,
     names: Vec<String>,
     serving: Arc<Serving>,
     renew_at: Mutex<SystemTime>,
@@ -112,7 +116,7 @@ impl Certificates {
         let serving = Arc::new(Serving::default());
         serving.set(issue(&authority, names, now)?);
         Ok(Self {
-            authority,
+            authority: Arc::new(authority),
             names: names.to_vec(),
             serving,
             renew_at: Mutex::new(now + SERVING_LIFE / 2),
@@ -122,6 +126,11 @@ impl Certificates {
     /// The CA's certificate: what clients trust, and the webhook configuration's `caBundle`.
     pub fn root_pem(&self) -> &str {
         self.authority.pem()
+    }
+
+    /// The CA, for certificates of workloads.
+    pub(crate) fn signing(&self) -> Signing {
+        Signing::root(self.authority.clone(), self.root_pem())
     }
 
     /// What servers serve.

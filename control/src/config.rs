@@ -3,10 +3,12 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::Parser;
-use weir_api::ports;
+use humantime::format_duration;
+use weir_api::{ports, spiffe::TrustDomain};
 
 use crate::ControlError;
 
@@ -104,6 +106,21 @@ pub struct Config {
     )]
     pub cluster_domain: String,
 
+    /// Trust domain of the mesh: what the identities of its workloads begin with.
+    #[arg(
+        long,
+        env = "WEIR_TRUST_DOMAIN",
+        value_name = "DOMAIN",
+        default_value_t = TrustDomain::default()
+    )]
+    pub trust_domain: TrustDomain,
+
+    /// Life of the certificates of workloads, unless they ask for a shorter one. Sidecars renew
+    /// theirs at half of it.
+    #[arg(long, env = "WEIR_WORKLOAD_CERT_LIFE", value_name = "DURATION", default_value = "24h",
+          value_parser = humantime::parse_duration)]
+    pub workload_cert_life: Duration,
+
     /// What is logged, as a filter such as `info` or `weir_discovery=debug`.
     #[arg(long, env = "WEIR_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
@@ -113,6 +130,10 @@ pub struct Config {
     pub kubernetes: Kubernetes,
 }
 
+/// Shortest life of a workload's certificate: one renewed at half of it is still asked for in time.
+const SHORTEST_WORKLOAD_LIFE: Duration = Duration::from_secs(4);
+/// Longest life of a workload's certificate, as Istio has it: nothing revokes one.
+const LONGEST_WORKLOAD_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How the control plane is reached on its own machine.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
@@ -141,7 +162,14 @@ impl Config {
             );
             return Err(ControlError::Config(reason));
         }
-        self.kubernetes.check()
+        let (life, least) = (self.workload_cert_life, SHORTEST_WORKLOAD_LIFE);
+        if life < least || life > LONGEST_WORKLOAD_LIFE {
+            let (life, least) = (format_duration(life), format_duration(least));
+            let most = format_duration(LONGEST_WORKLOAD_LIFE);
+            let reason = format!("--workload-cert-life {life}: from {least} to {most}");
+            return Err(ControlError::Config(reason));
+        }
+        self.kubernetes.check(life)
     }
 
     /// Host names and addresses the serving certificate is valid for.

@@ -21,7 +21,9 @@ use serde::Deserialize;
 use weir_discovery::{kubernetes::Watches, model::Snapshot, xds::Hub};
 use weir_injector::webhook::Injector;
 
-use crate::{DebugFrom, certificates::Serving, health::Health, kubernetes};
+use crate::{
+    DebugFrom, certificates::Serving, health::Health, issuer::Issuer, kubernetes, run::Parts,
+};
 
 /// What the endpoints look at.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ struct Views {
     hub: Arc<Hub>,
     injector: Arc<Injector>,
     serving: Arc<Serving>,
+    issuer: Arc<Issuer>,
     health: Arc<Health>,
     cluster: Option<Arc<kubernetes::Views>>,
 }
@@ -71,18 +74,16 @@ const INDEX: &str = "<h1>weir-control</h1><ul>\
 
 /// All endpoints. What is under `/debug` answers only where it may be asked from.
 pub(crate) fn router(
-    hub: Arc<Hub>,
-    injector: Arc<Injector>,
-    serving: Arc<Serving>,
-    health: Arc<Health>,
+    parts: &Parts,
     cluster: Option<Arc<kubernetes::Views>>,
     from: DebugFrom,
 ) -> Router {
     let views = Views {
-        hub,
-        injector,
-        serving,
-        health,
+        hub: parts.hub.clone(),
+        injector: parts.injector.clone(),
+        serving: parts.serving.clone(),
+        issuer: parts.issuer.clone(),
+        health: parts.health.clone(),
         cluster,
     };
     let debug = Router::new()
@@ -122,7 +123,8 @@ async fn ready(State(views): Shared) -> (StatusCode, String) {
 }
 
 async fn metrics(State(views): Shared) -> Response {
-    let mut text = metrics::page(&views.hub, &views.serving, views.watches());
+    let mut text = metrics::page(&views.hub, views.watches());
+    text.push_str(&metrics::certificates(&views.serving, &views.issuer));
     views.injector.metrics().write_prometheus(&mut text);
     if let Some(cluster) = &views.cluster {
         cluster.write_prometheus(&mut text);

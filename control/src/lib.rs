@@ -7,6 +7,7 @@ mod configuration;
 mod debug;
 pub mod error;
 mod health;
+mod issuer;
 mod kubernetes;
 mod run;
 mod serve;

@@ -18,8 +18,9 @@ use weir_discovery::xds::{AdsServer, Limits};
 
 use crate::{
     Config, ControlError, debug,
+    issuer::CertificateAuthority,
     kubernetes::{Cluster, Running},
-    serve::{self, Bound, Sockets},
+    serve::{self, Bound, Services, Sockets},
     webhook,
 };
 
@@ -102,29 +103,36 @@ pub async fn run(
         connection_age: Duration::from_secs(u64::from(config.xds_connection_age) * 60),
         ..Limits::default()
     });
-    let (cluster, tls_ads) = match cluster {
+    let (cluster, authenticator) = match cluster {
         Some(Running {
             views,
             authenticator,
-        }) => (Some(views), ads.clone().authenticated(authenticator)),
-        None => (None, ads.clone()),
+        }) => (Some(views), Some(authenticator)),
+        None => (None, None),
+    };
+    let certificates = CertificateAuthority {
+        issuer: parts.issuer.clone(),
+        authenticator: authenticator.clone(),
+        peer: None,
+    };
+    // On loopback anybody is told what is where; a certificate is somebody's everywhere.
+    let plaintext = Services {
+        ads: ads.clone(),
+        certificates,
+    };
+    let services = Services {
+        ads: match authenticator {
+            Some(authenticator) => ads.authenticated(authenticator),
+            None => ads,
+        },
+        ..plaintext.clone()
     };
     let tls = TlsAcceptor::from(parts.serving.server_config(&[b"h2"]));
-    servers.spawn(serve::xds(
-        sockets.xds_plaintext,
-        None,
-        ads,
-        stopped.clone(),
-    ));
-    servers.spawn(serve::xds(sockets.xds, Some(tls), tls_ads, stopped.clone()));
-    let debug = debug::router(
-        parts.hub.clone(),
-        parts.injector.clone(),
-        parts.serving.clone(),
-        parts.health.clone(),
-        cluster,
-        config.debug_from,
-    );
+    let (listener, stop) = (sockets.xds_plaintext, stopped.clone());
+    servers.spawn(serve::xds(listener, None, plaintext, stop));
+    let (listener, stop) = (sockets.xds, stopped.clone());
+    servers.spawn(serve::xds(listener, Some(tls), services, stop));
+    let debug = debug::router(&parts, cluster, config.debug_from);
     servers.spawn(serve::http(sockets.debug, debug, stopped.clone()));
     servers.spawn(webhooks(parts, sockets.webhook, stopped));
     bound(&addresses);

@@ -1,6 +1,6 @@
 //! Sockets and accept loops.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use serde::Serialize;
@@ -11,10 +11,11 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
-use weir_api::sidecar::CA_FILE;
+use tonic::service::Routes;
+use weir_api::{ca::CertificateServer, sidecar::CA_FILE};
 use weir_discovery::xds::{AdsServer, serve_connection};
 
-use crate::{Config, ControlError};
+use crate::{Config, ControlError, issuer::CertificateAuthority};
 
 /// Pause after an accept that failed for want of file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -106,11 +107,28 @@ pub(crate) async fn stop(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-/// Serves xDS until `stopped` turns true.
+/// What sidecars are served on one port.
+#[derive(Debug, Clone)]
+pub(crate) struct Services {
+    pub(crate) ads: AdsServer,
+    pub(crate) certificates: CertificateAuthority,
+}
+
+// === impl Services ===
+
+impl Services {
+    fn for_peer(&self, peer: SocketAddr) -> AdsServer {
+        let certificates = Arc::new(self.certificates.for_peer(peer));
+        let certificates = Routes::new(CertificateServer::new(certificates));
+        self.ads.clone().for_peer(peer).beside(certificates)
+    }
+}
+
+/// Serves xDS and certificates until `stopped` turns true.
 pub(crate) async fn xds(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    server: AdsServer,
+    services: Services,
     stopped: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
@@ -123,7 +141,7 @@ pub(crate) async fn xds(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (tls, server) = (tls.clone(), server.clone().for_peer(peer));
+                let (tls, server) = (tls.clone(), services.for_peer(peer));
                 let stopped = stopped.clone();
                 connections.spawn(async move {
                     if let Err(error) = xds_connection(stream, tls, server, stopped).await {

@@ -1,4 +1,4 @@
-//! The CA: made once, kept in one file, signs serving certificates.
+//! The CA: made once, kept in one file, signs certificates of servers and workloads.
 
 use std::{
     path::Path,
@@ -7,10 +7,15 @@ use std::{
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::{
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use weir_api::spiffe::SpiffeId;
 use x509_parser::parse_x509_certificate;
+use zeroize::Zeroizing;
 
 use super::{
     CLOCK_SKEW, CertificateError, Leaf, Life, SERVING_LIFE,
@@ -25,7 +30,7 @@ const NAME: &str = "weir control plane CA";
 /// A key that signs, and the certificate that says so.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    key_pem: String,
+    key_pem: Zeroizing<String>,
     pem: String,
     life: Life,
 }
@@ -87,7 +92,7 @@ impl Authority {
     }
 
     fn both(&self) -> String {
-        format!("{}{}", self.key_pem, self.pem)
+        format!("{}{}", self.key_pem.as_str(), self.pem)
     }
 
     /// A certificate of this CA for a server of these names, with a new key.
@@ -108,6 +113,31 @@ impl Authority {
         Leaf::parse(&key.serialize_pem(), &certificate.pem())
     }
 
+    /// A certificate of this CA for a workload's key: an X.509-SVID (SPIFFE X.509-SVID, section 4),
+    /// with the workload's identity as its only name and without a subject. PEM.
+    pub(crate) fn issue_workload(
+        &self,
+        key: &impl PublicKeyData,
+        id: &SpiffeId,
+        not_before: SystemTime,
+        not_after: SystemTime,
+    ) -> Result<String, String> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = vec![SanType::URI(id.as_str().try_into().map_err(text)?)];
+        params.serial_number = Some(serial_number()?);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        params.use_authority_key_identifier_extension = true;
+        set_validity(&mut params, not_before, not_after);
+        let certificate = params.signed_by(key, &self.issuer).map_err(text)?;
+        Ok(certificate.pem())
+    }
+
     /// Reads key and certificate, each from the first block of its kind in a text.
     pub(crate) fn parse(key_pem: &str, pem: &str) -> Result<Self, String> {
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes());
@@ -126,7 +156,7 @@ impl Authority {
         let life = Life::of(&certificate);
         let begin = pem.find(CERTIFICATE_BEGIN).unwrap_or_default();
         Ok(Self {
-            key_pem: key.serialize_pem(),
+            key_pem: key.serialize_pem().into(),
             issuer: Issuer::from_ca_cert_der(&der, key).map_err(text)?,
             pem: pem[begin..].to_owned(),
             life,
@@ -143,6 +173,18 @@ impl std::fmt::Debug for Authority {
             .field("pem", &self.pem)
             .finish_non_exhaustive()
     }
+}
+
+/// A serial number of its own for each certificate, also of one key (RFC 5280, section 4.1.2.2).
+fn serial_number() -> Result<SerialNumber, String> {
+    let mut bytes = [0; 16];
+    let random = aws_lc_rs::default_provider().secure_random;
+    random
+        .fill(&mut bytes)
+        .map_err(|error| format!("{error:?}"))?;
+    // Neither negative nor with leading zeros.
+    bytes[0] = bytes[0] & 0x3f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
 }
 
 fn set_validity(params: &mut CertificateParams, not_before: SystemTime, not_after: SystemTime) {

@@ -16,6 +16,7 @@ use x509_parser::{
     parse_x509_certificate,
     prelude::{GeneralName, X509Certificate},
 };
+use zeroize::Zeroizing;
 
 use super::{Authority, CLOCK_SKEW, Issued, verify::verify};
 
@@ -32,7 +33,7 @@ pub(crate) struct Life {
 #[derive(Clone)]
 pub(crate) struct Leaf {
     pub(crate) pem: String,
-    pub(crate) key_pem: String,
+    pub(crate) key_pem: Zeroizing<String>,
     /// Host names and addresses it is valid for.
     pub(crate) names: BTreeSet<String>,
     pub(crate) life: Life,
@@ -80,7 +81,7 @@ impl Leaf {
             .map_err(|error| format!("certificate and private key: {error}"))?;
         Ok(Self {
             pem: pem.to_owned(),
-            key_pem: key_pem.to_owned(),
+            key_pem: key_pem.to_owned().into(),
             names,
             life,
             certified: Arc::new(certified),

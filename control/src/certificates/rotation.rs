@@ -25,6 +25,8 @@ pub(crate) struct Policy {
     pub(crate) names: Vec<String>,
     pub(crate) ca_life: Duration,
     pub(crate) serving_life: Duration,
+    /// Longest life of the certificates of workloads.
+    pub(crate) workload_life: Duration,
 }
 
 /// What somebody asked for by an annotation of the Secret.
@@ -92,7 +94,7 @@ impl Policy {
             && self.promotes(&new, next, announced, now)
         {
             let next = next.clone();
-            new.previous = Some(retire(&new));
+            new.previous = Some(self.retire(&new, now));
             (new.active, new.next, new.serving) = (next, None, None);
             changes.push(Change::Promoted);
         }
@@ -161,27 +163,31 @@ impl Policy {
         })
     }
 
+    /// The CA that signs, and those before it, as CAs of the past.
+    fn retire(&self, stored: &Stored, now: SystemTime) -> Previous {
+        let ends = stored.active.life().not_after;
+        let served = stored.serving.as_ref();
+        let served = served.map_or(stored.active.life().made, |leaf| leaf.life.not_after);
+        // A replica that hears of this late signs a little longer.
+        let workloads = now + self.workload_life + self.distribution();
+        let until = served.max(workloads).min(ends);
+        match &stored.previous {
+            None => Previous {
+                pem: stored.active.pem().to_owned(),
+                until,
+            },
+            Some(previous) => Previous {
+                pem: format!("{}{}", previous.pem, stored.active.pem()),
+                until: until.max(previous.until),
+            },
+        }
+    }
+
     fn issue(&self, active: &Authority, names: &[String], now: SystemTime) -> Result<Leaf, String> {
         let not_after = (now + self.serving_life).min(active.life().not_after);
         active
             .issue(names, now - CLOCK_SKEW, not_after)
             .map_err(|reason| format!("cannot issue a certificate for {names:?}: {reason}"))
-    }
-}
-
-/// The CA that signs, and those before it, as CAs of the past.
-fn retire(stored: &Stored) -> Previous {
-    let served = stored.serving.as_ref();
-    let until = served.map_or(stored.active.life().made, |leaf| leaf.life.not_after);
-    match &stored.previous {
-        None => Previous {
-            pem: stored.active.pem().to_owned(),
-            until,
-        },
-        Some(previous) => Previous {
-            pem: format!("{}{}", previous.pem, stored.active.pem()),
-            until: until.max(previous.until),
-        },
     }
 }
 

@@ -112,7 +112,10 @@ impl Stored {
             (key::CA, Some(self.active.pem().to_owned())),
             (key::CA_KEY, Some(self.active.key_pem().to_owned())),
             (key::SERVING, serving.map(|leaf| leaf.pem.clone())),
-            (key::SERVING_KEY, serving.map(|leaf| leaf.key_pem.clone())),
+            (
+                key::SERVING_KEY,
+                serving.map(|leaf| leaf.key_pem.to_string()),
+            ),
             (key::NEXT, next.map(|next| next.pem().to_owned())),
             (key::NEXT_KEY, next.map(|next| next.key_pem().to_owned())),
             (key::PREVIOUS, previous.map(|previous| previous.pem.clone())),

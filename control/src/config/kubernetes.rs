@@ -129,17 +129,18 @@ impl Kubernetes {
     }
 
     /// Checks what no single flag can check.
-    pub(super) fn check(&self) -> Result<(), ControlError> {
+    pub(super) fn check(&self, workload: Duration) -> Result<(), ControlError> {
         let (ca, serving) = (self.ca_life, self.serving_cert_life);
         let wrong = |reason: String| Err(ControlError::Config(reason));
         if serving < SHORTEST_LIFE {
             let (life, least) = (format_duration(serving), format_duration(SHORTEST_LIFE));
             return wrong(format!("--serving-cert-life {life}: at least {least}"));
         }
-        if ca < serving * 4 || ca > LONGEST_LIFE {
+        if ca < serving.max(workload) * 4 || ca > LONGEST_LIFE {
             let life = format_duration(ca);
             return wrong(format!(
-                "--ca-life {life}: at least four times --serving-cert-life, at most a century"
+                "--ca-life {life}: at least four times --serving-cert-life and \
+                 --workload-cert-life, at most a century"
             ));
         }
         Ok(())

@@ -11,7 +11,7 @@ use weir_discovery::{
 
 pub(super) use self::text::Text;
 use super::watches;
-use crate::certificates::Serving;
+use crate::{certificates::Serving, issuer::Issuer};
 
 /// A counter by kind of resource: name, help, value.
 type ByKind = (&'static str, &'static str, fn(&KindCounts) -> u64);
@@ -42,8 +42,8 @@ const BY_KIND: [ByKind; 5] = [
     ),
 ];
 
-/// The metrics of discovery and of the certificates.
-pub(super) fn page(hub: &Hub, serving: &Serving, watches: Option<&Watches>) -> String {
+/// The metrics of discovery.
+pub(super) fn page(hub: &Hub, watches: Option<&Watches>) -> String {
     let mut text = Text::default();
     let counts = hub.metrics().counts();
     clients(&mut text, hub, &counts);
@@ -53,13 +53,38 @@ pub(super) fn page(hub: &Hub, serving: &Serving, watches: Option<&Watches>) -> S
     if let Some(watches) = watches {
         watches::write(&mut text, watches);
     }
-    let expiry = serving.not_after().unwrap_or(SystemTime::UNIX_EPOCH);
-    let expiry = expiry.duration_since(SystemTime::now());
+    text.into_string()
+}
+
+/// The metrics of the certificates.
+pub(super) fn certificates(serving: &Serving, issuer: &Issuer) -> String {
+    let mut text = Text::default();
+    for (name, help, at) in [
+        (
+            "weir_serving_cert_expiry_seconds",
+            "Time until the serving certificate ends.",
+            serving.not_after(),
+        ),
+        (
+            "weir_root_cert_expiry_seconds",
+            "Time until the first of the root certificates ends that workloads trust.",
+            issuer.trusted_until(),
+        ),
+    ] {
+        let left = at.and_then(|at| at.duration_since(SystemTime::now()).ok());
+        text.single("gauge", name, help, left.unwrap_or_default().as_secs());
+    }
     text.single(
-        "gauge",
-        "weir_serving_cert_expiry_seconds",
-        "Time until the serving certificate ends.",
-        expiry.unwrap_or_default().as_secs(),
+        "counter",
+        "weir_workload_certs_issued_total",
+        "Certificates issued to workloads.",
+        issuer.issued(),
+    );
+    text.labelled(
+        "counter",
+        ("weir_workload_certs_refused_total", "reason"),
+        "Certificates that workloads were refused; the debug log says who and why.",
+        issuer.refused(),
     );
     text.into_string()
 }

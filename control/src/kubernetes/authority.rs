@@ -19,10 +19,13 @@ use kube::{
 use tokio::sync::watch;
 
 use super::{Shared, failure, metrics::increment, trust::Source};
-use crate::certificates::{
-    Serving,
-    rotation::{Change, Policy},
-    stored::{Reading, Stored},
+use crate::{
+    certificates::{
+        Serving, Signing,
+        rotation::{Change, Policy},
+        stored::{Reading, Stored},
+    },
+    issuer::Issuer,
 };
 
 mod secret;
@@ -41,6 +44,7 @@ pub(crate) struct AuthorityKeeper {
     policy: Policy,
     shared: Shared,
     serving: Arc<Serving>,
+    issuer: Arc<Issuer>,
     source: Source,
     /// Whether the webhook configurations have the bundle.
     announced: Vec<watch::Receiver<bool>>,
@@ -78,7 +82,7 @@ impl AuthorityKeeper {
         name: String,
         policy: Policy,
         shared: Shared,
-        serving: Arc<Serving>,
+        (serving, issuer): (Arc<Serving>, Arc<Issuer>),
         source: Source,
         announced: Vec<watch::Receiver<bool>>,
     ) -> Self {
@@ -91,6 +95,7 @@ impl AuthorityKeeper {
             policy,
             shared,
             serving,
+            issuer,
             source,
             announced,
             object: Object::Unknown,
@@ -166,9 +171,10 @@ impl AuthorityKeeper {
                 tracing::info!(secret = self.name, "serving by the CA of the Secret");
             }
         }
-        self.source
-            .bundle
-            .send_replace(Some(stored.bundle().into()));
+        let bundle = stored.bundle();
+        self.issuer
+            .set(Signing::root(stored.active.clone(), &bundle));
+        self.source.bundle.send_replace(Some(bundle.into()));
         self.known = Some(stored);
     }
 

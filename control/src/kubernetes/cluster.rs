@@ -64,6 +64,7 @@ impl Cluster {
                 names: config.serving_names(),
                 ca_life: flags.ca_life,
                 serving_life: flags.serving_cert_life,
+                workload_life: config.workload_cert_life,
             },
             default_injector: default_injector(config),
             flags,

@@ -82,6 +82,7 @@ impl Files {
         background.spawn(manifests::watch(self.directory, events));
         background.spawn(publish::publish(self.initial, batches, parts.hub.clone()));
         let certificates = self.certificates;
+        parts.issuer.set(certificates.signing());
         background.spawn(async move { certificates.keep_fresh().await });
         parts.known.send_replace(Known {
             configuration: true,

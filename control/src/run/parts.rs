@@ -6,13 +6,15 @@ use tokio::sync::watch;
 use weir_discovery::xds::{Generator, Hub, Settings};
 use weir_injector::{Validators, webhook::Injector};
 
-use crate::{Config, certificates::Serving, configuration, health::Health};
+use crate::{Config, certificates::Serving, configuration, health::Health, issuer::Issuer};
 
 /// What a source fills and servers serve.
 pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
     pub(crate) injector: Arc<Injector>,
     pub(crate) serving: Arc<Serving>,
+    /// Issues certificates to workloads.
+    pub(crate) issuer: Arc<Issuer>,
     pub(crate) health: Arc<Health>,
     /// Whether the injector can decide.
     pub(crate) known: watch::Sender<Known>,
@@ -46,6 +48,10 @@ impl Parts {
             }))),
             injector: Arc::new(injector),
             serving,
+            issuer: Arc::new(Issuer::new(
+                config.trust_domain.clone(),
+                config.workload_cert_life,
+            )),
             health: Arc::default(),
             known: watch::Sender::default(),
         }

@@ -2,6 +2,7 @@
 //! a rotation of certificates fails no admission.
 
 use std::{
+    process::Command,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,14 +11,17 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
     api::PostParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use rcgen::SanType;
 use serde_json::{Value, json};
+use tonic::Code;
+use weir_process::command::execute;
 use weir_tests::{
     api_server::{ApiServer, Place},
     eventually::eventually,
@@ -110,6 +114,7 @@ fn pods_are_injected_and_what_is_kept_is_kept_right() -> Result<()> {
     people_are_told(&api, &control, SHOP)?;
     configuration_is_reloaded(&api, &control, SHOP)?;
     tokens_are_checked(&api, &control, SHOP)?;
+    certificates_are_of_the_tokens_account(&api, &control, SHOP)?;
     // Watches are opened anew after the API server was away.
     api.restart()?;
     drift_is_repaired(&api, &control, SHOP, &bundle, &pem)?;
@@ -241,6 +246,97 @@ fn tokens_are_checked(api: &ApiServer, control: &Control, namespace: &str) -> Re
     Ok(())
 }
 
+fn certificates_are_of_the_tokens_account(
+    api: &ApiServer,
+    control: &Control,
+    namespace: &str,
+) -> Result<()> {
+    // As the kubelet makes it for a pod, which is gone a moment later.
+    let pod = pods(api, namespace, "web")?.remove(0);
+    let pod = pod["metadata"]["name"].as_str().context("a name")?;
+    let bound = ["--bound-object-kind=Pod", "--bound-object-name", pod];
+    let token = [
+        "create",
+        "token",
+        "default",
+        "-n",
+        namespace,
+        "--audience=weir-ca",
+    ];
+    let bound = || api.kubectl(&[&token[..], &bound].concat());
+    let (of_the_pod, of_the_gone) = (bound()?, bound()?);
+    let id = |namespace: &str| format!("spiffe://cluster.local/ns/{namespace}/sa/default");
+    let (own, none) = (csr(&[&id(namespace)])?, csr(&[])?);
+    let elsewhere = api.token(OWN, "default", Some("weir-ca"))?;
+    let of_the_api = api.token(namespace, "default", None)?;
+    let root = api.dir().join("root-cert.pem");
+    for (token, csr, expected) in [
+        (of_the_pod.trim(), &own, Ok(id(namespace))),
+        (of_the_pod.trim(), &none, Ok(id(namespace))),
+        (&elsewhere, &none, Ok(id(OWN))),
+        (
+            &elsewhere,
+            &own,
+            Err((Code::PermissionDenied, "use the token of that")),
+        ),
+        (
+            &of_the_api,
+            &own,
+            Err((Code::Unauthenticated, "token is refused")),
+        ),
+        (
+            "junk",
+            &own,
+            Err((Code::Unauthenticated, "token is refused")),
+        ),
+    ] {
+        let answer = control.certificate(&root, token, csr)?;
+        match (answer, expected) {
+            (Ok(chain), Ok(id)) => is_certificate_of(&chain, &id, api)?,
+            (Err(status), Err((code, words))) => ensure!(
+                status.code() == code && status.message().contains(words),
+                "{status}"
+            ),
+            (answer, expected) => bail!("{answer:?} instead of {expected:?}"),
+        }
+    }
+    api.kubectl(&["delete", "pod", pod, "-n", namespace, "--now"])?;
+    let gone = || api.kubectl(&["get", "pod", pod, "-n", namespace]).err();
+    eventually(PATIENCE, gone)?;
+    let answer = control.certificate(&root, of_the_gone.trim(), &own)?;
+    let refused = answer.err().context("a deleted pod got a certificate")?;
+    ensure!(refused.code() == Code::Unauthenticated, "{refused}");
+    ensure!(control.metric("weir_workload_certs_issued_total")? == 3.0);
+    let unauthenticated = "weir_workload_certs_refused_total{reason=\"unauthenticated\"}";
+    ensure!(control.metric(unauthenticated)? == 3.0);
+    Ok(())
+}
+
+fn csr(names: &[&str]) -> Result<String> {
+    let mut params = rcgen::CertificateParams::default();
+    for name in names {
+        let name = SanType::URI((*name).try_into()?);
+        params.subject_alt_names.push(name);
+    }
+    let key = rcgen::KeyPair::generate()?;
+    Ok(params.serialize_request(&key)?.pem()?)
+}
+
+/// OpenSSL finds that name in the certificate, and accepts it by the root that pods are given.
+fn is_certificate_of(chain: &[String], id: &str, api: &ApiServer) -> Result<()> {
+    let leaf = api.dir().join("leaf.pem");
+    std::fs::write(&leaf, &chain[0])?;
+    let mut verify = Command::new("openssl");
+    verify.args(["verify", "-purpose", "sslclient", "-CAfile"]);
+    verify.arg(api.dir().join("root-cert.pem")).arg(&leaf);
+    execute(&mut verify, "", PATIENCE)?;
+    let mut show = Command::new("openssl");
+    show.args(["x509", "-noout", "-ext", "subjectAltName", "-in"]);
+    let shown = execute(show.arg(&leaf), "", PATIENCE)?;
+    ensure!(shown.trim_end().ends_with(&format!("URI:{id}")), "{shown}");
+    Ok(())
+}
+
 #[test]
 fn a_rotation_under_load_fails_no_admission() -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -249,9 +345,14 @@ fn a_rotation_under_load_fails_no_admission() -> Result<()> {
     };
     api.kubectl(&["create", "namespace", OWN])?;
     // Certificates of seconds, so that every phase comes by.
-    let lives = ["--ca-life", "10m", "--serving-cert-life", "40s"];
-    let first = Control::start(&api, "weir-control-0", &lives)?;
-    let second = Control::start(&api, "weir-control-1", &lives)?;
+    let lives = [
+        ["--ca-life", "10m"],
+        ["--serving-cert-life", "40s"],
+        ["--workload-cert-life", "40s"],
+    ];
+    let lives = lives.as_flattened();
+    let first = Control::start(&api, "weir-control-0", lives)?;
+    let second = Control::start(&api, "weir-control-1", lives)?;
     first.await_ready()?;
     second.await_ready()?;
     api.apply(&webhook(&first.webhook_url()?))?;

@@ -11,6 +11,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use tonic::{
+    Request, Status,
+    transport::{Certificate, ClientTlsConfig, Endpoint},
+};
+use weir_api::ca::{CertificateClient, CertificateRequest};
 use weir_process::command::execute;
 use weir_tests::{api_server::ApiServer, eventually::eventually, http, running::Running};
 
@@ -118,6 +123,31 @@ impl Control {
         Ok(execute(&mut curl, "", PATIENCE)?)
     }
 
+    /// Asks for a certificate with a token, as a sidecar does.
+    pub(crate) fn certificate(&self, root: &Path, token: &str, csr: &str) -> Answer {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(fs::read(root)?))
+            .domain_name("localhost");
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.address("xds")?))?;
+        let mut request = Request::new(CertificateRequest {
+            csr: csr.to_owned(),
+            ..CertificateRequest::default()
+        });
+        let authorization = format!("Bearer {token}").parse()?;
+        request
+            .metadata_mut()
+            .insert("authorization", authorization);
+        runtime.block_on(async {
+            let endpoint = endpoint.tls_config(tls)?.timeout(PATIENCE);
+            let mut client = CertificateClient::new(endpoint.connect().await?);
+            let answer = client.create_certificate(request).await;
+            Ok(answer.map(|answer| answer.into_inner().cert_chain))
+        })
+    }
+
     /// What it logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
@@ -129,6 +159,9 @@ impl Control {
         Ok(self.running.ended(PATIENCE)?.code())
     }
 }
+
+/// A chain of certificates, or why there is none.
+pub(crate) type Answer = Result<Result<Vec<String>, Status>>;
 
 /// The webhook for pods of labelled namespaces, which this URL serves.
 pub(crate) fn webhook(url: &str) -> String {

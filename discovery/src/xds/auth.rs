@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tonic::Status;
+use tonic::{Status, metadata::MetadataMap};
 use weir_api::{node::NodeId, xds::envoy::config::core::v3::Node};
 
 /// Tells who is behind a token.
@@ -37,8 +37,21 @@ pub enum AuthError {
     Unavailable(String),
 }
 
+/// Who sends a request.
+///
+/// # Errors
+/// It has no good token, or that cannot be told right now.
+pub async fn identify(
+    authenticator: &dyn Authenticator,
+    metadata: &MetadataMap,
+) -> Result<Identity, Status> {
+    let token = token(metadata)?;
+    let identity = authenticator.authenticate(token).await;
+    identity.map_err(Status::from)
+}
+
 /// The token of a request.
-pub(super) fn token(metadata: &tonic::metadata::MetadataMap) -> Result<&str, Status> {
+fn token(metadata: &MetadataMap) -> Result<&str, Status> {
     let refused = |reason| Status::unauthenticated(format!("{reason}; {HOW}"));
     let header = metadata
         .get("authorization")
@@ -107,7 +120,7 @@ impl fmt::Display for Identity {
 
 #[cfg(test)]
 mod tests {
-    use tonic::{Code, metadata::MetadataMap};
+    use tonic::Code;
 
     use super::*;
 

@@ -10,7 +10,7 @@ pub use connection::serve_connection;
 use futures_util::Stream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, service::Routes};
 use weir_api::xds::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
     aggregated_discovery_service_server::AggregatedDiscoveryService,
@@ -19,7 +19,7 @@ use weir_api::xds::envoy::service::discovery::v3::{
 use self::{connection::Ending, drive::Drive};
 use super::{
     Limits,
-    auth::{self, Authenticator, Identity},
+    auth::{Authenticator, Identity, identify},
     hub::Hub,
     metrics::Fault,
     session::{DeltaSession, Origin, Session, SotwSession},
@@ -36,6 +36,7 @@ pub struct AdsServer {
     /// Of each connection: see [`serve_connection`].
     peer: Option<SocketAddr>,
     ending: Ending,
+    others: Routes,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -54,6 +55,7 @@ impl AdsServer {
             authenticator: None,
             peer: None,
             ending: Ending::default(),
+            others: Routes::default(),
         }
     }
 
@@ -85,18 +87,18 @@ impl AdsServer {
         }
     }
 
+    /// The same with other services on its connections.
+    #[must_use]
+    pub fn beside(self, others: Routes) -> Self {
+        Self { others, ..self }
+    }
+
     /// Who opens a stream, where that matters.
     async fn identify(&self, metadata: &MetadataMap) -> Result<Option<Identity>, Status> {
         let Some(authenticator) = &self.authenticator else {
             return Ok(None);
         };
-        let identity = match auth::token(metadata) {
-            Ok(token) => authenticator
-                .authenticate(token)
-                .await
-                .map_err(Status::from),
-            Err(status) => Err(status),
-        };
+        let identity = identify(&**authenticator, metadata).await;
         let identity = identity.inspect_err(|status| {
             self.hub.metrics().fault(Fault::Unauthenticated);
             let reason = status.message();

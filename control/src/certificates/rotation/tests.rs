@@ -1,5 +1,16 @@
+use rcgen::{CertificateParams, KeyPair};
+use rustls::{
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, UnixTime, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+use weir_api::spiffe::TrustDomain;
+
 use super::*;
-use crate::certificates::verify::verify;
+use crate::certificates::{
+    Signing, SigningRequest,
+    verify::{roots, verify},
+};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const NAME: &str = "weir-control.weir-system.svc";
@@ -9,6 +20,7 @@ fn policy() -> Policy {
         names: vec![NAME.to_owned(), "127.0.0.1".to_owned()],
         ca_life: 400 * DAY,
         serving_life: 30 * DAY,
+        workload_life: 90 * DAY,
     }
 }
 
@@ -17,7 +29,7 @@ fn start() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
-fn chain(stored: &Stored) -> Vec<rustls::pki_types::CertificateDer<'static>> {
+fn chain(stored: &Stored) -> Vec<CertificateDer<'static>> {
     let leaf = stored.serving.as_ref().expect("a serving certificate");
     leaf.issued().certified.cert.clone()
 }
@@ -38,12 +50,39 @@ fn nothing_changes_until_half_of_the_serving_life_is_over() {
     assert_ne!(chain(&renewed), chain(&stored));
 }
 
+/// A certificate of a workload by the CA of the moment.
+fn workload(stored: &Stored, now: SystemTime) -> CertificateDer<'static> {
+    let key = KeyPair::generate().expect("a key");
+    let request = CertificateParams::default().serialize_request(&key);
+    let request = request.expect("a request").pem().expect("PEM");
+    let request = SigningRequest::parse(&request).expect("taken");
+    let id = TrustDomain::default()
+        .id("shop", "web")
+        .expect("an identity");
+    let signing = Signing::root(stored.active.clone(), &stored.bundle());
+    let chain = signing.sign(&request, &id, policy().workload_life, now);
+    CertificateDer::from_pem_slice(chain.expect("signed")[0].as_bytes()).expect("PEM")
+}
+
+/// Whether a workload that trusts the bundle accepts another's certificate.
+fn accepts(bundle: &str, certificate: &CertificateDer<'_>, now: SystemTime) -> bool {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let roots = Arc::new(roots(bundle).expect("roots"));
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+    let verifier = verifier.build().expect("a verifier");
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).expect("a time");
+    let now = UnixTime::since_unix_epoch(now);
+    verifier.verify_client_cert(certificate, &[], now).is_ok()
+}
+
 /// Follows the schedule for years. At each change, a client with the bundle from before the change
-/// and one with the bundle from after it both accept what was served before and after.
+/// and one with the bundle from after it both accept what was served before and after, and
+/// certificates of workloads as long as they live.
 #[test]
 fn every_client_accepts_what_is_served_at_every_change() {
     let (mut now, mut stored) = (start(), policy().create(start()).expect("made"));
     let mut seen = Vec::new();
+    let mut workloads: Vec<(SystemTime, CertificateDer<'_>)> = Vec::new();
     while now < start() + 950 * DAY {
         now += policy().wait(&stored, now).max(Duration::from_secs(1));
         let Some((next, changes)) = advance(&stored, now) else {
@@ -54,6 +93,13 @@ fn every_client_accepts_what_is_served_at_every_change() {
             if changes != [Change::Retired] {
                 verify(&chain(&stored), &bundle, NAME, now).expect("the old one is accepted");
             }
+            workloads.retain(|(ends, _)| now < *ends);
+            assert!(workloads.iter().all(|(_, it)| accepts(&bundle, it, now)));
+        }
+        // A replica that has not heard of the change signs by the old one.
+        for by in [&stored, &next] {
+            let ends = now + policy().workload_life;
+            workloads.push((ends.min(by.active.life().not_after), workload(by, now)));
         }
         seen.extend(changes);
         stored = next;

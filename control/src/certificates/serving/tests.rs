@@ -14,6 +14,7 @@ fn policy() -> Policy {
         names: vec![NAME.to_owned()],
         ca_life: Duration::from_secs(1000),
         serving_life: Duration::from_secs(100),
+        workload_life: Duration::from_secs(1000),
     }
 }
 

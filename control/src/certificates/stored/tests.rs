@@ -8,6 +8,7 @@ fn stored() -> Stored {
         names: vec!["weir-control.weir-system.svc".to_owned()],
         ca_life: Duration::from_secs(1000),
         serving_life: Duration::from_secs(100),
+        workload_life: Duration::from_secs(1000),
     };
     policy.create(SystemTime::now()).expect("made")
 }

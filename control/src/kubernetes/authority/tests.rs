@@ -1,6 +1,7 @@
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::Instant};
+use weir_api::spiffe::TrustDomain;
 
 use super::*;
 use crate::kubernetes::{
@@ -15,6 +16,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 struct Replica {
     shared: Shared,
     serving: Arc<Serving>,
+    issuer: Arc<Issuer>,
     trust: Trust,
     task: JoinHandle<()>,
 }
@@ -35,23 +37,26 @@ fn replica(api: &FakeApi) -> Replica {
     };
     let (source, trust) = trust::channel();
     let serving = Arc::new(Serving::default());
+    let issuer = Arc::new(Issuer::new(TrustDomain::default(), DAY));
     let policy = Policy {
         names: vec!["localhost".to_owned()],
         ca_life: 40 * DAY,
         serving_life: 4 * DAY,
+        workload_life: DAY,
     };
     let keeper = AuthorityKeeper::new(
         Api::namespaced(api.client(), "weir-system"),
         "weir-ca".to_owned(),
         policy,
         shared.clone(),
-        serving.clone(),
+        (serving.clone(), issuer.clone()),
         source,
         Vec::new(),
     );
     Replica {
         shared,
         serving,
+        issuer,
         trust,
         task: tokio::spawn(keeper.run()),
     }
@@ -108,6 +113,12 @@ async fn replicas_go_through_a_rotation_together() {
     let both = first.bundle(Some(&old)).await;
     assert!(both.contains(&*old) && both.len() > old.len());
     assert_eq!(second.bundle(Some(&old)).await, both);
+    // Workloads are told of both, and whose certificates they get is first.
+    for replica in [&first, &second] {
+        let trusted = replica.issuer.trusted().expect("a CA");
+        assert_eq!(trusted.len(), both.len());
+        assert!(trusted.ends_with(&*old), "{trusted}");
+    }
     let secret = api.get(SECRET).expect("there");
     assert_ne!(text(&secret, "ca.crt"), *old);
     assert_eq!(text(&secret, "ca-previous.crt"), *old);

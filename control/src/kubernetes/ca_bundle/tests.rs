@@ -35,6 +35,7 @@ fn certificates() -> Stored {
         names: vec!["weir-control.weir-system.svc".to_owned()],
         ca_life: Duration::from_secs(100_000),
         serving_life: Duration::from_secs(10_000),
+        workload_life: Duration::from_secs(1000),
     };
     policy.create(SystemTime::now()).expect("made")
 }

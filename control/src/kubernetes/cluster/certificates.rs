@@ -33,6 +33,7 @@ impl Cluster {
         let announced = self.start_ca_bundles(parts, shared, &trust, background);
         match &self.flags.serving_cert_dir {
             Some(directory) => {
+                parts.issuer.set_absent();
                 let serving = parts.serving.clone();
                 let mounted = MountedCertificate::new(directory, shared.clone(), serving, source);
                 background.spawn(mounted.run());
@@ -43,7 +44,7 @@ impl Cluster {
                     self.flags.ca_secret.clone(),
                     self.policy.clone(),
                     shared.clone(),
-                    parts.serving.clone(),
+                    (parts.serving.clone(), parts.issuer.clone()),
                     source,
                     announced,
                 );

@@ -55,7 +55,7 @@ impl Ending {
     }
 }
 
-/// Serves ADS on one connection until it ends. When `shutdown` turns true, and when the connection
+/// Serves ADS and what is served beside it on one connection until it ends. When `shutdown` turns true, and when the connection
 /// has reached its age, the client is told to come again.
 ///
 /// # Errors
@@ -68,8 +68,10 @@ pub async fn serve_connection(
     let ending = Ending::default();
     server.ending = ending.clone();
     let (hub, limits) = (server.hub.clone(), server.limits.clone());
-    let service = AggregatedDiscoveryServiceServer::new(server)
+    let others = std::mem::take(&mut server.others);
+    let ads = AggregatedDiscoveryServiceServer::new(server)
         .max_decoding_message_size(limits.request_size);
+    let service = others.add_service(ads);
     let mut connection = std::pin::pin!(
         hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

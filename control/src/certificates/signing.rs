@@ -1,0 +1,73 @@
+//! Who signs the certificates of workloads, and what goes with them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use weir_api::spiffe::SpiffeId;
+
+use super::{Authority, CLOCK_SKEW, request::SigningRequest, verify};
+
+/// A CA that signs certificates of workloads.
+#[derive(Debug, Clone)]
+pub(crate) struct Signing {
+    authority: Arc<Authority>,
+    /// Certificates of the authorities between it and a root, its own first, PEM; none if it is a
+    /// root.
+    above: Vec<String>,
+    /// Root certificates that clients trust, PEM; those it comes from first.
+    trusted: String,
+}
+
+// === impl Signing ===
+
+impl Signing {
+    /// A CA that is a root itself, where clients trust this bundle.
+    pub(crate) fn root(authority: Arc<Authority>, bundle: &str) -> Self {
+        let own = authority.pem().trim_end();
+        let others = bundle.replace(own, "");
+        let trusted = format!("{own}\n{}", others.trim_start());
+        Self {
+            above: Vec::new(),
+            trusted,
+            authority,
+        }
+    }
+
+    /// Root certificates that clients trust, PEM.
+    #[cfg(test)]
+    pub(crate) fn trusted(&self) -> &str {
+        &self.trusted
+    }
+
+    /// When the CA that signs ends.
+    pub(crate) fn not_after(&self) -> SystemTime {
+        self.authority.life().not_after
+    }
+
+    /// When the first of the certificates that clients trust ends.
+    pub(crate) fn trusted_until(&self) -> Option<SystemTime> {
+        verify::ends(&self.trusted)
+    }
+
+    /// A certificate for the key of the request, in the name of this identity, with all that leads
+    /// to a root. It is valid for clocks that run behind, too, and never longer than the CA.
+    pub(crate) fn sign(
+        &self,
+        request: &SigningRequest,
+        id: &SpiffeId,
+        life: Duration,
+        now: SystemTime,
+    ) -> Result<Vec<String>, String> {
+        let not_after = (now + life).min(self.not_after());
+        let key = &request.public_key;
+        let leaf = self
+            .authority
+            .issue_workload(key, id, now - CLOCK_SKEW, not_after)?;
+        let mut chain = vec![leaf];
+        chain.extend(self.above.iter().cloned());
+        chain.push(self.trusted.clone());
+        Ok(chain)
+    }
+}
