@@ -1,6 +1,7 @@
 //! Tests that cross crates live in `tests/tests`; this library holds what they share.
 
 pub mod api_server;
+pub mod certificates;
 pub mod envoy;
 pub mod eventually;
 pub mod helm;
