@@ -9,6 +9,7 @@ mod original_dst;
 mod pool;
 mod ring_hash;
 mod stats;
+mod transport_socket;
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,9 +20,15 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::config::{
-    self, LoadAssignment,
-    cluster::{ClusterDiscovery, LbPolicy},
+use self::transport_socket::UpstreamSockets;
+use crate::{
+    config::{
+        self, LoadAssignment,
+        cluster::{ClusterDiscovery, LbPolicy},
+    },
+    secrets::Secrets,
+    singletons::Singletons,
+    stats::Registry,
 };
 
 pub(crate) use connect::{DialError, Upstream, micros};
@@ -36,6 +43,7 @@ pub use stats::ClusterStats;
 pub struct Cluster {
     pub(crate) config: Arc<config::Cluster>,
     pub(crate) stats: Arc<ClusterStats>,
+    sockets: UpstreamSockets,
     hosts: RefCell<Rc<HostSet>>,
     balancer: balancer::Balancer,
     original_dst: original_dst::Hosts,
@@ -66,16 +74,33 @@ pub(crate) struct ActiveRetry(Rc<Cluster>);
 // === impl Cluster ===
 
 impl Cluster {
-    /// A cluster, whose stats go to `stats`. `endpoints` are those of EDS.
+    /// A cluster without secrets, whose stats go to `stats`. `endpoints` are those of EDS.
     #[must_use]
     pub fn new(
         config: &Arc<config::Cluster>,
         stats: Arc<ClusterStats>,
         endpoints: Option<&LoadAssignment>,
     ) -> Self {
+        let sockets = UpstreamSockets::new(
+            config,
+            &Registry::default(),
+            &Singletons::default(),
+            &Secrets::default(),
+        );
+        Self::with_sockets(config, stats, endpoints, sockets)
+    }
+
+    /// The same, with how bytes travel to its endpoints.
+    fn with_sockets(
+        config: &Arc<config::Cluster>,
+        stats: Arc<ClusterStats>,
+        endpoints: Option<&LoadAssignment>,
+        sockets: UpstreamSockets,
+    ) -> Self {
         let cluster = Self {
             config: Arc::clone(config),
             stats,
+            sockets,
             hosts: RefCell::default(),
             balancer: balancer::Balancer::new(config.lb_policy),
             original_dst: original_dst::Hosts::default(),

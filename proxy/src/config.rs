@@ -21,6 +21,7 @@ pub mod metadata;
 pub mod network_filter;
 pub mod rbac;
 pub mod route;
+pub mod tls;
 pub mod token_bucket;
 
 pub use access_log::AccessLog;

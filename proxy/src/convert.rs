@@ -32,18 +32,26 @@ mod route_action;
 mod route_match;
 mod runtime;
 mod tcp_proxy;
+mod tls;
+mod tls_parameters;
+mod tls_secret;
 mod upstream_http;
 mod value;
 
 use std::fmt;
 
-use weir_api::xds::envoy::config::{
-    bootstrap::v3 as bootstrap_v3, cluster::v3 as cluster_v3, endpoint::v3 as endpoint_v3,
-    listener::v3 as listener_v3, route::v3 as route_v3,
+use weir_api::xds::envoy::{
+    config::{
+        bootstrap::v3 as bootstrap_v3, cluster::v3 as cluster_v3, endpoint::v3 as endpoint_v3,
+        listener::v3 as listener_v3, route::v3 as route_v3,
+    },
+    extensions::transport_sockets::tls::v3 as tls_v3,
 };
 
 use self::at::Report;
-use crate::config::{Bootstrap, Cluster, Listener, LoadAssignment, RouteConfiguration};
+use crate::config::{
+    Bootstrap, Cluster, Listener, LoadAssignment, RouteConfiguration, tls::LoadedSecret,
+};
 
 /// Why a resource, or a bootstrap, cannot be used: every problem it has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +128,17 @@ pub fn route_configuration(
     let resource = format!("RouteConfiguration {:?}", message.name);
     let converted = route::route_configuration(&report.resource(&resource), message);
     report.finish(Some(converted))
+}
+
+/// Converts a Secret. Files that it names are read.
+///
+/// # Errors
+/// Everything that is wrong or not supported in it, without what is secret.
+pub fn secret(message: tls_v3::Secret) -> Result<LoadedSecret, ConfigError> {
+    let report = Report::default();
+    let resource = format!("Secret {:?}", message.name);
+    let converted = tls_secret::secret(&report.resource(&resource), message);
+    report.finish(converted)
 }
 
 // === impl ConfigError ===

@@ -11,6 +11,7 @@ use crate::{
     cluster::Clusters,
     config::{RouteConfiguration, feature_flag::FeatureFlag},
     runtime::Runtime,
+    secrets::Secrets,
     singletons::Singletons,
     snapshot::Snapshot,
     stats::Registry,
@@ -22,6 +23,7 @@ pub(crate) struct FactoryContext {
     pub(crate) routes: Routes,
     pub(crate) registry: Arc<Registry>,
     pub(crate) singletons: Arc<Singletons>,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) access_logs: AccessLogFiles,
 }
 
@@ -40,6 +42,7 @@ impl FactoryContext {
         clusters: Rc<Clusters>,
         registry: Arc<Registry>,
         singletons: Arc<Singletons>,
+        secrets: Arc<Secrets>,
     ) -> Self {
         Self {
             clusters,
@@ -49,6 +52,7 @@ impl FactoryContext {
             },
             registry,
             singletons,
+            secrets,
             access_logs: AccessLogFiles::default(),
         }
     }

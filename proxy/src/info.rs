@@ -16,7 +16,10 @@ use crate::{
         listener::{FilterChain, TrafficDirection},
     },
     metadata::{FilterState, Metadata},
-    net::address::{LocalAddr, OriginalDst, OriginalSource, RemoteAddr},
+    net::{
+        address::{LocalAddr, OriginalDst, OriginalSource, RemoteAddr},
+        tls::TlsInfo,
+    },
     reason::Reason,
 };
 
@@ -44,6 +47,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) application_protocols: Vec<Box<str>>,
     /// Where connections to endpoints leave from, if not from an address of ours.
     pub(crate) source: Option<OriginalSource>,
+    /// What its handshake has agreed on, if it speaks TLS with us.
+    pub(crate) tls: Option<Box<TlsInfo>>,
     /// What filters left for formats and logs.
     pub(crate) metadata: Metadata,
     /// What filters left for those behind them.
@@ -104,6 +109,7 @@ impl ConnectionInfo {
             server_name: None,
             application_protocols: Vec::new(),
             source: None,
+            tls: None,
             metadata: Metadata::default(),
             filter_state: FilterState::default(),
             protocol: "",
@@ -125,6 +131,11 @@ impl ConnectionInfo {
     /// Whether clients of this connection are to go elsewhere after their current request.
     pub(crate) fn is_draining(&self) -> bool {
         self.drain.is_draining()
+    }
+
+    /// The protocol that the client and we have agreed on by ALPN.
+    pub(crate) fn negotiated_protocol(&self) -> Option<&str> {
+        self.tls.as_ref()?.application_protocol.as_deref()
     }
 
     /// Whether the connection is for the application of this pod.

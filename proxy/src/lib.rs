@@ -27,6 +27,7 @@ mod random;
 mod rbac;
 pub mod reason;
 pub mod runtime;
+pub mod secrets;
 pub mod server;
 mod server_stats;
 pub mod singletons;

@@ -6,6 +6,7 @@ pub mod filter_chain;
 mod filters;
 mod handler;
 mod stats;
+mod transport_socket;
 
 pub(crate) use active::ActiveListener;
 pub(crate) use connection::serve;

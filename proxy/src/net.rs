@@ -4,6 +4,7 @@ pub mod address;
 pub(crate) mod listen;
 pub(crate) mod original_dst;
 pub(crate) mod relay;
+pub mod tls;
 pub(crate) mod transport_socket;
 
 pub use listen::{BindError, BoundListener};

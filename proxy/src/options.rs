@@ -5,6 +5,8 @@ use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
 use tokio::sync::watch;
 use weir_api::xds::envoy::config::bootstrap::v3 as proto;
 
+use crate::secrets::Local;
+
 /// What the binary tells the data plane besides the bootstrap.
 #[derive(Debug)]
 pub struct Options {
@@ -22,6 +24,8 @@ pub struct Options {
     pub log_filter: Option<LogFilter>,
     /// A condition of readiness that lies outside of the data plane, such as a proven redirect.
     pub ready: Option<watch::Receiver<bool>>,
+    /// Secrets that the process itself provides.
+    pub local_secrets: Option<Local>,
 }
 
 /// How the control plane is reached, beyond what the bootstrap says.
@@ -77,6 +81,7 @@ impl Options {
             read_only: ReadOnlyListeners::default(),
             log_filter: None,
             ready: None,
+            local_secrets: None,
         }
     }
 }

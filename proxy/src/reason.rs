@@ -17,6 +17,16 @@ pub enum Reason {
     ConnectFailed,
     /// The endpoint did not answer the dial in time.
     ConnectTimeout,
+    /// The proxy and the endpoint do not agree on TLS.
+    UpstreamTls,
+    /// A secret that TLS with the endpoint needs is not there yet.
+    UpstreamSecretsNotReady,
+    /// The client and the proxy do not agree on TLS.
+    DownstreamTls,
+    /// A secret that TLS with the client needs is not there yet.
+    DownstreamSecretsNotReady,
+    /// The client's TLS handshake took too long.
+    DownstreamTlsTimeout,
     /// The endpoint closed the connection before it sent a response.
     UpstreamClosed,
     /// The endpoint reset the connection or the stream before it sent a response.
@@ -77,6 +87,11 @@ impl Reason {
             Self::NoHealthyUpstream => "no_healthy_upstream",
             Self::ConnectFailed => "upstream_connect_failed",
             Self::ConnectTimeout => "upstream_connect_timeout",
+            Self::UpstreamTls => "upstream_tls_failed",
+            Self::UpstreamSecretsNotReady => "upstream_tls_secrets_not_ready",
+            Self::DownstreamTls => "downstream_tls_failed",
+            Self::DownstreamSecretsNotReady => "downstream_tls_secrets_not_ready",
+            Self::DownstreamTlsTimeout => "downstream_tls_timeout",
             Self::UpstreamClosed => "upstream_closed_before_response",
             Self::UpstreamReset => "upstream_reset_before_response",
             Self::UpstreamProtocolError => "upstream_protocol_error",
@@ -110,7 +125,10 @@ impl Reason {
             Self::NoRoute | Self::NoFilterChain => "NR",
             Self::NoCluster => "NC",
             Self::NoHealthyUpstream => "UH",
-            Self::ConnectFailed | Self::ConnectTimeout => "UF",
+            Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::UpstreamTls
+            | Self::UpstreamSecretsNotReady => "UF",
             Self::UpstreamClosed => "UC",
             Self::UpstreamReset => "UR",
             Self::UpstreamProtocolError => "UPE",
@@ -130,6 +148,9 @@ impl Reason {
             | Self::CorsPreflight
             | Self::Redirect
             | Self::DirectResponse
+            | Self::DownstreamTls
+            | Self::DownstreamSecretsNotReady
+            | Self::DownstreamTlsTimeout
             | Self::Loop => "",
         }
     }
@@ -158,6 +179,15 @@ impl Reason {
     pub fn body(self) -> &'static str {
         match self {
             Self::NoHealthyUpstream => "no healthy upstream",
+            Self::UpstreamTls => {
+                "upstream connect error or disconnect/reset before headers. reset reason: remote \
+                 connection failure, transport failure reason: TLS_error"
+            }
+            Self::UpstreamSecretsNotReady => {
+                "upstream connect error or disconnect/reset before headers. reset reason: remote \
+                 connection failure, transport failure reason: TLS error: Secret is not supplied by \
+                 SDS"
+            }
             Self::ConnectFailed => {
                 "upstream connect error or disconnect/reset before headers. reset reason: remote \
                  connection failure"

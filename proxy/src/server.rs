@@ -22,6 +22,7 @@ use crate::{
     connection_log::ConnectionLog,
     demand::{self, DemandReceiver},
     net::{BindError, listen},
+    secrets::Secrets,
     snapshot::{Destination, DestinationListener, Publisher, Snapshot},
     stats::Registry,
     worker::{self, Phase, Shared, WorkerHandle},
@@ -44,6 +45,7 @@ pub struct Server {
     faces: Vec<(Face, TcpListener)>,
     workers: Vec<WorkerHandle>,
     client: Option<xds::Client>,
+    secrets: Arc<Secrets>,
     demands: DemandReceiver,
 }
 
@@ -93,6 +95,8 @@ impl Server {
         let publisher = Publisher::new(snapshot);
         let registry = Arc::new(Registry::default());
         let boundary = Boundary::new(&registry);
+        let secrets = Secrets::new(options.local_secrets.clone(), &bootstrap.secrets);
+        let secrets = Arc::new(secrets);
         let (phase, _) = watch::channel(Phase::Active);
         let (sender, demands) = demand::channel();
         let shared = Shared {
@@ -101,6 +105,7 @@ impl Server {
             demands: sender,
             registry: Arc::clone(&registry),
             singletons: Arc::default(),
+            secrets: Arc::clone(&secrets),
             boundary: boundary.clone(),
         };
         let mut workers = Vec::with_capacity(options.concurrency.get());
@@ -133,6 +138,7 @@ impl Server {
             faces,
             workers,
             client,
+            secrets,
             demands,
         })
     }
@@ -179,6 +185,7 @@ impl Server {
                     listeners: Arc::clone(&self.admin.stats().listeners),
                     clusters: Arc::clone(&self.admin.stats().clusters),
                     workers: self.admin.concurrency(),
+                    secrets: self.secrets,
                     boundary: boundary.clone(),
                 };
                 tasks.spawn(client.run(context, self.demands));

@@ -11,7 +11,7 @@ use std::{
 use tokio::{runtime::LocalOptions, sync::watch};
 
 use crate::{
-    boundary::Boundary, connection_log::ConnectionLog, demand::DemandSender,
+    boundary::Boundary, connection_log::ConnectionLog, demand::DemandSender, secrets::Secrets,
     singletons::Singletons, snapshot::Snapshot, stats::Registry,
 };
 
@@ -33,6 +33,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// What filters of all workers have in common.
     pub singletons: Arc<Singletons>,
+    /// Certificates, keys, and what certificates are judged by.
+    pub secrets: Arc<Secrets>,
     /// What panics end.
     pub boundary: Boundary,
 }

@@ -73,6 +73,8 @@ const OURS: &[&str] = &[
     // Envoy counts these by route configuration and by cluster.
     "cluster_manager.eds.",
     "listener_manager.rds.",
+    // Envoy counts these by secret.
+    "sds.",
     // What Envoy does not do.
     "discovery.",
     "listener.ADDRESS.detected_",

@@ -4,13 +4,16 @@
 use std::{env, fmt::Write, fs, path::Path};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 32] = [
+const FILES: [&str; 35] = [
     "bootstrap",
     "runtime",
     "listener",
     "listener_filter",
     "proxy_protocol",
     "filter_chain",
+    "tls",
+    "tls_parameters",
+    "tls_secret",
     "network_filter",
     "local_rate_limit",
     "tcp_proxy",
@@ -55,19 +58,20 @@ field may not have:
 | `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`; each in a `FilterConfig`, too |
 | runtime layers | `static_layer`, `admin_layer` |
 | access logs | `FileAccessLog`, `StdoutAccessLog`, `StderrAccessLog` |
-| transport sockets | `RawBuffer` |
+| transport sockets | `RawBuffer`, `DownstreamTlsContext` of filter chains, `UpstreamTlsContext` of clusters |
+| `cipher_suites`, `ecdh_curves` | what BoringSSL has and rustls lacks is left out with a warning, as long as one of the list remains |
 | `Cluster.type` | `STATIC`, `EDS`, `ORIGINAL_DST` |
 | `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` |
 | hash policies | `connection_properties.source_ip` of routes, `source_ip` of `TcpProxy` |
 | `hash_function` | `XX_HASH` |
-| sources of configuration | `ads` |
+| sources of configuration | `ads`; of secrets also `path_config_source` |
 | `codec_type` | `AUTO`, `HTTP1`, `HTTP2` |
 | `header_key_format` | `PreserveCaseFormatterConfig`: between two connections of HTTP/1.1 names keep their case, with it and without; HTTP/1.0 and HTTP/2 get lower case |
 | `upgrade_configs` | any protocol of `Upgrade`, and `CONNECT`, which goes to the endpoint of a route with `connect_matcher`; both over HTTP/1 to an endpoint of HTTP/1 |
 | RBAC rules | not `authenticated`, `custom`, `matcher` and `uri_template` |
 | headers to add and remove | not pseudo headers, `host`, `connection`, `content-length` and `transfer-encoding` |
 | addresses | IP addresses with a TCP port; names are not looked up |
-| text and bodies | inline; files and environment variables are not read |
+| text and bodies | inline; files only for TLS, and environment variables are not read |
 | `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s }, replaceable: true }`; other namespaces are for people |
 | `LbEndpoint.metadata` | `envoy.lb: { hash_key }`, `weir.dev: { last_resort }`; the rest is for people |
 
@@ -80,6 +84,10 @@ These have less of an effect than in Envoy:
 | `HTTPFault.max_active_faults` | each worker counts for itself, as circuit breakers do |
 | `HTTPFault.disable_downstream_cluster_stats` | at most 100 downstream clusters are counted apart |
 | `Mutations.query_parameter_mutations` | parameters that were there stay percent-encoded as they were |
+| `TlsParameters.ecdh_curves` | without any, X25519MLKEM768 comes before Envoy's |
+| `max_session_keys` | 0 is as in Envoy; else as many tickets are kept as an endpoint gives, for each of 64 names |
+| `allow_expired_certificate` | a chain is judged as of a time at which its leaf was in date |
+| files of TLS | each is looked at once a second at most, when a handshake needs it, whether a `watched_directory` is set or not |
 | `CircuitBreakers.Thresholds` | each worker counts for itself: with four workers four times as much is let through |
 
 Below, *only* means that no other value is taken, *ignored* that the field may be set and changes

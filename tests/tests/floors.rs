@@ -36,9 +36,11 @@ const CRATES: &[Crate] = &[Crate {
         "runtime",
         "metadata",
         "config",
-        "options",
         // Protobuf to configuration.
         "convert",
+        // Secrets, which are read with it.
+        "secrets",
+        "options",
         // Sockets, addresses, what moves bytes; what is in force, asked for and remembered.
         "net",
         "snapshot",

@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::{
     DecodeError,
-    envoy::{config, extensions},
+    envoy::{config, extensions, service},
     google::protobuf::Any,
 };
 
@@ -95,7 +95,7 @@ messages! {
         "envoy.config.endpoint.v3.ClusterLoadAssignment";
     encode encode_filter_chain:
         config::listener::v3::FilterChain, "envoy.config.listener.v3.FilterChain";
-    pack pack_secret:
+    unpack unpack_secret, pack pack_secret:
         extensions::transport_sockets::tls::v3::Secret,
         "envoy.extensions.transport_sockets.tls.v3.Secret";
     unpack unpack_bootstrap, pack pack_bootstrap:
@@ -175,6 +175,15 @@ messages! {
     unpack unpack_http_protocol_options, pack pack_http_protocol_options:
         extensions::upstreams::http::v3::HttpProtocolOptions,
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    unpack unpack_discovery_response:
+        service::discovery::v3::DiscoveryResponse,
+        "envoy.service.discovery.v3.DiscoveryResponse";
+    unpack unpack_downstream_tls_context:
+        extensions::transport_sockets::tls::v3::DownstreamTlsContext,
+        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+    unpack unpack_upstream_tls_context:
+        extensions::transport_sockets::tls::v3::UpstreamTlsContext,
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
     unpack unpack_raw_buffer:
         extensions::transport_sockets::raw_buffer::v3::RawBuffer,
         "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";

@@ -21,10 +21,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Cluster, Host};
+use super::{Cluster, Host, transport_socket::DefaultProtocols};
 use crate::{
     config,
-    net::{address::OriginalSource, transport_socket::Connection},
+    net::{address::OriginalSource, tls::HandshakeError, transport_socket::Connection},
     reason::Reason,
 };
 
@@ -62,6 +62,10 @@ pub(crate) enum DialError {
     Overflow,
     /// There is no endpoint, and what stands in for one leads nowhere.
     NoEndpoint,
+    /// The endpoint and we do not agree on TLS.
+    Tls,
+    /// A secret that TLS needs is not there yet.
+    SecretsNotReady,
 }
 
 // === impl Cluster ===
@@ -81,18 +85,26 @@ impl Cluster {
 
 impl Upstream {
     /// Dials `host`, if the circuit breaker allows it.
-    pub(crate) async fn dial(cluster: &Rc<Cluster>, host: &Rc<Host>) -> Result<Self, DialError> {
-        Self::dial_from(cluster, host, None).await
+    pub(crate) async fn dial(
+        cluster: &Rc<Cluster>,
+        host: &Rc<Host>,
+        protocols: DefaultProtocols,
+    ) -> Result<Self, DialError> {
+        if cluster.may_connect() {
+            Self::dial_now_from(cluster, host, None, protocols).await
+        } else {
+            Err(DialError::Overflow)
+        }
     }
 
-    /// As [`Self::dial`], from the client's address where there is one to leave from.
+    /// As [`Self::dial`], for bytes of a client, from its address where there is one to leave from.
     pub(crate) async fn dial_from(
         cluster: &Rc<Cluster>,
         host: &Rc<Host>,
         source: Option<OriginalSource>,
     ) -> Result<Self, DialError> {
         if cluster.may_connect() {
-            Self::dial_now_from(cluster, host, source).await
+            Self::dial_now_from(cluster, host, source, &[]).await
         } else {
             Err(DialError::Overflow)
         }
@@ -102,14 +114,16 @@ impl Upstream {
     pub(super) async fn dial_now(
         cluster: &Rc<Cluster>,
         host: &Rc<Host>,
+        protocols: DefaultProtocols,
     ) -> Result<Self, DialError> {
-        Self::dial_now_from(cluster, host, None).await
+        Self::dial_now_from(cluster, host, None, protocols).await
     }
 
     async fn dial_now_from(
         cluster: &Rc<Cluster>,
         host: &Rc<Host>,
         source: Option<OriginalSource>,
+        protocols: DefaultProtocols,
     ) -> Result<Self, DialError> {
         let stats = &cluster.stats;
         stats.upstream_cx_total.inc();
@@ -118,18 +132,23 @@ impl Upstream {
             true => LAST_RESORT_TIMEOUT.min(cluster.config.connect_timeout),
             false => cluster.config.connect_timeout,
         };
-        let dialled = timeout(limit, open(&cluster.config, host.address, source)).await;
-        let stream = match dialled {
-            Ok(Ok(stream)) => stream,
+        let dialled = async {
+            let socket = open(&cluster.config, host.address, source).await?;
+            cluster.sockets.connect(socket, host, protocols).await
+        };
+        let connection = match timeout(limit, dialled).await {
+            Ok(Ok(connected)) => connected,
             Ok(Err(error)) => {
                 stats.upstream_cx_connect_fail.inc();
                 tracing::debug!(
                     cluster = cluster.config.name, host = %host.address, %error,
                     "cannot connect to the endpoint",
                 );
-                return Err(match host.last_resort {
-                    true => DialError::NoEndpoint,
-                    false => DialError::Failed,
+                return Err(match error {
+                    HandshakeError::Tls(_) | HandshakeError::Closed => DialError::Tls,
+                    HandshakeError::SecretsNotReady => DialError::SecretsNotReady,
+                    _ if host.last_resort => DialError::NoEndpoint,
+                    HandshakeError::Io(_) | HandshakeError::Timeout => DialError::Failed,
                 });
             }
             Err(_) => {
@@ -147,7 +166,7 @@ impl Upstream {
         stats.upstream_cx_active.inc();
         cluster.connections.set(cluster.connections.get() + 1);
         Ok(Self {
-            connection: Connection::raw(stream),
+            connection,
             host: Rc::clone(host),
             cluster: Rc::clone(cluster),
             local: None,
@@ -273,6 +292,8 @@ impl DialError {
             Self::Timeout => Reason::ConnectTimeout,
             Self::Overflow => Reason::Overflow,
             Self::NoEndpoint => Reason::NoHealthyUpstream,
+            Self::Tls => Reason::UpstreamTls,
+            Self::SecretsNotReady => Reason::UpstreamSecretsNotReady,
         }
     }
 }
@@ -352,7 +373,7 @@ mod tests {
             last_resort: false,
             sidecar: false,
         }));
-        let dialled = Upstream::dial(&cluster, &host).await;
+        let dialled = Upstream::dial(&cluster, &host, &[]).await;
         assert!(matches!(dialled, Err(DialError::Timeout)));
     }
 }

@@ -147,7 +147,7 @@ impl Host {
         let mut idle = self.idle();
         // The one used last is at the end.
         let mut surplus = idle.len().saturating_sub(SPARE);
-        idle.retain(|connection| {
+        idle.retain_mut(|connection| {
             let is_surplus = surplus > 0;
             surplus = surplus.saturating_sub(1);
             connection.is_usable(now, idle_timeout)

@@ -208,7 +208,7 @@ impl Cluster {
         host: &Rc<Host>,
         first: bool,
     ) -> Result<(Rc<Http2Connection>, connection::Driver), Reason> {
-        let upstream = Upstream::dial_now(self, host).await;
+        let upstream = Upstream::dial_now(self, host, &["h2"]).await;
         let upstream = upstream.map_err(|error| error.reason())?;
         self.stats.upstream_cx_http2_total.inc();
         // One stream any peer allows. Where there are connections, those who wait have others to

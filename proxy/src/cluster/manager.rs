@@ -10,10 +10,12 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{Cluster, Upstream};
+use super::{Cluster, ClusterStats, Upstream, transport_socket::UpstreamSockets};
 use crate::{
     boundary::Boundary,
-    config::cluster::ClusterDiscovery,
+    config::{self, LoadAssignment, cluster::ClusterDiscovery},
+    secrets::Secrets,
+    singletons::Singletons,
     snapshot::Snapshot,
     stats::{Registry, Scope},
 };
@@ -26,6 +28,8 @@ pub(crate) struct Clusters {
     clusters: RefCell<HashMap<Box<str>, Rc<Cluster>>>,
     snapshot: RefCell<Arc<Snapshot>>,
     registry: Arc<Registry>,
+    singletons: Arc<Singletons>,
+    secrets: Arc<Secrets>,
     pub(super) boundary: Boundary,
     reaping: Cell<bool>,
 }
@@ -36,12 +40,16 @@ impl Clusters {
     pub(crate) fn new(
         snapshot: Arc<Snapshot>,
         registry: Arc<Registry>,
+        singletons: Arc<Singletons>,
+        secrets: Arc<Secrets>,
         boundary: Boundary,
     ) -> Self {
         Self {
             clusters: RefCell::default(),
             snapshot: RefCell::new(snapshot),
             registry,
+            singletons,
+            secrets,
             boundary,
             reaping: Cell::new(false),
         }
@@ -56,11 +64,21 @@ impl Clusters {
         let config = snapshot.clusters.get(name)?;
         let stats = self.registry.register(Scope::cluster(&config.stat_name));
         let endpoints = eds_name(&config.discovery).and_then(|name| snapshot.endpoints.get(name));
-        let cluster = Rc::new(Cluster::new(config, stats, endpoints.map(|e| &**e)));
+        let cluster = Rc::new(self.make(config, stats, endpoints.map(|e| &**e)));
         self.clusters
             .borrow_mut()
             .insert(name.into(), Rc::clone(&cluster));
         Some(cluster)
+    }
+
+    fn make(
+        &self,
+        config: &Arc<config::Cluster>,
+        stats: Arc<ClusterStats>,
+        endpoints: Option<&LoadAssignment>,
+    ) -> Cluster {
+        let sockets = UpstreamSockets::new(config, &self.registry, &self.singletons, &self.secrets);
+        Cluster::with_sockets(config, stats, endpoints, sockets)
     }
 
     /// Brings the clusters in line with a new snapshot.
@@ -76,7 +94,7 @@ impl Clusters {
             if !Arc::ptr_eq(config, &cluster.config) {
                 let stats = Arc::clone(&cluster.stats);
                 cluster.retire();
-                *cluster = Rc::new(Cluster::new(config, stats, endpoints.map(|e| &**e)));
+                *cluster = Rc::new(self.make(config, stats, endpoints.map(|e| &**e)));
                 return true;
             }
             let before = key.and_then(|key| old.endpoints.get(key));

@@ -25,7 +25,7 @@ pub(crate) struct Acquired {
 // === impl Idle ===
 
 impl Idle {
-    pub(super) fn is_usable(&self, now: Instant, idle_timeout: Option<Duration>) -> bool {
+    pub(super) fn is_usable(&mut self, now: Instant, idle_timeout: Option<Duration>) -> bool {
         let expired = idle_timeout.is_some_and(|limit| now.duration_since(self.since) >= limit);
         if expired {
             self.upstream.cluster.stats.upstream_cx_idle_timeout.inc();
@@ -59,7 +59,7 @@ impl Cluster {
                 return Ok(reused(upstream));
             }
         }
-        let upstream = Upstream::dial(self, host).await?;
+        let upstream = Upstream::dial(self, host, &["http/1.1"]).await?;
         self.stats.upstream_cx_http1_total.inc();
         Ok(Acquired {
             upstream,
@@ -81,7 +81,7 @@ impl Cluster {
     /// An idle connection to `host` that looks alive. Costs no system call.
     pub(crate) fn take_idle(&self, host: &Host) -> Option<Upstream> {
         loop {
-            let Idle { upstream, .. } = host.idle().pop()?;
+            let Idle { mut upstream, .. } = host.idle().pop()?;
             if !upstream.connection.is_spent() {
                 return Some(upstream);
             }
@@ -156,8 +156,9 @@ mod tests {
     use crate::cluster::Tried;
     use crate::config::{
         self,
-        cluster::{CircuitBreakers, ClusterDiscovery, LbPolicy, TransportSocket, UpstreamProtocol},
+        cluster::{CircuitBreakers, ClusterDiscovery, LbPolicy, UpstreamProtocol},
         http::Http2Options,
+        tls::TransportSocket,
     };
 
     fn cluster(circuit_breakers: CircuitBreakers) -> Rc<Cluster> {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use weir_api::xds::envoy::config::core::v3::Node;
 
-use super::{Cluster, Listener};
+use super::{Cluster, Listener, tls::LoadedSecret};
 use crate::runtime::Runtime;
 
 /// `envoy.config.bootstrap.v3.Bootstrap`, as far as it is supported.
@@ -20,6 +20,8 @@ pub struct Bootstrap {
     pub listeners: Vec<Arc<Listener>>,
     /// Clusters that never change, with the endpoints of the `STATIC` ones inside.
     pub clusters: Vec<Arc<Cluster>>,
+    /// Secrets that resources refer to by name alone.
+    pub secrets: Vec<Arc<LoadedSecret>>,
     /// The aggregated discovery stream, if there is one.
     pub ads: Option<Ads>,
     /// Listeners come over ADS, all of them (wildcard subscription).

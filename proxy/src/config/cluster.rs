@@ -2,7 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{LoadAssignment, http::Http2Options, http_filter::HttpFilter};
+use super::{
+    LoadAssignment,
+    http::Http2Options,
+    http_filter::HttpFilter,
+    tls::{TransportSocket, UpstreamTlsContext},
+};
 
 /// `envoy.config.cluster.v3.Cluster`
 #[derive(Debug)]
@@ -20,7 +25,7 @@ pub struct Cluster {
     /// What is spoken with the endpoints.
     pub protocol: UpstreamProtocol,
     /// How bytes leave.
-    pub transport_socket: TransportSocket,
+    pub transport_socket: TransportSocket<UpstreamTlsContext>,
     /// Bounds of what may be in flight.
     pub circuit_breakers: CircuitBreakers,
     /// Source addresses of connections, one a family (`upstream_bind_config`).
@@ -89,13 +94,6 @@ pub enum UpstreamProtocol {
     Http2,
     /// What the client spoke.
     UseDownstream,
-}
-
-/// How bytes are carried (`transport_socket`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TransportSocket {
-    /// `envoy.transport_sockets.raw_buffer`
-    RawBuffer,
 }
 
 /// `CircuitBreakers.Thresholds` of the default priority.

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{AccessLog, cluster::TransportSocket};
+use super::{
+    AccessLog,
+    tls::{DownstreamTlsContext, TransportSocket},
+};
 
 pub use super::{
     listener_filter::{ListenerFilter, ListenerFilterKind},
@@ -79,7 +82,9 @@ pub struct FilterChain {
     /// Network filters, the last of which is terminal.
     pub filters: Vec<NetworkFilter>,
     /// How bytes arrive.
-    pub transport_socket: TransportSocket,
+    pub transport_socket: TransportSocket<DownstreamTlsContext>,
+    /// Bound of a handshake; none: no bound.
+    pub transport_socket_connect_timeout: Option<Duration>,
     /// Equal for equal messages: an update drains only chains whose fingerprint changed.
     pub fingerprint: u64,
 }

@@ -28,6 +28,8 @@ pub(super) struct Need {
 pub(super) enum Needed {
     /// The cluster of this name, of a route that asks for the check.
     Cluster(String),
+    /// The secret of this name, of the bootstrap.
+    Secret(String),
     /// The aggregated stream.
     Ads,
 }
@@ -188,6 +190,12 @@ impl<'a> At<'a> {
     pub(super) fn refers_to_cluster(&self, cluster: &str) {
         let problem = self.problem(format!("unknown cluster {cluster:?}"));
         self.need(problem, Needed::Cluster(cluster.to_owned()));
+    }
+
+    /// Notes that the bootstrap must have the secret named here.
+    pub(super) fn refers_to_secret(&self, secret: &str) {
+        let problem = self.problem(format!("unknown secret {secret:?}"));
+        self.need(problem, Needed::Secret(secret.to_owned()));
     }
 
     /// Notes that what is here comes over the aggregated stream.

@@ -15,12 +15,14 @@ use super::{
     cluster::cluster,
     listener::listener,
     runtime::{default_runtime, runtime},
+    tls_secret::secret,
     value::{ads, enumeration, header_name, header_value, non_empty, v3},
 };
 use crate::config::{
     Bootstrap, Cluster,
     bootstrap::{Ads, AdsProtocol},
     cluster::ClusterDiscovery,
+    tls::LoadedSecret,
 };
 
 pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Bootstrap> {
@@ -42,9 +44,9 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
     });
     let message = static_resources.unwrap_or_default();
     take!(at, message => pb_bootstrap::StaticResources {
-        supported: listeners, clusters;
-        refused: secrets;
+        supported: listeners, clusters, secrets;
     });
+    let secrets = static_secrets(report, secrets);
     let names: HashSet<String> = clusters
         .iter()
         .map(|message| message.name.clone())
@@ -62,6 +64,7 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
     for need in report.needs() {
         let met = match need.what {
             Needed::Cluster(name) => names.contains(&name),
+            Needed::Secret(name) => secrets.iter().any(|known| known.secret.name == name),
             Needed::Ads => has_ads,
         };
         if !met {
@@ -76,10 +79,28 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
         admin: admin.and_then(|message| self::admin(&at.field("admin"), message)),
         listeners,
         clusters,
+        secrets,
         ads: dynamic.ads,
         lds: dynamic.lds,
         cds: dynamic.cds,
     })
+}
+
+fn static_secrets(
+    report: &Report,
+    messages: Vec<weir_api::xds::envoy::extensions::transport_sockets::tls::v3::Secret>,
+) -> Vec<Arc<LoadedSecret>> {
+    let mut names = HashSet::new();
+    let mut secrets = Vec::with_capacity(messages.len());
+    for message in messages {
+        let resource = format!("Secret {:?}", message.name);
+        let at = report.resource(&resource);
+        if !names.insert(message.name.clone()) {
+            at.field("name").error("appears more than once");
+        }
+        secrets.extend(secret(&at, message).map(Arc::new));
+    }
+    secrets
 }
 
 fn static_clusters(

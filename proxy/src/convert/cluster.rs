@@ -13,8 +13,7 @@ use weir_api::xds::{
 use super::{
     at::{At, take},
     endpoint::load_assignment,
-    filter_chain::transport_socket,
-    http_options,
+    http_options, tls,
     upstream_http::{HttpOptions, extension_options},
     value::{ads, enumeration, non_empty, positive_duration, socket_address},
 };
@@ -102,7 +101,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         connect_timeout: positive_duration(&at_timeout, connect_timeout).unwrap_or(CONNECT_TIMEOUT),
         lb_policy: lb_policy?,
         protocol: options.protocol,
-        transport_socket: self::transport_socket(&at.field("transport_socket"), transport_socket)?,
+        transport_socket: tls::upstream(&at.field("transport_socket"), transport_socket)?,
         circuit_breakers: circuit_breakers_of(&at.field("circuit_breakers"), circuit_breakers),
         bind_source: bind_source(&at.field("upstream_bind_config"), upstream_bind_config),
         idle_timeout: options.common.idle_timeout,

@@ -6,24 +6,15 @@ use std::{
 };
 
 use ipnet::IpNet;
-use weir_api::xds::{
-    codec,
-    envoy::config::{
-        core::v3::{TransportSocket as PbTransportSocket, transport_socket},
-        listener::v3 as pb,
-    },
-    google::protobuf::UInt32Value,
-};
+use weir_api::xds::{codec, envoy::config::listener::v3 as pb, google::protobuf::UInt32Value};
 
 use super::{
     at::{At, take},
     network_filter::network_filters,
-    value::{cidr_ranges, enumeration, non_empty, number, type_name, unpack},
+    tls,
+    value::{cidr_ranges, enumeration, number, timeout},
 };
-use crate::config::{
-    cluster::TransportSocket,
-    listener::{FilterChain, FilterChainMatch, SourceType, TransportProtocol},
-};
+use crate::config::listener::{FilterChain, FilterChainMatch, SourceType, TransportProtocol};
 
 /// The chains of the listener at `at`, and its default chain.
 pub(super) fn filter_chains(
@@ -70,9 +61,10 @@ pub(super) fn filter_chains(
 fn filter_chain(at: &At<'_>, message: pb::FilterChain) -> Option<FilterChain> {
     let fingerprint = fingerprint(&message);
     take!(at, message => pb::FilterChain {
-        supported: filter_chain_match, filters, transport_socket, name;
+        supported: filter_chain_match, filters, transport_socket, name,
+            transport_socket_connect_timeout;
         ignored: metadata = "for people and for filters that are not supported";
-        refused: use_proxy_proto, transport_socket_connect_timeout;
+        refused: use_proxy_proto;
     });
     let criteria = filter_chain_match.map_or_else(
         || Some(FilterChainMatch::default()),
@@ -81,7 +73,12 @@ fn filter_chain(at: &At<'_>, message: pb::FilterChain) -> Option<FilterChain> {
     let filters = network_filters(&at.field("filters"), filters);
     Some(FilterChain {
         name,
-        transport_socket: self::transport_socket(&at.field("transport_socket"), transport_socket)?,
+        transport_socket: tls::downstream(&at.field("transport_socket"), transport_socket)?,
+        transport_socket_connect_timeout: timeout(
+            &at.field("transport_socket_connect_timeout"),
+            transport_socket_connect_timeout,
+            None,
+        ),
         criteria: criteria?,
         filters,
         fingerprint,
@@ -98,30 +95,6 @@ fn fingerprint(message: &pb::FilterChain) -> u64 {
     let mut hasher = DefaultHasher::new();
     codec::encode_filter_chain(&message).hash(&mut hasher);
     hasher.finish()
-}
-
-/// The transport socket of a filter chain or a cluster; raw bytes if unset.
-pub(super) fn transport_socket(
-    at: &At<'_>,
-    message: Option<PbTransportSocket>,
-) -> Option<TransportSocket> {
-    let Some(message) = message else {
-        return Some(TransportSocket::RawBuffer);
-    };
-    take!(at, message => PbTransportSocket { supported: name, config_type; });
-    non_empty(&at.field("name"), name);
-    let at = at.field("typed_config");
-    let transport_socket::ConfigType::TypedConfig(any) = at.required(config_type)?;
-    match type_name(&any) {
-        "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer" => {
-            unpack(&at, &any, codec::unpack_raw_buffer)?;
-            Some(TransportSocket::RawBuffer)
-        }
-        other => {
-            at.unsupported(format!("transport socket {other}"));
-            None
-        }
-    }
 }
 
 fn filter_chain_match(at: &At<'_>, message: pb::FilterChainMatch) -> Option<FilterChainMatch> {

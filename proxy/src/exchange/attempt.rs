@@ -247,10 +247,12 @@ impl Exchange<'_> {
         let changes = self.request_changes(sending, host);
         let is_kept = self.is_head_needed_later(sending, host);
         let head = match &mut self.request {
-            RequestMessage::Http1(request) => request_from_http1(request).ok_or(Failure {
-                reason: Reason::BadRequest,
-                kind: FailureKind::Final,
-            })?,
+            RequestMessage::Http1(request) => {
+                request_from_http1(request, changes.scheme()).ok_or(Failure {
+                    reason: Reason::BadRequest,
+                    kind: FailureKind::Final,
+                })?
+            }
             RequestMessage::Http2(request) => {
                 // Only who may ask for the head again pays for a second one.
                 let head = match is_kept {

@@ -85,6 +85,7 @@ impl<'c> RequestChanges<'c> {
             expected_timeout_ms: timeout
                 .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             attempt: count.then_some(attempt),
+            is_tls: facts.context.tls.is_some(),
         }
     }
 }

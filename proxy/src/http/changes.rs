@@ -27,6 +27,8 @@ pub struct RequestChanges<'c> {
     pub expected_timeout_ms: Option<u64>,
     /// `x-envoy-attempt-count`
     pub attempt: Option<u32>,
+    /// The client speaks TLS with us.
+    pub is_tls: bool,
 }
 
 /// What is changed of a response's head.
@@ -45,6 +47,14 @@ pub(crate) struct ResponseChanges<'c> {
 // === impl RequestChanges ===
 
 impl RequestChanges<'_> {
+    /// What the client used.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self.is_tls {
+            true => "https",
+            false => "http",
+        }
+    }
+
     /// Whether a field that came gives way to one of ours.
     pub(crate) fn replaces(&self, name: &[u8]) -> bool {
         [

@@ -70,7 +70,7 @@ pub(crate) fn change_request(
         insert(headers, EXTERNAL_ADDRESS, address.to_string());
     }
     if !headers.contains_key(FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(changes.scheme()));
     }
     if let Some(ms) = changes.expected_timeout_ms {
         headers.insert(EXPECTED_TIMEOUT, number(ms));
@@ -141,14 +141,14 @@ pub(crate) fn http2_request(head: request::Parts) -> Request<()> {
 }
 
 /// An HTTP/1 request's head for an HTTP/2 endpoint. None if it cannot be said in HTTP/2.
-pub(crate) fn request_from_http1(request: &Http1Request) -> Option<request::Parts> {
+pub(crate) fn request_from_http1(request: &Http1Request, scheme: &str) -> Option<request::Parts> {
     use crate::http::head::RequestHead;
     let path = match request.path() {
         path if path.starts_with('/') || path == "*" => path.to_owned(),
         path => format!("/{path}"),
     };
     let uri = Uri::builder()
-        .scheme("http")
+        .scheme(scheme)
         .authority(request.authority())
         .path_and_query(path);
     let method = Method::from_bytes(request.method().as_bytes()).ok()?;

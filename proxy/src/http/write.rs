@@ -141,7 +141,7 @@ fn added_request_fields(
         line_of(out, "x-envoy-external-address", address);
     }
     if request.field(FieldKind::ForwardedProto).is_none() {
-        line(out, "x-forwarded-proto", b"http");
+        line(out, "x-forwarded-proto", changes.scheme().as_bytes());
     }
     if let Some(ms) = changes.expected_timeout_ms {
         line_of(out, "x-envoy-expected-rq-timeout-ms", ms);

@@ -5,6 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use super::{
     ListenerStats,
     filter_chain::{ConnectionFacts, choose},
+    transport_socket::DownstreamTls,
 };
 use crate::{
     config::{self, Listener, listener::FilterChain},
@@ -39,6 +40,8 @@ pub(crate) struct ActiveChain {
     pub(crate) filter: TerminalFilter,
     /// Whether it drains.
     pub(crate) drain: Drain,
+    /// TLS, if that is how bytes arrive.
+    pub(super) tls: Option<DownstreamTls>,
 }
 
 // === impl ActiveListener ===
@@ -54,7 +57,7 @@ impl ActiveListener {
         let activate = |chain: &Arc<FilterChain>| {
             let same = |known: &&&Rc<ActiveChain>| known.config.fingerprint == chain.fingerprint;
             let kept = known.iter().find(same).map(|kept| Rc::clone(kept));
-            kept.or_else(|| ActiveChain::new(chain, &config.name, context).map(Rc::new))
+            kept.or_else(|| ActiveChain::new(chain, config, context).map(Rc::new))
         };
         let filters = config.listener_filters.iter().enumerate();
         let filters = filters.map(|(place, filter)| {
@@ -125,13 +128,13 @@ impl ActiveChain {
     /// None if the chain has no filters: what it matches is closed.
     fn new(
         config: &Arc<FilterChain>,
-        listener: &str,
+        listener: &Listener,
         context: &Rc<FactoryContext>,
     ) -> Option<Self> {
         let (last, others) = config.filters.split_last()?;
         let others = others.iter().enumerate();
         let others = others.filter_map(|(place, filter)| {
-            let owner = format!("{listener:?} {:x} {place}", config.fingerprint);
+            let owner = format!("{:?} {:x} {place}", listener.name, config.fingerprint);
             NetworkFilter::new(filter, &owner, context)
         });
         Some(Self {
@@ -139,6 +142,7 @@ impl ActiveChain {
             filters: others.collect(),
             filter: TerminalFilter::new(last, context)?,
             drain: Drain::of_chain(),
+            tls: DownstreamTls::new(config, &listener.stat_prefix, context),
         })
     }
 }

@@ -188,7 +188,6 @@ impl ActiveConnection {
         };
         // What filters have used up is not the connection's payload.
         stream.take_traffic();
-        stream.note_received(buffer.len());
         let Some(chain) = self.choose() else {
             self.listener.stats.no_filter_chain_match.inc();
             self.info.outcome.reason = Some(Reason::NoFilterChain);
@@ -196,6 +195,20 @@ impl ActiveConnection {
         };
         self.info.chain = Some(Arc::clone(&chain.config));
         self.info.drain = chain.drain.clone();
+        match &chain.tls {
+            None => stream.note_received(buffer.len()),
+            // On the heap: a connection lives longer than its handshake.
+            Some(tls) => match Box::pin(tls.accept(stream, std::mem::take(&mut buffer))).await {
+                Ok((connection, info)) => {
+                    stream = connection;
+                    self.info.tls = Some(Box::new(info));
+                }
+                Err(reason) => {
+                    self.info.outcome.reason = Some(reason);
+                    return;
+                }
+            },
+        }
         for filter in &chain.filters {
             match filter.on_new_connection(&mut self.info, &mut self.held) {
                 Status::Continue => {}

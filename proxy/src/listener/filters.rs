@@ -102,7 +102,7 @@ pub(super) async fn run(
 }
 
 /// Closes as the kernel does where bytes were not read: with a reset.
-fn close(stream: &Connection, buffer: &Buffer) {
+fn close(stream: &mut Connection, buffer: &Buffer) {
     if !buffer.is_empty() {
         stream.reset_on_drop();
     }
@@ -261,11 +261,12 @@ impl Wait {
             Some(Err(failure)) if !waits_for_client => {
                 return Poll::Ready(Event::DialFailed(failure));
             }
-            Some(Ok(upstream))
-                if (buffer.is_empty() || !waits_for_client)
-                    && upstream.connection.poll_readable(cx).is_ready() =>
-            {
-                return Poll::Ready(Event::ServerSpoke(upstream));
+            Some(Ok(mut upstream)) => {
+                let may_decide = buffer.is_empty() || !waits_for_client;
+                if may_decide && upstream.connection.poll_readable(cx).is_ready() {
+                    return Poll::Ready(Event::ServerSpoke(upstream));
+                }
+                self.dialled = Some(Ok(upstream));
             }
             undecided => self.dialled = undecided,
         }

@@ -12,6 +12,7 @@ use socket2::SockRef;
 use tokio::{io::AsyncWrite, net::TcpStream};
 use tokio_util::io::poll_read_buf;
 
+use super::tls::TlsStream;
 use crate::buffer::Buffer;
 
 /// A connection to a client or to an endpoint.
@@ -26,6 +27,8 @@ pub(crate) struct Connection {
 enum TransportSocket {
     /// `envoy.transport_sockets.raw_buffer`
     Raw(TcpStream),
+    /// `envoy.transport_sockets.tls`. On the heap: most connections are raw.
+    Tls(Box<TlsStream>),
 }
 
 /// Bytes that have travelled.
@@ -52,6 +55,22 @@ impl Connection {
         }
     }
 
+    /// With TLS.
+    pub(crate) fn tls(stream: TlsStream) -> Self {
+        Self {
+            socket: TransportSocket::Tls(Box::new(stream)),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// The plain socket, of a connection without encryption.
+    pub(crate) fn into_raw(self) -> Option<TcpStream> {
+        match self.socket {
+            TransportSocket::Raw(stream) => Some(stream),
+            TransportSocket::Tls(_) => None,
+        }
+    }
+
     /// What has travelled since this was asked last.
     pub(crate) fn take_traffic(&mut self) -> Traffic {
         std::mem::take(&mut self.traffic)
@@ -75,6 +94,7 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         let read = match &mut self.socket {
             TransportSocket::Raw(stream) => poll_read_buf(Pin::new(stream), cx, buffer.room()),
+            TransportSocket::Tls(stream) => stream.poll_read(cx, buffer.room()),
         };
         if let Poll::Ready(Ok(bytes)) = read {
             self.note_received(bytes);
@@ -90,6 +110,7 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         match &mut self.socket {
             TransportSocket::Raw(stream) => poll_read_buf(Pin::new(stream), cx, into),
+            TransportSocket::Tls(stream) => stream.poll_read(cx, into),
         }
     }
 
@@ -101,6 +122,7 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         let written = match &mut self.socket {
             TransportSocket::Raw(stream) => Pin::new(stream).poll_write(cx, bytes),
+            TransportSocket::Tls(stream) => stream.poll_write(cx, [bytes, &[]]),
         };
         if let Poll::Ready(Ok(bytes)) = written {
             self.note_sent(bytes);
@@ -118,6 +140,7 @@ impl Connection {
         let slices = [io::IoSlice::new(first), io::IoSlice::new(second)];
         let written = match &mut self.socket {
             TransportSocket::Raw(stream) => Pin::new(stream).poll_write_vectored(cx, &slices),
+            TransportSocket::Tls(stream) => stream.poll_write(cx, [first, second]),
         };
         if let Poll::Ready(Ok(bytes)) = written {
             self.note_sent(bytes);
@@ -129,30 +152,43 @@ impl Connection {
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.socket {
             TransportSocket::Raw(stream) => Pin::new(stream).poll_shutdown(cx),
+            TransportSocket::Tls(stream) => stream.poll_shutdown(cx),
         }
     }
 
-    /// Ready when there is something to read, be it the end. Costs no system call; may be wrong
-    /// towards ready.
-    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.socket {
+    /// Ready when there is something to read, be it the end. Of a plain socket it costs no system
+    /// call, and may be wrong towards ready.
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
             TransportSocket::Raw(stream) => stream.poll_read_ready(cx),
+            // What TLS itself has to say, such as a ticket, is nothing to read.
+            TransportSocket::Tls(stream) => stream.poll_readable(cx),
         }
     }
 
     /// Whether an idle connection has something to read: nobody asked, so it is the end or
     /// garbage, and the connection is of no use any more. Costs a system call only where it is not
     /// known that nothing is left, which is so after a splice.
-    pub(crate) fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&mut self) -> bool {
         let ready = self.poll_readable(&mut Context::from_waker(Waker::noop()));
-        let TransportSocket::Raw(stream) = &self.socket;
         let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        ready.is_ready() && !stream.try_read(&mut [0]).is_err_and(would_block)
+        match &self.socket {
+            TransportSocket::Raw(stream) => {
+                ready.is_ready() && !stream.try_read(&mut [0]).is_err_and(would_block)
+            }
+            TransportSocket::Tls(_) => ready.is_ready(),
+        }
     }
 
     /// The peer's reset is passed on: dropping the connection will send RST instead of FIN.
-    pub(crate) fn reset_on_drop(&self) {
-        let TransportSocket::Raw(stream) = &self.socket;
+    pub(crate) fn reset_on_drop(&mut self) {
+        let stream = match &mut self.socket {
+            TransportSocket::Raw(stream) => &*stream,
+            TransportSocket::Tls(stream) => {
+                stream.abort();
+                stream.socket()
+            }
+        };
         // If it fails the peer sees FIN, as it would from any other proxy.
         let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
     }
@@ -161,12 +197,15 @@ impl Connection {
     pub(crate) fn as_raw(&self) -> Option<&TcpStream> {
         match &self.socket {
             TransportSocket::Raw(stream) => Some(stream),
+            TransportSocket::Tls(_) => None,
         }
     }
 
     /// Our address.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        let TransportSocket::Raw(stream) = &self.socket;
-        stream.local_addr()
+        match &self.socket {
+            TransportSocket::Raw(stream) => stream.local_addr(),
+            TransportSocket::Tls(stream) => stream.socket().local_addr(),
+        }
     }
 }

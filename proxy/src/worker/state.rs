@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use super::{Phase, Shared, listeners::Listeners};
 use crate::{
     buffer, cluster::Clusters, connection_log::ConnectionLog, factory_context::FactoryContext,
-    http::codec::h2, listener::ConnectionHandler, snapshot::Snapshot,
+    http::codec::h2, listener::ConnectionHandler, net::tls, snapshot::Snapshot,
 };
 
 /// How often a worker gives up buffers that it has not needed since the last time.
@@ -25,6 +25,7 @@ async fn age_stocks() {
         tokio::time::sleep(STOCK_PERIOD).await;
         buffer::age_stock();
         h2::age_stock();
+        tls::age_stock();
     }
 }
 
@@ -36,6 +37,8 @@ impl Worker {
         let clusters = Clusters::new(
             Arc::clone(&snapshot),
             Arc::clone(&shared.registry),
+            Arc::clone(&shared.singletons),
+            Arc::clone(&shared.secrets),
             shared.boundary.clone(),
         );
         let context = FactoryContext::new(
@@ -43,6 +46,7 @@ impl Worker {
             Rc::new(clusters),
             Arc::clone(&shared.registry),
             Arc::clone(&shared.singletons),
+            Arc::clone(&shared.secrets),
         );
         let handler =
             ConnectionHandler::new(&snapshot, Rc::new(context), shared.demands.clone(), log);

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{Kind, resource::Resource};
-use crate::snapshot::{Destination, DestinationListener, Snapshot};
+use crate::{
+    secrets::Secrets,
+    snapshot::{Destination, DestinationListener, Snapshot},
+};
 
 /// A change of the snapshot.
 #[derive(Debug, Clone)]
@@ -21,7 +24,7 @@ pub(super) enum Change {
 // === impl Change ===
 
 impl Change {
-    pub(super) fn apply(self, snapshot: &mut Snapshot) {
+    pub(super) fn apply(self, snapshot: &mut Snapshot, secrets: &Secrets) {
         match self {
             Self::Set(name, Resource::Cluster(cluster)) => {
                 snapshot.clusters.insert(name, cluster);
@@ -44,6 +47,8 @@ impl Change {
             Self::Remove(Kind::Endpoint, name) => drop(snapshot.endpoints.remove(&name)),
             Self::Remove(Kind::Listener, name) => drop(snapshot.listeners.remove(&name)),
             Self::Remove(Kind::Route, name) => drop(snapshot.routes.remove(&name)),
+            Self::Set(name, Resource::Secret(secret)) => secrets.set_ads(&name, Some(&secret)),
+            Self::Remove(Kind::Secret, name) => secrets.set_ads(&name, None),
             Self::Destination(address, destination) => {
                 snapshot.destinations.insert(address, destination);
             }

@@ -21,6 +21,7 @@ use crate::{
     config::{Bootstrap, Listener, bootstrap::Ads, cluster::ClusterDiscovery},
     demand::{Demand, DemandReceiver},
     options::Options,
+    secrets::{Local, Secrets},
     server_stats::{ClusterManager, ListenerManager},
     snapshot::Publisher,
 };
@@ -51,6 +52,7 @@ pub(crate) struct Context {
     pub(crate) listeners: Arc<ListenerManager>,
     pub(crate) clusters: Arc<ClusterManager>,
     pub(crate) workers: NonZeroUsize,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) boundary: Boundary,
 }
 
@@ -85,7 +87,7 @@ impl Client {
         if node.user_agent_name.is_empty() {
             "weir".clone_into(&mut node.user_agent_name);
         }
-        let state = State::new(settings(bootstrap));
+        let state = State::new(settings(bootstrap, options.local_secrets.as_ref()));
         Ok(Self {
             target,
             node,
@@ -148,7 +150,7 @@ impl Client {
 }
 
 /// What the bootstrap decides for the protocol.
-fn settings(bootstrap: &Bootstrap) -> Settings {
+fn settings(bootstrap: &Bootstrap, local: Option<&Local>) -> Settings {
     let (clusters, listeners) = (bootstrap.clusters.iter(), bootstrap.listeners.iter());
     // Who gets all listeners has no names to ask for.
     let is_replaceable = |listener: &&Arc<Listener>| listener.replaceable && !bootstrap.lds;
@@ -158,8 +160,15 @@ fn settings(bootstrap: &Bootstrap) -> Settings {
         .clone()
         .map(|cluster| (Kind::Cluster, cluster.name.clone()))
         .chain(fixed.map(|listener| (Kind::Listener, name(listener))))
+        // What the process provides is asked of nobody else.
+        .chain(
+            local
+                .into_iter()
+                .flat_map(Local::names)
+                .map(|name| (Kind::Secret, name.to_owned())),
+        )
         .collect();
-    let references = clusters.filter_map(|cluster| resource::of_cluster(cluster));
+    let references = clusters.flat_map(|cluster| resource::of_cluster(cluster));
     let references = references.chain(listeners.clone().flat_map(|l| resource::of_listener(l)));
     Settings {
         all_listeners: bootstrap.lds,

@@ -10,12 +10,20 @@ pub(crate) enum Kind {
     Endpoint,
     Listener,
     Route,
+    Secret,
 }
 
 // === impl Kind ===
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route];
+    pub(crate) const COUNT: usize = 5;
+    pub(crate) const ALL: [Self; Self::COUNT] = [
+        Self::Cluster,
+        Self::Endpoint,
+        Self::Listener,
+        Self::Route,
+        Self::Secret,
+    ];
 
     pub(crate) fn type_url(self) -> &'static str {
         match self {
@@ -23,6 +31,7 @@ impl Kind {
             Self::Endpoint => type_url::ENDPOINT,
             Self::Listener => type_url::LISTENER,
             Self::Route => type_url::ROUTE,
+            Self::Secret => type_url::SECRET,
         }
     }
 
@@ -37,6 +46,7 @@ impl Kind {
             Self::Endpoint => "EDS",
             Self::Listener => "LDS",
             Self::Route => "RDS",
+            Self::Secret => "SDS",
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
         http::RouteSource,
         listener::{FilterChain, NetworkFilter},
         route::{ForwardTarget, RouteAction},
+        tls::{LoadedSecret, SecretRef, TransportSocket},
     },
     convert,
     net::BoundListener,
@@ -27,6 +28,7 @@ pub(super) enum Resource {
     /// A listener with sockets.
     Listener(Arc<BoundListener>),
     Route(Arc<RouteConfiguration>),
+    Secret(Arc<LoadedSecret>),
 }
 
 /// Name of a resource of some kind.
@@ -80,6 +82,14 @@ pub(super) fn convert(kind: Kind, name: &str, any: &Any) -> Result<Converted, St
                 Converted::Ready(Resource::Route(routes)),
             )
         }
+        Kind::Secret => {
+            let message = codec::unpack_secret(any).map_err(text)?;
+            let secret = Arc::new(convert::secret(message).map_err(text)?);
+            (
+                secret.secret.name.clone(),
+                Converted::Ready(Resource::Secret(secret)),
+            )
+        }
     };
     if own_name != name {
         return Err(format!("name: {own_name:?} inside, {name:?} outside"));
@@ -94,6 +104,7 @@ pub(super) fn name_of(kind: Kind, any: &Any) -> String {
         Kind::Endpoint => codec::unpack_cluster_load_assignment(any).map(|it| it.cluster_name),
         Kind::Listener => codec::unpack_listener(any).map(|it| it.name),
         Kind::Route => codec::unpack_route_configuration(any).map(|it| it.name),
+        Kind::Secret => codec::unpack_secret(any).map(|it| it.name),
     };
     name.unwrap_or_default()
 }
@@ -109,6 +120,7 @@ impl Resource {
             (Self::Destination(a), Self::Destination(b)) => Arc::ptr_eq(a, b),
             (Self::Listener(a), Self::Listener(b)) => Arc::ptr_eq(a, b),
             (Self::Route(a), Self::Route(b)) => Arc::ptr_eq(a, b),
+            (Self::Secret(a), Self::Secret(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }
@@ -116,8 +128,8 @@ impl Resource {
     /// What must be there before this can be used.
     pub(super) fn references(&self) -> Vec<Reference> {
         match self {
-            Self::Cluster(cluster) => of_cluster(cluster).into_iter().collect(),
-            Self::Endpoint(_) => Vec::new(),
+            Self::Cluster(cluster) => of_cluster(cluster),
+            Self::Endpoint(_) | Self::Secret(_) => Vec::new(),
             Self::Destination(listener) => of_listener(listener),
             Self::Listener(bound) => of_listener(&bound.listener),
             Self::Route(routes) => of_routes(routes),
@@ -125,15 +137,25 @@ impl Resource {
     }
 }
 
-/// The endpoints of an EDS cluster.
-pub(super) fn of_cluster(cluster: &Cluster) -> Option<Reference> {
-    match &cluster.discovery {
-        ClusterDiscovery::Eds(name) => Some((Kind::Endpoint, name.clone())),
-        ClusterDiscovery::Static(_) | ClusterDiscovery::OriginalDst => None,
+/// The endpoints of an EDS cluster, and the secrets of one with TLS.
+pub(super) fn of_cluster(cluster: &Cluster) -> Vec<Reference> {
+    let mut references = Vec::new();
+    if let ClusterDiscovery::Eds(name) = &cluster.discovery {
+        references.push((Kind::Endpoint, name.clone()));
     }
+    if let TransportSocket::Tls(context) = &cluster.transport_socket {
+        references.extend(of_secrets(context.common.secrets()));
+    }
+    references
 }
 
-/// The routes and clusters of a listener.
+/// Those that come over the stream.
+fn of_secrets<'s>(secrets: impl Iterator<Item = &'s SecretRef>) -> impl Iterator<Item = Reference> {
+    let names = secrets.filter_map(SecretRef::over_ads);
+    names.map(|name| (Kind::Secret, name.to_owned()))
+}
+
+/// The routes, clusters and secrets of a listener.
 pub(super) fn of_listener(listener: &Listener) -> Vec<Reference> {
     let mut references = Vec::new();
     let chains = listener.filter_chains.iter();
@@ -146,6 +168,9 @@ pub(super) fn of_listener(listener: &Listener) -> Vec<Reference> {
 }
 
 fn of_chain(chain: &FilterChain, references: &mut Vec<Reference>) {
+    if let TransportSocket::Tls(context) = &chain.transport_socket {
+        references.extend(of_secrets(context.secrets()));
+    }
     for filter in &chain.filters {
         match filter {
             NetworkFilter::TcpProxy(proxy) => {

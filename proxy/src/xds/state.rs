@@ -56,14 +56,14 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) struct State {
     settings: Settings,
-    entries: [BTreeMap<String, Entry>; 4],
+    entries: [BTreeMap<String, Entry>; Kind::COUNT],
     demands: BTreeMap<SocketAddr, Demanded>,
     last_idle_check: Option<Instant>,
     /// When everything was last brought in line; what was due by then is done.
     settled_at: Option<Instant>,
     stream: Option<Stream>,
     /// Kinds for which a first answer came; with a wildcard, what is not known then is absent.
-    answered: [bool; 4],
+    answered: [bool; Kind::COUNT],
     published: BTreeMap<Reference, Resource>,
     answered_destinations: BTreeSet<SocketAddr>,
 }
@@ -98,7 +98,7 @@ impl State {
             last_idle_check: None,
             settled_at: None,
             stream: None,
-            answered: [false; 4],
+            answered: [false; Kind::COUNT],
             published: BTreeMap::new(),
             answered_destinations: BTreeSet::new(),
         }
@@ -234,7 +234,7 @@ impl State {
     }
 
     /// How many resources of each kind wait for what they refer to.
-    pub(super) fn warming(&self) -> [usize; 4] {
+    pub(super) fn warming(&self) -> [usize; Kind::COUNT] {
         let count = |entries: &BTreeMap<String, Entry>| {
             entries.values().filter(|entry| entry.is_warming()).count()
         };
@@ -258,7 +258,7 @@ impl Settings {
         match kind {
             Kind::Listener => self.all_listeners,
             Kind::Cluster => self.all_clusters,
-            Kind::Endpoint | Kind::Route => false,
+            Kind::Endpoint | Kind::Route | Kind::Secret => false,
         }
     }
 }

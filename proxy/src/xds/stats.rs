@@ -60,7 +60,7 @@ stat_set! {
 pub(crate) struct Stats {
     pub(super) control_plane: Arc<ControlPlaneStats>,
     pub(super) demand: Arc<DemandStats>,
-    updates: [Arc<UpdateStats>; 4],
+    updates: [Arc<UpdateStats>; Kind::COUNT],
 }
 
 // === impl Stats ===
@@ -73,6 +73,7 @@ impl Stats {
                 Kind::Endpoint => "cluster_manager.eds",
                 Kind::Listener => "listener_manager.lds",
                 Kind::Route => "listener_manager.rds",
+                Kind::Secret => "sds",
             }))
         };
         Self {

@@ -2,15 +2,7 @@
 //! the byte stream: the answer never depends on how the stream was cut into reads.
 
 pub mod http;
-pub mod tls;
 
-/// An inspector's answer about a prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inspection<T> {
-    /// More bytes could decide either way.
-    NeedMore,
-    /// It is not this protocol.
-    No,
-    /// It is.
-    Yes(T),
-}
+/// `envoy.filters.listener.tls_inspector`
+pub use crate::net::tls::client_hello as tls;
+pub use crate::net::tls::client_hello::Inspection;

@@ -49,6 +49,7 @@ pub(crate) async fn serve(
 
 fn codec(manager: &ConnectionManager, context: &ConnectionInfo) -> CodecType {
     match manager.config.codec {
+        CodecType::Auto if context.negotiated_protocol() == Some("h2") => CodecType::Http2,
         CodecType::Auto if context.protocol == "h2c" => CodecType::Http2,
         codec => codec,
     }

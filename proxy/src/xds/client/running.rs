@@ -343,10 +343,11 @@ impl Running {
         // Held any longer, it would be copied for nothing.
         drop(snapshot);
         if !changes.is_empty() {
+            let secrets = &self.context.secrets;
             self.context.publisher.modify(|snapshot| {
                 changes
                     .into_iter()
-                    .for_each(|change| change.apply(snapshot));
+                    .for_each(|change| change.apply(snapshot, secrets));
             });
         }
         for request in requests {

@@ -26,13 +26,19 @@ use weir_api::xds::{
     json, type_url,
 };
 
+use weir_tests::certificates::{Authority, inline};
+
 use super::*;
 use crate::{
     boundary::Boundary,
-    config::bootstrap::AdsProtocol,
+    config::{
+        bootstrap::AdsProtocol,
+        tls::{SecretName, SecretRef, SecretSource, SecretValue},
+    },
     convert,
     demand::{self, Demand, DemandSender},
     options::ControlPlaneTls,
+    secrets::Local,
     snapshot::{Destination, Snapshot},
     stats::Registry,
 };
@@ -242,6 +248,7 @@ struct Proxy {
     demands: DemandSender,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     registry: Arc<Registry>,
+    secrets: Arc<Secrets>,
     task: JoinHandle<()>,
 }
 
@@ -305,6 +312,7 @@ static_resources:
             ..Snapshot::default()
         });
         let registry = Arc::new(Registry::default());
+        let secrets = Arc::new(Secrets::new(options.local_secrets, &[]));
         let (demands, receiver) = demand::channel();
         let snapshots = publisher.subscribe();
         let context = Context {
@@ -313,6 +321,7 @@ static_resources:
             listeners: Arc::default(),
             clusters: Arc::default(),
             workers: NonZeroUsize::MIN,
+            secrets: Arc::clone(&secrets),
             boundary: Boundary::new(&registry),
         };
         let task = tokio::spawn(client.run(context, receiver));
@@ -320,6 +329,7 @@ static_resources:
             demands,
             snapshots,
             registry,
+            secrets,
             task,
         }
     }
@@ -633,4 +643,63 @@ async fn a_state_of_the_world_that_is_refused_is_named_and_the_rest_is_taken() {
     });
     let nack = tokio::time::timeout(PATIENCE, nack).await;
     nack.expect("in time").expect("requests");
+}
+
+/// Whether a trusted root is known by this name.
+fn has_root(proxy: &Proxy, name: &str) -> bool {
+    let name = SecretName {
+        source: SecretSource::Ads,
+        name: name.to_owned(),
+    };
+    let secret = proxy.secrets.resolve(&SecretRef::Sds(name)).get();
+    secret.is_some_and(|secret| matches!(secret.value, SecretValue::Validation(_)))
+}
+
+#[tokio::test]
+async fn secrets_come_over_the_stream_but_for_those_of_the_process() {
+    let control_plane = mesh();
+    control_plane.set(
+        type_url::CLUSTER,
+        "web",
+        "1",
+        r#"{ name: web, type: EDS, connect_timeout: 1s,
+             eds_cluster_config: { eds_config: { resource_api_version: V3, ads: {} } },
+             transport_socket: { name: tls, typed_config: {
+               "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext,
+               common_tls_context: {
+                 tls_certificate_sds_secret_configs: [ { name: mine, sds_config: { ads: {} } } ],
+                 validation_context_sds_secret_config: { name: root, sds_config: { ads: {} } } } } } }"#,
+    );
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let secret = |authority: &str| {
+        let authority = inline(authority);
+        format!("{{ name: root, validation_context: {{ trusted_ca: {authority} }} }}")
+    };
+    control_plane.set(type_url::SECRET, "root", "1", &secret(&old.pem));
+    let (address, _server) = control_plane.serve(loopback()).await;
+    let local = Local::new(&["mine"]);
+    let given = local.clone();
+    let mut proxy = Proxy::start_with(address, |options, _| options.local_secrets = Some(given));
+    proxy.demand(WEB).await;
+    let snapshot = proxy.until(|s| s.destinations.len() == 1).await;
+    assert!(snapshot.clusters.contains_key("web"));
+    assert!(has_root(&proxy, "root") && !has_root(&proxy, "mine"));
+    let asked: Vec<_> = control_plane.requests.borrow().clone();
+    let names = asked.iter().filter(|r| r.type_url == type_url::SECRET);
+    let names: Vec<_> = names.flat_map(|r| &r.resource_names_subscribe).collect();
+    assert_eq!(names, ["root"]);
+
+    // A version that is wrong changes nothing, and is refused without what it holds.
+    let broken = new.pem.replace('M', "!");
+    control_plane.set(type_url::SECRET, "root", "2", &secret(&broken));
+    control_plane.requests.send_replace(Vec::new());
+    control_plane.stop.send_replace(());
+    control_plane
+        .told(|requests| {
+            let errors = requests.iter().filter_map(|r| r.error_detail.as_ref());
+            let mut messages = errors.map(|status| status.message.as_str());
+            messages.any(|m| m.contains("Secret \"root\"") && !m.contains("BEGIN"))
+        })
+        .await;
+    assert!(has_root(&proxy, "root"));
 }

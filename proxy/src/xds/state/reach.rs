@@ -67,7 +67,13 @@ impl State {
     /// Makes active what has all it refers to. Kinds that are referred to come first, so one pass
     /// is enough.
     pub(super) fn promote(&mut self, now: Instant) {
-        for kind in [Kind::Endpoint, Kind::Cluster, Kind::Route, Kind::Listener] {
+        for kind in [
+            Kind::Secret,
+            Kind::Endpoint,
+            Kind::Cluster,
+            Kind::Route,
+            Kind::Listener,
+        ] {
             let entries = self.entries[kind as usize].iter();
             let warming = entries.filter(|(_, entry)| entry.is_warming());
             let mut ready = Vec::new();
@@ -131,8 +137,8 @@ impl State {
     }
 
     /// How many resources of each kind became overdue since the last call.
-    pub(in crate::xds) fn newly_overdue(&mut self, now: Instant) -> [u64; 4] {
-        let mut late = [0; 4];
+    pub(in crate::xds) fn newly_overdue(&mut self, now: Instant) -> [u64; Kind::COUNT] {
+        let mut late = [0; Kind::COUNT];
         for (late, entries) in late.iter_mut().zip(&mut self.entries) {
             for entry in entries.values_mut() {
                 if entry.is_waited_for() && entry.is_overdue(now) && !entry.is_late {

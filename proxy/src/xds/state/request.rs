@@ -25,9 +25,9 @@ pub(in crate::xds) struct Request {
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     /// Names that are subscribed to.
-    subscribed: [BTreeSet<String>; 4],
+    subscribed: [BTreeSet<String>; Kind::COUNT],
     /// When the first request of the kind was sent.
-    begun: [Option<Instant>; 4],
+    begun: [Option<Instant>; Kind::COUNT],
     answers: Vec<(Kind, String, Option<String>)>,
 }
 

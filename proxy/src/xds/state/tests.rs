@@ -7,6 +7,7 @@ use weir_api::xds::json::message_from_yaml;
 use super::*;
 use crate::{
     net::BoundListener,
+    secrets::Secrets,
     snapshot::{Destination, Snapshot},
     xds::resource::{self, Converted},
 };
@@ -213,7 +214,7 @@ impl Mesh {
             let usage = |address| self.usage.get(&address).copied();
             self.state.expire(self.now, usage);
             for change in self.state.settle(self.now) {
-                change.apply(&mut self.snapshot);
+                change.apply(&mut self.snapshot, &Secrets::default());
             }
             self.assert_consistent();
             let mut requests: VecDeque<Request> = self.state.requests(self.now).into();
@@ -261,7 +262,7 @@ impl Mesh {
                 let is_there = match kind {
                     Kind::Cluster => self.snapshot.clusters.contains_key(&name),
                     Kind::Route => self.snapshot.routes.contains_key(&name),
-                    Kind::Endpoint | Kind::Listener => true,
+                    Kind::Endpoint | Kind::Listener | Kind::Secret => true,
                 };
                 let has_it = self.resources.contains_key(&(kind, name.clone()));
                 assert!(is_there || !has_it, "{kind:?} {name} is missing");
@@ -336,7 +337,7 @@ fn a_listener_is_published_only_with_its_endpoints() {
     mesh.state.demand(WEB.parse().expect("address"), mesh.now);
     for _ in 0..8 {
         for change in mesh.state.settle(mesh.now) {
-            change.apply(&mut mesh.snapshot);
+            change.apply(&mut mesh.snapshot, &Secrets::default());
         }
         for request in mesh.state.requests(mesh.now) {
             if request.kind != Kind::Endpoint {
@@ -351,8 +352,8 @@ fn a_listener_is_published_only_with_its_endpoints() {
     mesh.now = overdue;
     mesh.pump();
     assert_eq!(mesh.present(WEB), Some(true), "nobody waits for ever");
-    assert_eq!(mesh.state.newly_overdue(mesh.now), [0, 1, 0, 0]);
-    assert_eq!(mesh.state.newly_overdue(mesh.now), [0; 4], "counted once");
+    assert_eq!(mesh.state.newly_overdue(mesh.now), [0, 1, 0, 0, 0]);
+    assert_eq!(mesh.state.newly_overdue(mesh.now), [0; 5], "counted once");
     let wakeup = mesh.state.next_wakeup().expect("an idle check");
     assert!(wakeup > mesh.now, "no busy waiting for what is overdue");
     mesh.push(endpoints(&silent, &[7]), "1");
@@ -507,7 +508,7 @@ fn an_update_waits_for_what_it_newly_refers_to() {
         Vec::new(),
     );
     for change in mesh.state.settle(mesh.now) {
-        change.apply(&mut mesh.snapshot);
+        change.apply(&mut mesh.snapshot, &Secrets::default());
     }
     assert!(
         mesh.snapshot.clusters.contains_key("web"),

@@ -1,7 +1,16 @@
-//! `envoy.filters.listener.tls_inspector`: SNI and ALPN of a TLS ClientHello (RFC 8446 section
+//! What a TLS ClientHello says: SNI and ALPN (RFC 8446 section
 //! 4.1.2, RFC 6066 section 3, RFC 7301 section 3.1). Nothing is decrypted.
 
-use super::Inspection;
+/// An answer about a prefix of a byte stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inspection<T> {
+    /// More bytes could decide either way.
+    NeedMore,
+    /// It is not this protocol.
+    No,
+    /// It is.
+    Yes(T),
+}
 
 /// What a ClientHello says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,0 +1,123 @@
+//! How bytes travel to the endpoints of a cluster.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use super::Host;
+use crate::{
+    config::{
+        self,
+        tls::{TransportSocket, UpstreamTlsContext},
+    },
+    net::{
+        tls::{ClientContext, Destination, HandshakeError, SslStats},
+        transport_socket::Connection,
+    },
+    secrets::Secrets,
+    singletons::Singletons,
+    stat_set,
+    stats::{Registry, Scope, Within},
+};
+
+stat_set! {
+    /// `cluster.<name>.client_ssl_socket_factory.*`, with Envoy's names.
+    pub(super) struct SocketFactoryStats {
+        /// Connections that could not be made because a secret was not there yet.
+        upstream_context_secrets_not_ready: Counter,
+    }
+}
+
+/// How bytes travel to the endpoints of a cluster.
+pub(super) struct UpstreamSockets {
+    default: UpstreamSocket,
+    stats: Option<Stats>,
+}
+
+/// How bytes travel to an endpoint.
+enum UpstreamSocket {
+    Raw,
+    Tls(Arc<ClientContext>),
+}
+
+struct Stats {
+    ssl: Arc<Within<SslStats>>,
+    factory: Arc<Within<SocketFactoryStats>>,
+}
+
+/// What is offered where no application protocols are configured.
+pub(crate) type DefaultProtocols = &'static [&'static str];
+
+// === impl UpstreamSockets ===
+
+impl UpstreamSockets {
+    pub(super) fn new(
+        config: &config::Cluster,
+        registry: &Registry,
+        singletons: &Singletons,
+        secrets: &Secrets,
+    ) -> Self {
+        let default = UpstreamSocket::new(&config.transport_socket, singletons, secrets);
+        let is_tls = matches!(default, UpstreamSocket::Tls(_));
+        let scope = || Scope::cluster(&config.stat_name);
+        Self {
+            default,
+            stats: is_tls.then(|| Stats {
+                ssl: registry.register_within(scope(), "ssl.", SslStats::default()),
+                factory: registry.register_within(
+                    scope(),
+                    "client_ssl_socket_factory.",
+                    SocketFactoryStats::default(),
+                ),
+            }),
+        }
+    }
+
+    /// Makes a socket that was connected to `host` a connection.
+    pub(super) async fn connect(
+        &self,
+        socket: TcpStream,
+        host: &Host,
+        default_protocols: DefaultProtocols,
+    ) -> Result<Connection, HandshakeError> {
+        let UpstreamSocket::Tls(context) = &self.default else {
+            return Ok(Connection::raw(socket));
+        };
+        let destination = Destination {
+            ip: host.address.ip(),
+            hostname: &host.hostname,
+            server_name: None,
+            default_protocols,
+        };
+        // On the heap: a connection lives longer than its handshake.
+        let connected = Box::pin(context.connect(socket, &destination)).await;
+        if let Some(stats) = &self.stats {
+            let ended = connected.as_ref().map(|(_, info)| info);
+            stats.ssl.count(ended);
+            if let Err(HandshakeError::SecretsNotReady) = &connected {
+                stats.factory.upstream_context_secrets_not_ready.inc();
+            }
+        }
+        connected.map(|(stream, _)| Connection::tls(stream))
+    }
+}
+
+// === impl UpstreamSocket ===
+
+impl UpstreamSocket {
+    fn new(
+        config: &TransportSocket<UpstreamTlsContext>,
+        singletons: &Singletons,
+        secrets: &Secrets,
+    ) -> Self {
+        match config {
+            TransportSocket::RawBuffer => Self::Raw,
+            TransportSocket::Tls(config) => {
+                // Workers share what was made of secrets, and sessions.
+                let name = format!("upstream tls {:x}", config.common.fingerprint);
+                let make = || ClientContext::new(config, secrets);
+                Self::Tls(singletons.get(&name, make))
+            }
+        }
+    }
+}

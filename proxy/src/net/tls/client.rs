@@ -1,0 +1,166 @@
+//! The client's end: a cluster's context, and its handshakes.
+
+use std::{net::IpAddr, sync::Arc};
+
+use arc_swap::ArcSwapOption;
+use rustls::{
+    ClientConfig, SignatureScheme,
+    client::{ResolvesClientCert, Resumption, UnbufferedClientConnection},
+    pki_types::ServerName,
+    sign::CertifiedKey,
+};
+use tokio::net::TcpStream;
+
+use super::{
+    HandshakeError, Sources, TlsInfo, TlsStream, Unusable, certificate, handshake, is_same,
+    provider, validation, verify::PeerVerifier,
+};
+use crate::{
+    buffer::Buffer,
+    config::tls::{Secret, UpstreamTlsContext},
+    secrets::Secrets,
+};
+
+/// Names whose sessions a context keeps: those that a cluster is reached by.
+const NAMES: usize = 64;
+
+/// What a cluster needs for handshakes. Workers share it.
+pub(crate) struct ClientContext {
+    config: Arc<UpstreamTlsContext>,
+    certificates: Sources,
+    validation: Sources,
+    built: ArcSwapOption<Built>,
+}
+
+/// What was made of secrets.
+struct Built {
+    secrets: Vec<Arc<Secret>>,
+    config: Arc<ClientConfig>,
+}
+
+/// Whom a handshake is with.
+pub(crate) struct Destination<'d> {
+    pub(crate) ip: IpAddr,
+    /// The endpoint's own name; may be empty.
+    pub(crate) hostname: &'d str,
+    /// Takes the place of the configured SNI.
+    pub(crate) server_name: Option<&'d str>,
+    /// Offered where no application protocols are configured.
+    pub(crate) default_protocols: &'d [&'d str],
+}
+
+/// Our certificate, whoever asks.
+#[derive(Debug)]
+struct OneCertificate(Arc<CertifiedKey>);
+
+// === impl ClientContext ===
+
+impl ClientContext {
+    pub(crate) fn new(config: &Arc<UpstreamTlsContext>, secrets: &Secrets) -> Self {
+        Self {
+            config: Arc::clone(config),
+            certificates: Sources::new(config.common.certificates.iter(), secrets),
+            validation: Sources::new(config.common.validation.iter(), secrets),
+            built: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Makes a connection to an endpoint one of TLS.
+    pub(crate) async fn connect(
+        &self,
+        socket: TcpStream,
+        destination: &Destination<'_>,
+    ) -> Result<(TlsStream, TlsInfo), HandshakeError> {
+        let built = self.current()?;
+        let name = self.server_name(destination)?;
+        let mut protocols = self.config.common.alpn_protocols.clone();
+        if protocols.is_empty() {
+            let defaults = destination.default_protocols.iter();
+            protocols = defaults.map(|name| name.as_bytes().to_vec()).collect();
+        }
+        let config = Arc::clone(&built.config);
+        let connection = UnbufferedClientConnection::new_with_alpn(config, name, protocols)?;
+        handshake::run(connection, socket, Buffer::default(), |common| {
+            TlsInfo::of(common)
+        })
+        .await
+    }
+
+    /// What SNI says. An address stands for no SNI at all.
+    fn server_name(&self, destination: &Destination<'_>) -> Result<ServerName<'static>, Unusable> {
+        let own =
+            Some(destination.hostname).filter(|name| self.config.auto_host_sni && !name.is_empty());
+        let name = destination.server_name.or(own).unwrap_or(&self.config.sni);
+        if name.is_empty() {
+            return Ok(destination.ip.into());
+        }
+        ServerName::try_from(name.to_owned())
+            .map_err(|_| super::wrong(format!("SNI {name:?} is no name of a host")))
+    }
+
+    /// What there is now, made anew if a secret is another than it was.
+    fn current(&self) -> Result<Arc<Built>, Unusable> {
+        let (Some(certificates), Some(validation)) =
+            (self.certificates.get(), self.validation.get())
+        else {
+            return Err(Unusable::NotReady);
+        };
+        let now = [&certificates[..], &validation].concat();
+        if let Some(built) = self.built.load_full().filter(|b| is_same(&b.secrets, &now)) {
+            return Ok(built);
+        }
+        let built = Arc::new(self.build(now, &certificates, &validation)?);
+        self.built.store(Some(Arc::clone(&built)));
+        Ok(built)
+    }
+
+    fn build(
+        &self,
+        secrets: Vec<Arc<Secret>>,
+        certificates: &[Arc<Secret>],
+        validation: &[Arc<Secret>],
+    ) -> Result<Built, Unusable> {
+        let context = &self.config;
+        let provider = provider(&context.common.parameters);
+        let algorithms = provider.signature_verification_algorithms;
+        let validation = self::validation(validation)?.unwrap_or_default();
+        let verifier =
+            PeerVerifier::of_servers(validation, algorithms, context.auto_sni_san_validation);
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&context.common.parameters.versions)
+            .map_err(Unusable::Wrong)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let local = match certificates.first() {
+            Some(secret) => Some(Arc::clone(&certificate(secret)?.key)),
+            None => None,
+        };
+        let mut config = match local {
+            Some(key) => builder.with_client_cert_resolver(Arc::new(OneCertificate(key))),
+            None => builder.with_no_client_auth(),
+        };
+        // Keys leave rustls for our own record layer.
+        config.enable_secret_extraction = true;
+        config.resumption = match context.max_session_keys {
+            0 => Resumption::disabled(),
+            _ => Resumption::in_memory_sessions(NAMES),
+        };
+        Ok(Built {
+            secrets,
+            config: Arc::new(config),
+        })
+    }
+}
+
+// === impl OneCertificate ===
+
+impl ResolvesClientCert for OneCertificate {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let fits = self.0.key.choose_scheme(schemes).is_some();
+        fits.then(|| Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
