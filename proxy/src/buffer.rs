@@ -76,6 +76,12 @@ impl Buffer {
         }
     }
 
+    /// Forgets the `n` bytes that were read last.
+    pub(crate) fn take_back(&mut self, n: usize) {
+        let kept = self.data.len().saturating_sub(n).max(self.start);
+        self.data.truncate(kept);
+    }
+
     /// Gives the memory back if nothing is left.
     pub(crate) fn release(&mut self) {
         if self.is_empty() && self.data.capacity() > 0 {

@@ -4,4 +4,5 @@
 pub mod http;
 pub mod listener;
 pub mod network;
+mod rbac_stats;
 mod token_bucket;

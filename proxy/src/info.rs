@@ -5,10 +5,14 @@ mod drain;
 pub mod head;
 
 use std::{
+    cell::Cell,
     net::SocketAddr,
+    rc::Rc,
     sync::Arc,
     time::{Instant, SystemTime},
 };
+
+use serde_json::{Map, Value};
 
 use crate::{
     config::{
@@ -57,6 +61,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) protocol: &'static str,
     pub(crate) start: Instant,
     pub(crate) start_time: SystemTime,
+    /// What filters have found out, which holds once its bytes come.
+    pub(crate) findings: Vec<Rc<Finding>>,
     /// What became of it, or of the last of its requests.
     pub(crate) outcome: Outcome,
     /// Requests, of an HTTP connection.
@@ -67,6 +73,17 @@ pub(crate) struct ConnectionInfo {
     pub(crate) http: &'static str,
     /// Our address towards a TCP connection's endpoint, where a log asks.
     pub(crate) upstream_local: Option<SocketAddr>,
+}
+
+/// What a filter has found out about a connection whose bytes have not come yet.
+#[derive(Debug, Default)]
+pub(crate) struct Finding {
+    /// What it says to others, by namespace.
+    pub(crate) metadata: Vec<(&'static str, Map<String, Value>)>,
+    /// Why it refuses the connection, if it does: `%CONNECTION_TERMINATION_DETAILS%`.
+    pub(crate) refusal: Option<String>,
+    /// The bytes have come.
+    pub(crate) holds: Cell<bool>,
 }
 
 /// What became of a request, or of a connection that carries none. An HTTP connection keeps that of
@@ -113,6 +130,7 @@ impl ConnectionInfo {
             metadata: Metadata::default(),
             filter_state: FilterState::default(),
             protocol: "",
+            findings: Vec::new(),
             start: Instant::now(),
             start_time: SystemTime::now(),
             outcome: Outcome::default(),
@@ -136,6 +154,21 @@ impl ConnectionInfo {
     /// The protocol that the client and we have agreed on by ALPN.
     pub(crate) fn negotiated_protocol(&self) -> Option<&str> {
         self.tls.as_ref()?.application_protocol.as_deref()
+    }
+
+    /// Lets others see what filters have found out, where it holds by now.
+    pub(crate) fn settle(&mut self) {
+        for finding in self.findings.iter().filter(|finding| finding.holds.get()) {
+            for (namespace, said) in &finding.metadata {
+                self.metadata.merge(namespace, said.clone());
+            }
+        }
+    }
+
+    /// `%CONNECTION_TERMINATION_DETAILS%`
+    pub(crate) fn termination_details(&self) -> Option<&str> {
+        let mut held = self.findings.iter().filter(|finding| finding.holds.get());
+        held.find_map(|finding| finding.refusal.as_deref())
     }
 
     /// Whether the connection is for the application of this pod.

@@ -52,7 +52,7 @@ field may not have:
 | field | values |
 |-|-|
 | listener filters | `OriginalDst`, `TlsInspector`, `HttpInspector`, `ProxyProtocol`, `LocalRateLimit`, `OriginalSrc`, which goes with `TcpProxy` |
-| network filters | `ConnectionLimit`, `LocalRateLimit`, `SniCluster`; and one that is terminal, last in the chain: `TcpProxy`, `HttpConnectionManager`, `Echo` or `direct_response.v3.Config` |
+| network filters | `ConnectionLimit`, `LocalRateLimit`, `RBAC`, `SniCluster`; and one that is terminal, last in the chain: `TcpProxy`, `HttpConnectionManager`, `Echo` or `direct_response.v3.Config` |
 | HTTP filters | `Buffer`, `Cors`, `HTTPFault`, `HeaderMutation`, `RBAC`; `Router`, last in the list |
 | HTTP filters of the router and of clusters | `HeaderMutation`; `UpstreamCodec`, last in the list |
 | `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`; each in a `FilterConfig`, too |

@@ -18,6 +18,7 @@ use crate::{
 };
 
 const BOOTSTRAP: &str = include_str!("network_filters.bootstrap.yaml");
+const RBAC: &str = include_str!("network_rbac.bootstrap.yaml");
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Source 1.2.3.4:1000, destination 5.6.7.8:2000.
 const ADDRESSES: &[u8] = &[1, 2, 3, 4, 5, 6, 7, 8, 3, 232, 7, 208];
@@ -45,8 +46,8 @@ fn filters_let_in_close_log_and_count_as_envoys_do() {
         return;
     }
     let clusters = ["plain.example", "sni.example"].map(cluster).join(", ");
-    let theirs = Side::new(&clusters, Proxy::envoy);
-    let weir = Side::new(&clusters, Proxy::weir);
+    let theirs = Side::new(BOOTSTRAP, &clusters, Proxy::envoy);
+    let weir = Side::new(BOOTSTRAP, &clusters, Proxy::weir);
     let mut wrong = Vec::new();
     for (title, bytes) in headers() {
         for (listener, port) in ["proxied", "lenient", "binary"].into_iter().zip(0..) {
@@ -68,23 +69,70 @@ fn filters_let_in_close_log_and_count_as_envoys_do() {
         let through = |side| through(side).replace("ConnectionReset", "");
         compare(&mut wrong, title, &through(&theirs), &through(&weir));
     }
-    for log in ["proxied", "lenient", "limited", "named"] {
+    compare_sides(
+        &mut wrong,
+        &["proxied", "lenient", "limited", "named"],
+        &theirs,
+        &weir,
+    );
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn rules_refuse_connections_when_their_bytes_come_as_envoys_do() {
+    if !envoy::available() {
+        return;
+    }
+    let clusters = cluster("plain.example");
+    let theirs = Side::new(RBAC, &clusters, Proxy::envoy);
+    let weir = Side::new(RBAC, &clusters, Proxy::weir);
+    let mut wrong = Vec::new();
+    let hello = client_hello("let.in", &[]);
+    let request: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let talks: [(&str, u8, &[u8]); 8] = [
+        ("watched", 0, b"hi"),
+        ("no name", 1, b"plain"),
+        ("its name", 1, &hello),
+        ("a request, later", 2, request),
+        ("two, and the second refuses", 3, b"hi"),
+        ("a server that speaks first", 4, b"hi"),
+        ("silence before it ends", 0, b""),
+        ("silence before tcp_proxy", 3, b""),
+    ];
+    for (title, listener, bytes) in talks {
+        let through = |side: &Side| {
+            let of = |strict, edge| side.proxy.port(strict, edge);
+            let ports = [of(false, false), of(true, false), of(false, true)];
+            let ports = [&ports[..], &[side.limited, side.named]].concat();
+            let start = Instant::now();
+            let heard = match bytes {
+                [] => end(ports[usize::from(listener)]),
+                bytes => talk(ports[usize::from(listener)], bytes),
+            };
+            let waited = start.elapsed() >= Duration::from_millis(300);
+            format!("{heard} {}", if waited { "late" } else { "at once" })
+        };
+        compare(&mut wrong, title, &through(&theirs), &through(&weir));
+    }
+    let logs = ["watched", "forwarded", "requests", "two"];
+    compare_sides(&mut wrong, &logs, &theirs, &weir);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Compares logs and counts.
+fn compare_sides(wrong: &mut Vec<String>, logs: &[&str], theirs: &Side, weir: &Side) {
+    for log in logs {
         let theirs = theirs.log(log, 0);
         let ours = weir.log(log, theirs.lines().count());
         for (theirs, ours) in theirs.lines().zip(ours.lines()) {
-            compare(&mut wrong, &format!("log {log}"), theirs, ours);
+            compare(wrong, &format!("log {log}"), theirs, ours);
         }
         let lines = |text: &str| text.lines().count().to_string();
-        compare(
-            &mut wrong,
-            &format!("lines of {log}"),
-            &lines(&theirs),
-            &lines(&ours),
-        );
+        let title = format!("lines of {log}");
+        compare(wrong, &title, &lines(&theirs), &lines(&ours));
     }
     let (theirs, ours) = (theirs.counts(), weir.counts());
-    compare(&mut wrong, "counts", &theirs.join("\n"), &ours.join("\n"));
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    compare(wrong, "counts", &theirs.join("\n"), &ours.join("\n"));
 }
 
 fn compare(wrong: &mut Vec<String>, title: &str, theirs: &str, ours: &str) {
@@ -215,9 +263,9 @@ fn limits() -> [(&'static str, Through); 4] {
 // === impl Side ===
 
 impl Side {
-    fn new(clusters: &str, start: fn(&str, Ports) -> Proxy) -> Self {
+    fn new(bootstrap: &str, clusters: &str, start: fn(&str, Ports) -> Proxy) -> Self {
         let logs = tempfile::tempdir().expect("a directory");
-        let bootstrap = BOOTSTRAP.replace("@CLUSTERS@", clusters);
+        let bootstrap = bootstrap.replace("@CLUSTERS@", clusters);
         let bootstrap = bootstrap.replace("@LOGS@", &logs.path().display().to_string());
         let (echo, refused) = (proxies::free_port(), proxies::free_port());
         let ports = Ports {
@@ -258,7 +306,8 @@ impl Side {
         let counted = |line: &&str| {
             // Envoy takes off where it has added nothing.
             let is_wrong = line.starts_with("connection_limit.unlimited.active_connections");
-            !is_wrong && COUNTED.iter().any(|known| line.starts_with(known))
+            let of_rules = line.contains(".rbac.");
+            !is_wrong && (of_rules || COUNTED.iter().any(|known| line.starts_with(known)))
         };
         let mut counts: Vec<String> = stats.lines().filter(counted).map(str::to_owned).collect();
         counts.sort();
@@ -304,6 +353,17 @@ fn connect(port: u16) -> TcpStream {
     let timeout = Some(Duration::from_secs(10));
     stream.set_read_timeout(timeout).expect("a timeout");
     stream
+}
+
+/// What a client sees that says nothing and ends.
+fn end(port: u16) -> String {
+    let mut stream = connect(port);
+    stream.shutdown(Shutdown::Write).expect("still open");
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => String::from_utf8_lossy(&answer).into_owned(),
+        Err(error) => format!("{:?}", error.kind()),
+    }
 }
 
 /// What a client sees that says something and ends once it has heard something.

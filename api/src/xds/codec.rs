@@ -139,6 +139,9 @@ messages! {
     unpack unpack_sni_cluster:
         extensions::filters::network::sni_cluster::v3::SniCluster,
         "envoy.extensions.filters.network.sni_cluster.v3.SniCluster";
+    unpack unpack_network_rbac:
+        extensions::filters::network::rbac::v3::Rbac,
+        "envoy.extensions.filters.network.rbac.v3.RBAC";
     unpack unpack_router, pack pack_router:
         extensions::filters::http::router::v3::Router,
         "envoy.extensions.filters.http.router.v3.Router";

@@ -108,6 +108,9 @@ impl Facts<'_> {
                 (None, None) if self.request.is_some() => out.push_str("via_upstream"),
                 (None, None) => return None,
             },
+            Command::ConnectionTerminationDetails => {
+                out.push_str(context.termination_details()?);
+            }
             Command::ResponseFlags => flags(outcome, out),
             Command::BytesReceived => print(out, self.bytes_received),
             Command::BytesSent => print(out, self.bytes_sent),

@@ -167,6 +167,9 @@ impl Page<'_> {
                 NetworkFilter::Echo => self.line(2, "echo"),
                 NetworkFilter::DirectResponse(_) => self.line(2, "direct_response"),
                 NetworkFilter::SniCluster => self.line(2, "sni_cluster"),
+                NetworkFilter::Rbac(rbac) => {
+                    self.line(2, format_args!("rbac {:?}", rbac.stat_prefix));
+                }
                 NetworkFilter::ConnectionLimit(limit) => {
                     self.line(2, format_args!("connection_limit {:?}", limit.stat_prefix));
                 }

@@ -80,7 +80,10 @@ fn metric<'a>(scope: &'a Scope, value: &'a Value) -> (String, Vec<(&'a str, Stri
     if !scope.name.is_empty() {
         labels.push((scope.label, scope.name.clone()));
     }
-    let mut metric = sanitize(&format!("envoy_{}_{name}", scope.kind));
+    let mut metric = sanitize(&match scope.kind {
+        "" => format!("envoy_{name}"),
+        kind => format!("envoy_{kind}_{name}"),
+    });
     if !suffix.is_empty() {
         metric.push('_');
         metric.push_str(suffix);

@@ -71,10 +71,9 @@ pub(super) fn prometheus(admin: &Admin, query: &Query) -> Reply {
 
 /// Envoy's name of a stat: `cluster.web.upstream_cx_total`.
 pub(super) fn name(scope: &Scope, value: &Value) -> String {
-    if scope.name.is_empty() {
-        format!("{}.{}", scope.kind, value.name)
-    } else {
-        format!("{}.{}.{}", scope.kind, scope.name, value.name)
+    match (scope.kind, &*scope.name) {
+        (first, "") | ("", first) => format!("{first}.{}", value.name),
+        (kind, name) => format!("{kind}.{name}.{}", value.name),
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Command {
     ResponseCode,
     /// `RESPONSE_CODE_DETAILS`
     ResponseCodeDetails,
+    /// `CONNECTION_TERMINATION_DETAILS`
+    ConnectionTerminationDetails,
     /// `RESPONSE_FLAGS`
     ResponseFlags,
     /// `BYTES_RECEIVED`

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    AccessLog, HttpConnectionManager, cluster::HashPolicy, feature_flag::FeatureFlag,
+    AccessLog, HttpConnectionManager, cluster::HashPolicy, feature_flag::FeatureFlag, rbac,
     token_bucket::LocalRateLimit,
 };
 
@@ -24,6 +24,8 @@ pub enum NetworkFilter {
     LocalRateLimit(Arc<LocalRateLimit>),
     /// `envoy.filters.network.sni_cluster`
     SniCluster,
+    /// `envoy.filters.network.rbac`
+    Rbac(Arc<NetworkRbac>),
 }
 
 /// `envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit`
@@ -37,6 +39,28 @@ pub struct ConnectionLimit {
     pub delay: Option<Duration>,
     /// Whether there is a limit.
     pub enabled: FeatureFlag,
+}
+
+/// `envoy.extensions.filters.network.rbac.v3.RBAC`
+#[derive(Debug)]
+pub struct NetworkRbac {
+    /// Before the names of what it counts: `<stat_prefix>.rbac.`
+    pub stat_prefix: String,
+    /// The rules.
+    pub filter: rbac::Filter,
+    /// When they are followed.
+    pub enforcement_type: EnforcementType,
+    /// How long a refused connection is kept before it is closed; none: not at all.
+    pub delay_deny: Option<Duration>,
+}
+
+/// `RBAC.EnforcementType`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnforcementType {
+    /// Once, when the first bytes come.
+    OneTimeOnFirstByte,
+    /// Whenever bytes come.
+    Continuous,
 }
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`
@@ -76,7 +100,10 @@ impl NetworkFilter {
             | Self::HttpConnectionManager(_)
             | Self::Echo
             | Self::DirectResponse(_) => true,
-            Self::ConnectionLimit(_) | Self::LocalRateLimit(_) | Self::SniCluster => false,
+            Self::ConnectionLimit(_)
+            | Self::LocalRateLimit(_)
+            | Self::SniCluster
+            | Self::Rbac(_) => false,
         }
     }
 }

@@ -96,3 +96,26 @@ pub enum Rule {
     /// `filter_state`
     FilterState(FilterStateMatcher),
 }
+
+// === impl Policy ===
+
+impl Policy {
+    /// Whether a rule is about headers, which only requests have.
+    pub(crate) fn asks_for_headers(&self) -> bool {
+        let mut rules = self.permissions.iter().chain(&self.principals);
+        rules.any(Rule::asks_for_headers)
+    }
+}
+
+// === impl Rule ===
+
+impl Rule {
+    fn asks_for_headers(&self) -> bool {
+        match self {
+            Self::Header(_) => true,
+            Self::And(rules) | Self::Or(rules) => rules.iter().any(Self::asks_for_headers),
+            Self::Not(rule) => rule.asks_for_headers(),
+            _ => false,
+        }
+    }
+}

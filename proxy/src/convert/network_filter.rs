@@ -6,18 +6,23 @@ use weir_api::xds::{
     codec,
     envoy::{
         config::listener::v3 as pb,
-        extensions::filters::network::direct_response::v3 as direct_response_v3,
+        extensions::filters::network::{
+            direct_response::v3 as direct_response_v3, rbac::v3 as rbac_v3,
+        },
     },
 };
 
 use super::{
     at::{At, take},
     http_connection_manager::http_connection_manager,
-    local_rate_limit,
+    local_rate_limit, rbac,
     tcp_proxy::tcp_proxy,
-    value::{inline_text, non_empty, type_name, unpack},
+    value::{duration, enumeration, inline_text, non_empty, type_name, unpack},
 };
-use crate::config::network_filter::NetworkFilter;
+use crate::config::{
+    network_filter::{EnforcementType, NetworkFilter, NetworkRbac},
+    rbac::Filter,
+};
 
 /// The filters of a chain: one that serves connections is the last, and only the last.
 pub(super) fn network_filters(at: &At<'_>, messages: Vec<pb::Filter>) -> Vec<NetworkFilter> {
@@ -83,6 +88,10 @@ fn network_filter(at: &At<'_>, message: pb::Filter) -> Option<NetworkFilter> {
             unpack(&at, &any, codec::unpack_sni_cluster)?;
             NetworkFilter::SniCluster
         }
+        "envoy.extensions.filters.network.rbac.v3.RBAC" => {
+            let message = unpack(&at, &any, codec::unpack_network_rbac)?;
+            NetworkFilter::Rbac(Arc::new(network_rbac(&at, message)?))
+        }
         other => {
             at.unsupported(format!("network filter {other}"));
             return None;
@@ -97,4 +106,44 @@ fn direct_response(at: &At<'_>, message: direct_response_v3::Config) -> Option<N
         None => Vec::new(),
     };
     Some(NetworkFilter::DirectResponse(response.into()))
+}
+
+fn network_rbac(at: &At<'_>, message: rbac_v3::Rbac) -> Option<NetworkRbac> {
+    use rbac_v3::rbac::EnforcementType as Of;
+
+    take!(at, message => rbac_v3::Rbac {
+        supported: rules, shadow_rules, shadow_rules_stat_prefix, stat_prefix, enforcement_type,
+            delay_deny;
+        refused: matcher, shadow_matcher;
+    });
+    let (enforced, stat_prefix) = (rules, non_empty(&at.field("stat_prefix"), stat_prefix));
+    let enforcement_type = match enumeration(&at.field("enforcement_type"), enforcement_type)? {
+        Of::OneTimeOnFirstByte => EnforcementType::OneTimeOnFirstByte,
+        Of::Continuous => EnforcementType::Continuous,
+    };
+    let rules_of = |name, message| {
+        let at = at.field(name);
+        let rules = rbac::rules(&at, message)?;
+        if let Some(policy) = rules
+            .policies
+            .iter()
+            .find(|policy| policy.asks_for_headers())
+        {
+            let policies = at.field("policies");
+            let at = policies.key(&policy.name);
+            at.error("has a rule on headers, which connections do not have");
+        }
+        Some(rules)
+    };
+    Some(NetworkRbac {
+        stat_prefix,
+        filter: Filter {
+            rules: enforced.and_then(|message| rules_of("rules", message)),
+            shadow_rules: shadow_rules.and_then(|message| rules_of("shadow_rules", message)),
+            shadow_rules_stat_prefix,
+            ..Filter::default()
+        },
+        enforcement_type,
+        delay_deny: duration(&at.field("delay_deny"), delay_deny),
+    })
 }

@@ -28,6 +28,7 @@ use std::{sync::Arc, time::Instant};
 
 use crate::{
     config::http_filter::{HttpFilter, HttpFilterConfig},
+    filter::rbac_stats::RbacStats,
     format::Values,
     http::{
         edits::{Edited, Edits},
@@ -56,7 +57,7 @@ enum FilterStats {
     Nothing,
     Cors(Arc<Within<cors::CorsStats>>),
     Fault(Arc<Within<fault::FaultStats>>),
-    Rbac(Arc<Within<rbac::RbacStats>>),
+    Rbac(Arc<Within<RbacStats>>),
 }
 
 /// One request on its way through a chain. Without filters it holds no memory.
@@ -175,7 +176,7 @@ impl HttpFilters {
                 FilterStats::Fault(fault::FaultStats::register(registry, scope))
             }
             HttpFilterConfig::Rbac(config) => {
-                FilterStats::Rbac(rbac::RbacStats::register(config, registry, scope))
+                FilterStats::Rbac(RbacStats::register(config, registry, scope))
             }
         });
         Self {

@@ -5,23 +5,27 @@ pub(crate) mod direct_response;
 pub(crate) mod echo;
 pub mod http_connection_manager;
 mod local_rate_limit;
+mod rbac;
 pub(crate) mod tcp_proxy;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use self::{
-    connection_limit::ConnectionLimit, local_rate_limit::LocalRateLimit, tcp_proxy::TcpProxy,
+    connection_limit::ConnectionLimit, local_rate_limit::LocalRateLimit, rbac::NetworkRbac,
+    tcp_proxy::TcpProxy,
 };
 
 use crate::{
     config::network_filter::NetworkFilter as Config, exchange::ConnectionManager,
     factory_context::FactoryContext, info::ConnectionInfo, metadata::TCP_PROXY_CLUSTER,
+    net::read_filter::ReadFilter,
 };
 
 /// A network filter in one worker that is not the last of its chain.
 pub(crate) enum NetworkFilter {
     ConnectionLimit(ConnectionLimit),
     LocalRateLimit(LocalRateLimit),
+    Rbac(NetworkRbac),
     /// The SNI names the cluster.
     SniCluster,
 }
@@ -63,6 +67,7 @@ impl NetworkFilter {
                 Self::LocalRateLimit(LocalRateLimit::new(config, owner, context))
             }
             Config::SniCluster => Self::SniCluster,
+            Config::Rbac(config) => Self::Rbac(NetworkRbac::new(config, context)),
             Config::TcpProxy(_)
             | Config::HttpConnectionManager(_)
             | Config::Echo
@@ -70,11 +75,13 @@ impl NetworkFilter {
         })
     }
 
-    /// Looks at a new connection.
+    /// Looks at a new connection, holds what it needs until that ends, and leaves what is to look at
+    /// the bytes that come.
     pub(crate) fn on_new_connection(
         &self,
         connection: &mut ConnectionInfo,
         held: &mut Vec<Held>,
+        read_filters: &mut Vec<Box<dyn ReadFilter>>,
     ) -> Status {
         match self {
             Self::ConnectionLimit(filter) => filter.on_new_connection(held),
@@ -83,6 +90,10 @@ impl NetworkFilter {
                 if let Some(name) = &connection.server_name {
                     connection.filter_state.set(TCP_PROXY_CLUSTER, name);
                 }
+                Status::Continue
+            }
+            Self::Rbac(filter) => {
+                read_filters.extend(filter.on_new_connection(connection));
                 Status::Continue
             }
         }
@@ -101,9 +112,10 @@ impl TerminalFilter {
             }
             Config::Echo => Self::Echo,
             Config::DirectResponse(response) => Self::DirectResponse(Arc::clone(response)),
-            Config::ConnectionLimit(_) | Config::LocalRateLimit(_) | Config::SniCluster => {
-                return None;
-            }
+            Config::ConnectionLimit(_)
+            | Config::LocalRateLimit(_)
+            | Config::SniCluster
+            | Config::Rbac(_) => return None,
         })
     }
 }

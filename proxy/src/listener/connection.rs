@@ -1,7 +1,7 @@
 //! The life of one downstream connection: original destination, detection, filter chain, filter.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     net::IpAddr,
     rc::Rc,
     sync::Arc,
@@ -12,10 +12,8 @@ use tokio::net::TcpStream;
 use weir_api::identity::{INBOUND_PASSTHROUGH_V4, INBOUND_PASSTHROUGH_V6};
 
 use super::{
-    ActiveListener, ConnectionHandler, ListenerStats,
-    active::ActiveChain,
-    filter_chain::ConnectionFacts,
-    filters::{self, Dialled},
+    ActiveListener, ConnectionHandler, ListenerStats, active::ActiveChain,
+    filter_chain::ConnectionFacts, filters,
 };
 use crate::{
     access_log,
@@ -30,6 +28,7 @@ use crate::{
     net::{
         address::{LocalAddr, RemoteAddr},
         original_dst::original_destination,
+        read_filter::EndOfStream,
         transport_socket::Connection,
     },
     reason::Reason,
@@ -66,29 +65,39 @@ pub(super) struct Ahead {
 }
 
 /// Serves one accepted connection until it ends.
-pub(crate) async fn serve(
+pub(crate) fn serve(
     handler: Rc<ConnectionHandler>,
     listener: Rc<ActiveListener>,
     stream: TcpStream,
     remote: RemoteAddr,
-) {
-    // A socket that is gone already has nothing to be served.
-    let Ok(local) = stream.local_addr().map(LocalAddr) else {
-        return;
-    };
-    // Bytes are forwarded as they come; waiting to fill segments only adds latency.
-    let _ = stream.set_nodelay(true);
-    let mut connection = ActiveConnection::new(handler, listener, remote, local);
-    if connection.is_loop(&stream) {
-        connection.listener.stats.loop_refused.inc();
-        connection.info.outcome.reason = Some(Reason::Loop);
-        Connection::raw(stream).reset_on_drop();
-        return connection.record();
+) -> impl Future<Output = ()> {
+    // Made here, not in the future, which would hold the parts beside the whole. A socket that is gone
+    // already has nothing to be served.
+    let mut accepted = stream.local_addr().ok().and_then(|local| {
+        // Bytes are forwarded as they come; waiting to fill segments only adds latency.
+        let _ = stream.set_nodelay(true);
+        let mut connection = ActiveConnection::new(handler, listener, remote, LocalAddr(local));
+        if connection.is_loop(&stream) {
+            connection.listener.stats.loop_refused.inc();
+            connection.info.outcome.reason = Some(Reason::Loop);
+            Connection::raw(stream).reset_on_drop();
+            connection.record();
+            return None;
+        }
+        Some((connection, Some(Connection::raw(stream))))
+    });
+    async move {
+        // Lent rather than moved, which would hold them twice.
+        if let Some((connection, stream)) = &mut accepted {
+            connection.run(stream).await;
+            connection.open = None;
+            connection.held.clear();
+            connection.info.settle();
+        }
+        if let Some((connection, _)) = accepted {
+            connection.record();
+        }
     }
-    connection.run(Connection::raw(stream)).await;
-    connection.open = None;
-    connection.held.clear();
-    connection.record();
 }
 
 // === impl Open ===
@@ -181,7 +190,10 @@ impl ActiveConnection {
         hands_over
     }
 
-    async fn run(&mut self, mut stream: Connection) {
+    async fn run(&mut self, stream: &mut Option<Connection>) {
+        let Some(mut stream) = stream.take() else {
+            return;
+        };
         let mut buffer = Buffer::default();
         let Some(mut dialled) = filters::run(self, &mut stream, &mut buffer).await else {
             return;
@@ -209,11 +221,21 @@ impl ActiveConnection {
                 }
             },
         }
+        let mut read_filters = Vec::new();
         for filter in &chain.filters {
-            match filter.on_new_connection(&mut self.info, &mut self.held) {
+            match filter.on_new_connection(&mut self.info, &mut self.held, &mut read_filters) {
                 Status::Continue => {}
                 Status::Close(after) => return Box::pin(close(stream, buffer, after)).await,
             }
+        }
+        let end = match &chain.filter {
+            TerminalFilter::Tcp(_) => Some(EndOfStream::Seen),
+            TerminalFilter::Http(_) | TerminalFilter::Echo => Some(EndOfStream::Unseen),
+            // It answers before anything is read.
+            TerminalFilter::DirectResponse(_) => None,
+        };
+        if let Some(end) = end {
+            stream.filter_reads(read_filters, end, &mut buffer);
         }
         if let TerminalFilter::Tcp(filter) = &chain.filter {
             let fits = |ahead: &Ahead| ahead.fits(&chain, &self.info);
@@ -225,16 +247,7 @@ impl ActiveConnection {
             return served.await;
         }
         // On the heap: most connections that live long are TCP.
-        Box::pin(self.serve(&chain, (stream, buffer), dialled)).await;
-    }
-
-    /// Any last filter but the TCP proxy.
-    async fn serve(
-        &mut self,
-        chain: &Rc<ActiveChain>,
-        (stream, buffer): (Connection, Buffer),
-        dialled: Dialled,
-    ) {
+        let info = &mut self.info;
         match &chain.filter {
             TerminalFilter::Http(filter) => {
                 if let Some(Ok(upstream)) = dialled {
@@ -242,19 +255,24 @@ impl ActiveConnection {
                     self.handler.context.clusters.put_back_spare(upstream);
                 }
                 let filter = Rc::clone(filter);
-                http_connection_manager::serve(filter, &mut self.info, stream, buffer).await;
-                if let Some(ahead) = self.ahead.take()
-                    && self.info.outcome.was_answered()
-                {
-                    let destination = self.info.original_destination;
-                    ahead.cluster.note_http_at(destination.0);
-                }
+                http_connection_manager::serve(filter, info, stream, buffer).await;
+                self.note_http();
             }
-            TerminalFilter::Echo => echo::serve(&mut self.info, stream, buffer).await,
+            TerminalFilter::Echo => Box::pin(echo::serve(info, stream, buffer)).await,
             TerminalFilter::DirectResponse(response) => {
-                direct_response::serve(&mut self.info, stream, response).await;
+                Box::pin(direct_response::serve(info, stream, response)).await;
             }
             TerminalFilter::Tcp(_) => {}
+        }
+    }
+
+    /// Remembers that whoever was dialled before it was clear who speaks has answered in HTTP.
+    fn note_http(&mut self) {
+        if let Some(ahead) = self.ahead.take()
+            && self.info.outcome.was_answered()
+        {
+            let destination = self.info.original_destination;
+            ahead.cluster.note_http_at(destination.0);
         }
     }
 

@@ -16,7 +16,10 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::{buffer::Buffer, net::transport_socket::Connection};
+use crate::{
+    buffer::Buffer,
+    net::{read_filter, transport_socket::Connection},
+};
 pub(crate) use splice::{Broken, Pipe};
 
 /// Bytes of one direction after which it is spliced. Below it, a pipe costs more than it saves.
@@ -38,6 +41,8 @@ pub(crate) enum End {
     Both,
     /// Nothing moved for too long.
     Idle,
+    /// A filter has refused what the client said.
+    Refused,
     /// One side is gone; the other is to be told by a reset.
     Reset,
     /// As `Reset`, of upstream, before a byte went either way: it may be tried elsewhere.
@@ -62,6 +67,9 @@ pub(crate) async fn relay(
         let upstream_failed =
             matches!(received, Poll::Ready(Err(_))) || !to_upstream.buffer.is_empty();
         match (sent, received) {
+            (Poll::Ready(Err(error)), _) if read_filter::is_refusal(&error) => {
+                return Poll::Ready(End::Refused);
+            }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(End::Both),
             (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => {
                 let untouched = moved == 0 && upstream_failed && to_upstream.state == State::Open;

@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::BytesMut;
@@ -12,7 +12,10 @@ use socket2::SockRef;
 use tokio::{io::AsyncWrite, net::TcpStream};
 use tokio_util::io::poll_read_buf;
 
-use super::tls::TlsStream;
+use super::{
+    read_filter::{EndOfStream, Gate, ReadFilter},
+    tls::TlsStream,
+};
 use crate::buffer::Buffer;
 
 /// A connection to a client or to an endpoint.
@@ -20,6 +23,7 @@ use crate::buffer::Buffer;
 pub(crate) struct Connection {
     socket: TransportSocket,
     traffic: Traffic,
+    gate: Gate,
 }
 
 /// How bytes travel.
@@ -52,6 +56,20 @@ impl Connection {
         Self {
             socket: TransportSocket::Raw(stream),
             traffic: Traffic::default(),
+            gate: Gate::default(),
+        }
+    }
+
+    /// Has filters look at what is read from now on, and at `buffer`, which was read already.
+    pub(crate) fn filter_reads(
+        &mut self,
+        filters: Vec<Box<dyn ReadFilter>>,
+        end: EndOfStream,
+        buffer: &mut Buffer,
+    ) {
+        self.gate = Gate::new(filters, end);
+        if !buffer.is_empty() && !self.gate.lets_pass(buffer.len()) {
+            buffer.consume(buffer.len());
         }
     }
 
@@ -60,6 +78,7 @@ impl Connection {
         Self {
             socket: TransportSocket::Tls(Box::new(stream)),
             traffic: Traffic::default(),
+            gate: Gate::default(),
         }
     }
 
@@ -92,12 +111,17 @@ impl Connection {
         cx: &mut Context<'_>,
         buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
+        ready!(self.gate.poll_open(cx))?;
         let read = match &mut self.socket {
             TransportSocket::Raw(stream) => poll_read_buf(Pin::new(stream), cx, buffer.room()),
             TransportSocket::Tls(stream) => stream.poll_read(cx, buffer.room()),
         };
         if let Poll::Ready(Ok(bytes)) = read {
             self.note_received(bytes);
+            if !self.gate.lets_pass(bytes) {
+                buffer.take_back(bytes);
+                ready!(self.gate.poll_open(cx))?;
+            }
         }
         read
     }
@@ -108,10 +132,19 @@ impl Connection {
         cx: &mut Context<'_>,
         into: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        match &mut self.socket {
+        ready!(self.gate.poll_open(cx))?;
+        let before = into.len();
+        let read = match &mut self.socket {
             TransportSocket::Raw(stream) => poll_read_buf(Pin::new(stream), cx, into),
             TransportSocket::Tls(stream) => stream.poll_read(cx, into),
+        };
+        if let Poll::Ready(Ok(bytes)) = read
+            && !self.gate.lets_pass(bytes)
+        {
+            into.truncate(before);
+            ready!(self.gate.poll_open(cx))?;
         }
+        read
     }
 
     /// Writes once.
@@ -196,7 +229,7 @@ impl Connection {
     /// The plain socket, where bytes can be moved within the kernel.
     pub(crate) fn as_raw(&self) -> Option<&TcpStream> {
         match &self.socket {
-            TransportSocket::Raw(stream) => Some(stream),
+            TransportSocket::Raw(stream) => self.gate.is_open().then_some(stream),
             TransportSocket::Tls(_) => None,
         }
     }

@@ -12,7 +12,7 @@ use super::{HistogramReading, StatSet};
 /// What a set belongs to: `cluster.<name>`, `listener.<address>`, `http.<prefix>`, `server`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope {
-    /// First part of the stat name, and of the Prometheus metric: `cluster`.
+    /// First part of the stat name, and of the Prometheus metric: `cluster`. Empty: none.
     pub kind: &'static str,
     /// Second part of the stat name: `outbound|80||web`. Empty: none.
     pub name: String,

@@ -186,7 +186,8 @@ fn of_chain(chain: &FilterChain, references: &mut Vec<Reference>) {
             | NetworkFilter::DirectResponse(_)
             | NetworkFilter::ConnectionLimit(_)
             | NetworkFilter::LocalRateLimit(_)
-            | NetworkFilter::SniCluster => {}
+            | NetworkFilter::SniCluster
+            | NetworkFilter::Rbac(_) => {}
         }
     }
 }

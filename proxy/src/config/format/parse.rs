@@ -109,6 +109,7 @@ fn plain(name: &str) -> Option<Command> {
         "PROTOCOL" => Command::Protocol,
         "RESPONSE_CODE" => Command::ResponseCode,
         "RESPONSE_CODE_DETAILS" => Command::ResponseCodeDetails,
+        "CONNECTION_TERMINATION_DETAILS" => Command::ConnectionTerminationDetails,
         "RESPONSE_FLAGS" => Command::ResponseFlags,
         "BYTES_RECEIVED" => Command::BytesReceived,
         "BYTES_SENT" => Command::BytesSent,

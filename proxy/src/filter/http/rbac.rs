@@ -2,8 +2,6 @@
 //!
 //! <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/rbac_filter>
 
-mod stats;
-
 use serde_json::{Map, Value};
 
 use super::{Decoding, Step};
@@ -12,12 +10,11 @@ use crate::{
         http_filter::RouteSpecificFilterConfig,
         rbac::{Action, Filter, Rules},
     },
+    filter::rbac_stats::RbacStats,
     http::local_reply::{FilterReply, LocalReply},
     rbac::{Attributes, Enforcement, Verdict},
     reason::Reason,
 };
-
-pub(super) use stats::RbacStats;
 
 /// The namespace of what the filter says, whatever it is called.
 const NAMESPACE: &str = "envoy.filters.http.rbac";

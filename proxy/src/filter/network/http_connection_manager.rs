@@ -22,7 +22,7 @@ struct Open {
     version: Option<fn(&HttpStats) -> &Gauge>,
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends. What it holds beside that of every connection is on the heap.
 pub(crate) async fn serve(
     manager: Rc<ConnectionManager>,
     context: &mut ConnectionInfo,
@@ -34,7 +34,8 @@ pub(crate) async fn serve(
         CodecType::Http2 => Some((downstream, buffer)),
         CodecType::Auto | CodecType::Http1 => {
             open.speaks(|stats| &stats.downstream_cx_http1_active);
-            http1::serve(Rc::clone(&manager), context, downstream, buffer).await
+            let manager = Rc::clone(&manager);
+            Box::pin(http1::serve(manager, context, downstream, buffer)).await
         }
     };
     if let Some((downstream, buffer)) = http2 {
@@ -90,9 +91,9 @@ impl Drop for Open {
 mod tests {
     use super::*;
 
-    /// Bytes an HTTP connection holds until its close, beside those of every connection: 2600 when
+    /// Bytes an HTTP/1 connection holds until its close, beside those of every connection: 2392 when
     /// this was written. What is seldom needed belongs on the heap.
-    const LIMIT: usize = 2624;
+    const LIMIT: usize = 2400;
 
     fn size_of_future<'c, F>(
         _: impl FnOnce(Rc<ConnectionManager>, &'c mut ConnectionInfo, Connection, Buffer) -> F,
@@ -101,8 +102,8 @@ mod tests {
     }
 
     #[test]
-    fn the_future_of_an_http_connection_stays_small() {
-        let size = size_of_future(serve);
+    fn the_future_of_an_http1_connection_stays_small() {
+        let size = size_of_future(http1::serve);
         assert!(size <= LIMIT, "{size} bytes");
     }
 }

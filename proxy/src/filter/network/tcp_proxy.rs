@@ -164,6 +164,7 @@ impl TcpProxy {
             self.count(&relayed, &cluster);
             match relayed.end {
                 End::Both => {}
+                End::Refused => connection.bytes_received = downstream.take_traffic().received,
                 End::Idle => self.stats.idle_timeout.inc(),
                 End::Reset | End::Untouched => {
                     downstream.reset_on_drop();
@@ -183,6 +184,7 @@ impl TcpProxy {
             // A refused dial must look like one.
             downstream.reset_on_drop();
         }
+        connection.settle();
         let (logs, writers) = (&self.config.access_logs, &self.context.access_logs);
         access_log::write_connection(writers, logs, connection, &connection.outcome);
     }

@@ -1,4 +1,4 @@
-//! What an RBAC filter counts.
+//! What the RBAC filters for connections and for requests count.
 
 use std::{
     collections::BTreeMap,
@@ -17,24 +17,24 @@ use crate::{
 const MAX_POLICIES: usize = 1000;
 
 stat_set! {
-    /// `http.<stat_prefix>.rbac.[<rules_stat_prefix>.]*`. The shadow rules' stand behind
+    /// `http.<stat_prefix>.rbac.[<rules_stat_prefix>.]*`, `<stat_prefix>.rbac.*` of connections. The shadow rules' stand behind
     /// `shadow_rules_stat_prefix`. With `track_per_rule_stats` each policy has the same, as
     /// `policy.<policy>.*`.
     pub(super) struct Decisions {
-        /// Requests that the rules let through.
+        /// Requests, or reads of connections, that the rules let through.
         allowed: Counter,
-        /// Requests that the rules did not let through.
+        /// Requests or connections that the rules did not let through.
         denied: Counter,
-        /// Requests that the shadow rules would have let through.
+        /// Requests or reads that the shadow rules would have let through.
         shadow_allowed: Counter,
-        /// Requests that the shadow rules would not have let through.
+        /// Requests or reads that the shadow rules would not have let through.
         shadow_denied: Counter,
     }
 }
 
 /// What an RBAC filter counts, in all and by policy.
 #[derive(Debug, Default)]
-pub(in crate::filter::http) struct RbacStats {
+pub(super) struct RbacStats {
     rules_prefix: String,
     shadow_rules_prefix: String,
     all: Decisions,
@@ -44,7 +44,7 @@ pub(in crate::filter::http) struct RbacStats {
 // === impl RbacStats ===
 
 impl RbacStats {
-    pub(in crate::filter::http) fn register(
+    pub(super) fn register(
         config: &Filter,
         registry: &Registry,
         scope: &Scope,
