@@ -73,7 +73,7 @@ field may not have:
 | addresses | IP addresses with a TCP port; names are not looked up |
 | text and bodies | inline; files only for TLS, and environment variables are not read |
 | `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s }, replaceable: true }`; other namespaces are for people |
-| `LbEndpoint.metadata` | `envoy.lb: { hash_key }`, `weir.dev: { last_resort }`; the rest is for people |
+| `LbEndpoint.metadata` | `envoy.lb: { hash_key }`, `envoy.transport_socket_match` (also of `LocalityLbEndpoints`), `weir.dev: { last_resort }`; the rest is for people |
 
 These have less of an effect than in Envoy:
 

@@ -5,9 +5,11 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::{http2::Http2Pool, pool::Idle, ring_hash::Ring};
@@ -30,6 +32,8 @@ pub struct Host {
     pub(super) last_resort: bool,
     /// One of our sidecars stands before it, so that what it says of a request is so.
     pub(crate) sidecar: bool,
+    /// What chooses among the transport sockets of its cluster.
+    pub(super) transport_socket_match: Option<Arc<Map<String, Value>>>,
     /// Shared with the host's next version, so that an update of its weight loses nothing.
     shared: Rc<Shared>,
 }
@@ -92,6 +96,7 @@ impl Host {
             hash_key: endpoint.hash_key.clone(),
             last_resort: endpoint.last_resort,
             sidecar: endpoint.sidecar,
+            transport_socket_match: endpoint.transport_socket_match.clone(),
             shared: Rc::default(),
         }
     }
@@ -178,8 +183,8 @@ impl Tried {
 // === impl HostSet ===
 
 impl HostSet {
-    /// The set after an update. Hosts whose address stays keep their connections and counts. With a
-    /// ring, if the cluster goes by a hash.
+    /// The set after an update. Hosts whose address stays, and what chooses their transport socket,
+    /// keep their connections and counts. With a ring, if the cluster goes by a hash.
     pub(super) fn update(&self, endpoints: &LoadAssignment, ring: Option<RingHash>) -> Self {
         let known: HashMap<SocketAddr, &Rc<Host>> =
             self.all.iter().map(|host| (host.address, host)).collect();
@@ -187,7 +192,12 @@ impl HostSet {
             .endpoints()
             .map(|endpoint| {
                 let mut host = Host::new(endpoint);
-                if let Some(known) = known.get(&endpoint.address) {
+                // What was connected by another transport socket is of no use to it.
+                let known = known.get(&endpoint.address);
+                let same = |known: &&&Rc<Host>| {
+                    known.transport_socket_match == host.transport_socket_match
+                };
+                if let Some(known) = known.filter(same) {
                     host.shared = Rc::clone(&known.shared);
                 }
                 Rc::new(host)
@@ -334,6 +344,7 @@ mod tests {
                 hash_key: None,
                 last_resort: false,
                 sidecar: false,
+                transport_socket_match: None,
             };
             LocalityEndpoints {
                 priority,
@@ -398,6 +409,20 @@ mod tests {
             "there is none of the highest"
         );
         assert!(!is_below(&[]));
+    }
+
+    #[test]
+    fn a_host_of_another_transport_socket_is_another_host() {
+        let mut endpoints = assignment(&[(1, 1, HealthStatus::Healthy, 0)]);
+        let set = HostSet::default().update(&endpoints, None);
+        set.all[0].add_active(3);
+        let said = Map::from_iter([("tlsMode".to_owned(), "istio".into())]);
+        endpoints.localities[0].endpoints[0].transport_socket_match = Some(Arc::new(said));
+        let other = set.update(&endpoints, None);
+        assert_eq!(other.all[0].active(), 0);
+        assert!(set.all[0].is_retired() && !other.all[0].is_retired());
+        let same = other.update(&endpoints, None);
+        assert!(Rc::ptr_eq(&same.all[0].shared, &other.all[0].shared));
     }
 
     #[test]

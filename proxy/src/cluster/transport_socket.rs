@@ -30,7 +30,11 @@ stat_set! {
 
 /// How bytes travel to the endpoints of a cluster.
 pub(super) struct UpstreamSockets {
+    /// Of those that [`config::Cluster::transport_socket_matches`] lists.
+    chosen: Vec<UpstreamSocket>,
+    /// Of endpoints that none of these matches.
     default: UpstreamSocket,
+    config: Arc<config::Cluster>,
     stats: Option<Stats>,
 }
 
@@ -52,17 +56,19 @@ pub(crate) type DefaultProtocols = &'static [&'static str];
 
 impl UpstreamSockets {
     pub(super) fn new(
-        config: &config::Cluster,
+        config: &Arc<config::Cluster>,
         registry: &Registry,
         singletons: &Singletons,
         secrets: &Secrets,
     ) -> Self {
-        let default = UpstreamSocket::new(&config.transport_socket, singletons, secrets);
-        let is_tls = matches!(default, UpstreamSocket::Tls(_));
+        let socket = |config| UpstreamSocket::new(config, singletons, secrets);
+        let chosen = config.transport_socket_matches.iter();
         let scope = || Scope::cluster(&config.stat_name);
         Self {
-            default,
-            stats: is_tls.then(|| Stats {
+            chosen: chosen.map(|one| socket(&one.transport_socket)).collect(),
+            default: socket(&config.transport_socket),
+            config: Arc::clone(config),
+            stats: config.tls_contexts().next().map(|_| Stats {
                 ssl: registry.register_within(scope(), "ssl.", SslStats::default()),
                 factory: registry.register_within(
                     scope(),
@@ -73,6 +79,18 @@ impl UpstreamSockets {
         }
     }
 
+    /// The one for `host`, by what its metadata says.
+    fn of(&self, host: &Host) -> &UpstreamSocket {
+        let said = host.transport_socket_match.as_deref();
+        let mut choices = self
+            .config
+            .transport_socket_matches
+            .iter()
+            .zip(&self.chosen);
+        let chosen = choices.find(|(choice, _)| choice.matches(said));
+        chosen.map_or(&self.default, |(_, socket)| socket)
+    }
+
     /// Makes a socket that was connected to `host` a connection.
     pub(super) async fn connect(
         &self,
@@ -80,7 +98,7 @@ impl UpstreamSockets {
         host: &Host,
         default_protocols: DefaultProtocols,
     ) -> Result<Connection, HandshakeError> {
-        let UpstreamSocket::Tls(context) = &self.default else {
+        let UpstreamSocket::Tls(context) = self.of(host) else {
             return Ok(Connection::raw(socket));
         };
         let destination = Destination {

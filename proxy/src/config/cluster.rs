@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use serde_json::{Map, Value};
+
 use super::{
     LoadAssignment,
     http::Http2Options,
@@ -26,6 +28,8 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// How bytes leave.
     pub transport_socket: TransportSocket<UpstreamTlsContext>,
+    /// How bytes leave to endpoints whose metadata says so. The first that matches counts.
+    pub transport_socket_matches: Vec<TransportSocketMatch>,
     /// Bounds of what may be in flight.
     pub circuit_breakers: CircuitBreakers,
     /// Source addresses of connections, one a family (`upstream_bind_config`).
@@ -40,6 +44,17 @@ pub struct Cluster {
     pub http2: Http2Options,
     /// HTTP filters of each attempt; none: those of the router.
     pub http_filters: Option<Arc<[HttpFilter]>>,
+}
+
+/// `Cluster.TransportSocketMatch`
+#[derive(Debug)]
+pub struct TransportSocketMatch {
+    /// For people.
+    pub name: String,
+    /// What an endpoint's metadata must have. Nothing matches all.
+    pub criteria: Map<String, Value>,
+    /// How bytes leave then.
+    pub transport_socket: TransportSocket<UpstreamTlsContext>,
 }
 
 /// Where endpoints come from (`Cluster.type`).
@@ -118,6 +133,33 @@ pub struct TcpKeepalive {
     pub time: Option<Duration>,
     /// Between probes.
     pub interval: Option<Duration>,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Contexts of TLS, of all its transport sockets.
+    pub fn tls_contexts(&self) -> impl Iterator<Item = &Arc<UpstreamTlsContext>> {
+        let others = self.transport_socket_matches.iter();
+        let sockets = others.map(|other| &other.transport_socket);
+        let contexts = sockets.chain([&self.transport_socket]);
+        contexts.filter_map(|socket| match socket {
+            TransportSocket::Tls(context) => Some(context),
+            TransportSocket::RawBuffer => None,
+        })
+    }
+}
+
+// === impl TransportSocketMatch ===
+
+impl TransportSocketMatch {
+    /// Whether an endpoint says of itself what is wanted.
+    #[must_use]
+    pub fn matches(&self, said: Option<&Map<String, Value>>) -> bool {
+        let says =
+            |(key, wanted): (&String, &Value)| said.and_then(|said| said.get(key)) == Some(wanted);
+        self.criteria.iter().all(says)
+    }
 }
 
 // === impl RingHash ===

@@ -1,6 +1,8 @@
 //! Endpoints of a cluster.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
+
+use serde_json::{Map, Value};
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +49,9 @@ pub struct Endpoint {
     pub last_resort: bool,
     /// One of our sidecars stands before it ([`weir_api::xds::peer`]).
     pub sidecar: bool,
+    /// What chooses among the transport sockets of its cluster (`envoy.transport_socket_match` in
+    /// its metadata, or else in that of its locality).
+    pub transport_socket_match: Option<Arc<Map<String, Value>>>,
 }
 
 /// `envoy.config.core.v3.HealthStatus`

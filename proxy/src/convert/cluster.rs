@@ -1,6 +1,6 @@
 //! Clusters.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use weir_api::xds::{
     envoy::config::{
@@ -15,12 +15,12 @@ use super::{
     endpoint::load_assignment,
     http_options, tls,
     upstream_http::{HttpOptions, extension_options},
-    value::{ads, enumeration, non_empty, positive_duration, socket_address},
+    value::{ads, enumeration, json_object, non_empty, positive_duration, socket_address},
 };
 use crate::config::{
     cluster::{
         CircuitBreakers, Cluster, ClusterDiscovery, LbPolicy, RingHash, TcpKeepalive,
-        UpstreamProtocol,
+        TransportSocketMatch, UpstreamProtocol,
     },
     endpoint::LoadAssignment,
 };
@@ -34,13 +34,14 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             lb_policy, lb_config, load_assignment, circuit_breakers,
             common_http_protocol_options, http_protocol_options, http2_protocol_options,
             max_requests_per_connection, typed_extension_protocol_options, upstream_bind_config,
-            transport_socket, upstream_connection_options, cluster_discovery_type;
+            transport_socket, transport_socket_matches, upstream_connection_options,
+            cluster_discovery_type;
         ignored: per_connection_buffer_limit_bytes = "a buffer has 16 KiB, or 128 while much moves",
             dns_lookup_family = "names are not looked up",
             cleanup_interval = "hosts of an ORIGINAL_DST cluster are not kept",
             ignore_health_on_host_removal = "endpoints are not actively checked",
             metadata = "for people and for filters that are not supported";
-        refused: transport_socket_matches, transport_socket_matcher, stats_matcher,
+        refused: transport_socket_matcher, stats_matcher,
             per_connection_buffer_high_watermark_timeout, health_checks,
             upstream_http_protocol_options, dns_refresh_rate, dns_jitter,
             dns_failure_refresh_rate, respect_dns_ttl, dns_resolvers, use_tcp_for_dns_lookups,
@@ -102,6 +103,10 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         lb_policy: lb_policy?,
         protocol: options.protocol,
         transport_socket: tls::upstream(&at.field("transport_socket"), transport_socket)?,
+        transport_socket_matches: self::transport_socket_matches(
+            &at.field("transport_socket_matches"),
+            transport_socket_matches,
+        ),
         circuit_breakers: circuit_breakers_of(&at.field("circuit_breakers"), circuit_breakers),
         bind_source: bind_source(&at.field("upstream_bind_config"), upstream_bind_config),
         idle_timeout: options.common.idle_timeout,
@@ -113,6 +118,33 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         http2: options.http2,
         http_filters: options.http_filters,
     })
+}
+
+fn transport_socket_matches(
+    at: &At<'_>,
+    messages: Vec<pb_cluster::TransportSocketMatch>,
+) -> Vec<TransportSocketMatch> {
+    let mut names = HashSet::new();
+    let converted = messages
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, message)| {
+            let at = at.index(index);
+            take!(at, message => pb_cluster::TransportSocketMatch {
+                supported: name, r#match, transport_socket;
+            });
+            let at_name = at.field("name");
+            let name = non_empty(&at_name, name);
+            if !names.insert(name.clone()) {
+                at_name.unsupported(format!("{name:?} more than once"));
+            }
+            Some(TransportSocketMatch {
+                name,
+                criteria: r#match.map(json_object).unwrap_or_default(),
+                transport_socket: tls::upstream(&at.field("transport_socket"), transport_socket)?,
+            })
+        });
+    converted.collect()
 }
 
 fn discovery(

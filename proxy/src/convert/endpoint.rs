@@ -1,5 +1,8 @@
 //! Endpoints of a cluster.
 
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 use weir_api::xds::{
     LAST_RESORT,
     envoy::config::{
@@ -12,7 +15,7 @@ use weir_api::xds::{
 
 use super::{
     at::{At, take},
-    value::{address, enumeration, non_empty, number},
+    value::{address, enumeration, json_object, non_empty, number},
 };
 use crate::config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints};
 
@@ -45,8 +48,7 @@ pub(super) fn load_assignment(at: &At<'_>, message: pb::ClusterLoadAssignment) -
 
 fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> LocalityEndpoints {
     take!(at, message => pb::LocalityLbEndpoints {
-        supported: locality, lb_endpoints, load_balancing_weight, priority;
-        ignored: metadata = "for people and for filters that are not supported";
+        supported: locality, lb_endpoints, load_balancing_weight, priority, metadata;
         refused: proximity, lb_config;
     });
     if priority > MAX_PRIORITY {
@@ -58,11 +60,17 @@ fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> Locality
         zone,
         sub_zone,
     } = locality.unwrap_or_default();
+    let of_locality = transport_socket_match(metadata.as_ref());
     let at_endpoints = at.field("lb_endpoints");
     let endpoints: Vec<_> = lb_endpoints
         .into_iter()
         .enumerate()
-        .filter_map(|(index, message)| endpoint(&at_endpoints.index(index), message))
+        .filter_map(|(index, message)| {
+            let mut endpoint = endpoint(&at_endpoints.index(index), message)?;
+            let own = endpoint.transport_socket_match.take();
+            endpoint.transport_socket_match = own.or_else(|| of_locality.clone());
+            Some(endpoint)
+        })
         .collect();
     let sum: u64 = endpoints
         .iter()
@@ -88,6 +96,7 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
         supported: health_status, load_balancing_weight, metadata, host_identifier;
     });
     let (hash_key, last_resort) = (hash_key(metadata.as_ref()), last_resort(metadata.as_ref()));
+    let transport_socket_match = transport_socket_match(metadata.as_ref());
     let sidecar = metadata.is_some_and(has_sidecar);
     let weight = weight(at, load_balancing_weight);
     let health = enumeration(&at.field("health_status"), health_status);
@@ -119,6 +128,7 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
         hash_key,
         last_resort,
         sidecar,
+        transport_socket_match,
     })
 }
 
@@ -126,6 +136,14 @@ fn last_resort(metadata: Option<&Metadata>) -> bool {
     let of_ours = metadata.and_then(|all| all.filter_metadata.get(on_demand::METADATA_NAMESPACE));
     let value = of_ours.and_then(|ours| ours.fields.get(LAST_RESORT)?.kind.as_ref());
     matches!(value, Some(value::Kind::BoolValue(true)))
+}
+
+/// What chooses among the transport sockets of a cluster.
+fn transport_socket_match(metadata: Option<&Metadata>) -> Option<Arc<Map<String, Value>>> {
+    let said = metadata?
+        .filter_metadata
+        .get("envoy.transport_socket_match")?;
+    Some(Arc::new(json_object(said.clone())))
 }
 
 /// Envoy's key for an endpoint's place on a hash ring. An empty one is none.

@@ -143,7 +143,7 @@ pub(super) fn of_cluster(cluster: &Cluster) -> Vec<Reference> {
     if let ClusterDiscovery::Eds(name) = &cluster.discovery {
         references.push((Kind::Endpoint, name.clone()));
     }
-    if let TransportSocket::Tls(context) = &cluster.transport_socket {
+    for context in cluster.tls_contexts() {
         references.extend(of_secrets(context.common.secrets()));
     }
     references

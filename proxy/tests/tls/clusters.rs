@@ -7,8 +7,8 @@ use tokio::{
 use weir_tests::certificates::{Authority, inline};
 
 use crate::{
-    peer::Server,
-    setup::{bootstrap, cluster, run, socket, start, tcp_chain, until_stat},
+    peer::{Server, heads},
+    setup::{TYPES, bootstrap, cluster, http_chain, run, socket, start, tcp_chain, until_stat},
 };
 
 #[test]
@@ -87,5 +87,56 @@ fn an_endpoint_is_asked_for_the_name_and_judged() {
                 }
             }
         }
+    });
+}
+
+#[test]
+fn metadata_of_an_endpoint_chooses_its_transport_socket() {
+    run(async {
+        let authority = Authority::new("root");
+        let tls = Server::start(&authority.issue(&["web.example"]), None, &[]).await;
+        let tls_port = tls.address.port();
+        let (plain, no_metadata) = (heads().await.port(), heads().await.port());
+        tls.answer_with_heads();
+        let context = format!(
+            "sni: web.example, common_tls_context: {{ validation_context: {{ trusted_ca: {} }} }}",
+            inline(&authority.pem)
+        );
+        let socket = socket("Upstream", &context);
+        let endpoint = |port: u16, metadata: &str| {
+            format!(
+                "{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, \
+                 port_value: {port} }} }} }}{metadata} }}"
+            )
+        };
+        let said = |mode: &str| {
+            let said = format!("envoy.transport_socket_match: {{ tlsMode: {mode}, other: 1 }}");
+            format!(", metadata: {{ filter_metadata: {{ {said} }} }}")
+        };
+        let endpoints = [
+            endpoint(tls_port, &said("istio")),
+            endpoint(plain, &said("disabled")),
+            endpoint(no_metadata, ""),
+        ];
+        let up = format!(
+            "{{ name: up, type: STATIC, transport_socket_matches: [ {{ name: mutual, \
+             match: {{ tlsMode: istio }}{socket} }}, {{ name: plain, match: {{}}, transport_socket: \
+             {{ name: raw, typed_config: {{ \"@type\": {TYPES}.transport_sockets.raw_buffer.v3.RawBuffer \
+             }} }} }} ], load_assignment: {{ cluster_name: up, endpoints: [ {{ lb_endpoints: [ {} ] }} ] }} }}",
+            endpoints.join(", ")
+        );
+        let proxy = start(&bootstrap(&http_chain("", ""), "", &up, ""));
+        let mut client = TcpStream::connect(proxy.address())
+            .await
+            .expect("it listens");
+        for _ in 0..6 {
+            let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+            client.write_all(request).await.expect("sent");
+            let mut got = vec![0; 1024];
+            let read = client.read(&mut got).await.expect("an answer");
+            assert!(got[..read].starts_with(b"HTTP/1.1 200 OK"), "{read}");
+        }
+        until_stat(&proxy, "cluster", "ssl.handshake", 1);
+        until_stat(&proxy, "cluster", "upstream_cx_total", 3);
     });
 }

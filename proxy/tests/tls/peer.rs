@@ -125,6 +125,17 @@ impl Server {
         let (socket, _) = self.listener.accept().await?;
         self.acceptor.accept(socket).await
     }
+
+    /// Answers each request with its head, in a task of its own.
+    pub(crate) fn answer_with_heads(self) {
+        tokio::task::spawn_local(async move {
+            loop {
+                if let Ok(stream) = self.accept().await {
+                    tokio::task::spawn_local(answer_with_heads(stream));
+                }
+            }
+        });
+    }
 }
 
 /// Echoes until the client has ended, and ends.
