@@ -7,7 +7,7 @@ use std::{
 
 use weir_api::spiffe::SpiffeId;
 
-use super::{Authority, CLOCK_SKEW, request::SigningRequest, verify};
+use super::{Authority, CLOCK_SKEW, request::SigningRequest, stored, verify};
 
 /// A CA that signs certificates of workloads.
 #[derive(Debug, Clone)]
@@ -25,9 +25,9 @@ pub(crate) struct Signing {
 impl Signing {
     /// A CA that is a root itself, where clients trust this bundle.
     pub(crate) fn root(authority: Arc<Authority>, bundle: &str) -> Self {
-        let own = authority.pem().trim_end();
-        let others = bundle.replace(own, "");
-        let trusted = format!("{own}\n{}", others.trim_start());
+        let own: Vec<_> = stored::blocks(authority.pem()).collect();
+        let others = stored::blocks(bundle).filter(|block| !own.contains(block));
+        let trusted = own.iter().cloned().chain(others).collect();
         Self {
             above: Vec::new(),
             trusted,

@@ -183,7 +183,7 @@ fn pair<'a>(
 }
 
 /// The blocks of a PEM text, each with a line break at its end.
-fn blocks(pem: &str) -> impl Iterator<Item = String> + '_ {
+pub(super) fn blocks(pem: &str) -> impl Iterator<Item = String> + '_ {
     const END: &str = "-----END CERTIFICATE-----";
     pem.split_inclusive(END)
         .filter(|block| block.ends_with(END))
