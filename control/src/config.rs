@@ -67,6 +67,16 @@ pub struct Config {
     )]
     pub certs_dir: PathBuf,
 
+    /// Public key, PEM, by which tokens of service accounts are checked, with --manifests. Then sidecars
+    /// have to show one for xDS over TLS, and those who do may have certificates.
+    #[arg(
+        long,
+        env = "WEIR_SERVICE_ACCOUNT_KEY",
+        value_name = "FILE",
+        requires = "manifests"
+    )]
+    pub service_account_key: Option<PathBuf>,
+
     /// Host names and addresses clients use: what the serving certificate is valid for. Without it
     /// the names of the Service, localhost and its addresses.
     #[arg(

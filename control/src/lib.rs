@@ -11,6 +11,7 @@ mod issuer;
 mod kubernetes;
 mod run;
 mod serve;
+mod service_account;
 pub mod webhook;
 
 pub use config::{Config, DebugFrom};

@@ -19,7 +19,7 @@ use weir_discovery::xds::{AdsServer, Limits};
 use crate::{
     Config, ControlError, debug,
     issuer::CertificateAuthority,
-    kubernetes::{Cluster, Running},
+    kubernetes::Cluster,
     serve::{self, Bound, Services, Sockets},
     webhook,
 };
@@ -90,12 +90,16 @@ pub async fn run(
         Source::Cluster(cluster) => Parts::new(&config, cluster.injector(), Arc::default()),
     };
     let mut background = JoinSet::new();
-    let cluster = match source {
+    let (cluster, authenticator) = match source {
         Source::Files(files) => {
+            let authenticator = files.authenticator();
             files.start(&parts, &mut background);
-            None
+            (None, authenticator)
         }
-        Source::Cluster(cluster) => Some(cluster.start(&parts, &mut background)),
+        Source::Cluster(cluster) => {
+            let running = cluster.start(&parts, &mut background);
+            (Some(running.views), Some(running.authenticator))
+        }
     };
 
     let mut servers = JoinSet::new();
@@ -103,13 +107,6 @@ pub async fn run(
         connection_age: Duration::from_secs(u64::from(config.xds_connection_age) * 60),
         ..Limits::default()
     });
-    let (cluster, authenticator) = match cluster {
-        Some(Running {
-            views,
-            authenticator,
-        }) => (Some(views), Some(authenticator)),
-        None => (None, None),
-    };
     let certificates = CertificateAuthority {
         issuer: parts.issuer.clone(),
         authenticator: authenticator.clone(),

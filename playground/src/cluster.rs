@@ -19,6 +19,9 @@ pub mod admission;
 pub mod endpoints;
 pub mod live;
 mod network;
+pub mod tokens;
+
+use tokens::Tokens;
 
 /// Namespace and name of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +77,8 @@ pub struct Cluster {
     outside: BTreeMap<String, Ipv4Addr>,
     pod_addresses: AddressPool,
     service_addresses: AddressPool,
+    /// None where the machine has no randomness.
+    pub(crate) tokens: Option<Tokens>,
 }
 
 // === impl PodKey ===
@@ -110,6 +115,7 @@ impl Default for Cluster {
             outside: BTreeMap::new(),
             pod_addresses: AddressPool::new(address::POD_RANGE, 2, &[address::NODE]),
             service_addresses: AddressPool::new(address::SERVICE_RANGE, 11, &[address::DNS]),
+            tokens: Tokens::new(),
         }
     }
 }

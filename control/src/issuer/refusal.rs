@@ -11,8 +11,8 @@ use crate::certificates::RequestError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error(
-        "this control plane has no API server to ask whose a token is (--manifests); ask another \
-         issuer"
+        "this control plane has no API server to ask whose a token is (--manifests); start it with \
+         --service-account-key"
     )]
     NoAuthenticator,
     /// The token is missing or no good.

@@ -310,7 +310,10 @@ async fn an_issuer_without_a_ca_says_what_is_missing() {
     let (mut client, _stop) = serving(Arc::new(issuer), None).await;
     let status = ask(&mut client, Some("web"), asking(&csr(&[]))).await;
     let status = status.expect_err("nobody knows tokens");
-    assert!(status.message().contains("--manifests"), "{status}");
+    assert!(
+        status.message().contains("--service-account-key"),
+        "{status}"
+    );
 }
 
 #[tokio::test]

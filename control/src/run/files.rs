@@ -7,11 +7,13 @@ use weir_discovery::{
     manifests::{self, Directory},
     model::Event,
     publish,
-    xds::MeshConfig,
+    xds::{Authenticator, MeshConfig},
 };
 
 use super::{EVENT_BATCHES, Known, Parts, injector, settings_file::SettingsFile};
-use crate::{Config, ControlError, certificates::Certificates, configuration};
+use crate::{
+    Config, ControlError, certificates::Certificates, configuration, service_account::SignedTokens,
+};
 
 /// Everything that files say, read before anything is served.
 pub(super) struct Files {
@@ -22,6 +24,7 @@ pub(super) struct Files {
     mesh: MeshConfig,
     mesh_file: Option<SettingsFile<MeshConfig>>,
     certificates: Certificates,
+    tokens: Option<Arc<SignedTokens>>,
 }
 
 // === impl Files ===
@@ -51,6 +54,10 @@ impl Files {
         };
         let certificates = Certificates::open(&config.certs_dir, &config.serving_names())
             .map_err(|error| ControlError::Config(format!("--certs-dir: {error}")))?;
+        let tokens = config
+            .service_account_key
+            .as_deref()
+            .map(SignedTokens::open);
         Ok(Self {
             directory,
             initial,
@@ -59,12 +66,19 @@ impl Files {
             mesh,
             mesh_file,
             certificates,
+            tokens: tokens.transpose()?.map(Arc::new),
         })
     }
 
     pub(super) fn parts(&self, config: &Config) -> Parts {
         let serving = Arc::clone(self.certificates.serving());
         Parts::new(config, injector(self.injector.clone()), serving)
+    }
+
+    /// Tells who a sidecar is, if anybody can.
+    pub(super) fn authenticator(&self) -> Option<Arc<dyn Authenticator>> {
+        let tokens = self.tokens.clone()?;
+        Some(tokens)
     }
 
     /// Follows what the files say.

@@ -10,11 +10,10 @@ use std::{
 use k8s_openapi::api::core::v1::{
     Container, KeyToPath, ProjectedVolumeSource, Volume, VolumeProjection,
 };
-use serde_json::json;
 
 use super::environment::field_value;
 use crate::{
-    cluster::{Cluster, LivePod},
+    cluster::{Cluster, LivePod, tokens::Bearer},
     container::rootfs::Mount,
     dns,
     error::{Error, Result},
@@ -228,36 +227,31 @@ fn projected(
             }
         }
         if let Some(token) = service_account_token {
-            let text = service_account_token_text(live, token.audience.as_deref());
+            let text = token_of(cluster, live, token.audience.as_deref())?;
             files.insert(token.path.clone(), text.into_bytes());
         }
     }
     Ok(files)
 }
 
-/// A token with the claims Kubernetes would put in it and no signature: there is nobody here who
-/// could check one.
-fn service_account_token_text(live: &LivePod, audience: Option<&str>) -> String {
-    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+/// A token of the pod's service account.
+fn token_of(
+    cluster: &Cluster,
+    live: &LivePod,
+    audience: Option<&str>,
+) -> std::result::Result<String, String> {
     let account = field_value(live, "spec.serviceAccountName").unwrap_or_default();
     let metadata = &live.pod.metadata;
-    let namespace = metadata.namespace.as_deref().unwrap_or_default();
-    let header = json!({ "alg": "none", "typ": "JWT" });
-    let claims = json!({
-        "iss": "https://kubernetes.default.svc.cluster.local",
-        "sub": format!("system:serviceaccount:{namespace}:{account}"),
-        "aud": [audience.unwrap_or("https://kubernetes.default.svc.cluster.local")],
-        "kubernetes.io": {
-            "namespace": namespace,
-            "pod": { "name": metadata.name, "uid": metadata.uid },
-            "serviceaccount": { "name": account },
-        },
-    });
-    format!(
-        "{}.{}.",
-        BASE64.encode(header.to_string()),
-        BASE64.encode(claims.to_string())
-    )
+    let bearer = Bearer {
+        namespace: metadata.namespace.as_deref().unwrap_or_default(),
+        service_account: &account,
+        pod: metadata.name.as_deref().unwrap_or_default(),
+    };
+    let tokens = cluster
+        .tokens
+        .as_ref()
+        .ok_or("there is no key for tokens")?;
+    tokens.token(bearer, audience)
 }
 
 fn present(

@@ -30,6 +30,8 @@ const SERVICE: (&str, &str) = ("weir-control", "weir-system");
 const WEBHOOK: (u16, &str) = (443, "/inject");
 /// File of the certificate directory that clients trust.
 const ROOT_CERTIFICATE: &str = "root-cert.pem";
+/// File of the certificate directory by which it checks tokens.
+const SERVICE_ACCOUNT_KEY: &str = "service-account.pem";
 /// How long the control plane gets to come up.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -73,6 +75,13 @@ impl Playground {
             lend("objects", "/etc/weir/objects", true);
             lend("certs", "/var/lib/weir/certs", false);
         }
+        let file = shared.dir().join("certs").join(SERVICE_ACCOUNT_KEY);
+        let tokens = shared
+            .cluster()
+            .tokens
+            .as_ref()
+            .map(|tokens| tokens.public_key().to_owned());
+        fs::write(&file, tokens.unwrap_or_default()).map_err(Error::file("write", &file))?;
         let keys = self.start(&manifests.workloads, None).await?;
         self.wait_ready(&keys, LIMIT).await?;
         let file = shared.dir().join("certs").join(ROOT_CERTIFICATE);
