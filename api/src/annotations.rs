@@ -43,6 +43,11 @@ pub const CONCURRENCY: &str = "weir.dev/concurrency";
 /// `"true"` or `"false"`: native sidecar, whatever the nodes' kubelets say.
 pub const NATIVE_SIDECAR: &str = "weir.dev/native-sidecar";
 
+/// How other sidecars speak with this one: [`TLS_MODE_MUTUAL`], or in plaintext.
+pub const TLS_MODE: &str = "weir.dev/tls-mode";
+/// Mutual TLS with certificates of the mesh; the word is Istio's.
+pub const TLS_MODE_MUTUAL: &str = "istio";
+
 /// Every annotation a pod may carry. An unknown one with our prefix is an admission warning.
 pub const KNOWN: [&str; 18] = [
     INJECT,

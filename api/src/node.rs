@@ -23,6 +23,12 @@ pub const NODE_NAME: &str = "NODE_NAME";
 /// [`crate::sidecar::PodPort`].
 pub const APP_PORTS: &str = "APP_PORTS";
 
+/// Key of the node's metadata: [`MUTUAL_TLS_YES`] where the sidecar has a certificate of its own, or
+/// will have one, and speaks mutual TLS both ways.
+pub const MUTUAL_TLS: &str = "MUTUAL_TLS";
+/// See [`MUTUAL_TLS`].
+pub const MUTUAL_TLS_YES: &str = "true";
+
 /// A `node.id` that is not of the form of [`NodeId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("node id {0:?} is not sidecar~<ip>~<pod>.<namespace>~<namespace>.svc.<domain>")]

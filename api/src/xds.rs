@@ -17,6 +17,11 @@ pub mod type_url;
 /// nobody behind it. A dial of it is bounded tightly and not repeated. Real Envoy ignores it.
 pub const LAST_RESORT: &str = "last_resort";
 
+/// Field of an endpoint's metadata under `envoy.transport_socket_match`, by which a cluster chooses how
+/// to speak with it: [`crate::annotations::TLS_MODE_MUTUAL`] where mutual TLS with certificates of the
+/// mesh is taken. It is called so in Istio, too.
+pub const TLS_MODE: &str = "tlsMode";
+
 /// Bytes and a name of what is wrong with them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{type_url}: {reason}")]

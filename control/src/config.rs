@@ -182,6 +182,14 @@ impl Config {
         self.kubernetes.check(life)
     }
 
+    /// Whether workloads get certificates.
+    pub(crate) fn issues_certificates(&self) -> bool {
+        match &self.manifests {
+            Some(_) => self.service_account_key.is_some(),
+            None => self.kubernetes.serving_cert_dir.is_none(),
+        }
+    }
+
     /// Host names and addresses the serving certificate is valid for.
     #[must_use]
     pub fn serving_names(&self) -> Vec<String> {

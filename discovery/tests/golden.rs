@@ -7,22 +7,27 @@ use std::{
     fmt::Write,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use weir_api::xds::{
-    codec,
-    envoy::config::{
-        core::v3::address::Address,
-        endpoint::v3::{LbEndpoint, lb_endpoint::HostIdentifier},
-        listener::v3::{FilterChain, filter},
+use weir_api::{
+    sidecar::PodPort,
+    xds::{
+        codec,
+        envoy::config::{
+            core::v3::address::Address,
+            endpoint::v3::{LbEndpoint, lb_endpoint::HostIdentifier},
+            listener::v3::{FilterChain, filter},
+        },
+        json,
     },
-    json,
 };
 use weir_discovery::{
     manifests::Directory,
-    model::{Index, Snapshot},
-    xds::{Generator, Kind, Resource},
+    model::{Index, NamespacedName, Snapshot},
+    xds::{Client, Generator, Kind, Resource, Settings},
 };
+use weir_tests::envoy;
 
 #[test]
 fn every_kind_of_service_gives_what_its_golden_file_says() {
@@ -47,6 +52,115 @@ fn whole_resources_are_as_their_golden_file_says() {
         }
         check(&directory().join(format!("{case}.out.yaml")), &text);
     }
+}
+
+#[test]
+fn clients_that_speak_mutual_tls_are_told_with_whom_and_others_are_not() {
+    let descriptors = json::Descriptors::load();
+    let snapshot = snapshot(&directory().join("mutual-tls.in.yaml"));
+    let generator = Generator::new(Settings {
+        mutual_tls: true,
+        ..Settings::default()
+    });
+    let ports = [("http", 8080), ("tcp-feed", 9000), ("any", 7000)];
+    let client = |mutual_tls| {
+        Arc::new(Client {
+            pod: Some(NamespacedName::new("shop", "web-1")),
+            addresses: vec!["10.5.0.1".parse().expect("an address")],
+            ports: ports
+                .map(|(name, number)| PodPort {
+                    name: Some(name.to_owned()),
+                    container_port: number,
+                    protocol: None,
+                })
+                .to_vec(),
+            mutual_tls,
+            ..Client::default()
+        })
+    };
+    let told = |generator: &Generator, mutual_tls| -> Vec<(Kind, Resource)> {
+        let client = client(mutual_tls);
+        let kinds = [Kind::Cluster, Kind::Endpoint, Kind::Listener];
+        let names = kinds.into_iter().flat_map(|kind| {
+            let names = generator.names(&snapshot, kind).into_iter();
+            names.map(move |name| (kind, name))
+        });
+        let names = names.filter(|(kind, name)| match kind {
+            Kind::Listener => name == "virtualInbound",
+            // Of the clusters of single endpoints, one.
+            Kind::Cluster => {
+                let one = name.contains("|8080||10-5-0-1.");
+                name.starts_with("outbound|") && (one || !name.contains("||10-5-"))
+            }
+            _ => true,
+        });
+        names
+            .map(|(kind, name)| {
+                let view = generator.view(&snapshot, kind, &name, &client);
+                let resource = generator.resource_for(&snapshot, kind, &name, &view);
+                (kind, resource.expect("named"))
+            })
+            .collect()
+    };
+    let mut text = String::new();
+    for (kind, resource) in told(&generator, true) {
+        let yaml = descriptors.to_yaml(&resource.body);
+        writeln!(text, "--- # {} {}\n{yaml}", kind.word(), resource.name).expect("a string");
+    }
+    check(&directory().join("mutual-tls.out.yaml"), &text);
+    if envoy::available() {
+        let others = ["8080", "9000", "7000"].map(|port| format!("inbound|{port}||"));
+        let others = others
+            .into_iter()
+            .chain(["BlackHoleCluster", "InboundPassthroughCluster"].map(str::to_owned));
+        let others = others.map(|name| {
+            let other = generator.resource(&snapshot, Kind::Cluster, &name);
+            (Kind::Cluster, other.expect("known"))
+        });
+        let all: Vec<_> = told(&generator, true).into_iter().chain(others).collect();
+        envoy_accepts(&descriptors, &all);
+    }
+    let plain = Generator::default();
+    let versions = |told: Vec<(Kind, Resource)>| -> Vec<_> {
+        let told = told.into_iter();
+        told.map(|(kind, it)| (kind, it.name, it.version)).collect()
+    };
+    for (generator, mutual_tls) in [(&generator, false), (&plain, true), (&plain, false)] {
+        assert_eq!(
+            versions(told(generator, mutual_tls)),
+            versions(told(&plain, false))
+        );
+    }
+}
+
+/// Real Envoy starts with these listeners and clusters.
+fn envoy_accepts(descriptors: &json::Descriptors, resources: &[(Kind, Resource)]) {
+    let of = |kind| {
+        let all = resources.iter().filter(move |(it, _)| *it == kind);
+        let all = all.map(|(_, resource)| {
+            let yaml = descriptors.to_yaml(&resource.body);
+            let mut value: serde_json::Value = yaml_serde::from_str(&yaml).expect("YAML");
+            value.as_object_mut().expect("a message").remove("@type");
+            value
+        });
+        all.collect::<Vec<_>>()
+    };
+    let bootstrap = serde_json::json!({
+        "node": {"id": "web-1", "cluster": "web"},
+        "static_resources": {"listeners": of(Kind::Listener), "clusters": of(Kind::Cluster)},
+    });
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let (path, nothing) = (
+        directory.path().join("it.json"),
+        directory.path().join("no.json"),
+    );
+    fs::write(&nothing, r#"{"resources": []}"#).expect("written");
+    // What static resources refer to cannot come over a stream that is opened later.
+    let file = serde_json::json!({"path_config_source": {"path": nothing}}).to_string();
+    let file = format!("{},", &file[1..file.len() - 1]);
+    let bootstrap = bootstrap.to_string().replace(r#""ads":{},"#, &file);
+    fs::write(&path, bootstrap).expect("written");
+    envoy::accepts(&path).unwrap_or_else(|said| panic!("envoy refuses it: {said}"));
 }
 
 #[test]

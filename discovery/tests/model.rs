@@ -15,7 +15,7 @@ use weir_discovery::{
         Service, ServiceKind, ServicePort, SessionAffinity, SliceEndpoint, Snapshot,
         TrafficDistribution, Workload,
     },
-    xds::{Client, Generator, Kind, Version},
+    xds::{Client, Generator, Kind, Settings, Version},
 };
 
 fn name(number: u8) -> NamespacedName {
@@ -96,7 +96,13 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn pod()(number in 0..3_u8, address in 0..4_u8, workload in 0..2_u8, host in any::<bool>()) -> Object {
+    fn pod()(
+        number in 0..3_u8,
+        address in 0..4_u8,
+        workload in 0..2_u8,
+        host in any::<bool>(),
+        mutual_tls in any::<bool>(),
+    ) -> Object {
         Object::Pod(Pod {
             name: name(number),
             // Some of them are addresses of endpoints, and some of each other.
@@ -104,6 +110,8 @@ prop_compose! {
             host_network: host,
             node: None,
             sidecar: !host,
+            mutual_tls: mutual_tls && !host,
+            service_account: format!("a{workload}").into(),
             workload: Workload {
                 kind: "Deployment".into(),
                 name: format!("w{workload}").into(),
@@ -146,20 +154,29 @@ fn clients() -> Vec<Arc<Client>> {
         addresses: (0..4).map(|last| [10, 4, 0, last].into()).collect(),
         node: Some(node_name(number)),
         ports: Vec::new(),
+        mutual_tls: number == 0,
     };
     (0..3).map(|number| Arc::new(client(number))).collect()
 }
 
+fn generator() -> Generator {
+    Generator::new(Settings {
+        mutual_tls: true,
+        ..Settings::default()
+    })
+}
+
 /// Every resource there is, by its version: as nobody in particular sees it, and as each client.
 fn versions(snapshot: &Snapshot) -> BTreeMap<(Kind, String, Option<usize>), Version> {
-    let generator = Generator::default();
+    let generator = generator();
     let mut versions = BTreeMap::new();
     for kind in Kind::ALL {
         for name in generator.names(snapshot, kind) {
             let resource = generator.resource(snapshot, kind, &name);
             let version = resource.unwrap_or_else(|| panic!("{name}")).version;
             // The others are the same for all.
-            let is_personal = kind == Kind::Endpoint || name.starts_with("virtual");
+            let is_personal =
+                matches!(kind, Kind::Cluster | Kind::Endpoint) || name.starts_with("virtual");
             let clients = if is_personal { clients() } else { Vec::new() };
             for (number, client) in clients.iter().enumerate() {
                 let view = generator.view(snapshot, kind, &name, client);
@@ -192,7 +209,7 @@ proptest! {
             }
             let committed = index.commit();
             let affected = committed.map(|(snapshot, changes)| {
-                Generator::default().affected(&snapshot, &changes)
+                generator().affected(&snapshot, &changes)
             });
             let affected = affected.unwrap_or_default();
             let now = versions(&index.snapshot());

@@ -181,13 +181,13 @@ messages! {
     unpack unpack_discovery_response:
         service::discovery::v3::DiscoveryResponse,
         "envoy.service.discovery.v3.DiscoveryResponse";
-    unpack unpack_downstream_tls_context:
+    unpack unpack_downstream_tls_context, pack pack_downstream_tls_context:
         extensions::transport_sockets::tls::v3::DownstreamTlsContext,
         "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
-    unpack unpack_upstream_tls_context:
+    unpack unpack_upstream_tls_context, pack pack_upstream_tls_context:
         extensions::transport_sockets::tls::v3::UpstreamTlsContext,
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
-    unpack unpack_raw_buffer:
+    unpack unpack_raw_buffer, pack pack_raw_buffer:
         extensions::transport_sockets::raw_buffer::v3::RawBuffer,
         "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
     unpack unpack_file_access_log:

@@ -60,9 +60,7 @@ async fn serving(
 ) -> (CertificateClient<Channel>, watch::Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
     let address: SocketAddr = listener.local_addr().expect("bound");
-    let hub = Hub::new(Generator::new(Settings {
-        cluster_domain: "cluster.local".to_owned(),
-    }));
+    let hub = Hub::new(Generator::new(Settings::default()));
     let services = Services {
         ads: AdsServer::new(Arc::new(hub)),
         certificates: CertificateAuthority {

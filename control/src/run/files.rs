@@ -7,7 +7,7 @@ use weir_discovery::{
     manifests::{self, Directory},
     model::Event,
     publish,
-    xds::{Authenticator, MeshConfig},
+    xds::{Authenticator, MeshConfig, ROOT_CA},
 };
 
 use super::{EVENT_BATCHES, Known, Parts, injector, settings_file::SettingsFile};
@@ -97,6 +97,8 @@ impl Files {
         background.spawn(publish::publish(self.initial, batches, parts.hub.clone()));
         let certificates = self.certificates;
         parts.issuer.set(certificates.signing());
+        let root = certificates.root_pem().as_bytes().to_vec();
+        parts.hub.set_trusted([(ROOT_CA.to_owned(), root)].into());
         background.spawn(async move { certificates.keep_fresh().await });
         parts.known.send_replace(Known {
             configuration: true,

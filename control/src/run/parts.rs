@@ -45,6 +45,8 @@ impl Parts {
         Self {
             hub: Arc::new(Hub::new(Generator::new(Settings {
                 cluster_domain: config.cluster_domain.clone(),
+                trust_domain: config.trust_domain.clone(),
+                mutual_tls: config.issues_certificates(),
             }))),
             injector: Arc::new(injector),
             serving,

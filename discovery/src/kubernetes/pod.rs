@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use super::{Problem, Problems, wire};
 use crate::model::{Interner, Pod, Workload};
 
+/// The service account of a pod that names none.
+const DEFAULT_ACCOUNT: &str = "default";
+
 /// Reads a Pod. `None` if it has no name, or has ended and with it the right to its addresses.
 pub fn pod(pod: &wire::Pod, names: &Interner, problems: &mut Vec<Problem>) -> Option<Pod> {
     let mut problems = Problems::of("Pod", &pod.metadata, problems);
@@ -15,14 +18,15 @@ pub fn pod(pod: &wire::Pod, names: &Interner, problems: &mut Vec<Problem>) -> Op
         return None;
     }
     let spec = pod.spec.as_ref();
+    let annotations = pod.metadata.annotations.as_ref();
+    let account = spec.and_then(|spec| spec.service_account_name.as_deref());
+    let account = account.filter(|account| !account.is_empty());
     Some(Pod {
         workload: workload(&pod.metadata, names),
         addresses: addresses(status, &mut problems),
-        sidecar: pod
-            .metadata
-            .annotations
-            .as_ref()
-            .is_some_and(wire::Annotations::say_sidecar),
+        sidecar: annotations.is_some_and(wire::Annotations::say_sidecar),
+        mutual_tls: annotations.is_some_and(wire::Annotations::say_mutual_tls),
+        service_account: names.text(account.unwrap_or(DEFAULT_ACCOUNT)),
         host_network: spec.and_then(|spec| spec.host_network) == Some(true),
         node: spec
             .and_then(|spec| spec.node_name.as_deref())

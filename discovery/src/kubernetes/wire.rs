@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::{apis::meta::v1::Time, util::intstr::IntOrString};
 use serde::{Deserialize, de::IgnoredAny};
+use weir_api::annotations::TLS_MODE_MUTUAL;
 
 /// Metadata of any object.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -51,7 +52,7 @@ impl Meta {
     }
 }
 
-/// The annotations that matter here, which say what the injector did to a pod. Their values do not.
+/// The annotations that matter here, which say what the injector did to a pod.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Annotations {
@@ -67,6 +68,9 @@ pub struct Annotations {
     /// Ports that are not captured.
     #[serde(rename = "weir.dev/exclude-inbound-ports")]
     pub exclude_inbound_ports: Option<IgnoredAny>,
+    /// Whether the sidecar takes mutual TLS.
+    #[serde(rename = "weir.dev/tls-mode")]
+    pub tls_mode: Option<String>,
 }
 
 // === impl Annotations ===
@@ -81,9 +85,16 @@ impl Annotations {
             capture_mode,
             include_inbound_ports,
             exclude_inbound_ports,
+            tls_mode: _,
         } = self;
         let chosen = [capture_mode, include_inbound_ports, exclude_inbound_ports];
         status.is_some() && chosen.iter().all(|choice| choice.is_none())
+    }
+
+    /// Whether mutual TLS is taken on every port of the pod.
+    #[must_use]
+    pub fn say_mutual_tls(&self) -> bool {
+        self.say_sidecar() && self.tls_mode.as_deref() == Some(TLS_MODE_MUTUAL)
     }
 }
 
@@ -288,6 +299,8 @@ pub struct Pod {
 pub struct PodSpec {
     /// The node it is on.
     pub node_name: Option<String>,
+    /// Its service account.
+    pub service_account_name: Option<String>,
     /// Whether it uses the network of its node.
     pub host_network: Option<bool>,
     /// Its containers.

@@ -17,6 +17,10 @@ pub struct Pod {
     pub node: Option<Arc<str>>,
     /// Whether a sidecar of ours stands before each of its ports.
     pub sidecar: bool,
+    /// Whether that sidecar takes mutual TLS with certificates of the mesh.
+    pub mutual_tls: bool,
+    /// Whose name its certificate has.
+    pub service_account: Arc<str>,
     /// What owns it.
     pub workload: Workload,
 }

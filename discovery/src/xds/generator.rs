@@ -2,11 +2,12 @@
 
 mod affected;
 mod inbound;
+mod mutual_tls;
 mod resources;
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
-use weir_api::names;
+use weir_api::{names, spiffe::TrustDomain};
 
 use super::{
     MeshConfig,
@@ -25,6 +26,10 @@ use crate::model::{
 pub struct Settings {
     /// Domain of the cluster, with which the names of services end.
     pub cluster_domain: String,
+    /// What the identities of workloads begin with.
+    pub trust_domain: TrustDomain,
+    /// Whether workloads have certificates, so that those who can speak mutual TLS.
+    pub mutual_tls: bool,
 }
 
 /// Makes resources of the model. Pure: it remembers nothing.
@@ -40,6 +45,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cluster_domain: "cluster.local".to_owned(),
+            trust_domain: TrustDomain::default(),
+            mutual_tls: false,
         }
     }
 }
@@ -84,6 +91,7 @@ impl Generator {
                 });
                 view.unwrap_or_default()
             }
+            Kind::Cluster if client.mutual_tls && self.settings.mutual_tls => View::MutualTls,
             Kind::Listener | Kind::Cluster | Kind::Route | Kind::Secret => View::Everyone,
         }
     }
@@ -110,7 +118,7 @@ impl Generator {
             }
             (Kind::Listener, _) => self.listener(snapshot, name),
             (Kind::Route, _) => self.route(snapshot, name),
-            (Kind::Cluster, _) => self.cluster(snapshot, name),
+            (Kind::Cluster, view) => self.cluster(snapshot, name, view),
             (Kind::Endpoint, _) => self.load_assignment(snapshot, name, view),
             (Kind::Secret, _) => None,
         }

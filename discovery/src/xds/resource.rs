@@ -2,10 +2,14 @@
 
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
-use weir_api::xds::{
-    envoy::config::core::v3 as core,
-    google::protobuf::{Any, Struct, Value, value},
-    on_demand::METADATA_NAMESPACE,
+use weir_api::{
+    annotations::TLS_MODE_MUTUAL,
+    xds::{
+        TLS_MODE,
+        envoy::config::core::v3 as core,
+        google::protobuf::{Any, Struct, Value, value},
+        on_demand::METADATA_NAMESPACE,
+    },
 };
 
 /// A resource, encoded, under its name and version.
@@ -33,11 +37,15 @@ pub(super) struct Metadata {
     ours: Vec<(&'static str, String)>,
     /// What stands for an endpoint on a hash ring, under Envoy's key.
     hash_key: Option<String>,
+    /// How an endpoint is spoken with, under Envoy's key.
+    tls_mode: Option<&'static str>,
 }
 
 /// Key of what balancers read, and what one on a hash ring reads of it.
 const OF_BALANCERS: &str = "envoy.lb";
 const HASH_KEY: &str = "hash_key";
+/// Key of what clusters read to choose a transport socket.
+const OF_TRANSPORT_SOCKETS: &str = "envoy.transport_socket_match";
 
 /// FNV-1a: stable across builds and machines, and versions guard against nobody.
 #[derive(Debug, Clone, Copy)]
@@ -66,8 +74,14 @@ impl Metadata {
     pub(super) fn new(pairs: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         Self {
             ours: pairs.into_iter().collect(),
-            hash_key: None,
+            ..Self::default()
         }
+    }
+
+    /// This, of an endpoint that takes mutual TLS.
+    pub(super) fn mutual_tls(mut self) -> Self {
+        self.tls_mode = Some(TLS_MODE_MUTUAL);
+        self
     }
 
     /// This, of an endpoint that has its place on a hash ring by its IP address alone.
@@ -80,9 +94,12 @@ impl Metadata {
     pub(super) fn to_message(&self) -> Option<core::Metadata> {
         let hash_key = self.hash_key.iter().map(|key| (HASH_KEY, key));
         let ours = self.ours.iter().map(|(key, value)| (*key, value));
+        let tls_mode = self.tls_mode.map(str::to_owned);
+        let tls_mode = tls_mode.iter().map(|mode| (TLS_MODE, mode));
         let parts = [
             (METADATA_NAMESPACE, fields(ours)),
             (OF_BALANCERS, fields(hash_key)),
+            (OF_TRANSPORT_SOCKETS, fields(tls_mode)),
         ];
         let parts = parts
             .into_iter()
@@ -129,6 +146,10 @@ impl Digest {
         for (key, value) in ours.chain(hash_key) {
             self.bytes(key.as_bytes());
             self.bytes(value.as_bytes());
+        }
+        if let Some(mode) = metadata.tls_mode {
+            self.bytes(TLS_MODE.as_bytes());
+            self.bytes(mode.as_bytes());
         }
         self
     }

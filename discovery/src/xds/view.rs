@@ -25,6 +25,8 @@ pub struct Client {
     pub node: Option<Arc<str>>,
     /// The ports that the pod's containers declare.
     pub ports: Vec<PodPort>,
+    /// Whether it speaks mutual TLS.
+    pub mutual_tls: bool,
 }
 
 /// What of a client makes a difference to a resource. Clients of equal views share one resource.
@@ -33,6 +35,8 @@ pub enum View {
     /// Nothing.
     #[default]
     Everyone,
+    /// That it speaks mutual TLS.
+    MutualTls,
     /// Which pod it is.
     Sidecar(Arc<Client>),
     /// Which zone it is in.
@@ -74,6 +78,7 @@ impl Client {
                 .filter(|name| !name.is_empty())
                 .map(Arc::from),
             ports: ports.and_then(Result::ok).unwrap_or_default(),
+            mutual_tls: text(node::MUTUAL_TLS) == Some(node::MUTUAL_TLS_YES),
         }
     }
 }

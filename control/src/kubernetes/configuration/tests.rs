@@ -22,9 +22,7 @@ fn kept(api: &FakeApi) -> Kept {
     tokio::spawn(writer.run());
     let injector = Arc::new(Injector::new(weir_injector::Config::default()));
     let (known, seen) = watch::channel(Known::default());
-    let settings = Settings {
-        cluster_domain: "cluster.local".to_owned(),
-    };
+    let settings = Settings::default();
     let keeper = ConfigurationKeeper {
         api: Api::namespaced(api.client(), "weir-system"),
         name: "weir-config".to_owned(),

@@ -61,6 +61,7 @@ pub(in crate::xds) fn listener(name: &str, mesh: &MeshConfig) -> Option<Listener
 pub(in crate::xds) fn sidecar_listener(
     name: &str,
     mesh: &MeshConfig,
+    mode: &inbound::Mode,
     ports: impl FnOnce() -> Vec<inbound::Port>,
 ) -> Option<Listener> {
     let (base, address) = match name.strip_suffix(names::V6_SUFFIX) {
@@ -73,7 +74,13 @@ pub(in crate::xds) fn sidecar_listener(
             listener_filters: vec![original_dst()],
             ..virtual_outbound(name, address, mesh)
         }),
-        names::VIRTUAL_INBOUND => Some(inbound::listener(name, address, &ports(), mesh.access_log)),
+        names::VIRTUAL_INBOUND => Some(inbound::listener(
+            name,
+            address,
+            &ports(),
+            mode,
+            mesh.access_log,
+        )),
         _ => None,
     }
 }

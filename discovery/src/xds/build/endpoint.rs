@@ -122,5 +122,9 @@ fn metadata(endpoint: &Endpoint) -> Metadata {
             ("workload_kind", pod.workload.kind.to_string()),
         ]
     });
-    Metadata::new(pod.chain(sidecar))
+    let metadata = Metadata::new(pod.chain(sidecar));
+    match &endpoint.pod {
+        Some(pod) if pod.mutual_tls => metadata.mutual_tls(),
+        _ => metadata,
+    }
 }

@@ -6,6 +6,7 @@ use std::{net::IpAddr, time::Duration};
 use weir_api::{
     names, ports,
     protocol::Protocol,
+    spiffe::TrustDomain,
     xds::{
         codec,
         envoy::{
@@ -40,7 +41,7 @@ use super::{
     access_log::access_log,
     boolean, capture, cluster, duration, http,
     listener::{HTTP, http_inspector, listener_filter, network_filter, tcp_to, tls_inspector},
-    route, wrapped,
+    route, tls, wrapped,
 };
 use crate::xds::AccessLog;
 
@@ -59,21 +60,40 @@ pub(in crate::xds) struct Port {
     pub(in crate::xds) protocol: Protocol,
 }
 
+/// Who is served on a port, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::xds) enum Mode {
+    /// Everybody in plaintext; TLS is the application's own.
+    Plaintext,
+    /// Clients of the mesh by mutual TLS with identities of this trust domain, everybody else as
+    /// before.
+    Permissive(TrustDomain),
+}
+
 /// The listener of captured inbound connections: filter chains for each port of the application,
 /// and two that pass on everything else.
 pub(in crate::xds) fn listener(
     name: &str,
     address: IpAddr,
     ports: &[Port],
+    mode: &Mode,
     log: AccessLog,
 ) -> Listener {
     let passthrough = names::INBOUND_PASSTHROUGH_CLUSTER;
-    let catch_all = FilterChain {
-        name: format!("{}-catchall-http", names::VIRTUAL_INBOUND),
-        filter_chain_match: Some(plaintext_http()),
-        filters: vec![connection_manager(passthrough, passthrough, log)],
-        ..FilterChain::default()
+    let to = To {
+        stat_prefix: passthrough,
+        cluster: passthrough,
+        log,
     };
+    let mut catch_all = match mode {
+        Mode::Plaintext => Vec::new(),
+        Mode::Permissive(trust_domain) => to.mutual_tls(Protocol::Auto, trust_domain),
+    };
+    catch_all.push(to.http("catchall-http", plaintext_http()));
+    let catch_all = catch_all.into_iter().map(|chain| FilterChain {
+        name: format!("{}-{}", names::VIRTUAL_INBOUND, chain.name),
+        ..chain
+    });
     let default = FilterChain {
         name: names::VIRTUAL_INBOUND.to_owned(),
         filters: vec![tcp_to(passthrough, log)],
@@ -85,8 +105,8 @@ pub(in crate::xds) fn listener(
         ports::INBOUND,
         log,
     )];
-    filter_chains.extend(ports.iter().flat_map(|port| chains(*port, log)));
-    filter_chains.push(catch_all);
+    filter_chains.extend(ports.iter().flat_map(|port| chains(*port, mode, log)));
+    filter_chains.extend(catch_all);
     Listener {
         listener_filters: vec![
             listener_filter("envoy.filters.listener.original_dst", original_dst),
@@ -105,38 +125,100 @@ pub(in crate::xds) fn listener(
 
 /// A connection is served by the chains of the first criterion that tells them apart, and there is
 /// no way back: beside a chain for plaintext HTTP, both other kinds must be named, too.
-fn chains(port: Port, log: AccessLog) -> Vec<FilterChain> {
+fn chains(port: Port, mode: &Mode, log: AccessLog) -> Vec<FilterChain> {
     let number = port.number;
     let cluster = names::inbound_cluster(number);
-    let chain = |kind: &str, criteria: FilterChainMatch, filter: Filter| FilterChain {
-        name: format!("inbound|{number}|{kind}"),
+    let (stat_prefix, cluster) = (format!("inbound_{number}"), cluster.as_str());
+    let of_port = |chain: FilterChain| FilterChain {
+        name: format!("inbound|{number}|{}", chain.name),
         filter_chain_match: Some(FilterChainMatch {
             destination_port: Some(wrapped(number.into())),
-            ..criteria
+            ..chain.filter_chain_match.unwrap_or_default()
         }),
+        ..chain
+    };
+    let to = To {
+        stat_prefix: &stat_prefix,
+        cluster,
+        log,
+    };
+    let mut chains = match mode {
+        Mode::Plaintext => Vec::new(),
+        Mode::Permissive(trust_domain) => to.mutual_tls(port.protocol, trust_domain),
+    };
+    let tcp_only = matches!(port.protocol, Protocol::Tcp | Protocol::Tls);
+    match (tcp_only, mode) {
+        (true, Mode::Plaintext) => chains.push(to.tcp("tcp", FilterChainMatch::default())),
+        (true, Mode::Permissive(_)) => {}
+        (false, _) => chains.push(to.http("http", plaintext_http())),
+    }
+    if !(tcp_only && *mode == Mode::Plaintext) {
+        chains.push(to.tcp("tcp", transport("raw_buffer")));
+        chains.push(to.tcp("tls", transport("tls")));
+    }
+    chains.into_iter().map(of_port).collect()
+}
+
+/// Where connections go.
+struct To<'a> {
+    stat_prefix: &'a str,
+    cluster: &'a str,
+    log: AccessLog,
+}
+
+// === impl To ===
+
+impl To<'_> {
+    /// The chains of clients of the mesh: of one that names HTTP by ALPN, and of one that does not.
+    fn mutual_tls(&self, protocol: Protocol, trust_domain: &TrustDomain) -> Vec<FilterChain> {
+        let any: Vec<_> = tls::MESH_TCP.into_iter().chain(tls::MESH_HTTP).collect();
+        let within = |chain: FilterChain, alpn: &[&str]| FilterChain {
+            transport_socket: Some(tls::downstream(trust_domain, alpn)),
+            ..chain
+        };
+        let http = |kind: &str, named: &[&str]| within(self.http(kind, mesh(named)), &tls::HTTP);
+        let tcp = |kind: &str, named: &[&str]| within(self.tcp(kind, mesh(named)), &[]);
+        match protocol {
+            Protocol::Http | Protocol::Http2 => vec![http("mtls", &any)],
+            Protocol::Auto => vec![
+                http("mtls-http", &tls::MESH_HTTP),
+                tcp("mtls-tcp", &tls::MESH_TCP),
+            ],
+            Protocol::Tcp | Protocol::Tls => vec![tcp("mtls", &any)],
+        }
+    }
+
+    fn http(&self, kind: &str, criteria: FilterChainMatch) -> FilterChain {
+        let manager = connection_manager(self.stat_prefix, self.cluster, self.log);
+        chain(kind, criteria, manager)
+    }
+
+    fn tcp(&self, kind: &str, criteria: FilterChainMatch) -> FilterChain {
+        chain(kind, criteria, tcp_to(self.cluster, self.log))
+    }
+}
+
+fn chain(name: &str, criteria: FilterChainMatch, filter: Filter) -> FilterChain {
+    FilterChain {
+        name: name.to_owned(),
+        filter_chain_match: Some(criteria),
         filters: vec![filter],
         ..FilterChain::default()
-    };
-    let transport = |protocol: &str| FilterChainMatch {
+    }
+}
+
+fn transport(protocol: &str) -> FilterChainMatch {
+    FilterChainMatch {
         transport_protocol: protocol.to_owned(),
         ..FilterChainMatch::default()
-    };
-    match port.protocol {
-        Protocol::Tcp | Protocol::Tls => {
-            vec![chain(
-                "tcp",
-                FilterChainMatch::default(),
-                tcp_to(&cluster, log),
-            )]
-        }
-        Protocol::Http | Protocol::Http2 | Protocol::Auto => {
-            let manager = connection_manager(&format!("inbound_{number}"), &cluster, log);
-            vec![
-                chain("http", plaintext_http(), manager),
-                chain("tcp", transport("raw_buffer"), tcp_to(&cluster, log)),
-                chain("tls", transport("tls"), tcp_to(&cluster, log)),
-            ]
-        }
+    }
+}
+
+/// TLS of a client that names one of these.
+fn mesh(named: &[&str]) -> FilterChainMatch {
+    FilterChainMatch {
+        application_protocols: named.iter().map(|it| (*it).to_owned()).collect(),
+        ..transport("tls")
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use weir_api::names;
 
-use super::Generator;
+use super::{Generator, mutual_tls::other_accounts};
 use crate::{
     model::{Changes, NamespacedName, ResolvedService, Snapshot},
     xds::{Kind, Scope, topology},
@@ -29,6 +29,8 @@ impl Generator {
         for (name, change) in &changes.services {
             let kinds: &[Kind] = if change.declaration_changed() {
                 &[Kind::Cluster, Kind::Endpoint, Kind::Route]
+            } else if self.settings.mutual_tls && other_accounts(change) {
+                &[Kind::Cluster, Kind::Endpoint]
             } else {
                 &[Kind::Endpoint]
             };

@@ -15,7 +15,7 @@ use crate::{
     },
     xds::{
         Client, Resource, View,
-        build::{capture, cluster, endpoint, http, listener, route},
+        build::{capture, cluster, endpoint, http, inbound, listener, route},
         names::Subject,
         resource::Digest,
         topology,
@@ -31,7 +31,11 @@ impl Generator {
         client: &Client,
     ) -> Option<Resource> {
         let ports = || super::inbound::ports(snapshot, client);
-        let message = capture::sidecar_listener(name, &self.mesh, ports)?;
+        let mode = match client.mutual_tls && self.settings.mutual_tls {
+            true => inbound::Mode::Permissive(self.settings.trust_domain.clone()),
+            false => inbound::Mode::Plaintext,
+        };
+        let message = capture::sidecar_listener(name, &self.mesh, &mode, ports)?;
         let body = codec::pack_listener(&message);
         Some(resource(name, Digest::of(&body.value), body))
     }
@@ -99,29 +103,33 @@ impl Generator {
         Some(resource(name, Digest::of(&body.value), body))
     }
 
-    pub(super) fn cluster(&self, snapshot: &Snapshot, name: &str) -> Option<Resource> {
+    pub(super) fn cluster(&self, snapshot: &Snapshot, name: &str, view: &View) -> Option<Resource> {
         if let Some(message) = capture::cluster(name) {
             let body = codec::pack_cluster(&message);
             return Some(resource(name, Digest::of(&body.value), body));
         }
-        let (service, port, mut message, endpoints) = match self.parse(name)? {
+        let (service, port, mut message, endpoints, behind) = match self.parse(name)? {
             Subject::Service { service, port } => {
                 let service = snapshot.service(&service)?;
-                let (port, _) = service.port(port)?;
+                let (port, behind) = service.port(port)?;
                 let load_balancer = self.mesh.default_load_balancer;
                 let affinity = service.service.session_affinity;
                 let protocol = port.hint.protocol;
                 let message = cluster::of_service(name, protocol, load_balancer, affinity);
-                (&**service, port, message, Vec::new())
+                (&**service, port, message, Vec::new(), behind)
             }
             Subject::Endpoint { service, address } => {
                 let (service, port, endpoint) = endpoint_of(snapshot, &service, address)?;
                 let (assignment, metadata) =
                     endpoint::assignment(name, [endpoint].into_iter(), SessionAffinity::None);
                 let message = cluster::of_endpoint(name, port.hint.protocol, assignment);
-                (service, port, message, metadata)
+                let behind = std::slice::from_ref(endpoint);
+                (service, port, message, metadata, behind)
             }
         };
+        if *view == View::MutualTls {
+            message.transport_socket_matches = self.upstream(service, port, behind).matches();
+        }
         let metadata = self.metadata(service, port);
         let mut digest = Digest::of(&codec::encode_cluster(&message)).metadata(&metadata);
         for metadata in &endpoints {
