@@ -4,6 +4,7 @@
 mod application;
 mod bootstrap;
 mod drain;
+mod identity;
 mod node;
 mod ready;
 
@@ -26,6 +27,7 @@ use weir_iptables::Family;
 use weir_proxy::{
     convert,
     options::{ControlPlane, ControlPlaneTls, Options, ReadOnlyListeners},
+    secrets::Local,
     server::Server,
 };
 
@@ -97,6 +99,13 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
     options.read_only = read_only();
     options.log_filter = Some(logging.filter());
     options.ready = Some(receiver);
+    let issuer = issuer(args);
+    let secrets = Local::new(&[identity::SECRET]);
+    let (note, noted) = watch::channel(String::new());
+    if issuer.is_some() {
+        options.local_secrets = Some(secrets.clone());
+        options.note = Some(noted);
+    }
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -120,6 +129,11 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
                 CaptureMode::Redirect | CaptureMode::Tproxy => {
                     tokio::spawn(ready::prove(CaptureSpec::default(), families, sender));
                 }
+            }
+            if let Some(issuer) = issuer {
+                let status = identity::Status::new(handle.registry(), note);
+                let sink = move |secret| secrets.set(secret).map_err(|error| error.to_string());
+                tokio::spawn(identity::keep(issuer, sink, status));
             }
             let signals = Signals::new()?;
             tokio::spawn(memory::give_back(handle.clone()));
@@ -151,23 +165,34 @@ fn concurrency(args: &Args) -> NonZeroUsize {
 }
 
 fn control_plane(args: &Args) -> ControlPlane {
-    let mounted = |file: &Option<PathBuf>, directory: &str, name: &str| {
-        file.clone()
-            .unwrap_or_else(|| PathBuf::from(directory).join(name))
-    };
     let tls = ControlPlaneTls {
         ca_file: mounted(&args.ca_file, sidecar::CA_DIR, sidecar::CA_FILE),
         server_name: args.control_plane_name.clone(),
-        token_file: Some(mounted(
-            &args.token_file,
-            sidecar::TOKEN_DIR,
-            sidecar::TOKEN_FILE,
-        )),
+        token_file: Some(token_file(args)),
     };
     ControlPlane {
         address: Some(args.control_plane.clone()).filter(|address| !address.is_empty()),
         tls: (!args.control_plane_plaintext).then_some(tls),
     }
+}
+
+/// The control plane, as the issuer of certificates.
+fn issuer(args: &Args) -> Option<identity::Issuer> {
+    let ControlPlane { address, tls } = control_plane(args);
+    Some(identity::Issuer {
+        address: address?,
+        tls,
+        token_file: token_file(args),
+    })
+}
+
+fn token_file(args: &Args) -> PathBuf {
+    mounted(&args.token_file, sidecar::TOKEN_DIR, sidecar::TOKEN_FILE)
+}
+
+fn mounted(file: &Option<PathBuf>, directory: &str, name: &str) -> PathBuf {
+    file.clone()
+        .unwrap_or_else(|| PathBuf::from(directory).join(name))
 }
 
 /// On every address of the pod, for the kubelet and scrapers are elsewhere.

@@ -44,6 +44,10 @@ pub(super) fn ready(admin: &Admin, _: &Query) -> Reply {
             "{n} panics contained since the start; the log has their backtraces\n"
         )),
     }
+    if let Some(note) = &admin.note {
+        let note = note.borrow();
+        line.extend(note.lines().flat_map(|text| [text, "\n"]));
+    }
     match state {
         State::Live => Reply::text(line),
         State::Draining | State::PreInitializing => {

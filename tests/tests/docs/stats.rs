@@ -1,4 +1,4 @@
-//! `docs/stats.md` is made from the stat sets of the proxy; `REFRESH_GOLDEN=1` rewrites it.
+//! `docs/stats.md` is made from the stat sets of the proxy and the sidecar; `REFRESH_GOLDEN=1` rewrites it.
 
 use std::{env, fmt::Write, fs, path::Path};
 
@@ -12,13 +12,14 @@ pod of the demo. Names and meaning are Envoy's where Envoy has them. A name in `
 many. A counter only grows, a gauge goes up and down, a histogram shows quantiles; status counters are
 one counter a class (`_2xx`) and, where there are codes, one a code (`_200`).
 
-This file is made from the declarations in `proxy/src` by `make golden`.
+This file is made from the declarations in `proxy/src` and `agent/src` by `make golden`.
 ";
 
 #[test]
 fn stats_are_documented_as_they_are_declared() {
     let mut sections = Vec::new();
     collect(&root().join("proxy/src"), &mut sections);
+    collect(&root().join("agent/src"), &mut sections);
     sections.sort();
     assert!(sections.len() > 5, "the declarations were not found");
     let document = format!("{PREFACE}{}", sections.concat());
