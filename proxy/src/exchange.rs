@@ -4,6 +4,7 @@
 
 mod attempt;
 mod bridge;
+mod client_cert;
 mod deadlines;
 mod downstream;
 mod log;
@@ -128,6 +129,9 @@ impl<'e> Exchange<'e> {
         if let Some(reason) = self.request.objection(&manager.config) {
             return self.reply(&reason.into(), false, None, None).await;
         }
+        let tls = self.connection.tls.as_deref();
+        self.request
+            .forward_client_cert(&manager.config.client_cert, tls);
         self.identify();
         let (routes, random) = (manager.routes(), manager.random());
         let routes = routes.as_deref();

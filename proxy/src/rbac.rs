@@ -14,6 +14,7 @@ use crate::{
     },
     http::{head::RequestHead, route::header_matches},
     metadata::{FilterState, Metadata},
+    net::tls::TlsInfo,
 };
 
 /// What rules may ask of a connection.
@@ -29,6 +30,8 @@ pub struct ConnectionAttributes<'a> {
     pub destination: SocketAddr,
     /// SNI; empty without one.
     pub server_name: &'a str,
+    /// What its handshake has shown, if it speaks TLS with us.
+    pub tls: Option<&'a TlsInfo>,
 }
 
 /// What rules may ask.
@@ -117,6 +120,16 @@ impl Rule {
             Self::DestinationIp(range) => range.contains(&connection.destination.ip()),
             Self::DestinationPort { start, end } => {
                 (*start..*end).contains(&u32::from(connection.destination.port()))
+            }
+            Self::Authenticated(None) => connection.tls.is_some(),
+            Self::Authenticated(Some(matcher)) => {
+                let names = connection.tls.map(|tls| tls.peer_names());
+                match names {
+                    None => false,
+                    Some(Some(names)) => names.any_principal(|name| matcher.matches(name)),
+                    // Who shows no certificate has an empty subject, as in Envoy.
+                    Some(None) => matcher.matches(""),
+                }
             }
             Self::SourceIp(range) => range.contains(&connection.source.ip()),
             Self::DirectRemoteIp(range) => range.contains(&connection.direct_remote.ip()),

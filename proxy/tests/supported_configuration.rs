@@ -68,7 +68,7 @@ field may not have:
 | `codec_type` | `AUTO`, `HTTP1`, `HTTP2` |
 | `header_key_format` | `PreserveCaseFormatterConfig`: between two connections of HTTP/1.1 names keep their case, with it and without; HTTP/1.0 and HTTP/2 get lower case |
 | `upgrade_configs` | any protocol of `Upgrade`, and `CONNECT`, which goes to the endpoint of a route with `connect_matcher`; both over HTTP/1 to an endpoint of HTTP/1 |
-| RBAC rules | not `authenticated`, `custom`, `matcher` and `uri_template` |
+| RBAC rules | not `custom`, `matcher` and `uri_template` |
 | headers to add and remove | not pseudo headers, `host`, `connection`, `content-length` and `transfer-encoding` |
 | addresses | IP addresses with a TCP port; names are not looked up |
 | text and bodies | inline; files only for TLS, and environment variables are not read |

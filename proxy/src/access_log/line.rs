@@ -4,16 +4,17 @@ use std::{
     fmt::Write,
     net::{IpAddr, SocketAddr},
     sync::OnceLock,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use crate::{
     config::{
         access_log::AccessLogFormat,
-        format::{Command, Format},
+        format::{Command, Format, TlsField},
     },
     format::Values,
     info::{ConnectionInfo, Outcome, head::RequestHead},
+    net::tls::{Fingerprint, TlsInfo, url_encoded_pem},
     reason::Reason,
 };
 
@@ -130,6 +131,7 @@ impl Facts<'_> {
             }
             Command::DownstreamDirectRemoteAddress => print(out, context.direct_remote),
             Command::RequestedServerName => out.push_str(context.server_name.as_deref()?),
+            Command::Tls(field) => tls_field(*field, context.tls.as_ref()?, out)?,
             Command::RouteName if self.route_name.is_empty() => return None,
             Command::RouteName => out.push_str(self.route_name),
             Command::FilterChainName => {
@@ -141,6 +143,50 @@ impl Facts<'_> {
         }
         Some(())
     }
+}
+
+/// Appends what is asked for of TLS; none if there is no such thing.
+fn tls_field(field: TlsField, tls: &TlsInfo, out: &mut String) -> Option<()> {
+    let (peer, local) = (|| tls.peer_names(), || tls.local_names());
+    match field {
+        TlsField::PeerUriSan => list(out, &peer()?.uris)?,
+        TlsField::PeerDnsSan => list(out, &peer()?.dns)?,
+        TlsField::PeerEmailSan => list(out, &peer()?.emails)?,
+        TlsField::PeerIpSan => list(out, &peer()?.ips)?,
+        TlsField::PeerSubject => list(out, &[&peer()?.subject])?,
+        TlsField::PeerIssuer => list(out, &[&peer()?.issuer])?,
+        TlsField::PeerSerial => list(out, &[&peer()?.serial])?,
+        TlsField::PeerFingerprint256 => out.push_str(&tls.fingerprint(Fingerprint::Sha256)?),
+        TlsField::PeerFingerprint1 => out.push_str(&tls.fingerprint(Fingerprint::Sha1)?),
+        TlsField::PeerCert => out.push_str(&url_encoded_pem(tls.peer.get(..1)?)),
+        TlsField::PeerCertStart => time(out, peer()?.not_before)?,
+        TlsField::PeerCertEnd => time(out, peer()?.not_after)?,
+        TlsField::LocalUriSan => list(out, &local()?.uris)?,
+        TlsField::LocalDnsSan => list(out, &local()?.dns)?,
+        TlsField::LocalSubject => list(out, &[&local()?.subject])?,
+        TlsField::Version => out.push_str(tls.version),
+        TlsField::Cipher => out.push_str(&tls.openssl_cipher()),
+    }
+    Some(())
+}
+
+/// Values behind each other; none of none.
+fn list(out: &mut String, values: &[impl std::fmt::Display]) -> Option<()> {
+    let start = out.len();
+    for value in values {
+        if out.len() > start {
+            out.push(',');
+        }
+        print(out, value);
+    }
+    (out.len() > start).then_some(())
+}
+
+fn time(out: &mut String, seconds: i64) -> Option<()> {
+    let since = Duration::from_secs(u64::try_from(seconds).ok()?);
+    let time = SystemTime::UNIX_EPOCH.checked_add(since)?;
+    print(out, humantime::format_rfc3339_millis(time));
+    Some(())
 }
 
 /// Response flags in Envoy's order, `-` without any, also where that stands in a header.

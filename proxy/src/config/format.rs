@@ -72,6 +72,8 @@ pub enum Command {
     DownstreamDirectRemoteAddress,
     /// `REQUESTED_SERVER_NAME`
     RequestedServerName,
+    /// `DOWNSTREAM_TLS_VERSION`, `DOWNSTREAM_PEER_URI_SAN` and their like.
+    Tls(TlsField),
     /// `ROUTE_NAME`
     RouteName,
     /// `FILTER_CHAIN_NAME`
@@ -85,6 +87,45 @@ pub enum Command {
         /// How it is printed.
         how: FilterStateFormat,
     },
+}
+
+/// What may be said of TLS with the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsField {
+    /// `DOWNSTREAM_PEER_URI_SAN`
+    PeerUriSan,
+    /// `DOWNSTREAM_PEER_DNS_SAN`
+    PeerDnsSan,
+    /// `DOWNSTREAM_PEER_EMAIL_SAN`
+    PeerEmailSan,
+    /// `DOWNSTREAM_PEER_IP_SAN`
+    PeerIpSan,
+    /// `DOWNSTREAM_PEER_SUBJECT`
+    PeerSubject,
+    /// `DOWNSTREAM_PEER_ISSUER`
+    PeerIssuer,
+    /// `DOWNSTREAM_PEER_SERIAL`
+    PeerSerial,
+    /// `DOWNSTREAM_PEER_FINGERPRINT_256`
+    PeerFingerprint256,
+    /// `DOWNSTREAM_PEER_FINGERPRINT_1`
+    PeerFingerprint1,
+    /// `DOWNSTREAM_PEER_CERT`
+    PeerCert,
+    /// `DOWNSTREAM_PEER_CERT_V_START`
+    PeerCertStart,
+    /// `DOWNSTREAM_PEER_CERT_V_END`
+    PeerCertEnd,
+    /// `DOWNSTREAM_LOCAL_URI_SAN`
+    LocalUriSan,
+    /// `DOWNSTREAM_LOCAL_DNS_SAN`
+    LocalDnsSan,
+    /// `DOWNSTREAM_LOCAL_SUBJECT`
+    LocalSubject,
+    /// `DOWNSTREAM_TLS_VERSION`
+    Version,
+    /// `DOWNSTREAM_TLS_CIPHER`
+    Cipher,
 }
 
 // === impl Format ===

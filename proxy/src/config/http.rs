@@ -65,6 +65,48 @@ pub struct HttpConnectionManager {
     pub http2: Http2Options,
     /// Access logs, written when a request ends.
     pub access_logs: Vec<AccessLog>,
+    /// What becomes of `x-forwarded-client-cert`.
+    pub client_cert: ClientCertDetails,
+}
+
+/// `forward_client_cert_details` and `set_current_client_cert_details`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientCertDetails {
+    /// What becomes of what came, and whether the client is told of.
+    pub forward: ForwardClientCert,
+    /// What is told of the client, beside its hash, in this order.
+    pub details: Vec<CertDetail>,
+}
+
+/// `ForwardClientCertDetails`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardClientCert {
+    /// Nothing is sent on.
+    #[default]
+    Sanitize,
+    /// What came from a client with a certificate is sent on.
+    ForwardOnly,
+    /// The same, with what is known of the client behind it.
+    AppendForward,
+    /// What is known of the client takes the place of what came.
+    SanitizeSet,
+    /// What came is sent on, whoever sent it.
+    AlwaysForwardOnly,
+}
+
+/// `SetCurrentClientCertDetails`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertDetail {
+    /// The certificate.
+    Cert,
+    /// The chain.
+    Chain,
+    /// Its subject.
+    Subject,
+    /// Its URIs.
+    Uri,
+    /// Its DNS names.
+    Dns,
 }
 
 /// What is done to the path of every request.

@@ -78,6 +78,8 @@ pub enum Rule {
         /// Exclusive.
         end: u32,
     },
+    /// `authenticated`: by the peer's certificate; none: whoever speaks TLS.
+    Authenticated(Option<StringMatcher>),
     /// `source_ip`: of the connection, as a listener filter left it.
     SourceIp(IpNet),
     /// `direct_remote_ip`: of the socket's other end.

@@ -18,7 +18,8 @@ use super::{
     value::{ads, duration, enumeration, header_value, non_empty, number, timeout},
 };
 use crate::config::http::{
-    CodecType, HttpConnectionManager, PathOptions, RouteSource, ServerHeader,
+    CertDetail, ClientCertDetails, CodecType, ForwardClientCert, HttpConnectionManager,
+    PathOptions, RouteSource, ServerHeader,
 };
 
 /// Envoy's default of `stream_idle_timeout`.
@@ -44,7 +45,7 @@ pub(super) fn http_connection_manager(
             use_remote_address, xff_num_trusted_hops, skip_xff_append, via, generate_request_id,
             preserve_external_request_id, always_set_request_id_in_response, upgrade_configs,
             path_with_escaped_slashes_action, route_specifier, drain_timeout, normalize_path,
-            merge_slashes;
+            merge_slashes, forward_client_cert_details, set_current_client_cert_details;
         fixed: stream_error_on_invalid_http_message = false;
         ignored: proxy_100_continue = "100 (Continue) is always forwarded";
         refused: add_user_agent, tracing, http1_safe_max_connection_duration,
@@ -52,8 +53,7 @@ pub(super) fn http_connection_manager(
             drain_timeout_jitter, delayed_close_timeout, access_log_flush_interval,
             flush_access_log_on_new_request, access_log_options,
             original_ip_detection_extensions, early_header_mutation_extensions,
-            internal_address_config, forward_client_cert_details,
-            set_current_client_cert_details, forward_client_cert_matcher,
+            internal_address_config, forward_client_cert_matcher,
             represent_ipv4_remote_address_as_ipv4_mapped_ipv6, request_id_extension,
             local_reply_config, strip_matching_host_port, path_normalization_options,
             strip_trailing_host_dot, proxy_status_config, typed_header_validation_config,
@@ -82,7 +82,13 @@ pub(super) fn http_connection_manager(
     );
     let stat_prefix = non_empty(&at.field("stat_prefix"), stat_prefix);
     let routes = routes(at, route_specifier);
+    let client_cert = client_cert(
+        at,
+        forward_client_cert_details,
+        set_current_client_cert_details,
+    );
     Some(HttpConnectionManager {
+        client_cert: client_cert?,
         stat_prefix,
         codec: codec?,
         routes: routes?,
@@ -204,4 +210,43 @@ pub(super) fn upgrade_type_of(at: &At<'_>, upgrade_type: &str) -> String {
         at.unsupported(format!("{upgrade_type:?}"));
     }
     upgrade
+}
+
+fn client_cert(
+    at: &At<'_>,
+    forward: i32,
+    details: Option<pb::http_connection_manager::SetCurrentClientCertDetails>,
+) -> Option<ClientCertDetails> {
+    use pb::http_connection_manager::{
+        ForwardClientCertDetails as Pb, SetCurrentClientCertDetails,
+    };
+
+    let message = details.unwrap_or_default();
+    let at_details = at.field("set_current_client_cert_details");
+    take!(at_details, message => SetCurrentClientCertDetails {
+        supported: subject, cert, chain, dns, uri;
+        refused: issuer, format;
+    });
+    let wanted = [
+        (cert, CertDetail::Cert),
+        (chain, CertDetail::Chain),
+        (
+            subject.is_some_and(|subject| subject.value),
+            CertDetail::Subject,
+        ),
+        (uri, CertDetail::Uri),
+        (dns, CertDetail::Dns),
+    ];
+    let details = wanted.into_iter().filter(|(wanted, _)| *wanted);
+    let forward = enumeration(&at.field("forward_client_cert_details"), forward)?;
+    Some(ClientCertDetails {
+        forward: match forward {
+            Pb::Sanitize => ForwardClientCert::Sanitize,
+            Pb::ForwardOnly => ForwardClientCert::ForwardOnly,
+            Pb::AppendForward => ForwardClientCert::AppendForward,
+            Pb::SanitizeSet => ForwardClientCert::SanitizeSet,
+            Pb::AlwaysForwardOnly => ForwardClientCert::AlwaysForwardOnly,
+        },
+        details: details.map(|(_, detail)| detail).collect(),
+    })
 }

@@ -137,10 +137,16 @@ fn principal(at: &At<'_>, message: pb::Principal) -> Option<Rule> {
         Of::OrIds(ids) => Rule::Or(set("or_ids", ids)),
         Of::NotId(id) => Rule::Not(Box::new(principal(&at.field("not_id"), *id)?)),
         Of::Any(any) => self::any(at, any),
-        Of::Authenticated(_) => {
-            at.field("authenticated")
-                .unsupported("identities from certificates");
-            return None;
+        Of::Authenticated(message) => {
+            let at = at.field("authenticated");
+            take!(at, message => principal::Authenticated { supported: principal_name; });
+            match principal_name {
+                None => Rule::Authenticated(None),
+                Some(name) => {
+                    let matcher = string_matcher(&at.field("principal_name"), name)?;
+                    Rule::Authenticated(Some(matcher))
+                }
+            }
         }
         Of::SourceIp(message) => Rule::SourceIp(cidr_range(&at.field("source_ip"), message)?),
         Of::DirectRemoteIp(message) => {

@@ -363,6 +363,7 @@ impl Exchange<'_> {
             remote: client.map_or(connection.remote.0, |client| (client, 0).into()),
             destination: connection.original_destination.0,
             server_name: connection.server_name.as_deref().unwrap_or_default(),
+            tls: connection.tls.as_deref(),
         }
     }
 }

@@ -46,7 +46,6 @@ pub(super) fn is_trusted(config: &HttpConnectionManager, kind: FieldKind, name: 
         }
         // A proxy in front that is trusted knows better.
         FieldKind::ForwardedProto => config.xff_num_trusted_hops > 0,
-        FieldKind::Other => !name.eq_ignore_ascii_case(b"x-forwarded-client-cert"),
         _ => true,
     }
 }

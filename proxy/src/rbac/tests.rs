@@ -61,6 +61,7 @@ fn connection() -> ConnectionAttributes<'static> {
         remote: address("10.0.0.3:0"),
         destination: address("10.1.0.1:8080"),
         server_name: "sni.example",
+        tls: None,
     }
 }
 

@@ -148,8 +148,8 @@ pub(crate) const FILTERS: &[Case] = filters! {
         "rules: { policies: { p: { permissions: [{ any: true }], principals: [{ direct_remote_ip: { address_prefix: \"::1\", prefix_len: 128 } }] } } }" Taken "";
         "rules: { policies: { p: { permissions: [{ any: true }], principals: [{ filter_state: { key: a, string_match: { exact: b } } }] } } }" Taken "";
         "rules: { policies: { p: { permissions: [{ any: true }], principals: [{ filter_state: { key: a } }] } } }" Refused "string_match: required";
-        "rules: { policies: { p: { permissions: [{ any: true }], principals: [{ authenticated: {} }] } } }" Unsupported "identities from certificates";
-        "rules: { policies: { p: { permissions: [{ any: true }], principals: [{ authenticated: { principal_name: { exact: a } } }] } } }" Unsupported "identities from certificates";
+        "rules: { policies: { p: { permissions: [{ any: true }], principals: [{ authenticated: {} }] } } }" Taken "";
+        "rules: { policies: { p: { permissions: [{ any: true }], principals: [{ authenticated: { principal_name: { exact: a } } }] } } }" Taken "";
         "rules: { policies: { p: { permissions: [{ any: true }], principals: [{ not_id: { or_ids: { ids: [{ any: true }] } } }] } } }" Taken "";
         "rules: { audit_logging_options: { audit_condition: ON_DENY } }" Unsupported "audit_logging_options";
         "rules: { action: LOG }" Taken "";

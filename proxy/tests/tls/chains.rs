@@ -1,12 +1,25 @@
 //! TLS with clients.
 
+use rcgen::{DistinguishedName, DnType, date_time_ymd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_tests::certificates::{Authority, inline};
 
 use crate::{
     peer::{Client, heads, plain_echo},
-    setup::{bootstrap, cluster, http_chain, run, socket, start, tcp_chain, until_stat},
+    proxy::Proxy,
+    setup::{
+        TLS_INSPECTOR, TYPES, bootstrap, cluster, http_chain, run, socket, start, tcp_chain,
+        until_stat,
+    },
 };
+
+fn sha256(bytes: &[u8]) -> String {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    hash.as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
 
 /// Bytes whose order matters.
 fn payload(length: usize) -> Vec<u8> {
@@ -158,5 +171,178 @@ fn the_codec_goes_by_alpn_and_lists_that_share_nothing_go_on_without() {
             }
         }
         until_stat(&proxy, "http", "downstream_cx_http2_total", 2);
+    });
+}
+
+/// The head that an endpoint gets of a request with an `x-forwarded-client-cert` of its own.
+async fn forwarded(proxy: &Proxy, client: &Client) -> String {
+    let mut stream = client.connect(proxy.address()).await.expect("a handshake");
+    let request = b"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Client-Cert: Hash=came\r\n\
+                    Connection: x-forwarded-client-cert\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let mut got = vec![0; 16 << 10];
+    let read = stream.read(&mut got).await.expect("an answer");
+    String::from_utf8_lossy(&got[..read]).into_owned()
+}
+
+#[test]
+fn endpoints_are_told_of_a_clients_certificate_as_configured() {
+    run(async {
+        let authority = Authority::new("root");
+        let server = authority.issue(&["web.example", "spiffe://td/server"]);
+        let shown = authority.issue_with(&["spiffe://td/client", "a.example"], |params| {
+            params.distinguished_name = DistinguishedName::new();
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, "Acme, Inc");
+            params.distinguished_name.push(DnType::CommonName, "client");
+        });
+        let hash = sha256(&shown.der);
+        let up = heads().await;
+        let context = format!(
+            "common_tls_context: {{ tls_certificates: [ {} ], validation_context: {{ trusted_ca: {} }} }}",
+            server.inline(),
+            inline(&authority.pem)
+        );
+        let told = format!(
+            "By=spiffe://td/server;Hash={hash};Subject=\"CN=client,O=Acme\\, Inc\";\
+             URI=spiffe://td/client;DNS=a.example"
+        );
+        let both = format!("Hash=came,{told}");
+        for (mode, with, without) in [
+            ("SANITIZE", None, None),
+            ("FORWARD_ONLY", Some("Hash=came"), None),
+            ("APPEND_FORWARD", Some(&*both), None),
+            ("SANITIZE_SET", Some(&*told), None),
+            ("ALWAYS_FORWARD_ONLY", Some("Hash=came"), Some("Hash=came")),
+        ] {
+            let manager = format!(
+                ", forward_client_cert_details: {mode}, set_current_client_cert_details: \
+                 {{ subject: true, uri: true, dns: true }}"
+            );
+            let chain = http_chain(&manager, &socket("Downstream", &context));
+            let proxy = start(&bootstrap(&chain, "", &cluster(up, ""), ""));
+            let client = Client::new(&authority, "web.example");
+            let known = client.clone().with(&authority, &shown);
+            for (client, expected) in [(known, with), (client, without)] {
+                let head = forwarded(&proxy, &client).await.to_ascii_lowercase();
+                let line = head
+                    .lines()
+                    .find(|line| line.starts_with("x-forwarded-client-cert"));
+                let value = line
+                    .and_then(|line| line.split_once(": "))
+                    .map(|(_, value)| value);
+                let expected = expected.map(str::to_ascii_lowercase);
+                assert_eq!(value, expected.as_deref(), "{mode}");
+            }
+        }
+    });
+}
+
+#[test]
+fn formats_say_who_the_client_is() {
+    run(async {
+        let authority = Authority::new("root");
+        let server = authority.issue(&["web.example", "spiffe://td/server"]);
+        let names = [
+            "spiffe://td/a",
+            "spiffe://td/b",
+            "a.example",
+            "a@b.example",
+            "10.0.0.1",
+        ];
+        let shown = authority.issue_with(&names, |params| {
+            params.not_before = date_time_ymd(2024, 1, 2);
+            params.not_after = date_time_ymd(2100, 3, 4);
+        });
+        let up = heads().await;
+        let context = format!(
+            "common_tls_context: {{ tls_certificates: [ {} ], validation_context: {{ trusted_ca: {} }} }}",
+            server.inline(),
+            inline(&authority.pem)
+        );
+        let cases = [
+            ("REQUESTED_SERVER_NAME", "web.example".to_owned()),
+            ("DOWNSTREAM_TLS_VERSION", "TLSv1.3".to_owned()),
+            ("DOWNSTREAM_TLS_CIPHER", "TLS_AES_128_GCM_SHA256".to_owned()),
+            (
+                "DOWNSTREAM_PEER_URI_SAN",
+                "spiffe://td/a,spiffe://td/b".to_owned(),
+            ),
+            ("DOWNSTREAM_PEER_DNS_SAN", "a.example".to_owned()),
+            ("DOWNSTREAM_PEER_EMAIL_SAN", "a@b.example".to_owned()),
+            ("DOWNSTREAM_PEER_IP_SAN", "10.0.0.1".to_owned()),
+            ("DOWNSTREAM_PEER_ISSUER", "CN=root".to_owned()),
+            (
+                "DOWNSTREAM_PEER_SUBJECT",
+                "CN=rcgen self signed cert".to_owned(),
+            ),
+            ("DOWNSTREAM_PEER_FINGERPRINT_256", sha256(&shown.der)),
+            (
+                "DOWNSTREAM_PEER_CERT_V_START",
+                "2024-01-02T00:00:00.000Z".to_owned(),
+            ),
+            (
+                "DOWNSTREAM_PEER_CERT_V_END",
+                "2100-03-04T00:00:00.000Z".to_owned(),
+            ),
+            ("DOWNSTREAM_LOCAL_URI_SAN", "spiffe://td/server".to_owned()),
+            ("DOWNSTREAM_LOCAL_DNS_SAN", "web.example".to_owned()),
+        ];
+        let added = cases.iter().enumerate().map(|(index, (name, _))| {
+            format!("{{ header: {{ key: x-{index}, value: '%{name}%' }} }}")
+        });
+        let added = added.collect::<Vec<_>>().join(", ");
+        let mut chain = http_chain("", &socket("Downstream", &context));
+        chain = chain.replace(
+            "virtual_hosts:",
+            &format!("request_headers_to_add: [ {added} ], virtual_hosts:"),
+        );
+        let proxy = start(&bootstrap(&chain, TLS_INSPECTOR, &cluster(up, ""), ""));
+        let client = Client::new(&authority, "web.example").with(&authority, &shown);
+        let head = forwarded(&proxy, &client).await;
+        for (index, (name, value)) in cases.iter().enumerate() {
+            let line = format!("x-{index}: {value}\r\n");
+            assert!(head.contains(&line), "{name}: {head}");
+        }
+    });
+}
+
+#[test]
+fn rules_go_by_a_clients_certificate() {
+    run(async {
+        let authority = Authority::new("root");
+        let server = authority.issue(&["web.example"]);
+        let up = heads().await;
+        let context = format!(
+            "common_tls_context: {{ tls_certificates: [ {} ], validation_context: {{ trusted_ca: {} }} }}",
+            server.inline(),
+            inline(&authority.pem)
+        );
+        let rbac = format!(
+            "http_filters: [ {{ name: rbac, typed_config: {{ \"@type\": {TYPES}.filters.http.rbac.v3.RBAC, \
+             rules: {{ policies: {{ p: {{ permissions: [ {{ any: true }} ], principals: [ \
+             {{ authenticated: {{ principal_name: {{ exact: 'spiffe://td/a' }} }} }} ] }} }} }} }} }}, "
+        );
+        let chain = http_chain("", &socket("Downstream", &context));
+        let chain = chain.replace("http_filters: [ ", &rbac);
+        let proxy = start(&bootstrap(&chain, "", &cluster(up, ""), ""));
+        let client = Client::new(&authority, "web.example");
+        for (names, status) in [
+            (Some(&["spiffe://td/a"][..]), "200"),
+            (Some(&["spiffe://td/b", "spiffe://td/a"]), "200"),
+            (Some(&["spiffe://td/ab"]), "403"),
+            (None, "403"),
+        ] {
+            let client = match names {
+                Some(names) => client.clone().with(&authority, &authority.issue(names)),
+                None => client.clone(),
+            };
+            let answer = forwarded(&proxy, &client).await;
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{names:?}: {answer}"
+            );
+        }
     });
 }

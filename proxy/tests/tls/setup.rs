@@ -17,6 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const TYPES: &str = "type.googleapis.com/envoy.extensions";
 
+/// Of a listener: SNI and ALPN are read before a chain is chosen.
+pub(crate) const TLS_INSPECTOR: &str = r#", listener_filters: [ { name: tls, typed_config: {
+  "@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector } } ]"#;
+
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

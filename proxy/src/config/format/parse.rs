@@ -1,6 +1,6 @@
 //! Reading of format strings.
 
-use super::{Command, FilterStateFormat, Format, Part};
+use super::{Command, FilterStateFormat, Format, Part, TlsField};
 
 /// A format string that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,10 +53,10 @@ enum Unreadable {
 /// `NAME`, `NAME(argument)`, either with `:length`.
 fn command(text: &str) -> Result<(Command, Option<usize>), Unreadable> {
     let name_end = text
-        .find(|c: char| !c.is_ascii_uppercase() && c != '_')
+        .find(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_')
         .unwrap_or(text.len());
     let (name, rest) = text.split_at(name_end);
-    if name.is_empty() {
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(Unreadable::Syntax);
     }
     let (argument, rest) = match rest.strip_prefix('(') {
@@ -125,6 +125,29 @@ fn plain(name: &str) -> Option<Command> {
         "REQUESTED_SERVER_NAME" => Command::RequestedServerName,
         "ROUTE_NAME" => Command::RouteName,
         "FILTER_CHAIN_NAME" => Command::FilterChainName,
+        name => Command::Tls(tls_field(name)?),
+    })
+}
+
+fn tls_field(name: &str) -> Option<TlsField> {
+    Some(match name {
+        "DOWNSTREAM_PEER_URI_SAN" => TlsField::PeerUriSan,
+        "DOWNSTREAM_PEER_DNS_SAN" => TlsField::PeerDnsSan,
+        "DOWNSTREAM_PEER_EMAIL_SAN" => TlsField::PeerEmailSan,
+        "DOWNSTREAM_PEER_IP_SAN" => TlsField::PeerIpSan,
+        "DOWNSTREAM_PEER_SUBJECT" => TlsField::PeerSubject,
+        "DOWNSTREAM_PEER_ISSUER" => TlsField::PeerIssuer,
+        "DOWNSTREAM_PEER_SERIAL" => TlsField::PeerSerial,
+        "DOWNSTREAM_PEER_FINGERPRINT_256" => TlsField::PeerFingerprint256,
+        "DOWNSTREAM_PEER_FINGERPRINT_1" => TlsField::PeerFingerprint1,
+        "DOWNSTREAM_PEER_CERT" => TlsField::PeerCert,
+        "DOWNSTREAM_PEER_CERT_V_START" => TlsField::PeerCertStart,
+        "DOWNSTREAM_PEER_CERT_V_END" => TlsField::PeerCertEnd,
+        "DOWNSTREAM_LOCAL_URI_SAN" => TlsField::LocalUriSan,
+        "DOWNSTREAM_LOCAL_DNS_SAN" => TlsField::LocalDnsSan,
+        "DOWNSTREAM_LOCAL_SUBJECT" => TlsField::LocalSubject,
+        "DOWNSTREAM_TLS_VERSION" => TlsField::Version,
+        "DOWNSTREAM_TLS_CIPHER" => TlsField::Cipher,
         _ => return None,
     })
 }

@@ -121,6 +121,7 @@ fn verdict<'c>(rules: &'c Rules, connection: &ConnectionInfo) -> Verdict<'c> {
             remote: connection.remote.0,
             destination: connection.original_destination.0,
             server_name: connection.server_name.as_deref().unwrap_or_default(),
+            tls: connection.tls.as_deref(),
         },
         request: None,
         metadata: &connection.metadata,

@@ -81,7 +81,7 @@ impl ClientContext {
         let config = Arc::clone(&built.config);
         let connection = UnbufferedClientConnection::new_with_alpn(config, name, protocols)?;
         handshake::run(connection, socket, Buffer::default(), |common| {
-            TlsInfo::of(common)
+            TlsInfo::of(common, None)
         })
         .await
     }

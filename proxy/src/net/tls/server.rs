@@ -40,6 +40,7 @@ struct Built {
     with_alpn: Arc<ServerConfig>,
     /// For others: rustls would refuse them, and Envoy does not.
     without_alpn: Arc<ServerConfig>,
+    certificates: Arc<Certificates>,
 }
 
 /// The certificates of a context, and how one is chosen.
@@ -91,8 +92,14 @@ impl ServerContext {
             true => &built.with_alpn,
             false => &built.without_alpn,
         };
+        let name = hello.and_then(|hello| hello.server_name);
+        let local = built.certificates.of_name(name.as_deref());
+        let local = local.first().map(|choice| Arc::clone(&choice.key));
         let connection = UnbufferedServerConnection::new(Arc::clone(config))?;
-        handshake::run(connection, socket, incoming, |common| TlsInfo::of(common)).await
+        handshake::run(connection, socket, incoming, |common| {
+            TlsInfo::of(common, local)
+        })
+        .await
     }
 
     /// What there is now, made anew if a secret is another than it was.
@@ -145,7 +152,8 @@ impl ServerContext {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_client_cert_verifier(Arc::new(NoClientAuth)),
         };
-        let mut config = builder.with_cert_resolver(certificates);
+        let mut config =
+            builder.with_cert_resolver(Arc::clone(&certificates) as Arc<dyn ResolvesServerCert>);
         config.ignore_client_order = !context.prefer_client_ciphers;
         // Keys leave rustls for our own record layer.
         config.enable_secret_extraction = true;
@@ -169,6 +177,7 @@ impl ServerContext {
             secrets,
             with_alpn: Arc::new(config),
             without_alpn,
+            certificates,
         })
     }
 }

@@ -69,6 +69,8 @@ pub enum FieldKind {
     ForwardedProto,
     /// `X-Forwarded-For`
     ForwardedFor,
+    /// `X-Forwarded-Client-Cert`
+    ForwardedClientCert,
     /// `X-Weir-Undelivered`
     Undelivered,
     /// Another header that begins with `x-envoy-`.
@@ -112,6 +114,7 @@ impl FieldKind {
             17 if is(b"transfer-encoding") => Self::TransferEncoding,
             17 if is(b"x-forwarded-proto") => Self::ForwardedProto,
             18 if is(UNDELIVERED.as_bytes()) => Self::Undelivered,
+            23 if is(b"x-forwarded-client-cert") => Self::ForwardedClientCert,
             9.. if name[..8].eq_ignore_ascii_case(b"x-envoy-") => Self::XEnvoy,
             _ => Self::Other,
         }
@@ -166,6 +169,7 @@ fn is_for_all_recipients(name: &[u8]) -> bool {
         | FieldKind::Server
         | FieldKind::Date
         | FieldKind::RequestId
+        | FieldKind::ForwardedClientCert
         | FieldKind::ForwardedProto
         | FieldKind::ForwardedFor => true,
         FieldKind::Connection
