@@ -4,6 +4,7 @@
 //! meant for loopback, and refuses requests that a web page could have made. The other faces are
 //! read-only and may be exposed.
 
+mod certs;
 mod clusters;
 mod config_dump;
 mod connections;
@@ -15,6 +16,7 @@ mod histogram;
 mod listeners;
 pub mod prometheus;
 mod query;
+mod redact;
 mod reply;
 mod routes;
 mod runtime;
@@ -34,6 +36,7 @@ use crate::{
     connection_log::ConnectionLog,
     handle::Handle,
     options::{LogFilter, Options},
+    secrets::Secrets,
     server_stats::ServerStats,
     worker::Phase,
     xds::{Inventory, Stats as DiscoveryStats},
@@ -71,6 +74,7 @@ pub(crate) struct Admin {
     stats: ServerStats,
     discovery_stats: Arc<DiscoveryStats>,
     inventory: Option<Arc<Inventory>>,
+    secrets: Arc<Secrets>,
 }
 
 /// State as `/ready` and `/server_info` name it.
@@ -91,6 +95,7 @@ impl Admin {
         logs: Vec<Arc<ConnectionLog>>,
         address: Option<SocketAddr>,
         inventory: Option<Arc<Inventory>>,
+        secrets: Arc<Secrets>,
     ) -> Self {
         let stats = ServerStats::new(handle.registry());
         let workers = i64::try_from(options.concurrency.get()).unwrap_or(i64::MAX);
@@ -105,6 +110,7 @@ impl Admin {
         Self {
             discovery_stats: Arc::new(DiscoveryStats::new(handle.registry())),
             inventory,
+            secrets,
             static_clusters: bootstrap.clusters.iter().map(|c| c.name.clone()).collect(),
             started: std::time::SystemTime::now(),
             handle,

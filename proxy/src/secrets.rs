@@ -10,7 +10,7 @@ mod files;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use arc_swap::ArcSwapOption;
@@ -33,6 +33,8 @@ pub struct Local(Arc<BTreeMap<String, Arc<Slot>>>);
 pub struct Secrets {
     local: Local,
     slots: Mutex<HashMap<SecretName, Known>>,
+    /// Those that stand where they are used.
+    inline: Mutex<Vec<Weak<Slot>>>,
 }
 
 /// A name that somebody has said something of.
@@ -98,6 +100,7 @@ impl Secrets {
         let secrets = Self {
             local: local.unwrap_or_default(),
             slots: Mutex::default(),
+            inline: Mutex::default(),
         };
         for loaded in fixed {
             let name = SecretName {
@@ -135,10 +138,33 @@ impl Secrets {
             SecretRef::Inline(loaded) => {
                 let slot = Slot::default();
                 slot.put(loaded);
-                Arc::new(slot)
+                let slot = Arc::new(slot);
+                let mut inline = lock(&self.inline);
+                inline.retain(|slot| slot.strong_count() > 0);
+                inline.push(Arc::downgrade(&slot));
+                slot
             }
             SecretRef::Sds(name) => self.slot(name),
         })
+    }
+
+    /// Those of the process that are there, by name.
+    pub(crate) fn local(&self) -> impl Iterator<Item = (&str, Arc<Secret>)> {
+        let slots = self.local.0.iter();
+        slots.filter_map(|(name, slot)| Some((name.as_str(), slot.secret.load_full()?)))
+    }
+
+    /// All that are there.
+    pub(crate) fn in_use(&self) -> Vec<Arc<Secret>> {
+        let mut all: Vec<_> = self.local().map(|(_, secret)| secret).collect();
+        let slots = self.lock();
+        let named = slots.values().map(|known| known.slot.secret.load_full());
+        all.extend(named.flatten());
+        drop(slots);
+        let inline = lock(&self.inline);
+        let inline = inline.iter().filter_map(Weak::upgrade);
+        all.extend(inline.filter_map(|slot| slot.secret.load_full()));
+        all
     }
 
     fn slot(&self, name: &SecretName) -> Arc<Slot> {
@@ -160,9 +186,13 @@ impl Secrets {
         Arc::clone(&known.slot)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SecretName, Known>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<SecretName, Known>> {
+        lock(&self.slots)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What nobody holds, and nobody says is there.
@@ -183,13 +213,13 @@ impl SecretHandle {
 
 impl Slot {
     fn put(&self, loaded: &LoadedSecret) {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = lock(&self.watched);
         *watched = loaded.files.as_ref().map(Watched::named_in);
         self.secret.store(Some(Arc::clone(&loaded.secret)));
     }
 
     fn watch(&self, files: Watched) {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = lock(&self.watched);
         *watched = Some(files);
     }
 

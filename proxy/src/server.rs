@@ -130,6 +130,7 @@ impl Server {
             logs,
             admin_address,
             inventory,
+            Arc::clone(&secrets),
         );
         admin.stats().started(started.elapsed());
         Ok(Self {

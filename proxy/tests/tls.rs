@@ -9,6 +9,8 @@ mod peer;
 #[expect(dead_code, reason = "shared with the tests of HTTP/2")]
 #[path = "http2/proxy.rs"]
 mod proxy;
+#[path = "tls/rough.rs"]
+mod rough;
 #[path = "tls/secrets.rs"]
 mod secrets;
 #[path = "tls/setup.rs"]

@@ -5,7 +5,7 @@ use regex::Regex;
 use serde_json::{Map, Value as Json, json};
 use weir_api::xds::{codec, google::protobuf::Any, json::Descriptors, type_url};
 
-use super::{Admin, query::Query, reply::Reply, time::rfc3339};
+use super::{Admin, certs::shown, query::Query, redact::redact, reply::Reply, time::rfc3339};
 use crate::xds::{InventoryEntry, Kind};
 
 pub(super) const PARAMETERS: &[(&str, &str)] = &[
@@ -59,6 +59,8 @@ pub(super) fn print(admin: &Admin, query: &Query) -> Reply {
     }
     configs.push(dump.listeners(&listeners));
     configs.push(dump.routes(&listeners));
+    let secrets: Vec<Any> = resources.secrets.iter().map(codec::pack_secret).collect();
+    configs.push(dump.secrets(&dump.read(&secrets), admin));
     Reply::json(&json!({ "configs": configs }))
 }
 
@@ -68,8 +70,15 @@ impl Dump {
     fn read(&self, messages: &[Any]) -> Vec<Json> {
         messages
             .iter()
-            .map(|message| self.descriptors.to_json(message))
+            .map(|message| self.to_json(message))
             .collect()
+    }
+
+    /// A message, without what is secret.
+    fn to_json(&self, message: &Any) -> Json {
+        let mut json = self.descriptors.to_json(message);
+        redact(&mut json);
+        json
     }
 
     fn takes(&self, resource: &Json) -> bool {
@@ -81,7 +90,7 @@ impl Dump {
     }
 
     fn bootstrap(&self, message: &Any) -> Json {
-        let mut bootstrap = self.descriptors.to_json(message);
+        let mut bootstrap = self.to_json(message);
         if let Some(fields) = bootstrap.as_object_mut() {
             fields.remove("@type");
         }
@@ -110,7 +119,7 @@ impl Dump {
     fn state(&self, field: &str, entry: &InventoryEntry) -> Json {
         let mut state = Map::new();
         if let Some(message) = &entry.message {
-            state.insert(field.to_owned(), self.descriptors.to_json(message));
+            state.insert(field.to_owned(), self.to_json(message));
             state.insert("version_info".to_owned(), json!(entry.version));
             state.insert("last_updated".to_owned(), json!(rfc3339(entry.updated)));
         }
@@ -174,6 +183,34 @@ impl Dump {
             "@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
             "static_listeners": self.fixed("listener", listeners),
             "dynamic_listeners": dynamic.collect::<Vec<_>>(),
+        })
+    }
+
+    fn secrets(&self, fixed: &[Json], admin: &Admin) -> Json {
+        let named = |mut state: Json, name: &str| {
+            state["name"] = json!(name);
+            state
+        };
+        let name = |state: &Json| {
+            state["secret"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let fixed = self.fixed("secret", fixed).into_iter().map(|state| {
+            let name = name(&state);
+            named(state, &name)
+        });
+        let dynamic = self.dynamic(Kind::Secret);
+        let dynamic = dynamic.map(|entry| named(self.state("secret", entry), &entry.name));
+        // Those of the process have no message and no version.
+        let local = admin.secrets.local();
+        let local = local.filter(|(name, _)| self.filter.is_match(name));
+        let local = local.map(|(name, secret)| json!({ "name": name, "secret": shown(&secret) }));
+        json!({
+            "@type": "type.googleapis.com/envoy.admin.v3.SecretsConfigDump",
+            "static_secrets": fixed.collect::<Vec<_>>(),
+            "dynamic_active_secrets": dynamic.chain(local).collect::<Vec<_>>(),
         })
     }
 

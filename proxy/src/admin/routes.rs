@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use http::{Method, StatusCode, request::Parts};
 
-use super::{Admin, Face, clusters, config_dump, connections, control, explain, guard, help};
+use super::{
+    Admin, Face, certs, clusters, config_dump, connections, control, explain, guard, help,
+};
 use super::{listeners, query::Query, reply::Reply, runtime, server_info, stats};
 
 /// A path of the admin interface.
@@ -29,7 +31,7 @@ pub(super) enum Access {
 /// In the order of `/help`.
 pub(super) const ROUTES: &[Route] = &[
     read("/", "admin home page", &[], help::home),
-    read("/certs", "certificates in use", &[], server_info::certs),
+    read("/certs", "certificates in use", &[], certs::print),
     read(
         "/clusters",
         "clusters and their endpoints",

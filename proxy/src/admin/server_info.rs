@@ -1,4 +1,4 @@
-//! `/server_info`, `/ready`, `/memory`, `/certs`.
+//! `/server_info`, `/ready`, `/memory`.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -64,9 +64,4 @@ pub(super) fn memory(_: &Admin, _: &Query) -> Reply {
         "heap_size": private.to_string(),
         "total_physical_bytes": physical.to_string(),
     }))
-}
-
-/// `/certs`: transport sockets have none yet.
-pub(super) fn certs(_: &Admin, _: &Query) -> Reply {
-    Reply::json(&json!({ "certificates": [] }))
 }

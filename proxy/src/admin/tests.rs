@@ -77,7 +77,15 @@ fn with_server<F: Future<Output = ()>>(
     change: impl FnOnce(&mut Options),
     test: impl FnOnce(Arc<Admin>, Vec<SocketAddr>) -> F + Send + 'static,
 ) {
-    let source = json::read_bootstrap(BOOTSTRAP).expect("bootstrap");
+    with_bootstrap(BOOTSTRAP, change, test);
+}
+
+fn with_bootstrap<F: Future<Output = ()>>(
+    text: &str,
+    change: impl FnOnce(&mut Options),
+    test: impl FnOnce(Arc<Admin>, Vec<SocketAddr>) -> F + Send + 'static,
+) {
+    let source = json::read_bootstrap(text).expect("bootstrap");
     let bootstrap = convert::bootstrap(source.clone()).expect("bootstrap");
     let mut options = Options::new(source);
     let any = || vec![SocketAddr::from(([127, 0, 0, 1], 0))];
@@ -227,7 +235,7 @@ fn listeners_clusters_and_configuration_are_shown() {
                 .expect("configs")
                 .iter()
                 .collect();
-            assert_eq!(types.len(), 5);
+            assert_eq!(types.len(), 6);
             assert_eq!(types[0]["bootstrap"]["node"]["id"], "a");
             assert_eq!(types[1]["static_clusters"][0]["cluster"]["name"], "web");
             assert_eq!(
@@ -377,6 +385,70 @@ fn the_log_filter_is_the_binary_s_to_change() {
             let refused = post("/logging?level=loud");
             assert_eq!(refused, (400, "\"loud\": no such level\n".to_owned()));
             assert_eq!(post("/logging").0, 400);
+        },
+    );
+}
+
+#[test]
+fn certificates_are_shown_and_their_keys_are_not() {
+    use weir_tests::certificates::{Authority, inline};
+
+    let authority = Authority::new("root");
+    let leaf = authority.issue(&["web.example", "spiffe://td/a"]);
+    let keys = "c2VjcmV0LXNlY3JldC1zZWNyZXQ=";
+    let context = format!(
+        r#"transport_socket: {{ name: tls, typed_config: {{
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext,
+          session_ticket_keys_sds_secret_config: {{ name: tickets }},
+          common_tls_context: {{ tls_certificates: [ {} ],
+            validation_context_sds_secret_config: {{ name: root }} }} }} }}"#,
+        leaf.inline()
+    );
+    let secrets = format!(
+        "  secrets: [ {{ name: root, validation_context: {{ trusted_ca: {} }} }}, \
+         {{ name: tickets, session_ticket_keys: {{ keys: [ {{ inline_string: {:?} }} ] }} }} ]\n",
+        inline(&authority.pem),
+        keys.repeat(3)[..80].to_owned(),
+    );
+    let text = BOOTSTRAP
+        .replace(
+            "    - name: all\n",
+            &format!("    - name: all\n      {context}\n"),
+        )
+        .replace(
+            "static_resources:\n",
+            &format!("static_resources:\n{secrets}"),
+        );
+    let local = crate::secrets::Local::new(&["mine"]);
+    let mine = authority.issue(&["mine.example"]);
+    let message = format!("{{ name: mine, tls_certificate: {} }}", mine.inline());
+    let message = json::message_from_yaml(weir_api::xds::type_url::SECRET, &message);
+    let message = weir_api::xds::codec::unpack_secret(&message.expect("YAML"));
+    local.set(message.expect("a secret")).expect("sound");
+    with_bootstrap(
+        &text,
+        |options| options.local_secrets = Some(local),
+        move |_, addresses| async move {
+            let (_, dump) = get(addresses[0], "/config_dump");
+            let private = |key: &str| key.lines().nth(1).expect("PEM").to_owned();
+            for secret in [private(&leaf.key), private(&mine.key), keys.to_owned()] {
+                assert!(!dump.contains(&secret));
+            }
+            assert!(dump.contains("[redacted]") && dump.contains("SecretsConfigDump"));
+            let certs = get_json(addresses[0], "/certs");
+            let all = certs["certificates"].as_array().expect("a list");
+            let names: Vec<_> = all
+                .iter()
+                .flat_map(|one| one["cert_chain"].as_array().expect("a list"))
+                .map(|leaf| leaf["subject_alt_names"].to_string())
+                .collect();
+            assert_eq!(
+                names,
+                [
+                    r#"[{"dns":"mine.example"}]"#,
+                    r#"[{"dns":"web.example"},{"uri":"spiffe://td/a"}]"#
+                ]
+            );
         },
     );
 }

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     server::WebPkiClientVerifier,
     version::{TLS12, TLS13},
@@ -71,6 +71,12 @@ impl Client {
         let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
         self.config.alpn_protocols = protocols.collect();
         self
+    }
+
+    /// A connection without a socket.
+    pub(crate) fn connection(&self) -> ClientConnection {
+        let name = ServerName::try_from(self.name.clone()).expect("a name");
+        ClientConnection::new(Arc::new(self.config.clone()), name).expect("a connection")
     }
 
     pub(crate) async fn connect(

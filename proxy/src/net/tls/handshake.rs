@@ -172,8 +172,9 @@ impl Wire {
 
     /// Tells the peer why the handshake has failed, as far as the socket takes it at once.
     fn last_words(&mut self, side: &mut impl Side) {
+        // What is there to be said comes first, so that nothing that was read is looked at again.
         for _ in 0..LAST_WORDS {
-            if self.step(side).is_err() {
+            if !side.common().wants_write() || self.step(side).is_err() {
                 break;
             }
         }
