@@ -12,4 +12,5 @@ mod network_filters;
 mod proxies;
 mod ring;
 mod stats;
+mod tls;
 mod upstream;

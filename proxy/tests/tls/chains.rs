@@ -1,6 +1,7 @@
 //! TLS with clients.
 
 use rcgen::{DistinguishedName, DnType, date_time_ymd};
+use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_tests::certificates::{Authority, inline};
 
@@ -342,6 +343,49 @@ fn rules_go_by_a_clients_certificate() {
             assert!(
                 answer.starts_with(&format!("HTTP/1.1 {status}")),
                 "{names:?}: {answer}"
+            );
+        }
+    });
+}
+
+#[test]
+fn sessions_are_resumed_unless_that_is_disabled() {
+    run(async {
+        let authority = Authority::new("root");
+        let certificate = authority.issue(&["web.example"]);
+        let up = plain_echo().await;
+        let keys = format!(
+            "session_ticket_keys: {{ keys: [ {{ inline_string: {} }} ] }},",
+            "0123456789".repeat(8)
+        );
+        for (tickets, resumed) in [
+            ("", true),
+            (&*keys, true),
+            ("disable_stateless_session_resumption: true,", false),
+        ] {
+            let context = format!(
+                "{tickets} common_tls_context: {{ tls_certificates: [ {} ] }}",
+                certificate.inline()
+            );
+            let chain = tcp_chain(&socket("Downstream", &context));
+            let proxy = start(&bootstrap(&chain, "", &cluster(up, ""), ""));
+            let client = Client::new(&authority, "web.example");
+            for client in [client.clone(), client.tls12(&authority)] {
+                for round in 0..2 {
+                    let mut stream = client.connect(proxy.address()).await.expect("a handshake");
+                    let mut got = [0; 1];
+                    stream.write_all(b"x").await.expect("sent");
+                    stream.read_exact(&mut got).await.expect("the echo");
+                    let kind = stream.get_ref().1.handshake_kind();
+                    let is_resumed = kind == Some(HandshakeKind::Resumed);
+                    assert_eq!(is_resumed, resumed && round == 1, "{tickets} {kind:?}");
+                }
+            }
+            until_stat(
+                &proxy,
+                "listener",
+                "ssl.session_reused",
+                2 * i64::from(resumed),
             );
         }
     });

@@ -140,3 +140,33 @@ fn metadata_of_an_endpoint_chooses_its_transport_socket() {
         until_stat(&proxy, "cluster", "upstream_cx_total", 3);
     });
 }
+
+#[test]
+fn sessions_with_an_endpoint_are_resumed_as_often_as_configured() {
+    run(async {
+        let authority = Authority::new("root");
+        for (keys, resumed) in [("", true), (", max_session_keys: 0", false)] {
+            let server = Server::start(&authority.issue(&["web.example"]), None, &[]).await;
+            let context = format!(
+                "sni: web.example{keys}, common_tls_context: {{ validation_context: \
+                 {{ trusted_ca: {} }} }}",
+                inline(&authority.pem)
+            );
+            let up = cluster(server.address, &socket("Upstream", &context));
+            let proxy = start(&bootstrap(&tcp_chain(""), "", &up, ""));
+            server.answer_with_heads();
+            for _ in 0..2 {
+                let mut client = TcpStream::connect(proxy.address())
+                    .await
+                    .expect("it listens");
+                let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+                client.write_all(request).await.expect("sent");
+                let mut got = [0; 15];
+                client.read_exact(&mut got).await.expect("an answer");
+                assert_eq!(&got, b"HTTP/1.1 200 OK");
+            }
+            until_stat(&proxy, "cluster", "ssl.handshake", 2);
+            until_stat(&proxy, "cluster", "ssl.session_reused", i64::from(resumed));
+        }
+    });
+}
