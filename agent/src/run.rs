@@ -22,6 +22,7 @@ use weir_api::{
     capture::CaptureMode,
     ports,
     sidecar::{self, PodPort, env},
+    spiffe::TrustDomain,
 };
 use weir_iptables::Family;
 use weir_proxy::{
@@ -56,6 +57,9 @@ pub(crate) struct Args {
     /// Name in the control plane's certificate, where it is not the host it is dialled by.
     #[arg(long, value_name = "NAME", env = env::CONTROL_PLANE_NAME)]
     control_plane_name: Option<String>,
+    /// What the identities of workloads of the mesh begin with.
+    #[arg(long, value_name = "DOMAIN", env = env::TRUST_DOMAIN, default_value_t = TrustDomain::default())]
+    trust_domain: TrustDomain,
     /// Ports of the application, a JSON list of `{"name":..,"containerPort":..}`.
     #[arg(long, value_name = "JSON", env = env::POD_PORTS, default_value = "[]", value_parser = pod_ports)]
     pod_ports: Ports,
@@ -144,10 +148,13 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
 }
 
 fn sidecar(args: &Args) -> Sidecar<'_> {
+    let control_plane = Some(args.control_plane.as_str()).filter(|address| !address.is_empty());
     Sidecar {
-        node: args.pod.node(&args.pod_ports.0),
+        node: args.pod.node(&args.pod_ports.0, control_plane.is_some()),
         ports: &args.pod_ports.0,
-        control_plane: Some(args.control_plane.as_str()).filter(|address| !address.is_empty()),
+        // Who has nobody to ask has no certificate.
+        mutual_tls: control_plane.map(|_| &args.trust_domain),
+        control_plane,
         has_ipv6: args.pod.has_ipv6(),
     }
 }

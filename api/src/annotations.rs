@@ -43,13 +43,16 @@ pub const CONCURRENCY: &str = "weir.dev/concurrency";
 /// `"true"` or `"false"`: native sidecar, whatever the nodes' kubelets say.
 pub const NATIVE_SIDECAR: &str = "weir.dev/native-sidecar";
 
-/// How other sidecars speak with this one: [`TLS_MODE_MUTUAL`], or in plaintext.
+/// How other sidecars speak with this one: [`TLS_MODE_MUTUAL`], which the injector writes where nobody
+/// says otherwise, or [`TLS_MODE_DISABLED`].
 pub const TLS_MODE: &str = "weir.dev/tls-mode";
 /// Mutual TLS with certificates of the mesh; the word is Istio's.
 pub const TLS_MODE_MUTUAL: &str = "istio";
+/// In plaintext.
+pub const TLS_MODE_DISABLED: &str = "disabled";
 
 /// Every annotation a pod may carry. An unknown one with our prefix is an admission warning.
-pub const KNOWN: [&str; 18] = [
+pub const KNOWN: [&str; 19] = [
     INJECT,
     STATUS,
     INCLUDE_OUTBOUND_CIDRS,
@@ -68,6 +71,7 @@ pub const KNOWN: [&str; 18] = [
     LOG_LEVEL,
     CONCURRENCY,
     NATIVE_SIDECAR,
+    TLS_MODE,
 ];
 
 /// Prefix of every label and annotation of the project.

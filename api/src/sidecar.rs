@@ -41,6 +41,8 @@ pub mod env {
     pub const WORKLOAD_KIND: &str = "WEIR_WORKLOAD_KIND";
     /// Domain of the cluster.
     pub const CLUSTER_DOMAIN: &str = "WEIR_CLUSTER_DOMAIN";
+    /// Trust domain of the mesh, where it is not the default.
+    pub const TRUST_DOMAIN: &str = "WEIR_TRUST_DOMAIN";
     /// A `tracing` filter.
     pub const LOG: &str = "WEIR_LOG";
     /// `redirect`, `tproxy` or `none`; with `none` readiness does not wait for the redirect.

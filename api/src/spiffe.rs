@@ -3,6 +3,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// Longest SPIFFE ID, bytes.
 const LONGEST_ID: usize = 2048;
 /// Longest trust domain, bytes.
@@ -11,7 +13,8 @@ const LONGEST_DOMAIN: usize = 255;
 pub const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
 
 /// Within what certificates of one authority name workloads.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TrustDomain(String);
 
 /// The identity of a service account.
@@ -86,6 +89,20 @@ impl FromStr for TrustDomain {
             return Err(SpiffeError::TrustDomain(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for TrustDomain {
+    type Error = SpiffeError;
+
+    fn try_from(text: String) -> Result<Self, SpiffeError> {
+        text.parse()
+    }
+}
+
+impl From<TrustDomain> for String {
+    fn from(domain: TrustDomain) -> Self {
+        domain.0
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_api::sidecar;
+use weir_api::{sidecar, spiffe::TrustDomain};
 
 use crate::{
     selector::LabelSelector,
@@ -47,6 +47,8 @@ pub struct Config {
     pub control_plane: String,
     /// Domain of the cluster.
     pub cluster_domain: String,
+    /// Trust domain of the mesh.
+    pub trust_domain: TrustDomain,
     /// Annotations a pod is taken to carry unless it carries them itself, such as
     /// `weir.dev/exclude-outbound-ports: "3306"`.
     pub default_annotations: BTreeMap<String, String>,
@@ -128,6 +130,7 @@ impl Default for Config {
             sidecar: SidecarMode::Auto,
             control_plane: sidecar::DEFAULT_CONTROL_PLANE.to_owned(),
             cluster_domain: "cluster.local".to_owned(),
+            trust_domain: TrustDomain::default(),
             default_annotations: BTreeMap::new(),
         }
     }

@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Quantities,
     pub(crate) log_level: Option<String>,
     pub(crate) concurrency: Option<u32>,
+    /// Whether to write that other sidecars speak mutual TLS with this one.
+    pub(crate) mutual_tls: bool,
     /// User the sidecar runs as, unless its own container says another.
     pub(crate) user: u32,
     /// User that a container of the pod's own, named like the sidecar, asks for.
@@ -162,11 +164,16 @@ impl<'a> Reader<'a> {
 
     fn settings(&mut self, pod: Option<&Pod<'_>>, config: &Config) -> Settings {
         let (requests, limits) = self.resources(pod);
+        let capture = self.capture();
+        let image = self.tolerate(names::PROXY_IMAGE, image);
+        let mode = self.insist(names::TLS_MODE, tls_mode);
+        // An image of another's choice may be of before there were certificates, and where nothing
+        // is captured nobody takes TLS.
+        let takes_tls = image.is_none() && capture.mode != CaptureMode::None;
         Settings {
-            capture: self.capture(),
-            image: self
-                .tolerate(names::PROXY_IMAGE, image)
-                .unwrap_or_else(|| config.image.clone()),
+            mutual_tls: takes_tls && mode.is_none_or(|mode| mode == names::TLS_MODE_MUTUAL),
+            capture,
+            image: image.unwrap_or_else(|| config.image.clone()),
             sidecar: SidecarKind::Native,
             requests,
             limits,
@@ -278,6 +285,14 @@ fn mode(text: &str) -> Result<CaptureMode, String> {
 fn boolean(text: &str) -> Result<bool, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is neither \"true\" nor \"false\""))
+}
+
+fn tls_mode(text: &str) -> Result<&str, String> {
+    let (mutual, disabled) = (names::TLS_MODE_MUTUAL, names::TLS_MODE_DISABLED);
+    match text == mutual || text == disabled {
+        true => Ok(text),
+        false => Err(format!("{text:?} is neither {mutual:?} nor {disabled:?}")),
+    }
 }
 
 fn concurrency(text: &str) -> Result<u32, String> {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use weir_api::{
+    annotations,
     capture::CaptureMode,
     identity, ports,
     sidecar::{self, INIT_CONTAINER, PROXY_CONTAINER},
@@ -29,6 +30,8 @@ pub(crate) struct Template {
     pub(crate) init: Option<Value>,
     pub(crate) proxy: Value,
     pub(crate) volumes: Vec<Value>,
+    /// Annotations beside those that every pod gets, unless the pod has them.
+    pub(crate) annotations: Vec<(&'static str, &'static str)>,
 }
 
 // === impl Template ===
@@ -45,6 +48,10 @@ impl Template {
             init: captures.then(|| init_container(pod, settings, config)),
             proxy: proxy_container(pod, settings, volumes, config),
             volumes: volumes.volumes(),
+            annotations: match settings.mutual_tls {
+                true => vec![(annotations::TLS_MODE, annotations::TLS_MODE_MUTUAL)],
+                false => Vec::new(),
+            },
         }
     }
 }

@@ -14,7 +14,7 @@ use weir_proxy::{
     server::{Handle, Options, Server},
     stats::Reading,
 };
-use weir_tests::ports;
+use weir_tests::{certificates::Authority, ports};
 
 const RAW: (&str, &str) = ("cluster", "raw");
 const IN: (&str, &str) = ("listener", "in");
@@ -230,4 +230,82 @@ fn a_late_client_hello_reaches_the_cluster_of_its_chain() {
         }
         handle.stop();
     }
+}
+
+/// An endpoint that speaks first.
+fn greeter() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let _ = stream.write_all(b"hello");
+                let _ = stream.read(&mut [0; 1024]);
+            });
+        }
+    });
+    address
+}
+
+/// Clients of TLS are served beside all others.
+fn permissive(raw: SocketAddr) -> String {
+    let filters = format!(
+        "[ {{ name: tcp, typed_config: {{ \"@type\": {TYPES}.network.tcp_proxy.v3.TcpProxy, \
+         stat_prefix: raw, cluster: raw }} }} ]"
+    );
+    let certificate = Authority::new("a").issue(&["a.example"]);
+    let context = serde_json::json!({
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": { "tls_certificates": [{
+            "certificate_chain": { "inline_string": certificate.chain },
+            "private_key": { "inline_string": certificate.key },
+        }]},
+    });
+    let raw = cluster("raw", raw);
+    format!(
+        r#"static_resources:
+  listeners:
+  - name: in
+    stat_prefix: in
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+    continue_on_listener_filters_timeout: true
+    listener_filters_timeout: 0s
+    listener_filters:
+    - name: envoy.filters.listener.tls_inspector
+      typed_config: {{ "@type": {TYPES}.listener.tls_inspector.v3.TlsInspector }}
+    filter_chains:
+    - filter_chain_match: {{ transport_protocol: tls }}
+      filters: {filters}
+      transport_socket: {{ name: tls, typed_config: {context} }}
+    default_filter_chain: {{ filters: {filters} }}
+  clusters: [ {raw} ]
+"#
+    )
+}
+
+#[test]
+fn a_server_that_speaks_first_is_held_for_a_hello_that_is_on_its_way() {
+    let (server, address) = start(&permissive(greeter()));
+    let handle = server.handle();
+    let held = |count| {
+        wait("held", || {
+            counter(&handle, IN, "server_first_held") == count
+        });
+    };
+    let first = |mut client: TcpStream| {
+        let mut first = [0];
+        client.read_exact(&mut first).expect("a byte");
+        first[0]
+    };
+    let client = TcpStream::connect(address).expect("connect");
+    assert_eq!(first(client), b'h', "a client that is silent is greeted");
+    held(1);
+
+    let mut client = TcpStream::connect(address).expect("connect");
+    held(2);
+    client.write_all(&client_hello("a.example")).expect("hello");
+    // A record of TLS: the hello of this test is not one that leads to a handshake.
+    assert!([0x15, 0x16].contains(&first(client)));
+    assert_eq!(counter(&handle, IN, "detected_server_first"), 1);
+    handle.stop();
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use weir_api::{
     names, ports,
     sidecar::PodPort,
+    spiffe::TrustDomain,
     xds::{
         codec,
         envoy::config::bootstrap::v3 as proto,
@@ -22,6 +23,7 @@ use crate::failure::Failure;
 mod inbound;
 mod outbound;
 mod parts;
+mod tls;
 
 use parts::address;
 
@@ -35,6 +37,8 @@ pub(super) struct Sidecar<'a> {
     pub(super) node: Value,
     /// Ports of the application.
     pub(super) ports: &'a [PodPort],
+    /// Clients of the mesh are served by mutual TLS with identities of this trust domain.
+    pub(super) mutual_tls: Option<&'a TrustDomain>,
     /// `host:port`
     pub(super) control_plane: Option<&'a str>,
     /// The pod has an IPv6 address.
@@ -60,7 +64,13 @@ fn to_yaml(bootstrap: &proto::Bootstrap) -> String {
 impl Sidecar<'_> {
     /// The bootstrap as a message.
     pub(super) fn bootstrap(&self) -> Result<proto::Bootstrap, JsonError> {
-        text::read_bootstrap(&self.json().to_string())
+        let mut bootstrap = text::read_bootstrap(&self.json().to_string())?;
+        let resources = bootstrap.static_resources.iter_mut();
+        let listeners = resources.flat_map(|resources| &mut resources.listeners);
+        for chain in listeners.flat_map(|listener| &mut listener.filter_chains) {
+            tls::encode_again(chain);
+        }
+        Ok(bootstrap)
     }
 
     fn json(&self) -> Value {

@@ -53,7 +53,7 @@ impl Pod {
 
     /// `envoy.config.core.v3.Node`, with Istio's metadata keys. The ports let the control plane know
     /// the application without a look at the pod's spec.
-    pub(super) fn node(&self, ports: &[PodPort]) -> Value {
+    pub(super) fn node(&self, ports: &[PodPort], mutual_tls: bool) -> Value {
         let ip = self
             .addresses()
             .next()
@@ -72,7 +72,7 @@ impl Pod {
         let mut addresses: Vec<IpAddr> = self.addresses().collect();
         addresses.dedup();
         let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
-        json!({
+        let mut node = json!({
             "id": id.to_string(),
             "cluster": format!("{workload}.{}", self.pod_namespace),
             "metadata": {
@@ -84,6 +84,10 @@ impl Pod {
                 node::INSTANCE_IPS: addresses.join(","),
                 node::APP_PORTS: json!(ports).to_string(),
             },
-        })
+        });
+        if mutual_tls {
+            node["metadata"][node::MUTUAL_TLS] = node::MUTUAL_TLS_YES.into();
+        }
+        node
     }
 }

@@ -26,6 +26,9 @@ pub(super) struct Row {
     /// What the sidecar nearest to the caller recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) record: Option<Record>,
+    /// Whether the sidecar that has the record spoke mutual TLS with its peer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mutual_tls: Option<bool>,
     /// Name of the pod the record's endpoint is, where it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) endpoint: Option<String>,
@@ -62,7 +65,7 @@ pub(super) async fn make(playground: &Playground, world: &World, call: Call) -> 
     let outcome = execute(playground, world, &call).await;
     // Sidecars count when a connection ends, which may be a moment after the client has its answer.
     let deadline = tokio::time::Instant::now() + SETTLE;
-    let (faults, record) = loop {
+    let (faults, record, after) = loop {
         let after = stats_of(playground, &watched).await;
         let record = record_of(playground, &watched, &outcome).await;
         let faults = check::faults(
@@ -73,7 +76,7 @@ pub(super) async fn make(playground: &Playground, world: &World, call: Call) -> 
             &check::grown(&before, &after),
         );
         if faults.is_empty() || tokio::time::Instant::now() > deadline {
-            break (faults, record);
+            break (faults, record, after);
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     };
@@ -86,6 +89,9 @@ pub(super) async fn make(playground: &Playground, world: &World, call: Call) -> 
         title: call.title,
         from: call.from.to_string(),
         url: call.url,
+        mutual_tls: record
+            .as_ref()
+            .and_then(|record| record.mutual_tls(after.get(&call.from))),
         outcome,
         record,
         endpoint,
@@ -100,6 +106,21 @@ pub(super) async fn make(playground: &Playground, world: &World, call: Call) -> 
         .shared()
         .say(&format!("{mark:6} {} -> {}", row.from, row.url));
     row
+}
+
+// === impl Record ===
+
+impl Record {
+    /// Whether the peer was spoken to by mutual TLS. A connection to an endpoint may be one that was
+    /// made for an earlier call, so the cluster's count of handshakes says it; those who come in are
+    /// told apart by filter chains. `stats` are the caller's.
+    fn mutual_tls(&self, stats: Option<&Stats>) -> Option<bool> {
+        if self.direction != "outbound" {
+            return Some(self.filter_chain.as_ref()?.contains("mtls"));
+        }
+        let handshakes = format!("cluster.{}.ssl.handshake", self.cluster.as_ref()?);
+        Some(stats?.get(&handshakes).is_some_and(|count| *count > 0))
+    }
 }
 
 /// Pods whose sidecars may have something to say about a call.

@@ -39,7 +39,8 @@ pub(super) fn calls(rows: &[Row]) -> String {
         _ => text.to_owned(),
     };
     table.set_header([
-        "", "call", "from", "to", "protocol", "chain", "cluster", "endpoint", "status", "ms",
+        "", "call", "from", "to", "protocol", "mTLS", "chain", "cluster", "endpoint", "status",
+        "ms",
     ]);
     for row in rows {
         let record = row.record.as_ref();
@@ -61,6 +62,11 @@ pub(super) fn calls(rows: &[Row]) -> String {
             Cell::new(broken(&row.from, "/")),
             Cell::new(&row.url),
             Cell::new(protocol(row)),
+            Cell::new(match row.mutual_tls {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "-",
+            }),
             Cell::new(text(record.and_then(|record| record.filter_chain.as_ref()))),
             Cell::new(broken(
                 &text(record.and_then(|record| record.cluster.as_ref())),

@@ -138,7 +138,7 @@ fn a_service_that_comes_later_says_what_is_spoken_and_other_connections_stay() {
         fs::write(&new, service(ports)).expect("write");
         fs::rename(&new, run.join("objects/service.default.web.yaml")).expect("rename");
     };
-    until(8080, &["http", "tcp", "tls"]);
+    until(8080, &["mtls-http", "mtls-tcp", "http", "tcp", "tls"]);
     let pod = fs::read_to_string(run.join("objects/pod.default.web.yaml")).expect("the pod");
     let pod: serde_json::Value = serde_json::from_str(&pod).expect("JSON");
     let address = pod["status"]["podIP"].as_str().expect("an address");
@@ -148,7 +148,7 @@ fn a_service_that_comes_later_says_what_is_spoken_and_other_connections_stay() {
     // A port that no container declares; nothing new of the port that is in use.
     let other = "{name: b, port: 81, targetPort: 9090, appProtocol: http}";
     apply(other);
-    until(9090, &["http", "tcp", "tls"]);
+    until(9090, &["mtls", "http", "tcp", "tls"]);
     assert_eq!(connection.ask(), "HTTP/1.1 200 OK");
 
     // The port in use is not HTTP: its chains give way. What is idle on them is closed, a while later or
@@ -156,7 +156,7 @@ fn a_service_that_comes_later_says_what_is_spoken_and_other_connections_stay() {
     apply(&format!(
         "{{name: a, port: 80, targetPort: 8080, appProtocol: tcp}}, {other}"
     ));
-    until(8080, &["tcp"]);
+    until(8080, &["mtls", "tcp", "tls"]);
     let last = [connection.ask(), connection.ask()];
     assert_eq!(last[1], "nothing", "{last:?}");
     let mut again = Connection::open(&demos, address);

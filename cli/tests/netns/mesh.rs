@@ -44,6 +44,22 @@ fn every_call_of_the_demo_does_what_it_should() {
     }
     let calls = calls_of(&Demos::new(), &[]);
     assert!(calls.len() > 15, "{}", calls.len());
+    // Between pods with sidecars, by whatever protocol; not with anybody else.
+    let mut mutual = 0;
+    for call in &calls {
+        let cluster = call.pointer("/record/cluster").and_then(Value::as_str);
+        let endpoint = call.pointer("/endpoint").and_then(Value::as_str);
+        let [Some(cluster), Some(from)] = [cluster, call["from"].as_str()] else {
+            continue;
+        };
+        // Of the namespace `legacy` no pod has a sidecar.
+        let expected = cluster.starts_with("outbound|")
+            && from.starts_with("shop/")
+            && endpoint.is_some_and(|_| !cluster.contains(".legacy."));
+        assert_eq!(call["mutual_tls"], expected, "{call:#}");
+        mutual += usize::from(expected);
+    }
+    assert!(mutual > 8, "{mutual} calls by mutual TLS");
 }
 
 #[test]

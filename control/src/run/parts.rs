@@ -70,6 +70,7 @@ pub(crate) fn injector(config: weir_injector::Config) -> Injector {
 pub(crate) fn default_injector(config: &Config) -> weir_injector::Config {
     weir_injector::Config {
         cluster_domain: config.cluster_domain.clone(),
+        trust_domain: config.trust_domain.clone(),
         ..weir_injector::Config::default()
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     editor::{Editor, at},
     merge,
     pod::Pod,
-    status::Status,
+    status::{Own, Status},
     template::Template,
 };
 
@@ -86,7 +86,8 @@ pub(super) fn edit(
             note(&mut status.volumes, &name);
         }
     }
-    annotate(&mut editor, pod, status, written.as_ref())?;
+    let annotations = &template.annotations;
+    annotate(&mut editor, pod, status, written.as_ref(), annotations)?;
     Ok(editor.finish())
 }
 
@@ -130,6 +131,7 @@ fn annotate(
     pod: &Pod<'_>,
     mut status: Status,
     written: Option<&Status>,
+    more: &[(&'static str, &'static str)],
 ) -> Result<(), PatchError> {
     for parent in [at(["metadata"]), at(["metadata", "annotations"])] {
         if editor.get(&parent).is_none() {
@@ -142,6 +144,17 @@ fn annotate(
     if let Some(application) = application.filter(|_| editor.get(&default).is_none()) {
         editor.add(default, application.name.into())?;
         note(&mut status.annotations, DEFAULT_CONTAINER);
+    }
+    // The sidecar of a pod that was injected before, or one whose author chose the image, may know
+    // nothing of what these say.
+    let own_image = |own: &Own| own.container.get("image").is_some();
+    if written.is_none() && !status.own.iter().any(own_image) {
+        for (name, value) in more {
+            if editor.get(&annotation(name)).is_none() {
+                editor.add(annotation(name), (*value).into())?;
+                note(&mut status.annotations, name);
+            }
+        }
     }
     if written != Some(&status) {
         editor.add(annotation(annotations::STATUS), status.to_json().into())?;

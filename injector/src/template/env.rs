@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use weir_api::{
     capture::CaptureMode,
     sidecar::{PROXY_CONTAINER, PodPort, env},
+    spiffe::TrustDomain,
 };
 
 use super::workload::Workload;
@@ -31,6 +32,9 @@ pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> 
         value(env::WORKLOAD_KIND, &workload.kind),
         value(env::CLUSTER_DOMAIN, &config.cluster_domain),
     ];
+    if config.trust_domain != TrustDomain::default() {
+        variables.push(value(env::TRUST_DOMAIN, config.trust_domain.as_str()));
+    }
     if settings.capture.mode == CaptureMode::None {
         variables.push(value(env::CAPTURE_MODE, &CaptureMode::None.to_string()));
     }

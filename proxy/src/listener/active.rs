@@ -117,6 +117,11 @@ impl ActiveListener {
             .any(config::listener::ListenerFilter::is_inspector)
     }
 
+    /// Whether a chain takes TLS.
+    pub(crate) fn serves_tls(&self) -> bool {
+        self.chains.iter().any(|chain| chain.tls.is_some())
+    }
+
     fn all_chains(&self) -> Vec<&Rc<ActiveChain>> {
         self.chains.iter().chain(&self.default_chain).collect()
     }

@@ -4,12 +4,17 @@
 //! are inspected, and if they are HTTP the dialled connection is the first of the pool. It serves
 //! no chain that leads to another cluster. Where the listener has a timeout, a dial that failed
 //! waits for it, too.
+//!
+//! Where a chain serves TLS, a server that speaks first does not decide at once: the client's hello may
+//! be on its way, and to a client that speaks TLS plaintext is nonsense.
 
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::{Sleep, sleep};
@@ -17,6 +22,7 @@ use tokio::time::{Sleep, sleep};
 use super::{
     ActiveListener,
     connection::{ActiveConnection, Ahead},
+    stats::ListenerStats,
 };
 use crate::{
     buffer::Buffer,
@@ -33,6 +39,10 @@ use crate::{
 
 /// What became of a dial while the filters ran.
 pub(super) type Dialled = Option<Result<Upstream, DialFailure>>;
+
+/// How long what a server said first is held for the client's hello, which a client of TLS sends right
+/// behind the last packet of its TCP handshake.
+const HOLD: Duration = Duration::from_millis(20);
 
 type Dial = Pin<Box<dyn Future<Output = Result<Upstream, DialFailure>>>>;
 
@@ -63,6 +73,7 @@ pub(super) async fn run(
         dial: None,
         dialled: None,
         timer: None,
+        hold: None,
     };
     let mut tried_to_dial = false;
     let mut place = 0;
@@ -215,6 +226,8 @@ struct Wait {
     dialled: Option<Result<Upstream, DialFailure>>,
     /// While it runs, the client alone decides: what it says may lead to another cluster.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Runs once the server spoke, where a client of TLS is served.
+    hold: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wait {
@@ -236,7 +249,9 @@ impl Wait {
                 if buffer.is_empty() && dials {
                     self.dial = dial_ahead(connection);
                 }
-                poll_fn(|cx| self.poll(cx, stream, buffer)).await
+                let listener = &connection.listener;
+                let holds = listener.serves_tls().then(|| Arc::clone(&listener.stats));
+                poll_fn(|cx| self.poll(cx, stream, buffer, holds.as_deref())).await
             }
         }
     }
@@ -246,6 +261,7 @@ impl Wait {
         cx: &mut Context<'_>,
         stream: &mut Connection,
         buffer: &mut Buffer,
+        holds: Option<&ListenerStats>,
     ) -> Poll<Event> {
         if let Poll::Ready(read) = stream.poll_read(cx, buffer) {
             return Poll::Ready(Event::of_read(&read));
@@ -263,7 +279,10 @@ impl Wait {
             }
             Some(Ok(mut upstream)) => {
                 let may_decide = buffer.is_empty() || !waits_for_client;
-                if may_decide && upstream.connection.poll_readable(cx).is_ready() {
+                if may_decide
+                    && upstream.connection.poll_readable(cx).is_ready()
+                    && self.held(cx, holds)
+                {
                     return Poll::Ready(Event::ServerSpoke(upstream));
                 }
                 self.dialled = Some(Ok(upstream));
@@ -274,6 +293,16 @@ impl Wait {
             Some(timer) => timer.as_mut().poll(cx).map(|()| Event::TimedOut),
             None => Poll::Pending,
         }
+    }
+
+    /// Whether what the server said was held for long enough.
+    fn held(&mut self, cx: &mut Context<'_>, holds: Option<&ListenerStats>) -> bool {
+        let Some(stats) = holds else { return true };
+        let hold = self.hold.get_or_insert_with(|| {
+            stats.server_first_held.inc();
+            Box::pin(sleep(HOLD))
+        });
+        hold.as_mut().poll(cx).is_ready()
     }
 
     /// The dialled connection. One that is still being dialled is given up: the filter dials

@@ -30,6 +30,9 @@ stat_set! {
         detected_other: Counter,
         /// Connections on which the server spoke first.
         detected_server_first: Counter,
+        /// Connections on which the server spoke first and its bytes were held, for the client might be
+        /// about to speak TLS.
+        server_first_held: Counter,
         /// Unknown destinations that were passed through because the answer was late or could not come.
         on_demand_timeout: Counter,
     }

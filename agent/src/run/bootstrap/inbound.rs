@@ -5,6 +5,7 @@ use weir_api::{
     identity, names, ports,
     protocol::{Hint, Protocol},
     sidecar::PodPort,
+    spiffe::TrustDomain,
     xds::on_demand,
 };
 
@@ -14,6 +15,7 @@ use super::{
         address, http_connection_manager, http_protocol, listener_filter, original_dst_cluster,
         tcp_proxy,
     },
+    tls,
 };
 
 /// What the HTTP inspector may find.
@@ -29,16 +31,19 @@ pub(super) fn listeners(sidecar: &Sidecar<'_>) -> Vec<Value> {
         "filters": [tcp_proxy(names::BLACK_HOLE_CLUSTER)],
     })];
     for port in tcp_ports(sidecar) {
-        chains.extend(port_chains(port));
+        chains.extend(port_chains(port, sidecar.mutual_tls));
     }
-    chains.push(json!({
-        "name": format!("{}-catchall-http", names::VIRTUAL_INBOUND),
-        "filter_chain_match": { "transport_protocol": "raw_buffer", "application_protocols": HTTP },
-        "filters": [http_connection_manager(
-            names::INBOUND_PASSTHROUGH_CLUSTER,
-            names::INBOUND_PASSTHROUGH_CLUSTER,
-        )],
-    }));
+    let passthrough = To {
+        stat_prefix: names::INBOUND_PASSTHROUGH_CLUSTER,
+        cluster: names::INBOUND_PASSTHROUGH_CLUSTER,
+    };
+    let mut catch_all = passthrough.mutual_tls(Protocol::Auto, sidecar.mutual_tls);
+    catch_all.push(passthrough.http("catchall-http", plaintext_http()));
+    for mut chain in catch_all {
+        let kind = chain["name"].as_str().unwrap_or_default();
+        chain["name"] = format!("{}-{kind}", names::VIRTUAL_INBOUND).into();
+        chains.push(chain);
+    }
     let listener = |(any, suffix): (&str, &str)| {
         json!({
             "name": format!("{}{suffix}", names::VIRTUAL_INBOUND),
@@ -92,38 +97,86 @@ fn tcp_ports<'a>(sidecar: &Sidecar<'a>) -> impl Iterator<Item = &'a PodPort> + u
 
 /// A connection is served by the chains of the first criterion that tells them apart, and there is
 /// no way back: beside a chain for plaintext HTTP, both other kinds must be named, too.
-fn port_chains(port: &PodPort) -> Vec<Value> {
+fn port_chains(port: &PodPort, mutual_tls: Option<&TrustDomain>) -> Vec<Value> {
     let number = port.container_port;
-    let cluster = names::inbound_cluster(number);
-    let chain = |kind: &str, criteria: Value, filter: Value| {
-        let mut criteria = criteria;
-        criteria["destination_port"] = number.into();
-        let name = format!("inbound|{number}|{kind}");
-        json!({ "name": name, "filter_chain_match": criteria, "filters": [filter] })
+    let protocol = Hint::of(None, port.name.as_deref(), number).protocol;
+    let to = To {
+        stat_prefix: &format!("inbound_{number}"),
+        cluster: &names::inbound_cluster(number),
     };
-    if is_named_tcp(port) {
-        return vec![chain("tcp", json!({}), tcp_proxy(&cluster))];
+    let mut chains = to.mutual_tls(protocol, mutual_tls);
+    let tcp_only = matches!(protocol, Protocol::Tcp | Protocol::Tls);
+    if !tcp_only {
+        chains.push(to.http("http", plaintext_http()));
     }
-    let http = json!({ "transport_protocol": "raw_buffer", "application_protocols": HTTP });
-    let manager = http_connection_manager(&format!("inbound_{number}"), &cluster);
-    vec![
-        chain("http", http, manager),
-        chain(
-            "tcp",
-            json!({ "transport_protocol": "raw_buffer" }),
-            tcp_proxy(&cluster),
-        ),
-        chain(
-            "tls",
-            json!({ "transport_protocol": "tls" }),
-            tcp_proxy(&cluster),
-        ),
-    ]
+    match tcp_only && mutual_tls.is_none() {
+        true => chains.push(to.tcp("tcp", json!({}))),
+        false => chains.extend([
+            to.tcp("tcp", json!({ "transport_protocol": "raw_buffer" })),
+            to.tcp("tls", json!({ "transport_protocol": "tls" })),
+        ]),
+    }
+    for chain in &mut chains {
+        let kind = chain["name"].as_str().unwrap_or_default();
+        chain["name"] = format!("inbound|{number}|{kind}").into();
+        chain["filter_chain_match"]["destination_port"] = number.into();
+    }
+    chains
 }
 
-fn is_named_tcp(port: &PodPort) -> bool {
-    let hint = Hint::of(None, port.name.as_deref(), port.container_port);
-    matches!(hint.protocol, Protocol::Tcp | Protocol::Tls)
+fn plaintext_http() -> Value {
+    json!({ "transport_protocol": "raw_buffer", "application_protocols": HTTP })
+}
+
+/// Where connections go.
+struct To<'a> {
+    stat_prefix: &'a str,
+    cluster: &'a str,
+}
+
+// === impl To ===
+
+impl To<'_> {
+    /// The chains of clients of the mesh: of one that names HTTP by ALPN, and of one that does not.
+    fn mutual_tls(&self, protocol: Protocol, trust_domain: Option<&TrustDomain>) -> Vec<Value> {
+        let Some(trust_domain) = trust_domain else {
+            return Vec::new();
+        };
+        let named =
+            |alpn: &[&str]| json!({ "transport_protocol": "tls", "application_protocols": alpn });
+        let within = |mut chain: Value, alpn: &[&str]| {
+            chain["transport_socket"] = tls::downstream(trust_domain, alpn);
+            chain
+        };
+        let http = |kind: &str, alpn: &[&str]| within(self.http(kind, named(alpn)), &tls::HTTP);
+        let tcp = |kind: &str, alpn: &[&str]| within(self.tcp(kind, named(alpn)), &[]);
+        let any: Vec<_> = tls::MESH_TCP.into_iter().chain(tls::MESH_HTTP).collect();
+        match protocol {
+            Protocol::Http | Protocol::Http2 => vec![http("mtls", &any)],
+            Protocol::Auto => vec![
+                http("mtls-http", &tls::MESH_HTTP),
+                tcp("mtls-tcp", &tls::MESH_TCP),
+            ],
+            Protocol::Tcp | Protocol::Tls => vec![tcp("mtls", &any)],
+        }
+    }
+
+    fn http(&self, kind: &str, criteria: Value) -> Value {
+        let manager = http_connection_manager(self.stat_prefix, self.cluster);
+        chain(kind, criteria, manager)
+    }
+
+    fn tcp(&self, kind: &str, criteria: Value) -> Value {
+        chain(kind, criteria, tcp_proxy(self.cluster))
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "both are made for this alone"
+)]
+fn chain(name: &str, criteria: Value, filter: Value) -> Value {
+    json!({ "name": name, "filter_chain_match": criteria, "filters": [filter] })
 }
 
 /// Dials the application at the address the peer used, from the source that the capture rules let

@@ -26,6 +26,12 @@ fn check(name: &str, sidecar: &Sidecar<'_>) {
         yaml, expected,
         "{name} differs; REFRESH_GOLDEN=1 rewrites it"
     );
+    let resources = bootstrap.static_resources.clone().expect("resources");
+    for chain in resources.listeners.iter().flat_map(|it| &it.filter_chains) {
+        let mut again = chain.clone();
+        tls::encode_again(&mut again);
+        assert_eq!(again, *chain, "the control plane's bytes");
+    }
     convert::bootstrap(bootstrap).expect("our own data plane takes it");
     if envoy::available() {
         envoy::accepts(&path).unwrap_or_else(|said| panic!("{name}: envoy refuses it: {said}"));
@@ -52,6 +58,7 @@ fn a_pod_with_ports_and_both_families_gets_chains_for_each_port() {
     let sidecar = Sidecar {
         node: json!({ "id": "sidecar~10.4.0.7~web-1.shop~shop.svc.cluster.local", "cluster": "web.shop" }),
         ports: &ports,
+        mutual_tls: Some(&TrustDomain::default()),
         control_plane: Some("127.0.0.1:15010"),
         has_ipv6: true,
     };
@@ -63,6 +70,7 @@ fn a_pod_without_ports_or_control_plane_passes_everything_through() {
     let sidecar = Sidecar {
         node: json!({ "id": "sidecar~10.4.0.7~job.shop~shop.svc.cluster.local", "cluster": "web.shop" }),
         ports: &[],
+        mutual_tls: None,
         control_plane: None,
         has_ipv6: false,
     };

@@ -77,6 +77,8 @@ impl ClientContext {
         if protocols.is_empty() {
             let defaults = destination.default_protocols.iter();
             protocols = defaults.map(|name| name.as_bytes().to_vec()).collect();
+        } else if let Some(http) = http_of_mesh(&protocols, destination.default_protocols) {
+            protocols.insert(0, http.to_vec());
         }
         let config = Arc::clone(&built.config);
         let connection = UnbufferedClientConnection::new_with_alpn(config, name, protocols)?;
@@ -152,6 +154,18 @@ impl ClientContext {
     }
 }
 
+/// What a mesh that tells its TLS from others' by the protocol `istio` calls HTTP within it, and Istio's
+/// proxies by a filter of theirs: whoever serves has to know before the first request.
+fn http_of_mesh(configured: &[Vec<u8>], spoken: &[&str]) -> Option<&'static [u8]> {
+    let first = configured.first()?;
+    let http: &[u8] = match *spoken.first()? {
+        "h2" => b"istio-h2",
+        "http/1.1" => b"istio-http/1.1",
+        _ => return None,
+    };
+    (first == b"istio").then_some(http)
+}
+
 // === impl OneCertificate ===
 
 impl ResolvesClientCert for OneCertificate {
@@ -162,5 +176,34 @@ impl ResolvesClientCert for OneCertificate {
 
     fn has_certs(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_has_a_name_of_its_own_in_a_mesh_and_nowhere_else() {
+        let configured = |names: &[&str]| -> Vec<Vec<u8>> {
+            names.iter().map(|name| name.as_bytes().to_vec()).collect()
+        };
+        for (names, spoken, expected) in [
+            (
+                &["istio"][..],
+                &["http/1.1"][..],
+                Some(&b"istio-http/1.1"[..]),
+            ),
+            (&["istio"], &["h2"], Some(b"istio-h2")),
+            (&["istio"], &[], None),
+            (&["istio-h2", "istio", "h2"], &["h2"], None),
+            (&["h2", "http/1.1"], &["http/1.1"], None),
+        ] {
+            assert_eq!(
+                http_of_mesh(&configured(names), spoken),
+                expected,
+                "{names:?}"
+            );
+        }
     }
 }
