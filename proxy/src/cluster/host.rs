@@ -34,14 +34,18 @@ pub struct Host {
     pub(crate) sidecar: bool,
     /// What chooses among the transport sockets of its cluster.
     pub(super) transport_socket_match: Option<Arc<Map<String, Value>>>,
+    /// The name that its connections ask for, where that goes by the request.
+    pub(super) server_name: Option<Box<str>>,
     /// Shared with the host's next version, so that an update of its weight loses nothing.
     shared: Rc<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
-    /// Requests and raw connections in flight.
-    active: Cell<u32>,
+    /// Requests and raw connections in flight, whatever name they ask for.
+    active: Rc<Cell<u32>>,
+    /// The same endpoint by the names that it was asked for.
+    named: RefCell<HashMap<Box<str>, Rc<Host>>>,
     /// Connections without a request.
     idle: RefCell<Vec<Idle>>,
     /// Connections that requests share.
@@ -81,6 +85,8 @@ const PANIC_THRESHOLD: usize = 50;
 const SPARE: usize = 16;
 /// How long further ones are kept: a burst leaves many, which hold memory here and at the endpoint.
 const SURPLUS_IDLE: Duration = Duration::from_secs(20);
+/// Names that an endpoint keeps connections for. Beyond these, a connection serves one request.
+const MAX_NAMES: usize = 256;
 /// Entries of the schedule at most; weights are rounded to fit.
 const MAX_SCHEDULE: u64 = 1024;
 
@@ -97,8 +103,43 @@ impl Host {
             last_resort: endpoint.last_resort,
             sidecar: endpoint.sidecar,
             transport_socket_match: endpoint.transport_socket_match.clone(),
+            server_name: None,
             shared: Rc::default(),
         }
+    }
+
+    /// The same endpoint, with connections of its own that ask for `name`.
+    pub(crate) fn named(&self, name: &str) -> Rc<Self> {
+        if let Some(known) = self.shared.named.borrow().get(name) {
+            return Rc::clone(known);
+        }
+        let shared = Shared {
+            active: Rc::clone(&self.shared.active),
+            ..Shared::default()
+        };
+        let host = Rc::new(Self {
+            hostname: self.hostname.clone(),
+            hash_key: self.hash_key.clone(),
+            transport_socket_match: self.transport_socket_match.clone(),
+            server_name: Some(name.into()),
+            shared: Rc::new(shared),
+            ..*self
+        });
+        let mut named = self.shared.named.borrow_mut();
+        if named.len() >= MAX_NAMES {
+            named.retain(|_, host| host.is_in_use());
+        }
+        if named.len() < MAX_NAMES && !self.is_retired() {
+            named.insert(name.into(), Rc::clone(&host));
+        } else {
+            // It serves its request, and pools nothing.
+            host.retire();
+        }
+        host
+    }
+
+    fn is_in_use(self: &Rc<Self>) -> bool {
+        Rc::strong_count(self) > 1 || self.holds_connections()
     }
 
     /// Requests and raw connections in flight.
@@ -124,7 +165,10 @@ impl Host {
 
     /// Whether it has pooled connections of either kind.
     pub(super) fn holds_connections(&self) -> bool {
-        !self.shared.idle.borrow().is_empty() || !self.shared.http2.is_empty()
+        let named = self.shared.named.borrow();
+        !self.shared.idle.borrow().is_empty()
+            || !self.shared.http2.is_empty()
+            || named.values().any(|host| host.holds_connections())
     }
 
     pub(super) fn spoke_http(&self) -> bool {
@@ -145,6 +189,8 @@ impl Host {
         let idle = self.shared.idle.take();
         drop(idle);
         self.shared.http2.retire();
+        let named = self.shared.named.take();
+        named.values().for_each(|host| host.retire());
     }
 
     /// Closes pooled connections that are spent or idle for too long. Returns how many are left.
@@ -161,7 +207,13 @@ impl Host {
         if idle.is_empty() {
             idle.shrink_to_fit();
         }
-        idle.len() + self.shared.http2.reap(now, idle_timeout)
+        let mut left = idle.len() + self.shared.http2.reap(now, idle_timeout);
+        drop(idle);
+        self.shared.named.borrow_mut().retain(|_, host| {
+            left += host.reap(now, idle_timeout);
+            host.is_in_use()
+        });
+        left
     }
 }
 

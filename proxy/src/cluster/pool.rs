@@ -178,6 +178,7 @@ mod tests {
             tcp_keepalive: None,
             http2: Http2Options::default(),
             http_filters: None,
+            auto_sni: None,
         });
         Rc::new(Cluster::new(&config, Arc::default(), None))
     }

@@ -61,7 +61,11 @@ impl UpstreamSockets {
         singletons: &Singletons,
         secrets: &Secrets,
     ) -> Self {
-        let socket = |config| UpstreamSocket::new(config, singletons, secrets);
+        let validates_san = config
+            .auto_sni
+            .as_ref()
+            .is_some_and(|auto| auto.validates_san);
+        let socket = |config| UpstreamSocket::new(config, validates_san, singletons, secrets);
         let chosen = config.transport_socket_matches.iter();
         let scope = || Scope::cluster(&config.stat_name);
         Self {
@@ -104,7 +108,7 @@ impl UpstreamSockets {
         let destination = Destination {
             ip: host.address.ip(),
             hostname: &host.hostname,
-            server_name: None,
+            server_name: host.server_name.as_deref(),
             default_protocols,
         };
         // On the heap: a connection lives longer than its handshake.
@@ -125,6 +129,7 @@ impl UpstreamSockets {
 impl UpstreamSocket {
     fn new(
         config: &TransportSocket<UpstreamTlsContext>,
+        validates_san: bool,
         singletons: &Singletons,
         secrets: &Secrets,
     ) -> Self {
@@ -132,8 +137,9 @@ impl UpstreamSocket {
             TransportSocket::RawBuffer => Self::Raw,
             TransportSocket::Tls(config) => {
                 // Workers share what was made of secrets, and sessions.
-                let name = format!("upstream tls {:x}", config.common.fingerprint);
-                let make = || ClientContext::new(config, secrets);
+                let fingerprint = config.common.fingerprint;
+                let name = format!("upstream tls {fingerprint:x} {validates_san}");
+                let make = || ClientContext::new(config, validates_san, secrets);
                 Self::Tls(singletons.get(&name, make))
             }
         }

@@ -44,6 +44,17 @@ pub struct Cluster {
     pub http2: Http2Options,
     /// HTTP filters of each attempt; none: those of the router.
     pub http_filters: Option<Arc<[HttpFilter]>>,
+    /// SNI goes by each request.
+    pub auto_sni: Option<AutoSni>,
+}
+
+/// `UpstreamHttpProtocolOptions` with `auto_sni`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutoSni {
+    /// The header that has the name, lower case; none: the authority.
+    pub header: Option<String>,
+    /// The endpoint's certificate must be of that name (`auto_san_validation`).
+    pub validates_san: bool,
 }
 
 /// `Cluster.TransportSocketMatch`

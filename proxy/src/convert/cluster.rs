@@ -80,6 +80,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         },
         http2: http_options::http2(&at.field("http2_protocol_options"), http2_protocol_options),
         http_filters: None,
+        auto_sni: None,
     };
     http_options::http1(&at.field("http_protocol_options"), http_protocol_options);
     let options = extension_options(
@@ -117,6 +118,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         ),
         http2: options.http2,
         http_filters: options.http_filters,
+        auto_sni: options.auto_sni,
     })
 }
 

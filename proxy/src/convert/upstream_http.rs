@@ -3,16 +3,24 @@
 use std::{collections::HashMap, sync::Arc};
 
 use weir_api::xds::{
-    codec, envoy::extensions::upstreams::http::v3 as http_v3, google::protobuf::Any,
+    codec,
+    envoy::{
+        config::core::v3::UpstreamHttpProtocolOptions, extensions::upstreams::http::v3 as http_v3,
+    },
+    google::protobuf::Any,
 };
 
 use super::{
     at::{At, take},
     http_filter::upstream_http_filters,
     http_options::{self, CommonOptions},
-    value::{type_name, unpack},
+    value::{header_name, type_name, unpack},
 };
-use crate::config::{cluster::UpstreamProtocol, http::Http2Options, http_filter::HttpFilter};
+use crate::config::{
+    cluster::{AutoSni, UpstreamProtocol},
+    http::Http2Options,
+    http_filter::HttpFilter,
+};
 
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
@@ -22,6 +30,7 @@ pub(super) struct HttpOptions {
     pub(super) protocol: UpstreamProtocol,
     pub(super) http2: Http2Options,
     pub(super) http_filters: Option<Arc<[HttpFilter]>>,
+    pub(super) auto_sni: Option<AutoSni>,
 }
 
 /// The options in `typed_extension_protocol_options`; `default` without any.
@@ -46,8 +55,9 @@ fn http_protocol_options(at: &At<'_>, message: http_v3::HttpProtocolOptions) -> 
     use http_v3::http_protocol_options as options;
 
     take!(at, message => http_v3::HttpProtocolOptions {
-        supported: common_http_protocol_options, upstream_protocol_options, http_filters;
-        refused: upstream_http_protocol_options, header_validation_config,
+        supported: common_http_protocol_options, upstream_protocol_options, http_filters,
+            upstream_http_protocol_options;
+        refused: header_validation_config,
             outlier_detection, request_mirror_policies, hash_policy, retry_policy;
     });
     let common = http_options::upstream_common(
@@ -79,13 +89,35 @@ fn http_protocol_options(at: &At<'_>, message: http_v3::HttpProtocolOptions) -> 
         }
     };
     let at_filters = at.field("http_filters");
+    let auto_sni = upstream_http_protocol_options
+        .and_then(|message| auto_sni(&at.field("upstream_http_protocol_options"), message));
     HttpOptions {
+        auto_sni,
         common,
         protocol,
         http2,
         http_filters: (!http_filters.is_empty())
             .then(|| upstream_http_filters(&at_filters, http_filters)),
     }
+}
+
+fn auto_sni(at: &At<'_>, message: UpstreamHttpProtocolOptions) -> Option<AutoSni> {
+    take!(at, message => UpstreamHttpProtocolOptions {
+        supported: auto_sni, auto_san_validation, override_auto_sni_header;
+    });
+    if !auto_sni {
+        if auto_san_validation {
+            at.field("auto_san_validation")
+                .unsupported("true without auto_sni");
+        }
+        return None;
+    }
+    let at = at.field("override_auto_sni_header");
+    Some(AutoSni {
+        header: (!override_auto_sni_header.is_empty())
+            .then(|| header_name(&at, &override_auto_sni_header)),
+        validates_san: auto_san_validation,
+    })
 }
 
 fn explicit(

@@ -12,6 +12,7 @@ use crate::{
         route::{Forward, RetryPolicy, RouteAction},
     },
     http::{
+        authority::Authority,
         head::RequestHead,
         local_reply::LocalReply,
         route::{self, Matched, redirect_location},
@@ -137,6 +138,24 @@ impl<'c> ForwardPlan<'c> {
         let hash = hash_of(&self.forward.hash_policy, context.remote.ip());
         let destination = context.original_destination.0;
         self.cluster.pick(destination, hash, tried)
+    }
+
+    /// The host as it is asked for by the name in the request, where the cluster goes by that.
+    pub(super) fn named(&self, host: Rc<Host>, request: Option<&dyn RequestHead>) -> Rc<Host> {
+        let (Some(auto), Some(request)) = (&self.cluster.config.auto_sni, request) else {
+            return host;
+        };
+        let of_header = auto.header.as_ref().and_then(|name| request.first(name));
+        let authority = of_header.unwrap_or_else(|| request.authority().into());
+        let name = Authority::parse(authority.as_bytes()).ok();
+        let name = name.map(|authority| {
+            let name = authority.host.trim_start_matches('[').trim_end_matches(']');
+            name.to_ascii_lowercase()
+        });
+        match name.filter(|name| !name.is_empty()) {
+            Some(name) => host.named(&name),
+            None => host,
+        }
     }
 
     /// No byte of the stream either way for this long.

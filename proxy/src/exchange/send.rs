@@ -161,6 +161,7 @@ impl Exchange<'_> {
             let Some(host) = plan.pick(self.connection, &tried) else {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
             };
+            let host = plan.named(host, self.request.head());
             self.info.upstream_host = Some(host.address);
             if host.sidecar && sending.attempt == 1 {
                 sending.transfer.keep_body();

@@ -1,5 +1,7 @@
 //! TLS with endpoints.
 
+use std::fmt::Write;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -167,6 +169,58 @@ fn sessions_with_an_endpoint_are_resumed_as_often_as_configured() {
             }
             until_stat(&proxy, "cluster", "ssl.handshake", 2);
             until_stat(&proxy, "cluster", "ssl.session_reused", i64::from(resumed));
+        }
+    });
+}
+
+#[test]
+fn sni_and_the_name_to_be_shown_go_by_each_request() {
+    run(async {
+        let authority = Authority::new("root");
+        let shown = authority.issue(&["a.example", "b.example"]);
+        for (validates, header, of_unknown) in
+            [(false, "", 200), (true, "", 503), (true, "x-n", 200)]
+        {
+            let server = Server::start(&shown, None, &[]).await;
+            let context = format!(
+                "sni: fixed.example, common_tls_context: {{ validation_context: \
+                 {{ trusted_ca: {} }} }}",
+                inline(&authority.pem)
+            );
+            let mut more = socket("Upstream", &context);
+            write!(
+                more,
+                r#", typed_extension_protocol_options: {{
+                  envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{
+                    "@type": {TYPES}.upstreams.http.v3.HttpProtocolOptions,
+                    explicit_http_config: {{ http_protocol_options: {{}} }},
+                    upstream_http_protocol_options: {{ auto_sni: true,
+                      auto_san_validation: {validates}, override_auto_sni_header: "{header}" }} }} }}"#
+            )
+            .expect("text");
+            let up = cluster(server.address, &more);
+            let proxy = start(&bootstrap(&http_chain("", ""), "", &up, ""));
+            let names = server.answer_with_heads();
+            let mut client = TcpStream::connect(proxy.address())
+                .await
+                .expect("it listens");
+            let hosts = ["a.example", "b.example:80", "A.example", "unknown.example"];
+            for (host, status) in hosts.into_iter().zip([200, 200, 200, of_unknown]) {
+                let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nX-N: b.example\r\n\r\n");
+                client.write_all(request.as_bytes()).await.expect("sent");
+                let mut got = vec![0; 1024];
+                let read = client.read(&mut got).await.expect("an answer");
+                let status = format!("HTTP/1.1 {status}");
+                let answer = String::from_utf8_lossy(&got[..read]);
+                assert!(answer.starts_with(&status), "{host} {validates}: {answer}");
+            }
+            let mut expected = match header {
+                "" => vec!["a.example", "b.example", "unknown.example"],
+                _ => vec!["b.example"],
+            };
+            // One that was refused is not among those whose handshake was done.
+            expected.retain(|name| !validates || *name != "unknown.example");
+            assert_eq!(*names.borrow(), expected);
         }
     });
 }

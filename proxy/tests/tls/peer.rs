@@ -1,6 +1,6 @@
 //! Peers that speak TLS: rustls by itself, with its own record layer.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, sync::Arc};
 
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig,
@@ -132,15 +132,21 @@ impl Server {
         self.acceptor.accept(socket).await
     }
 
-    /// Answers each request with its head, in a task of its own.
-    pub(crate) fn answer_with_heads(self) {
+    /// Answers each request with its head, in a task of its own. Returns the names that its
+    /// clients ask for, one a connection.
+    pub(crate) fn answer_with_heads(self) -> Rc<RefCell<Vec<String>>> {
+        let names = Rc::<RefCell<Vec<String>>>::default();
+        let seen = Rc::clone(&names);
         tokio::task::spawn_local(async move {
             loop {
                 if let Ok(stream) = self.accept().await {
+                    let name = stream.get_ref().1.server_name().unwrap_or_default();
+                    seen.borrow_mut().push(name.to_owned());
                     tokio::task::spawn_local(answer_with_heads(stream));
                 }
             }
         });
+        names
     }
 }
 

@@ -27,6 +27,8 @@ const NAMES: usize = 64;
 /// What a cluster needs for handshakes. Workers share it.
 pub(crate) struct ClientContext {
     config: Arc<UpstreamTlsContext>,
+    /// The endpoint's certificate must be of the name it is asked for.
+    validates_san: bool,
     certificates: Sources,
     validation: Sources,
     built: ArcSwapOption<Built>,
@@ -56,8 +58,14 @@ struct OneCertificate(Arc<CertifiedKey>);
 // === impl ClientContext ===
 
 impl ClientContext {
-    pub(crate) fn new(config: &Arc<UpstreamTlsContext>, secrets: &Secrets) -> Self {
+    /// `validates_san`: whatever the context says of it.
+    pub(crate) fn new(
+        config: &Arc<UpstreamTlsContext>,
+        validates_san: bool,
+        secrets: &Secrets,
+    ) -> Self {
         Self {
+            validates_san: validates_san || config.auto_sni_san_validation,
             config: Arc::clone(config),
             certificates: Sources::new(config.common.certificates.iter(), secrets),
             validation: Sources::new(config.common.validation.iter(), secrets),
@@ -126,8 +134,7 @@ impl ClientContext {
         let provider = provider(&context.common.parameters);
         let algorithms = provider.signature_verification_algorithms;
         let validation = self::validation(validation)?.unwrap_or_default();
-        let verifier =
-            PeerVerifier::of_servers(validation, algorithms, context.auto_sni_san_validation);
+        let verifier = PeerVerifier::of_servers(validation, algorithms, self.validates_san);
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&context.common.parameters.versions)
             .map_err(Unusable::Wrong)?
