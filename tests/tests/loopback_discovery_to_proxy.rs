@@ -4,14 +4,18 @@ use std::{fs, path::Path, sync::Arc};
 
 use weir_api::{
     sidecar::PodPort,
-    xds::{codec, envoy::config::listener::v3::FilterChain, json},
+    xds::{
+        codec,
+        envoy::config::{core::v3::transport_socket::ConfigType, listener::v3::FilterChain},
+        json,
+    },
 };
 use weir_discovery::{
     manifests::Directory,
     model::{Index, NamespacedName, Snapshot},
     xds::{
         AccessLog, Client, Generator, Kind, MeshConfig, OutboundMode, OutboundTrafficPolicy,
-        Resource, View,
+        Resource, Settings, View,
     },
 };
 use weir_proxy::convert;
@@ -37,15 +41,20 @@ fn accept_all(manifests: &Path) -> usize {
     let mut index = Index::default();
     events.into_iter().for_each(|event| index.apply(event));
     index.commit();
-    let (generator, snapshot) = (Generator::default(), index.snapshot());
+    let (generator, snapshot) = (generator(), index.snapshot());
     let mut count = 0;
     for kind in Kind::ALL {
         for name in generator.names(&snapshot, kind) {
             let resource = generator
                 .resource(&snapshot, kind, &name)
                 .expect("is named");
-            if let Err(error) = accept(kind, &resource) {
-                panic!("{error}");
+            let by_mutual_tls = (kind == Kind::Cluster)
+                .then(|| generator.resource_for(&snapshot, kind, &name, &View::MutualTls))
+                .flatten();
+            for resource in [Some(resource), by_mutual_tls].iter().flatten() {
+                if let Err(error) = accept(kind, resource) {
+                    panic!("{error}");
+                }
             }
             count += 1;
         }
@@ -88,8 +97,25 @@ fn sidecar() -> View {
             port(9000, Some("tcp"), None),
             port(53, Some("dns"), Some("UDP")),
         ],
+        mutual_tls: true,
         ..Client::default()
     }))
+}
+
+fn generator() -> Generator {
+    Generator::new(Settings {
+        mutual_tls: true,
+        ..Settings::default()
+    })
+}
+
+/// What is read from text has its fields in another order, but for the sidecar itself.
+fn encode_again(chain: &mut FilterChain) {
+    let socket = chain.transport_socket.as_mut();
+    if let Some(ConfigType::TypedConfig(any)) = socket.and_then(|it| it.config_type.as_mut()) {
+        let context = codec::unpack_downstream_tls_context(any).expect("a context");
+        *any = codec::pack_downstream_tls_context(&context);
+    }
 }
 
 #[test]
@@ -99,9 +125,10 @@ fn a_sidecars_own_filter_chains_are_those_of_the_control_plane_while_it_knows_no
     let text = fs::read_to_string(golden.join("bootstrap-ports.yaml")).expect("golden file");
     let bootstrap = json::read_bootstrap(&text).expect("bootstrap");
     let own = bootstrap.static_resources.expect("resources");
-    let (generator, snapshot, view) = (Generator::default(), Snapshot::default(), sidecar());
+    let (generator, snapshot, view) = (generator(), Snapshot::default(), sidecar());
     assert_eq!(own.listeners.len(), 4, "two of each family");
-    for listener in own.listeners {
+    for mut listener in own.listeners {
+        listener.filter_chains.iter_mut().for_each(encode_again);
         let name = &listener.name;
         let told = generator.resource_for(&snapshot, Kind::Listener, name, &view);
         let told = codec::unpack_listener(&told.expect("is known").body).expect("listener");
@@ -135,7 +162,7 @@ fn listeners_of_a_sidecar_are_accepted_under_all_settings_of_the_mesh() {
     let snapshot = Snapshot::default();
     for access_log in [AccessLog::Off, AccessLog::Text, AccessLog::Json] {
         for mode in [OutboundMode::AllowAny, OutboundMode::RegistryOnly] {
-            let generator = Generator::default().with_mesh(MeshConfig {
+            let generator = generator().with_mesh(MeshConfig {
                 access_log,
                 outbound_traffic_policy: OutboundTrafficPolicy { mode },
                 ..MeshConfig::default()
