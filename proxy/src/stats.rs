@@ -8,9 +8,12 @@
 mod histogram;
 mod registry;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 pub use histogram::{BUCKETS_MS, Histogram, HistogramReading};
@@ -40,6 +43,11 @@ pub struct StatusCounters {
 /// Responses by status class: `<name>_2xx`.
 #[derive(Debug, Default)]
 pub struct ClassCounters([Counter; 5]);
+
+/// Counters by a second part of their name, from a set that is known: `<name>.TLSv1.3`. For what is
+/// rare.
+#[derive(Debug, Default)]
+pub struct NamedCounters(Mutex<BTreeMap<String, u64>>);
 
 /// Something a stat set holds.
 pub trait Stat {
@@ -214,6 +222,30 @@ impl Stat for StatusCounters {
                     reading: Reading::Counter(counter.get()),
                 });
             }
+        }
+    }
+}
+
+// === impl NamedCounters ===
+
+impl NamedCounters {
+    /// Adds one.
+    pub fn inc(&self, name: &str) {
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counters.entry(name.to_owned()).or_default() += 1;
+    }
+}
+
+impl Stat for NamedCounters {
+    fn visit(&self, name: &'static str, help: &'static str, visit: &mut dyn FnMut(Value)) {
+        let counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (second, count) in counters.iter() {
+            visit(Value {
+                name: format!("{name}.{second}").into(),
+                help,
+                label: None,
+                reading: Reading::Counter(*count),
+            });
         }
     }
 }

@@ -78,6 +78,7 @@ const OURS: &[&str] = &[
     // What Envoy does not do.
     "discovery.",
     "listener.ADDRESS.detected_",
+    "listener.ADDRESS.server_first_held",
     "listener.ADDRESS.on_demand_",
     "listener.ADDRESS.loop_refused",
     "listener.ADDRESS.original_dst_",

@@ -57,6 +57,16 @@ fn bytes_pass_both_ways_over_every_version() {
         }
         until_stat(&proxy, "listener", "ssl.handshake", 2);
         until_stat(&proxy, "listener", "ssl.no_certificate", 2);
+        for (name, count) in [
+            ("ssl.versions.TLSv1.2", 1),
+            ("ssl.versions.TLSv1.3", 1),
+            ("ssl.ciphers.TLS_AES_128_GCM_SHA256", 1),
+            ("ssl.ciphers.ECDHE-ECDSA-AES128-GCM-SHA256", 1),
+            ("ssl.curves.X25519MLKEM768", 1),
+            ("ssl.curves.X25519", 1),
+        ] {
+            until_stat(&proxy, "listener", name, count);
+        }
     });
 }
 

@@ -177,3 +177,33 @@ fn a_handshake_may_take_as_long_as_configured() {
         echoes(&proxy, &authority).await;
     });
 }
+
+#[test]
+fn keys_change_under_a_connection_as_often_as_a_client_likes() {
+    run(async {
+        let (proxy, authority) = relaying("").await;
+        let client = Client::new(&authority, "web.example");
+        let mut stream = client.connect(proxy.address()).await.expect("a handshake");
+        for round in 0..40_u8 {
+            let (_, connection) = stream.get_mut();
+            connection.refresh_traffic_keys().expect("TLS 1.3");
+            let sent = [round; 20_000];
+            let mut got = [0; 20_000];
+            stream.write_all(&sent).await.expect("sent");
+            stream.read_exact(&mut got).await.expect("the echo");
+            assert!(got == sent, "{round}");
+        }
+        // Changes alone, without a byte that needed them, are a flood.
+        let flooded = async {
+            for _ in 0..100 {
+                stream.get_mut().1.refresh_traffic_keys()?;
+                stream.flush().await?;
+            }
+            stream.write_all(b"x").await?;
+            stream.read_u8().await.map(drop)?;
+            Ok::<(), Box<dyn std::error::Error>>(())
+        };
+        assert!(flooded.await.is_err());
+        echoes(&proxy, &authority).await;
+    });
+}

@@ -10,7 +10,8 @@ const PREFACE: &str = "\
 What `/stats` on the admin port prints, `/stats/prometheus` in Prometheus' form, and `weir stats` for a
 pod of the demo. Names and meaning are Envoy's where Envoy has them. A name in `<>` stands for one of
 many. A counter only grows, a gauge goes up and down, a histogram shows quantiles; status counters are
-one counter a class (`_2xx`) and, where there are codes, one a code (`_200`).
+one counter a class (`_2xx`) and, where there are codes, one a code (`_200`); counters by name are one a
+name (`ssl.versions.TLSv1.3`).
 
 This file is made from the declarations in `proxy/src` and `agent/src` by `make golden`.
 ";
@@ -102,6 +103,7 @@ fn kind_in_words(kind: &str) -> &str {
         "Gauge" => "gauge",
         "Histogram" => "histogram",
         "StatusCounters" | "ClassCounters" => "status counters",
+        "NamedCounters" => "counters by name",
         other => panic!("{other} is a new kind of stat: name it here"),
     }
 }

@@ -4,7 +4,8 @@ use std::{cell::OnceCell, fmt::Write, net::IpAddr, sync::Arc};
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use rustls::{
-    CommonState, HandshakeKind, ProtocolVersion, pki_types::CertificateDer, sign::CertifiedKey,
+    CommonState, HandshakeKind, NamedGroup, ProtocolVersion, pki_types::CertificateDer,
+    sign::CertifiedKey,
 };
 use x509_parser::{
     extensions::GeneralName,
@@ -28,6 +29,8 @@ pub struct TlsInfo {
     pub(crate) version: &'static str,
     /// As rustls calls it.
     pub(crate) cipher_suite: &'static str,
+    /// The group of the key exchange, as BoringSSL calls it; none where there was none.
+    pub(crate) group: Option<&'static str>,
     /// An earlier session was resumed.
     pub(crate) is_resumed: bool,
     /// Read when they are first asked for.
@@ -80,6 +83,9 @@ impl TlsInfo {
             cipher_suite: suite
                 .and_then(|suite| suite.suite().as_str())
                 .unwrap_or_default(),
+            group: common
+                .negotiated_key_exchange_group()
+                .and_then(|group| group_name(group.name())),
             is_resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
             ..Self::default()
         }
@@ -118,6 +124,17 @@ impl TlsInfo {
         let name = name.replace("POLY1305_SHA256", "POLY1305");
         name.replace('_', "-")
     }
+}
+
+fn group_name(group: NamedGroup) -> Option<&'static str> {
+    Some(match group {
+        NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
+        NamedGroup::X25519 => "X25519",
+        NamedGroup::secp256r1 => "P-256",
+        NamedGroup::secp384r1 => "P-384",
+        NamedGroup::MLKEM1024 => "MLKEM1024",
+        _ => return None,
+    })
 }
 
 /// A certificate in PEM, its reserved characters percent-encoded as Envoy does.

@@ -25,6 +25,12 @@ stat_set! {
         fail_verify_san: Counter,
         /// Peers whose certificate, or its key, is none of those that were wanted.
         fail_verify_cert_hash: Counter,
+        /// Handshakes by version.
+        versions: NamedCounters,
+        /// Handshakes by cipher suite.
+        ciphers: NamedCounters,
+        /// Handshakes by the group of the key exchange.
+        curves: NamedCounters,
     }
 }
 
@@ -43,6 +49,11 @@ impl SslStats {
                     "a TLS handshake is done",
                 );
                 self.handshake.inc();
+                self.versions.inc(info.version);
+                self.ciphers.inc(&info.openssl_cipher());
+                if let Some(group) = info.group {
+                    self.curves.inc(group);
+                }
                 if info.is_resumed {
                     self.session_reused.inc();
                 }
