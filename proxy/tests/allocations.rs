@@ -6,6 +6,7 @@
 use std::{alloc::System, net::SocketAddr};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use weir_tests::certificates::{Authority, inline};
 
 use crate::{
     frugal::{Http1, Http2, Tcp},
@@ -62,6 +63,29 @@ fn held(mut connect: impl FnMut() -> Http1) -> f64 {
     held as f64 / OPEN as f64
 }
 
+/// A proxy that speaks mutual TLS with another, which passes on to `endpoint`.
+fn mutual_tls(endpoint: SocketAddr) -> (proxy::Proxy, proxy::Proxy) {
+    let authority = Authority::new("root");
+    let context = |kind: &str, more: &str| {
+        let certificate = authority.issue(&["peer.example"]).inline();
+        let root = inline(&authority.pem);
+        format!(
+            "transport_socket: {{ name: tls, typed_config: {{ \"@type\": \
+             type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{kind}TlsContext, {more} \
+             common_tls_context: {{ tls_certificates: [ {certificate} ], validation_context: \
+             {{ trusted_ca: {root} }} }} }} }}"
+        )
+    };
+    let chain = context("Downstream", "require_client_certificate: true,");
+    let text = Config::to(Upstream::Http1, endpoint).yaml(0);
+    let text = text.replace("- filters:", &format!("- {chain}\n      filters:"));
+    let far = frugal::start(&text);
+    let more = format!(", {}", context("Upstream", "sni: peer.example,"));
+    let near = Config::routes("{ match: { prefix: / }, route: { cluster: up } }");
+    let near = near.cluster("up", Upstream::Http1, far.address(), &more);
+    (near.start(), far)
+}
+
 /// One test, because what is counted is of the whole process.
 #[test]
 fn the_hot_path_allocates_next_to_nothing() {
@@ -82,6 +106,14 @@ fn the_hot_path_allocates_next_to_nothing() {
         client
     });
     assert!(idle <= IDLE, "an idle connection holds {idle} bytes");
+
+    let near = mutual_tls(listen(Http1::serve));
+    let mut client = Http1::connect(near.0.address());
+    claim(
+        "HTTP/1.1 request through two proxies, mutual TLS between them",
+        allocations(|| client.exchange()),
+        0.0,
+    );
 
     let proxy = Config::to(Upstream::Http2, listen(Http2::serve)).start();
     let mut client = Http2::connect(proxy.address());

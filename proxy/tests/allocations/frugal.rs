@@ -212,7 +212,12 @@ pub(crate) fn tcp_proxy(endpoint: SocketAddr) -> Proxy {
       ] }} ] }} }}
 "#
     );
-    let message = json::read_bootstrap(&yaml).expect(&yaml);
-    let bootstrap = convert::bootstrap(message.clone()).expect(&yaml);
+    start(&yaml)
+}
+
+/// A data plane of this bootstrap.
+pub(crate) fn start(yaml: &str) -> Proxy {
+    let message = json::read_bootstrap(yaml).expect(yaml);
+    let bootstrap = convert::bootstrap(message.clone()).expect(yaml);
     Proxy::of(Server::start(&bootstrap, Options::new(message)).expect("a free port"))
 }
