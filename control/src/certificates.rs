@@ -130,7 +130,7 @@ impl Certificates {
 
     /// The CA, for certificates of workloads.
     pub(crate) fn signing(&self) -> Signing {
-        Signing::root(self.authority.clone(), self.root_pem())
+        Signing::new(self.authority.clone(), self.root_pem())
     }
 
     /// What servers serve.

@@ -20,6 +20,8 @@ use zeroize::Zeroizing;
 use super::{
     CLOCK_SKEW, CertificateError, Leaf, Life, SERVING_LIFE,
     files::{self, Access},
+    stored::blocks,
+    verify,
 };
 
 /// Life of the CA. It is not renewed while it serves; a start within its last days makes a new one.
@@ -31,7 +33,9 @@ const NAME: &str = "weir control plane CA";
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     key_pem: Zeroizing<String>,
+    /// Its certificate, and those of the authorities between it and a root.
     pem: String,
+    roots: String,
     life: Life,
 }
 
@@ -76,9 +80,22 @@ impl Authority {
         Self::parse(&key.serialize_pem(), &certificate.pem())
     }
 
-    /// The certificate.
+    /// The certificate, and those of the authorities between it and a root.
     pub(crate) fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// The root certificates by which clients trust it: its own, if it is one itself.
+    pub(crate) fn roots(&self) -> &str {
+        &self.roots
+    }
+
+    /// What a server or a workload presents beside its own certificate: what is between it and the
+    /// roots.
+    pub(crate) fn above(&self) -> Vec<String> {
+        let roots: Vec<_> = blocks(&self.roots).collect();
+        let all = blocks(&self.pem);
+        all.filter(|block| !roots.contains(block)).collect()
     }
 
     /// The key.
@@ -89,6 +106,11 @@ impl Authority {
     /// From when to when it is valid.
     pub(crate) fn life(&self) -> Life {
         self.life
+    }
+
+    /// Whether they are one and the same, with the same roots.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        blocks(&self.pem).eq(blocks(&other.pem)) && blocks(&self.roots).eq(blocks(&other.roots))
     }
 
     fn both(&self) -> String {
@@ -110,7 +132,8 @@ impl Authority {
         set_validity(&mut params, not_before, not_after);
         let key = KeyPair::generate().map_err(text)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(text)?;
-        Leaf::parse(&key.serialize_pem(), &certificate.pem())
+        let chain = certificate.pem() + &self.above().concat();
+        Leaf::parse(&key.serialize_pem(), &chain)
     }
 
     /// A certificate of this CA for a workload's key: an X.509-SVID (SPIFFE X.509-SVID, section 4),
@@ -138,8 +161,39 @@ impl Authority {
         Ok(certificate.pem())
     }
 
+    /// Reads a CA that somebody gives, with those between it and the roots, and sees whether what it
+    /// signs is trusted by these.
+    pub(crate) fn given(key_pem: &str, pem: &str, roots: &str) -> Result<Self, String> {
+        let mut authority =
+            Self::parse(key_pem, pem).map_err(|reason| format!("tls.crt: {reason}"))?;
+        authority.roots = blocks(roots).collect();
+        let now = SystemTime::now();
+        if authority.life.not_after <= now {
+            return Err("tls.crt: the CA has ended".to_owned());
+        }
+        let name = "ca.example".to_owned();
+        let leaf = authority.issue(
+            std::slice::from_ref(&name),
+            now - CLOCK_SKEW,
+            authority.life.not_after,
+        )?;
+        let chain = &leaf.issued().certified.cert;
+        verify::verify(chain, &authority.roots, &name, now)
+            .map_err(|reason| format!("ca.crt does not accept what tls.crt signs: {reason}"))?;
+        Ok(authority)
+    }
+
+    /// The same, as it was kept.
+    pub(crate) fn with_roots(self, roots: &str) -> Self {
+        Self {
+            roots: blocks(roots).collect(),
+            ..self
+        }
+    }
+
     /// Reads key and certificate, each from the first block of its kind in a text.
     pub(crate) fn parse(key_pem: &str, pem: &str) -> Result<Self, String> {
+        let key_text = private_key(key_pem);
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes());
         let key = key.map_err(|error| format!("no private key: {error}"))?;
         let key = KeyPair::try_from(&key).map_err(|error| format!("private key: {error}"))?;
@@ -156,12 +210,23 @@ impl Authority {
         let life = Life::of(&certificate);
         let begin = pem.find(CERTIFICATE_BEGIN).unwrap_or_default();
         Ok(Self {
-            key_pem: key.serialize_pem().into(),
+            key_pem: key_text,
             issuer: Issuer::from_ca_cert_der(&der, key).map_err(text)?,
+            roots: blocks(&pem[begin..]).take(1).collect(),
             pem: pem[begin..].to_owned(),
             life,
         })
     }
+}
+
+/// The private key in a text, in whichever of its forms, with a line break at its end.
+fn private_key(text: &str) -> Zeroizing<String> {
+    const MARK: &str = "PRIVATE KEY-----";
+    let mut marks = text.match_indices(MARK).map(|(at, _)| at);
+    let (first, last) = (marks.next().unwrap_or_default(), marks.next());
+    let begin = text[..first].rfind("-----BEGIN ").unwrap_or_default();
+    let end = last.map_or(text.len(), |at| at + MARK.len());
+    format!("{}\n", text[begin..end].trim_end()).into()
 }
 
 /// First line of a certificate in PEM.
@@ -197,3 +262,6 @@ fn set_validity(params: &mut CertificateParams, not_before: SystemTime, not_afte
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests;

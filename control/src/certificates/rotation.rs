@@ -18,9 +18,19 @@ use super::{
 /// into its pods within some two minutes, and one that was cut off has time to come back.
 const DISTRIBUTION: Duration = Duration::from_secs(3600);
 
+/// Where CAs come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    /// They are made here.
+    Own,
+    /// From the user, who gives one, or none that could be used, and why.
+    Given(Result<Arc<Authority>, String>),
+}
+
 /// What certificates are to be like.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
+    pub(crate) origin: Origin,
     /// Host names and addresses of the serving certificate.
     pub(crate) names: Vec<String>,
     pub(crate) ca_life: Duration,
@@ -58,12 +68,13 @@ pub(crate) enum Change {
 impl Policy {
     /// A CA and a certificate, where there are none.
     pub(crate) fn create(&self, now: SystemTime) -> Result<Stored, String> {
-        let active = Arc::new(Authority::create(now, self.ca_life)?);
+        let active = self.authority(now)?;
         let serving = self.issue(&active, &self.names, now)?;
         Ok(Stored {
             active,
             serving: Some(serving),
             next: None,
+            next_since: None,
             previous: None,
         })
     }
@@ -80,7 +91,7 @@ impl Policy {
         let mut changes = Vec::new();
         let ended = new.active.life().not_after <= now;
         if ended && new.next.is_none() {
-            new.active = Arc::new(Authority::create(now, self.ca_life)?);
+            new.active = self.authority(now)?;
             (new.serving, new.previous) = (None, None);
             changes.push(Change::Made);
         }
@@ -96,11 +107,15 @@ impl Policy {
             let next = next.clone();
             new.previous = Some(self.retire(&new, now));
             (new.active, new.next, new.serving) = (next, None, None);
+            new.next_since = None;
             changes.push(Change::Promoted);
         }
-        let due = new.active.life().half() <= now || asked == Some(Asked::Authority);
-        if new.next.is_none() && due && !changes.contains(&Change::Promoted) {
-            new.next = Some(Arc::new(Authority::create(now, self.ca_life)?));
+        let next = match changes.contains(&Change::Promoted) {
+            true => None,
+            false => self.successor(&new, asked, now)?,
+        };
+        if let Some(next) = next {
+            (new.next, new.next_since) = (Some(next), Some(now));
             changes.push(Change::Prepared);
         }
         if let Some(names) = self.names_to_issue(new.serving.as_ref(), asked, now) {
@@ -110,11 +125,50 @@ impl Policy {
         Ok((!changes.is_empty()).then_some((new, changes)))
     }
 
+    /// A CA, where there is none to go on with.
+    fn authority(&self, now: SystemTime) -> Result<Arc<Authority>, String> {
+        match &self.origin {
+            Origin::Own => Authority::create(now, self.ca_life).map(Arc::new),
+            Origin::Given(given) => given.clone(),
+        }
+    }
+
+    /// The CA that is to sign next, if that is another than was known.
+    fn successor(
+        &self,
+        stored: &Stored,
+        asked: Option<Asked>,
+        now: SystemTime,
+    ) -> Result<Option<Arc<Authority>>, String> {
+        match &self.origin {
+            Origin::Own => {
+                let half = stored.active.life().half();
+                let due = half <= now || asked == Some(Asked::Authority);
+                let due = due && stored.next.is_none();
+                due.then(|| Authority::create(now, self.ca_life).map(Arc::new))
+                    .transpose()
+            }
+            Origin::Given(Ok(given)) => {
+                let known = [Some(&stored.active), stored.next.as_ref()];
+                let is_known = known.into_iter().flatten().any(|it| it.is(given));
+                Ok((!is_known).then(|| given.clone()))
+            }
+            // What there is goes on; who reads the files says what is wrong with them.
+            Origin::Given(Err(_)) => Ok(None),
+        }
+    }
+
+    /// Since when clients are told of the next CA.
+    fn told(stored: &Stored, next: &Authority) -> SystemTime {
+        stored.next_since.unwrap_or(next.life().made)
+    }
+
     /// How long nothing will be due.
     pub(crate) fn wait(&self, stored: &Stored, now: SystemTime) -> Duration {
         let ca = stored.active.life();
         let next = match &stored.next {
-            Some(next) => next.life().made + self.distribution(),
+            Some(next) => Self::told(stored, next) + self.distribution(),
+            None if matches!(self.origin, Origin::Given(_)) => ca.not_after,
             None => ca.half(),
         };
         let serving = stored.serving.as_ref().map_or(now, |leaf| leaf.life.half());
@@ -131,11 +185,16 @@ impl Policy {
         announced: bool,
         now: SystemTime,
     ) -> bool {
+        // Whose files are older than another replica's waits for the newer ones.
+        let is_wanted = match &self.origin {
+            Origin::Given(Ok(given)) => next.is(given),
+            Origin::Given(Err(_)) | Origin::Own => true,
+        };
         let ends = stored.active.life().not_after;
-        let heard = next.life().made + self.distribution() <= now;
+        let heard = Self::told(stored, next) + self.distribution() <= now;
         // Where somebody keeps the bundle from being written, waiting on makes it no better.
         let last = ends <= now + self.serving_life;
-        ends <= now || (heard && (announced || last))
+        ends <= now || (is_wanted && heard && (announced || last))
     }
 
     fn distribution(&self) -> Duration {
@@ -173,11 +232,11 @@ impl Policy {
         let until = served.max(workloads).min(ends);
         match &stored.previous {
             None => Previous {
-                pem: stored.active.pem().to_owned(),
+                pem: stored.active.roots().to_owned(),
                 until,
             },
             Some(previous) => Previous {
-                pem: format!("{}{}", previous.pem, stored.active.pem()),
+                pem: format!("{}{}", previous.pem, stored.active.roots()),
                 until: until.max(previous.until),
             },
         }

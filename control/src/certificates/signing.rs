@@ -13,9 +13,6 @@ use super::{Authority, CLOCK_SKEW, request::SigningRequest, stored, verify};
 #[derive(Debug, Clone)]
 pub(crate) struct Signing {
     authority: Arc<Authority>,
-    /// Certificates of the authorities between it and a root, its own first, PEM; none if it is a
-    /// root.
-    above: Vec<String>,
     /// Root certificates that clients trust, PEM; those it comes from first.
     trusted: String,
 }
@@ -23,16 +20,12 @@ pub(crate) struct Signing {
 // === impl Signing ===
 
 impl Signing {
-    /// A CA that is a root itself, where clients trust this bundle.
-    pub(crate) fn root(authority: Arc<Authority>, bundle: &str) -> Self {
-        let own: Vec<_> = stored::blocks(authority.pem()).collect();
+    /// A CA where clients trust this bundle.
+    pub(crate) fn new(authority: Arc<Authority>, bundle: &str) -> Self {
+        let own: Vec<_> = stored::blocks(authority.roots()).collect();
         let others = stored::blocks(bundle).filter(|block| !own.contains(block));
         let trusted = own.iter().cloned().chain(others).collect();
-        Self {
-            above: Vec::new(),
-            trusted,
-            authority,
-        }
+        Self { trusted, authority }
     }
 
     /// Root certificates that clients trust, PEM.
@@ -66,7 +59,7 @@ impl Signing {
             .authority
             .issue_workload(key, id, now - CLOCK_SKEW, not_after)?;
         let mut chain = vec![leaf];
-        chain.extend(self.above.iter().cloned());
+        chain.extend(self.authority.above());
         chain.push(self.trusted.clone());
         Ok(chain)
     }

@@ -8,8 +8,10 @@ use super::{Authority, Leaf};
 
 /// Keys of the Secret's data.
 pub(crate) mod key {
-    /// Certificate of the CA that signs.
+    /// Certificate of the CA that signs, and those between it and a root.
     pub(crate) const CA: &str = "ca.crt";
+    /// The root certificates that it comes from, where it is none itself.
+    pub(crate) const ROOT: &str = "ca-root.crt";
     /// Its key.
     pub(crate) const CA_KEY: &str = "ca.key";
     /// Certificate that is served.
@@ -20,6 +22,10 @@ pub(crate) mod key {
     pub(crate) const NEXT: &str = "ca-next.crt";
     /// Its key.
     pub(crate) const NEXT_KEY: &str = "ca-next.key";
+    /// The root certificates that it comes from, where it is none itself.
+    pub(crate) const NEXT_ROOT: &str = "ca-next-root.crt";
+    /// Since when clients are told of it, where that is not since it was made.
+    pub(crate) const NEXT_SINCE: &str = "ca-next-since";
     /// Certificates of CAs that sign no more.
     pub(crate) const PREVIOUS: &str = "ca-previous.crt";
     /// Time until when something that they signed may be served.
@@ -38,6 +44,8 @@ pub(crate) struct Stored {
     pub(crate) serving: Option<Leaf>,
     /// The CA that will sign next; clients are told of it already.
     pub(crate) next: Option<Arc<Authority>>,
+    /// Since when they are told of it, where that is not since it was made.
+    pub(crate) next_since: Option<SystemTime>,
     /// CAs that signed before; clients still trust them.
     pub(crate) previous: Option<Previous>,
 }
@@ -73,7 +81,7 @@ impl Stored {
         {
             return Ok(Reading::Empty);
         }
-        let active = authority(data, key::CA_KEY, key::CA)?;
+        let active = authority(data, key::CA_KEY, key::CA, key::ROOT)?;
         let mut left_out = Vec::new();
         let mut or_none = |reason| left_out.push(reason);
         let serving = match pair(data, key::SERVING_KEY, key::SERVING) {
@@ -86,7 +94,7 @@ impl Stored {
         };
         let next = match pair(data, key::NEXT_KEY, key::NEXT) {
             None => None,
-            Some(_) => authority(data, key::NEXT_KEY, key::NEXT)
+            Some(_) => authority(data, key::NEXT_KEY, key::NEXT, key::NEXT_ROOT)
                 .map_err(or_none)
                 .ok(),
         };
@@ -94,10 +102,13 @@ impl Stored {
             left_out.push(reason);
             None
         });
+        let since = data.get(key::NEXT_SINCE).filter(|_| next.is_some());
+        let since = since.and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
         let stored = Self {
             active,
             serving,
             next,
+            next_since: since.map(|since: Timestamp| since.into()),
             previous,
         };
         Ok(Reading::Good(Box::new(stored), left_out))
@@ -108,9 +119,16 @@ impl Stored {
         let serving = self.serving.as_ref();
         let (next, previous) = (self.next.as_ref(), self.previous.as_ref());
         let until = previous.and_then(|previous| Timestamp::try_from(previous.until).ok());
+        let since = self.next_since.filter(|_| next.is_some());
+        let since = since.and_then(|since| Timestamp::try_from(since).ok());
+        let roots = |of: &Arc<Authority>| {
+            let is_root = of.above().is_empty() && blocks(of.pem()).eq(blocks(of.roots()));
+            (!is_root).then(|| of.roots().to_owned())
+        };
         for (name, value) in [
             (key::CA, Some(self.active.pem().to_owned())),
             (key::CA_KEY, Some(self.active.key_pem().to_owned())),
+            (key::ROOT, roots(&self.active)),
             (key::SERVING, serving.map(|leaf| leaf.pem.clone())),
             (
                 key::SERVING_KEY,
@@ -118,6 +136,8 @@ impl Stored {
             ),
             (key::NEXT, next.map(|next| next.pem().to_owned())),
             (key::NEXT_KEY, next.map(|next| next.key_pem().to_owned())),
+            (key::NEXT_ROOT, next.and_then(roots)),
+            (key::NEXT_SINCE, since.map(|since| since.to_string())),
             (key::PREVIOUS, previous.map(|previous| previous.pem.clone())),
             (key::PREVIOUS_UNTIL, until.map(|until| until.to_string())),
         ] {
@@ -131,9 +151,12 @@ impl Stored {
     /// What clients trust: the CAs of the past, the present and the future. The order depends on the
     /// certificates alone, so that it stays as it is when the next one becomes the one that signs.
     pub(crate) fn bundle(&self) -> String {
-        let next = self.next.iter().map(|next| next.pem());
+        let next = self.next.iter().map(|next| next.roots());
         let previous = self.previous.iter().map(|previous| previous.pem.as_str());
-        let all = [self.active.pem()].into_iter().chain(next).chain(previous);
+        let all = [self.active.roots()]
+            .into_iter()
+            .chain(next)
+            .chain(previous);
         let mut all: Vec<_> = all.flat_map(blocks).collect();
         all.sort_unstable();
         all.dedup();
@@ -141,12 +164,18 @@ impl Stored {
     }
 }
 
-fn authority(data: &Data, key: &str, name: &str) -> Result<Arc<Authority>, String> {
+fn authority(data: &Data, key: &str, name: &str, root: &str) -> Result<Arc<Authority>, String> {
     let wrong = |reason| format!("{name} and {key}: {reason}");
     let (key, pem) = pair(data, key, name)
         .unwrap_or_else(|| Err("absent".to_owned()))
         .map_err(wrong)?;
-    Authority::parse(key, pem).map(Arc::new).map_err(wrong)
+    let authority = Authority::parse(key, pem).map_err(wrong)?;
+    let roots = data.get(root).map(|roots| std::str::from_utf8(roots));
+    Ok(Arc::new(match roots {
+        None => authority,
+        Some(Ok(roots)) if super::verify::roots(roots).is_ok() => authority.with_roots(roots),
+        Some(_) => return Err(format!("{root}: no certificates")),
+    }))
 }
 
 fn previous(data: &Data) -> Result<Option<Previous>, String> {

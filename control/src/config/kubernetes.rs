@@ -76,6 +76,17 @@ pub struct Kubernetes {
     #[arg(long, env = "WEIR_SERVING_CERT_DIR", value_name = "DIR")]
     pub serving_cert_dir: Option<PathBuf>,
 
+    /// Directory with tls.crt, tls.key and ca.crt of a CA of yours, as cert-manager writes them: it
+    /// signs in place of one that is made here, and what clients trust is ca.crt. A changed CA takes
+    /// over in steps, as one that is made here would.
+    #[arg(
+        long,
+        env = "WEIR_CA_CERT_DIR",
+        value_name = "DIR",
+        conflicts_with = "serving_cert_dir"
+    )]
+    pub ca_cert_dir: Option<PathBuf>,
+
     /// Life of the CA. At half of it the next one takes over.
     #[arg(long, env = "WEIR_CA_LIFE", value_name = "DURATION", default_value = "365days",
           value_parser = humantime::parse_duration)]

@@ -34,8 +34,8 @@ pub(crate) enum Refusal {
     #[error("the control plane has not read its CA yet; ask again")]
     NotYet,
     #[error(
-        "this control plane was given its own certificate and no CA (--serving-cert-dir); ask \
-         another issuer"
+        "this control plane was given its own certificate and no CA (--serving-cert-dir); give it a \
+         CA in its place (--ca-cert-dir), or ask another issuer"
     )]
     NoAuthority,
     #[error("the CA has ended; replace it: annotate its Secret with weir.dev/rotate=ca")]

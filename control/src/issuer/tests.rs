@@ -50,7 +50,7 @@ fn issuer(life: Duration) -> Arc<Issuer> {
 fn signing() -> Signing {
     let authority = Authority::create(SystemTime::now(), LIFE * 100).expect("a CA");
     let pem = authority.pem().to_owned();
-    Signing::root(Arc::new(authority), &pem)
+    Signing::new(Arc::new(authority), &pem)
 }
 
 /// Serves it, and gives a client and what keeps it alive.

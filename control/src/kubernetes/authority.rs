@@ -5,6 +5,7 @@
 //! CA is broken is left alone: what was served before is served on, and what to do is said.
 
 use std::{
+    path::Path,
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
@@ -18,17 +19,20 @@ use kube::{
 };
 use tokio::sync::watch;
 
-use super::{Shared, failure, metrics::increment, trust::Source};
+use super::{Shared, failure, metrics::increment, mounted, trust::Source};
 use crate::{
     certificates::{
         Serving, Signing,
-        rotation::{Change, Policy},
+        rotation::{Change, Origin, Policy},
         stored::{Reading, Stored},
     },
     issuer::Issuer,
 };
 
+mod given;
 mod secret;
+
+use given::Given;
 
 /// What `/ready` calls this.
 const SUBJECT: &str = "certificate";
@@ -42,6 +46,8 @@ pub(crate) struct AuthorityKeeper {
     api: Api<Secret>,
     name: String,
     policy: Policy,
+    /// Where the CA comes from, if not from here.
+    given: Option<Given>,
     shared: Shared,
     serving: Arc<Serving>,
     issuer: Arc<Issuer>,
@@ -93,6 +99,7 @@ impl AuthorityKeeper {
             api,
             name,
             policy,
+            given: None,
             shared,
             serving,
             issuer,
@@ -103,11 +110,37 @@ impl AuthorityKeeper {
         }
     }
 
+    /// The same with a CA that the user brings in the files of a directory.
+    pub(crate) fn with_given(mut self, directory: Option<&Path>) -> Self {
+        self.given = directory.map(Given::new);
+        self.look_at_given();
+        self
+    }
+
+    /// Takes in what the files of the user's CA say, if there are any.
+    fn look_at_given(&mut self) {
+        let Some(given) = &mut self.given else { return };
+        if !given.look() {
+            return;
+        }
+        let authority = given.authority();
+        match &authority {
+            Ok(_) => tracing::info!("read the CA that is given"),
+            Err(reason) => {
+                tracing::error!(reason, "cannot sign by the CA that is given");
+                if self.known.is_none() {
+                    self.shared.health.unready(SUBJECT, reason.clone());
+                }
+            }
+        }
+        self.policy.origin = Origin::Given(authority);
+    }
+
     /// Never returns.
     pub(crate) async fn run(mut self) {
         let objects = watch_object(self.api.clone(), &self.name).default_backoff();
         let mut objects = std::pin::pin!(objects);
-        let mut wait = LONGEST_WAIT;
+        let mut wait = RETRY;
         loop {
             tokio::select! {
                 Some(object) = objects.next() => match object {
@@ -129,8 +162,13 @@ impl AuthorityKeeper {
                 }
                 () = tokio::time::sleep(wait) => {}
             }
+            self.look_at_given();
+            let longest = match &self.given {
+                Some(_) => mounted::INTERVAL,
+                None => LONGEST_WAIT,
+            };
             wait = match self.step().await {
-                Ok(wait) => wait.clamp(RETRY, LONGEST_WAIT),
+                Ok(wait) => wait.clamp(RETRY, longest),
                 Err(reason) => {
                     tracing::warn!(secret = self.name, reason, "cannot write the certificates");
                     RETRY
@@ -173,7 +211,7 @@ impl AuthorityKeeper {
         }
         let bundle = stored.bundle();
         self.issuer
-            .set(Signing::root(stored.active.clone(), &bundle));
+            .set(Signing::new(stored.active.clone(), &bundle));
         self.source.bundle.send_replace(Some(bundle.into()));
         self.known = Some(stored);
     }

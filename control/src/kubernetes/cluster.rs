@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Config, ControlError,
-    certificates::rotation::Policy,
+    certificates::rotation::{Origin, Policy},
     config,
     run::{EVENT_BATCHES, Parts, default_injector, injector},
 };
@@ -61,6 +61,7 @@ impl Cluster {
         Ok(Self {
             client,
             policy: Policy {
+                origin: Origin::Own,
                 names: config.serving_names(),
                 ca_life: flags.ca_life,
                 serving_life: flags.serving_cert_life,

@@ -13,7 +13,7 @@ use crate::certificates::{Leaf, Serving, verify};
 /// What `/ready` calls this.
 const SUBJECT: &str = "certificate";
 /// Time between two looks: a kubelet brings a renewed Secret within some two minutes.
-const INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 /// The files, as cert-manager names them.
 const FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
 
@@ -63,7 +63,7 @@ impl MountedCertificate {
     }
 
     fn look(&mut self) {
-        let files = self.read();
+        let files = read(&self.directory);
         if self.seen.as_ref() == Some(&files) {
             return;
         }
@@ -88,16 +88,6 @@ impl MountedCertificate {
         self.seen = Some(files);
     }
 
-    /// All files. They are small, and in memory on the node.
-    fn read(&self) -> Result<[String; 3], String> {
-        let read = |name: &str| {
-            let text = std::fs::read_to_string(self.directory.join(name));
-            text.map_err(|error| format!("{name}: {error}"))
-        };
-        let [certificate, key, ca] = FILES;
-        Ok([read(certificate)?, read(key)?, read(ca)?])
-    }
-
     fn take(&self, [certificate, key, ca]: &[String; 3]) -> Result<(), String> {
         let leaf = Leaf::parse(key, certificate).map_err(|reason| format!("tls.crt: {reason}"))?;
         let issued = leaf.issued();
@@ -118,18 +108,32 @@ impl MountedCertificate {
     }
 }
 
+/// All files. They are small, and in memory on the node.
+pub(super) fn read(directory: &Path) -> Result<[String; 3], String> {
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(directory.join(name));
+        text.map_err(|error| format!("{name}: {error}"))
+    };
+    let [certificate, key, ca] = FILES;
+    Ok([read(certificate)?, read(key)?, read(ca)?])
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
 
     use super::*;
     use crate::{
-        certificates::{rotation::Policy, stored::Stored},
+        certificates::{
+            rotation::{Origin, Policy},
+            stored::Stored,
+        },
         kubernetes::trust,
     };
 
     fn certificates() -> Stored {
         let policy = Policy {
+            origin: Origin::Own,
             names: vec!["weir-control.weir-system.svc".to_owned()],
             ca_life: Duration::from_secs(100_000),
             serving_life: Duration::from_secs(10_000),

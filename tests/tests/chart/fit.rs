@@ -183,9 +183,9 @@ fn the_control_plane_looks_for_what_is_rendered() {
             "{name}: {map}"
         );
         let mounts = &container(rendered)["volumeMounts"][0]["mountPath"];
-        let serving = kubernetes.serving_cert_dir.as_ref();
+        let directories = kubernetes.serving_cert_dir.or(kubernetes.ca_cert_dir);
         assert_eq!(
-            serving.and_then(|path| path.to_str()),
+            directories.as_deref().and_then(|path| path.to_str()),
             mounts.as_str(),
             "{name}"
         );

@@ -17,6 +17,7 @@ const NAME: &str = "weir-control.weir-system.svc";
 
 fn policy() -> Policy {
     Policy {
+        origin: Origin::Own,
         names: vec![NAME.to_owned(), "127.0.0.1".to_owned()],
         ca_life: 400 * DAY,
         serving_life: 30 * DAY,
@@ -59,7 +60,7 @@ fn workload(stored: &Stored, now: SystemTime) -> CertificateDer<'static> {
     let id = TrustDomain::default()
         .id("shop", "web")
         .expect("an identity");
-    let signing = Signing::root(stored.active.clone(), &stored.bundle());
+    let signing = Signing::new(stored.active.clone(), &stored.bundle());
     let chain = signing.sign(&request, &id, policy().workload_life, now);
     CertificateDer::from_pem_slice(chain.expect("signed")[0].as_bytes()).expect("PEM")
 }
@@ -166,6 +167,7 @@ fn what_is_asked_for_is_done_once() {
 #[test]
 fn replicas_that_want_different_names_settle_on_all_of_them() {
     let other = Policy {
+        origin: Origin::Own,
         names: vec!["weir-control.weir-system.svc.example".to_owned()],
         ..policy()
     };

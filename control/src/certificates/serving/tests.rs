@@ -5,12 +5,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use super::*;
-use crate::certificates::{rotation::Policy, stored::Stored, verify};
+use crate::certificates::{
+    rotation::{Origin, Policy},
+    stored::Stored,
+    verify,
+};
 
 const NAME: &str = "weir-control.weir-system.svc";
 
 fn policy() -> Policy {
     Policy {
+        origin: Origin::Own,
         names: vec![NAME.to_owned()],
         ca_life: Duration::from_secs(1000),
         serving_life: Duration::from_secs(100),

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::certificates::rotation::Policy;
+use crate::certificates::rotation::{Origin, Policy};
 
 fn stored() -> Stored {
     let policy = Policy {
+        origin: Origin::Own,
         names: vec!["weir-control.weir-system.svc".to_owned()],
         ca_life: Duration::from_secs(1000),
         serving_life: Duration::from_secs(100),

@@ -1,12 +1,17 @@
+use std::path::Path;
+
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::Instant};
 use weir_api::spiffe::TrustDomain;
 
 use super::*;
-use crate::kubernetes::{
-    fake::FakeApi,
-    trust::{self, Trust},
+use crate::{
+    certificates::Authority,
+    kubernetes::{
+        fake::FakeApi,
+        trust::{self, Trust},
+    },
 };
 
 const SECRET: &str = "namespaces/weir-system/secrets/weir-ca";
@@ -28,6 +33,10 @@ impl Drop for Replica {
 }
 
 fn replica(api: &FakeApi) -> Replica {
+    replica_with(api, None)
+}
+
+fn replica_with(api: &FakeApi, given: Option<&Path>) -> Replica {
     let began = Instant::now();
     // Certificates have whole seconds.
     let base = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
@@ -39,6 +48,7 @@ fn replica(api: &FakeApi) -> Replica {
     let serving = Arc::new(Serving::default());
     let issuer = Arc::new(Issuer::new(TrustDomain::default(), DAY));
     let policy = Policy {
+        origin: Origin::Own,
         names: vec!["localhost".to_owned()],
         ca_life: 40 * DAY,
         serving_life: 4 * DAY,
@@ -58,7 +68,7 @@ fn replica(api: &FakeApi) -> Replica {
         serving,
         issuer,
         trust,
-        task: tokio::spawn(keeper.run()),
+        task: tokio::spawn(keeper.with_given(given).run()),
     }
 }
 
@@ -194,6 +204,49 @@ async fn a_secret_that_breaks_later_takes_nothing_away() {
     api.remove(SECRET);
     let secret = api.until(SECRET, |secret| secret.is_some()).await;
     assert_eq!(text(&secret, "ca.crt"), *bundle);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ca_of_yours_is_waited_for_and_followed() {
+    let (api, directory) = (FakeApi::new(), tempfile::tempdir().expect("directory"));
+    let mut replica = replica_with(&api, Some(directory.path()));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let reasons = replica.shared.health.reasons().join("");
+    assert!(reasons.contains("--ca-cert-dir"), "{reasons}");
+    assert!(reasons.contains("tls.crt: No such file"), "{reasons}");
+    assert_eq!(api.writes(), Vec::<String>::new());
+
+    let give = || {
+        let authority = Authority::create(SystemTime::now(), 4000 * DAY).expect("a CA");
+        for (name, text) in [
+            ("tls.crt", authority.pem()),
+            ("tls.key", authority.key_pem()),
+            ("ca.crt", authority.pem()),
+        ] {
+            std::fs::write(directory.path().join(name), text).expect("written");
+        }
+        authority.pem().to_owned()
+    };
+    let first = give();
+    let bundle = replica.bundle(None).await;
+    assert_eq!(*bundle, *first);
+    assert_eq!(text(&api.get(SECRET).expect("made"), "ca.crt"), first);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(replica.shared.health.reasons(), Vec::<String>::new());
+
+    // Files of no use change nothing.
+    std::fs::write(directory.path().join("tls.key"), "junk").expect("written");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(text(&api.get(SECRET).expect("there"), "ca.crt"), first);
+
+    let second = give();
+    let both = replica.bundle(Some(&bundle)).await;
+    assert!(both.contains(&first) && both.contains(&second));
+    assert_eq!(text(&api.get(SECRET).expect("there"), "ca.crt"), first);
+    tokio::time::sleep(DAY).await;
+    assert_eq!(text(&api.get(SECRET).expect("there"), "ca.crt"), second);
+    tokio::time::sleep(5 * DAY).await;
+    assert_eq!(replica.trust.bundle().as_deref(), Some(&*second));
 }
 
 #[tokio::test(start_paused = true)]

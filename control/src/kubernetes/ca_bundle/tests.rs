@@ -6,7 +6,10 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::{
-    certificates::{rotation::Policy, stored::Stored},
+    certificates::{
+        rotation::{Origin, Policy},
+        stored::Stored,
+    },
     kubernetes::{
         fake::FakeApi,
         trust::{self, Source},
@@ -32,6 +35,7 @@ impl Drop for Kept {
 
 fn certificates() -> Stored {
     let policy = Policy {
+        origin: Origin::Own,
         names: vec!["weir-control.weir-system.svc".to_owned()],
         ca_life: Duration::from_secs(100_000),
         serving_life: Duration::from_secs(10_000),

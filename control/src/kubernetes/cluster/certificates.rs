@@ -48,6 +48,7 @@ impl Cluster {
                     source,
                     announced,
                 );
+                let keeper = keeper.with_given(self.flags.ca_cert_dir.as_deref());
                 background.spawn(keeper.run());
             }
         }
