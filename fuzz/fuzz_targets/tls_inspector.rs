@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir_proxy::listener::inspector::{Inspection, tls::inspect};
+use weir_proxy::filter::listener::inspector::{Inspection, tls::inspect};
 
 fuzz_target!(|bytes: &[u8]| {
     let whole = inspect(bytes);
