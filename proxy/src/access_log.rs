@@ -28,7 +28,7 @@ pub(crate) fn write_connection(
         request: None,
         response: None,
         client: None,
-        upstream_local: context.upstream_local,
+        upstream_local: context.upstream_local.as_deref().copied(),
         duration_us: context.elapsed_us(),
         start: context.start_time,
         bytes_received: context.bytes_received,

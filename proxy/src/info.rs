@@ -62,7 +62,7 @@ pub(crate) struct ConnectionInfo {
     pub(crate) start: Instant,
     pub(crate) start_time: SystemTime,
     /// What filters have found out, which holds once its bytes come.
-    pub(crate) findings: Vec<Rc<Finding>>,
+    pub(crate) findings: Option<Box<Findings>>,
     /// What became of it, or of the last of its requests.
     pub(crate) outcome: Outcome,
     /// Requests, of an HTTP connection.
@@ -72,8 +72,12 @@ pub(crate) struct ConnectionInfo {
     /// Version of its last request; empty if there was none.
     pub(crate) http: &'static str,
     /// Our address towards a TCP connection's endpoint, where a log asks.
-    pub(crate) upstream_local: Option<SocketAddr>,
+    pub(crate) upstream_local: Option<Box<SocketAddr>>,
 }
+
+/// What filters have found out, in the order of their chain.
+#[derive(Debug, Default)]
+pub(crate) struct Findings(Vec<Rc<Finding>>);
 
 /// What a filter has found out about a connection whose bytes have not come yet.
 #[derive(Debug, Default)]
@@ -130,7 +134,7 @@ impl ConnectionInfo {
             metadata: Metadata::default(),
             filter_state: FilterState::default(),
             protocol: "",
-            findings: Vec::new(),
+            findings: None,
             start: Instant::now(),
             start_time: SystemTime::now(),
             outcome: Outcome::default(),
@@ -158,7 +162,7 @@ impl ConnectionInfo {
 
     /// Lets others see what filters have found out, where it holds by now.
     pub(crate) fn settle(&mut self) {
-        for finding in self.findings.iter().filter(|finding| finding.holds.get()) {
+        for finding in self.findings.iter().flat_map(|findings| findings.held()) {
             for (namespace, said) in &finding.metadata {
                 self.metadata.merge(namespace, said.clone());
             }
@@ -167,13 +171,27 @@ impl ConnectionInfo {
 
     /// `%CONNECTION_TERMINATION_DETAILS%`
     pub(crate) fn termination_details(&self) -> Option<&str> {
-        let mut held = self.findings.iter().filter(|finding| finding.holds.get());
+        let mut held = self.findings.iter().flat_map(|findings| findings.held());
         held.find_map(|finding| finding.refusal.as_deref())
     }
 
     /// Whether the connection is for the application of this pod.
     pub(crate) fn is_inbound(&self) -> bool {
         self.listener.direction == TrafficDirection::Inbound
+    }
+}
+
+// === impl Findings ===
+
+impl Findings {
+    pub(crate) fn push(&mut self, finding: Rc<Finding>) {
+        self.0.push(finding);
+    }
+
+    /// Those that hold by now.
+    fn held(&self) -> impl Iterator<Item = &Finding> {
+        let findings = self.0.iter().map(|finding| &**finding);
+        findings.filter(|finding| finding.holds.get())
     }
 }
 

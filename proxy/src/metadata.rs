@@ -12,13 +12,20 @@ pub const PROXY_PROTOCOL_TLVS: &str = "envoy.network.proxy_protocol.tlv";
 /// each; what is beyond comes from nobody who means well.
 const MAX_NAMESPACES: usize = 64;
 
-/// Dynamic metadata: by namespace, which is a filter's name, a JSON object. Empty it holds no memory.
+/// Dynamic metadata: by namespace, which is a filter's name, a JSON object.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Metadata(Vec<(Box<str>, Map<String, Value>)>);
+pub struct Metadata(ByName<Map<String, Value>>);
 
-/// Filter state: objects by name, as text. Empty it holds no memory.
+/// Filter state: objects by name, as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FilterState(Vec<(Box<str>, Box<str>)>);
+pub struct FilterState(ByName<Box<str>>);
+
+/// What a connection or a request may have of each name. Most have nothing, which takes a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ByName<T>(Option<Box<Entries<T>>>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entries<T>(Vec<(Box<str>, T)>);
 
 /// How an object of the filter state is printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,15 +38,52 @@ pub enum FilterStateFormat {
     Field(String),
 }
 
+// === impl ByName ===
+
+impl<T> Default for ByName<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Default> ByName<T> {
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |entries| entries.0.len())
+    }
+
+    fn get(&self, name: &str) -> Option<&T> {
+        let mut entries = self.0.iter().flat_map(|entries| &entries.0);
+        let (_, found) = entries.find(|(known, _)| &**known == name)?;
+        Some(found)
+    }
+
+    /// What there is of this name, made where there is none; none where there are too many.
+    fn entry(&mut self, name: &str) -> Option<&mut T> {
+        let entries = &mut self
+            .0
+            .get_or_insert_with(|| Box::new(Entries(Vec::new())))
+            .0;
+        let known = entries.iter().position(|(known, _)| &**known == name);
+        let index = match known {
+            Some(index) => index,
+            None if entries.len() >= MAX_NAMESPACES => return None,
+            None => {
+                entries.push((name.into(), T::default()));
+                entries.len() - 1
+            }
+        };
+        entries.get_mut(index).map(|(_, found)| found)
+    }
+}
+
 // === impl Metadata ===
 
 impl Metadata {
     /// What a namespace holds.
     #[must_use]
     pub fn get(&self, namespace: &str) -> Option<&Map<String, Value>> {
-        let mut namespaces = self.0.iter();
-        let (_, values) = namespaces.find(|(known, _)| &**known == namespace)?;
-        Some(values)
+        self.0.get(namespace)
     }
 
     /// The value at the end of a path through a namespace.
@@ -71,12 +115,8 @@ impl Metadata {
 
     /// Adds values to a namespace: objects are merged, lists are joined, all else is replaced.
     pub fn merge(&mut self, namespace: &str, values: Map<String, Value>) {
-        let is_full = self.0.len() >= MAX_NAMESPACES;
-        let known = self.0.iter_mut().find(|(known, _)| &**known == namespace);
-        match known {
-            Some((_, into)) => merge(into, values),
-            None if is_full => {}
-            None => self.0.push((namespace.into(), values)),
+        if let Some(into) = self.0.entry(namespace) {
+            merge(into, values);
         }
     }
 }
@@ -103,14 +143,12 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
 
 impl FilterState {
     /// Without any object.
-    pub const EMPTY: Self = Self(Vec::new());
+    pub const EMPTY: Self = Self(ByName(None));
 
     /// The object of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        let mut objects = self.0.iter();
-        let (_, object) = objects.find(|(known, _)| &**known == name)?;
-        Some(object)
+        self.0.get(name).map(|object| &**object)
     }
 
     /// Appends an object as Envoy's formats print it; one that has fields is JSON. None if it is not
@@ -129,12 +167,8 @@ impl FilterState {
 
     /// Sets an object.
     pub fn set(&mut self, name: &str, object: &str) {
-        let is_full = self.0.len() >= MAX_NAMESPACES;
-        let known = self.0.iter_mut().find(|(known, _)| &**known == name);
-        match known {
-            Some((_, known)) => *known = object.into(),
-            None if is_full => {}
-            None => self.0.push((name.into(), object.into())),
+        if let Some(known) = self.0.entry(name) {
+            *known = object.into();
         }
     }
 }

@@ -12,9 +12,8 @@ use crate::http::timer::Timer;
 
 /// When a request has taken too long. The timeouts of the route and of an attempt run from the
 /// end of the request, as Envoy's do: a slow upload is no slow endpoint.
-pub(super) struct Deadlines {
-    timeout: Option<Duration>,
-    per_try_timeout: Option<Duration>,
+pub(super) struct Deadlines<'p> {
+    plan: &'p ForwardPlan<'p>,
     idle_timeout: Option<Duration>,
     /// When the request has been read to its end.
     read_at: Option<Instant>,
@@ -42,18 +41,16 @@ pub(super) enum Late {
 
 // === impl Deadlines ===
 
-impl Deadlines {
-    pub(super) fn new(manager: &ConnectionManager, plan: &ForwardPlan<'_>, began: Instant) -> Self {
-        let timeout = plan.forward.timeout;
-        let per_try = plan
-            .retry_policy()
-            .and_then(|policy| policy.per_try_timeout);
+impl<'p> Deadlines<'p> {
+    pub(super) fn new(
+        manager: &ConnectionManager,
+        plan: &'p ForwardPlan<'p>,
+        began: Instant,
+    ) -> Self {
         let idle_timeout = plan.idle_timeout(manager);
         let request = manager.config.request_timeout;
         Self {
-            timeout,
-            // As Envoy: one that the route's comes before anyway is none.
-            per_try_timeout: per_try.filter(|limit| timeout.is_none_or(|whole| *limit < whole)),
+            plan,
             idle_timeout,
             read_at: None,
             request: request.map(|timeout| began + timeout),
@@ -64,14 +61,24 @@ impl Deadlines {
         }
     }
 
+    fn timeout(&self) -> Option<Duration> {
+        self.plan.forward.timeout
+    }
+
+    fn per_try_timeout(&self) -> Option<Duration> {
+        let per_try = self.plan.retry_policy()?.per_try_timeout;
+        // As Envoy: one that the route's comes before anyway is none.
+        per_try.filter(|limit| self.timeout().is_none_or(|whole| *limit < whole))
+    }
+
     /// The request has been read to its end, at the latest `now`.
     pub(super) fn request_is_read(&mut self, now: Instant) {
         if self.read_at.is_none() {
             self.read_at = Some(now);
             self.request = None;
-            self.route = self.timeout.map(|timeout| now + timeout);
+            self.route = self.timeout().map(|timeout| now + timeout);
             if self.per_try.is_some() {
-                self.per_try = self.per_try_timeout.map(|timeout| now + timeout);
+                self.per_try = self.per_try_timeout().map(|timeout| now + timeout);
             }
         }
     }
@@ -84,7 +91,7 @@ impl Deadlines {
     /// for its end, must not wait as well.
     pub(super) fn begin_wait(&mut self, now: Instant) {
         if self.read_at.is_none() {
-            self.route = self.timeout.map(|timeout| now + timeout);
+            self.route = self.timeout().map(|timeout| now + timeout);
         }
     }
 
@@ -98,7 +105,9 @@ impl Deadlines {
     /// An attempt's request begins to leave.
     pub(super) fn begin_attempt(&mut self) {
         self.moved = 0;
-        self.per_try = self.per_try_timeout.map(|timeout| Instant::now() + timeout);
+        self.per_try = self
+            .per_try_timeout()
+            .map(|timeout| Instant::now() + timeout);
     }
 
     /// The attempt is over, or has been answered: from here on only the route's timeout counts.

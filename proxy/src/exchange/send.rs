@@ -27,7 +27,7 @@ use crate::{
 pub(super) struct Sending<'p> {
     pub(super) plan: &'p ForwardPlan<'p>,
     pub(super) transfer: Transfer,
-    pub(super) deadlines: Deadlines,
+    pub(super) deadlines: Deadlines<'p>,
     /// What it asks its connection to become, if that is passed on.
     pub(super) switch: Option<Switch>,
     /// Counted from 1.
@@ -224,8 +224,8 @@ impl Exchange<'_> {
         let mut reply = LocalReply::for_attempt(reason, is_read, sending.attempt);
         reply.undelivered = sending.undelivered && self.connection.is_inbound();
         let passage = sending.passage.as_deref_mut();
-        self.reply(&reply, is_read, Some(&plan.matched), passage)
-            .await
+        // On the heap: it is rare, and most requests need not hold memory for it.
+        Box::pin(self.reply(&reply, is_read, Some(&plan.matched), passage)).await
     }
 
     /// Waits before the next attempt.

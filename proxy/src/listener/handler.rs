@@ -108,7 +108,8 @@ impl ConnectionHandler {
                 }
             }
         };
-        let answer = tokio::time::timeout(on_demand.timeout, answer).await;
+        // On the heap: most destinations are known, and a connection need not hold memory to ask.
+        let answer = Box::pin(tokio::time::timeout(on_demand.timeout, answer)).await;
         answer.unwrap_or_else(|_| {
             from.stats.on_demand_timeout.inc();
             None

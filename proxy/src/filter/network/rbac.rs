@@ -101,7 +101,8 @@ impl NetworkRbac {
             return None;
         }
         let finding = Rc::new(finding);
-        connection.findings.push(Rc::clone(&finding));
+        let findings = connection.findings.get_or_insert_default();
+        findings.push(Rc::clone(&finding));
         Some(Box::new(Decided {
             config: Arc::clone(&self.config),
             stats: Arc::clone(&self.stats),

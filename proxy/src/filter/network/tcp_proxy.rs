@@ -129,12 +129,12 @@ impl TcpProxy {
         }
     }
 
-    /// Serves a connection until it ends. `dialled` is what came of a dial during detection.
+    /// Serves a connection, from which `buffer` was read already, until it ends. `dialled` is what came of
+    /// a dial during detection.
     pub(crate) async fn serve(
         self: Rc<Self>,
         connection: &mut ConnectionInfo,
-        mut downstream: Connection,
-        mut buffer: Buffer,
+        (downstream, buffer): (&mut Connection, &mut Buffer),
         dialled: &mut Option<Result<Upstream, DialFailure>>,
     ) {
         self.stats.downstream_cx_total.inc();
@@ -149,8 +149,8 @@ impl TcpProxy {
             let cluster = Rc::clone(&upstream.cluster);
             connection.outcome.cluster = Some(Arc::clone(&cluster.config));
             connection.outcome.upstream_host = Some(upstream.host.address);
-            let ends = (&mut downstream, &mut upstream.connection);
-            let relayed = relay::relay(ends, &mut buffer, self.config.idle_timeout).await;
+            let ends = (&mut *downstream, &mut upstream.connection);
+            let relayed = relay::relay(ends, buffer, self.config.idle_timeout).await;
             if relayed.end == End::Untouched && upstream.host.sidecar && redials_left > 0 {
                 let tried = tried.get_or_insert_default();
                 tried.note(Rc::clone(&upstream.host));
@@ -173,7 +173,7 @@ impl TcpProxy {
             }
             let logs = [&self.config.access_logs, &connection.listener.access_logs];
             if logs.iter().any(|logs| !logs.is_empty()) {
-                connection.upstream_local = upstream.local_addr();
+                connection.upstream_local = upstream.local_addr().map(Box::new);
             }
             break;
         }
