@@ -1,7 +1,14 @@
 //! `docs/supported-configuration.md` says of each field what the converter does with it. It is
-//! made from the `take!` lists of the converter; `REFRESH_GOLDEN=1` rewrites it.
+//! made from the `take!` lists of the converter and from the cases that show the effect of a field
+//! (`agent/tests/effects/main.rs`): one that no case names is not supported, and fails here.
+//! `REFRESH_GOLDEN=1` rewrites the document.
+
+#[path = "supported_configuration/shown.rs"]
+mod shown;
 
 use std::{env, fmt::Write, fs, path::Path};
+
+use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
 const FILES: [&str; 35] = [
@@ -90,9 +97,10 @@ These have less of an effect than in Envoy:
 | files of TLS | each is looked at once a second at most, when a handshake needs it, whether a `watched_directory` is set or not |
 | `CircuitBreakers.Thresholds` | each worker counts for itself: with four workers four times as much is let through |
 
-Below, *only* means that no other value is taken, *ignored* that the field may be set and changes
-nothing, for the reason given, and *refused* that it must not be set. This file is made from the source:
-`REFRESH_GOLDEN=1 cargo test -p weir-proxy --test supported_configuration`.
+Below, *supported* fields have an effect, which a test beside Envoy shows (`agent/tests/effects`); of a
+choice, the members that are. *Only* means that no other value is taken, *without effect* and *ignored* that
+the field may be set and changes nothing, for the reason given, and *refused* that it must not be set. This
+file is made from the source: `REFRESH_GOLDEN=1 cargo test -p weir-proxy --test supported_configuration`.
 ";
 
 /// A message and what becomes of its fields.
@@ -108,6 +116,7 @@ struct Table {
 #[test]
 fn the_document_says_what_the_converter_does() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shown = Shown::read();
     let mut document = PREFACE.to_owned();
     for file in FILES.into_iter().chain(["value"]) {
         let path = root.join("src/convert").join(file).with_extension("rs");
@@ -123,7 +132,7 @@ fn the_document_says_what_the_converter_does() {
         assert!(!tables.is_empty(), "{file}");
         writeln!(document, "\n## {title}").expect("write");
         for table in tables {
-            render(&table, &mut document);
+            render(&table, &shown, &mut document);
         }
     }
     let path = root.join("../docs/supported-configuration.md");
@@ -134,6 +143,31 @@ fn the_document_says_what_the_converter_does() {
     assert!(
         written == document,
         "run again with REFRESH_GOLDEN=1 and look at the difference"
+    );
+}
+
+#[test]
+fn each_supported_field_has_a_case_that_shows_its_effect() {
+    let mut shown = Shown::read();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/convert");
+    let mut missing = Vec::new();
+    for file in FILES.into_iter().chain(["value"]) {
+        let source = fs::read_to_string(directory.join(file).with_extension("rs")).expect(file);
+        for table in tables(&source) {
+            let fields = table.supported.iter().map(|field| field.trim_matches('`'));
+            let unshown = fields.filter(|field| !shown.use_up(&table.message, field));
+            missing.extend(unshown.map(|field| format!("{}.{field}", table.message)));
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "no case shows the effect of {missing:#?}: add one to agent/tests/effects/cases, as \
+         agent/tests/effects/main.rs says, or say there with no_effect why it has none",
+    );
+    let other: Vec<_> = shown.not_used().collect();
+    assert!(
+        other.is_empty(),
+        "cases name fields that are not supported: {other:#?}"
     );
 }
 
@@ -162,10 +196,22 @@ fn check(directory: &Path, root: &Path) {
     }
 }
 
-fn render(table: &Table, document: &mut String) {
+fn render(table: &Table, shown: &Shown, document: &mut String) {
     writeln!(document, "\n### {}\n", table.message).expect("write");
+    let (mut supported, mut without_effect, mut pending) = (Vec::new(), Vec::new(), Vec::new());
+    for field in &table.supported {
+        let name = field.trim_matches('`');
+        let with_members = shown.with_members(&table.message, name);
+        match shown.effect(&table.message, name) {
+            Some(Effect::None(why)) => without_effect.push(format!("{field} ({why})")),
+            Some(Effect::Pending) => pending.push(with_members),
+            _ => supported.push(with_members),
+        }
+    }
     let lists = [
-        ("Supported", &table.supported),
+        ("Supported", &supported),
+        ("Supported, no case yet", &pending),
+        ("Without effect", &without_effect),
         ("Only", &table.fixed),
         ("Ignored", &table.ignored),
         ("Refused", &table.refused),
@@ -255,7 +301,10 @@ fn constant(name: &str) -> &str {
 /// `pb::tcp_proxy::WeightedCluster` is the message `TcpProxy.WeightedCluster`.
 fn message_name(path: &str) -> String {
     let parts = path.split("::").filter(|part| {
-        !["pb", "core", "common", "rules", "options", "file", "stream"].contains(part)
+        ![
+            "pb", "core", "common", "rules", "options", "file", "stream", "route",
+        ]
+        .contains(part)
             && !part.ends_with("_v3")
             && *part != "v3"
             && !part.starts_with("pb_")
@@ -273,5 +322,8 @@ fn message_name(path: &str) -> String {
         });
         words.collect::<String>()
     };
-    parts.map(camel).collect::<Vec<_>>().join(".")
+    let name = parts.map(camel).collect::<Vec<_>>().join(".");
+    // As Envoy writes them.
+    name.replace("HttpFault", "HTTPFault")
+        .replace("Rbac", "RBAC")
 }
