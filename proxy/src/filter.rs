@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod listener;
+mod local_rate_limit;
 pub mod network;
 mod rbac_stats;
 mod token_bucket;

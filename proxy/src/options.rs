@@ -1,8 +1,9 @@
 //! What the binary tells the data plane besides the bootstrap.
 
-use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{fmt, fs, io, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use weir_api::xds::envoy::config::bootstrap::v3 as proto;
 
 use crate::secrets::Local;
@@ -48,6 +49,36 @@ pub struct ControlPlaneTls {
     pub server_name: Option<String>,
     /// File with a token that is sent as `authorization: Bearer ...`, if it exists.
     pub token_file: Option<PathBuf>,
+}
+
+/// Why the control plane cannot be dialled.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// A file of its TLS.
+    #[error("cannot read {0}")]
+    File(String, #[source] io::Error),
+    /// The address, or the roots.
+    #[error("cannot connect")]
+    Endpoint(#[from] tonic::transport::Error),
+}
+
+/// The control plane at `host:port`, resolved on each connect, as it is dialled now.
+///
+/// # Errors
+/// The file with its roots cannot be read, or the address is none.
+pub fn endpoint(address: &str, tls: Option<&ControlPlaneTls>) -> Result<Endpoint, EndpointError> {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))?;
+    let Some(tls) = tls else {
+        return Ok(endpoint);
+    };
+    let roots = fs::read(&tls.ca_file)
+        .map_err(|source| EndpointError::File(tls.ca_file.display().to_string(), source))?;
+    let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots));
+    if let Some(name) = &tls.server_name {
+        config = config.domain_name(name);
+    }
+    Ok(endpoint.tls_config(config)?)
 }
 
 /// Addresses of the listeners that are safe to expose: they answer GET only, and nothing that

@@ -61,6 +61,7 @@ const CRATES: &[Crate] = &[Crate {
         // What filters are built with, how they call a cluster, and filters.
         "factory_context",
         "filter/token_bucket",
+        "filter/local_rate_limit",
         "filter/rbac_stats",
         "call",
         "filter/http",

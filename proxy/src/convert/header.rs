@@ -18,37 +18,21 @@ const MAX_ADDITIONS: usize = 1000;
 /// What frames a message or names the fields of one hop.
 const OF_EACH_HOP: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 
-/// The four lists of one level, named as in the message.
-pub(super) struct HeaderLists {
-    pub(super) request_headers_to_add: Vec<HeaderValueOption>,
-    pub(super) request_headers_to_remove: Vec<String>,
-    pub(super) response_headers_to_add: Vec<HeaderValueOption>,
-    pub(super) response_headers_to_remove: Vec<String>,
-}
+/// Headers to add, and those to remove.
+type Lists = (Vec<HeaderValueOption>, Vec<String>);
 
-/// `at` is the message that has the lists.
-pub(super) fn header_mutations(at: &At<'_>, lists: HeaderLists) -> HeaderMutations {
+/// `at` is the message that has the lists, named as everywhere.
+pub(super) fn header_mutations(at: &At<'_>, request: Lists, response: Lists) -> HeaderMutations {
+    let changes = |kind: &str, (to_add, to_remove): Lists| {
+        let [add, remove] = ["add", "remove"].map(|what| format!("{kind}_headers_to_{what}"));
+        HeaderChanges {
+            remove: removals(&at.field(&remove), &to_remove),
+            add: additions(&at.field(&add), to_add),
+        }
+    };
     HeaderMutations {
-        request: HeaderChanges {
-            remove: removals(
-                &at.field("request_headers_to_remove"),
-                &lists.request_headers_to_remove,
-            ),
-            add: additions(
-                &at.field("request_headers_to_add"),
-                lists.request_headers_to_add,
-            ),
-        },
-        response: HeaderChanges {
-            remove: removals(
-                &at.field("response_headers_to_remove"),
-                &lists.response_headers_to_remove,
-            ),
-            add: additions(
-                &at.field("response_headers_to_add"),
-                lists.response_headers_to_add,
-            ),
-        },
+        request: changes("request", request),
+        response: changes("response", response),
     }
 }
 

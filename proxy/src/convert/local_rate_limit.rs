@@ -31,15 +31,7 @@ pub(super) fn of_listener(
     take!(at, message => listener_v3::LocalRateLimit {
         supported: stat_prefix, token_bucket, runtime_enabled;
     });
-    let enabled = feature_flag(&at.field("runtime_enabled"), runtime_enabled);
-    let stat_prefix = non_empty(&at.field("stat_prefix"), stat_prefix);
-    let at = at.field("token_bucket");
-    Some(LocalRateLimit {
-        stat_prefix,
-        bucket: self::token_bucket(&at, at.required(token_bucket)?)?,
-        share_key: String::new(),
-        enabled,
-    })
+    local_rate_limit(at, stat_prefix, token_bucket, runtime_enabled)
 }
 
 pub(super) fn of_network(
@@ -49,13 +41,23 @@ pub(super) fn of_network(
     take!(at, message => network_v3::LocalRateLimit {
         supported: stat_prefix, token_bucket, runtime_enabled, share_key;
     });
+    let limit = local_rate_limit(at, stat_prefix, token_bucket, runtime_enabled)?;
+    Some(LocalRateLimit { share_key, ..limit })
+}
+
+fn local_rate_limit(
+    at: &At<'_>,
+    stat_prefix: String,
+    token_bucket: Option<type_v3::TokenBucket>,
+    runtime_enabled: Option<RuntimeFeatureFlag>,
+) -> Option<LocalRateLimit> {
     let enabled = feature_flag(&at.field("runtime_enabled"), runtime_enabled);
     let stat_prefix = non_empty(&at.field("stat_prefix"), stat_prefix);
     let at = at.field("token_bucket");
     Some(LocalRateLimit {
         stat_prefix,
         bucket: self::token_bucket(&at, at.required(token_bucket)?)?,
-        share_key,
+        share_key: String::new(),
         enabled,
     })
 }

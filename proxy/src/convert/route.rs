@@ -4,7 +4,7 @@ use weir_api::xds::envoy::config::route::v3 as pb;
 
 use super::{
     at::{At, take},
-    header::{HeaderLists, header_mutations},
+    header::header_mutations,
     http_filter::{cors_policy_of_route, per_filter_config},
     metadata::metadata,
     retry::retry_policy,
@@ -69,12 +69,8 @@ fn convert(
         domains,
         headers: header_mutations(
             at,
-            HeaderLists {
-                request_headers_to_add,
-                request_headers_to_remove,
-                response_headers_to_add,
-                response_headers_to_remove,
-            },
+            (request_headers_to_add, request_headers_to_remove),
+            (response_headers_to_add, response_headers_to_remove),
         ),
         per_filter: per_filter_config(
             &at.field("typed_per_filter_config"),
@@ -115,12 +111,8 @@ fn virtual_host(at: &At<'_>, message: pb::VirtualHost, checked: Checked) -> Virt
             .collect(),
         headers: header_mutations(
             at,
-            HeaderLists {
-                request_headers_to_add,
-                request_headers_to_remove,
-                response_headers_to_add,
-                response_headers_to_remove,
-            },
+            (request_headers_to_add, request_headers_to_remove),
+            (response_headers_to_add, response_headers_to_remove),
         ),
         per_filter: per_filter_config(
             &at.field("typed_per_filter_config"),
@@ -152,12 +144,8 @@ fn route(at: &At<'_>, message: pb::Route, checked: Checked) -> Option<Route> {
     });
     let headers = header_mutations(
         at,
-        HeaderLists {
-            request_headers_to_add,
-            request_headers_to_remove,
-            response_headers_to_add,
-            response_headers_to_remove,
-        },
+        (request_headers_to_add, request_headers_to_remove),
+        (response_headers_to_add, response_headers_to_remove),
     );
     let at_match = at.field("match");
     let criteria = at_match

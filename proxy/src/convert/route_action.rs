@@ -8,7 +8,7 @@ use weir_api::xds::envoy::config::route::v3 as pb;
 use super::{
     at::{At, take},
     hash,
-    header::{HeaderLists, header_mutations},
+    header::header_mutations,
     http_connection_manager::upgrade_type_of,
     http_filter::{cors_policy_of_route, per_filter_config},
     matcher::substitution,
@@ -207,12 +207,8 @@ fn weighted_cluster(
             .map_or(1, |weight| weight.value),
         headers: header_mutations(
             at,
-            HeaderLists {
-                request_headers_to_add,
-                request_headers_to_remove,
-                response_headers_to_add,
-                response_headers_to_remove,
-            },
+            (request_headers_to_add, request_headers_to_remove),
+            (response_headers_to_add, response_headers_to_remove),
         ),
     }
 }

@@ -1,7 +1,6 @@
 //! Listener filters: what looks at a connection before its filter chain is chosen.
 
 pub mod inspector;
-mod local_rate_limit;
 mod original_dst;
 pub mod proxy_protocol;
 
@@ -9,14 +8,12 @@ use std::rc::Rc;
 
 use tokio::net::TcpStream;
 
-use self::{
-    inspector::Inspection, local_rate_limit::LocalRateLimit, original_dst::OriginalDst,
-    proxy_protocol::ProxyProtocol,
-};
+use self::{inspector::Inspection, original_dst::OriginalDst, proxy_protocol::ProxyProtocol};
 use crate::{
     buffer::Buffer,
     config::listener_filter::{ListenerFilter as Config, ListenerFilterKind, ListenerMatch},
     factory_context::FactoryContext,
+    filter::local_rate_limit::{LocalRateLimit, Of},
     info::ConnectionInfo,
     net::address::OriginalSource,
 };
@@ -67,7 +64,7 @@ impl ListenerFilter {
                 Kind::ProxyProtocol(ProxyProtocol::new(config, context))
             }
             ListenerFilterKind::LocalRateLimit(config) => {
-                Kind::LocalRateLimit(LocalRateLimit::new(config, owner, context))
+                Kind::LocalRateLimit(LocalRateLimit::new(config, Of::Listener, owner, context))
             }
             ListenerFilterKind::OriginalSrc { mark } => Kind::OriginalSrc { mark: *mark },
         };
@@ -97,7 +94,8 @@ impl ListenerFilter {
             Kind::TlsInspector => inspect_tls(connection, buffer),
             Kind::HttpInspector => inspect_http(connection, buffer),
             Kind::ProxyProtocol(filter) => filter.run(connection, buffer),
-            Kind::LocalRateLimit(filter) => filter.run(),
+            Kind::LocalRateLimit(filter) if filter.is_over() => Status::Close,
+            Kind::LocalRateLimit(_) => Status::Continue,
             Kind::OriginalSrc { mark } => {
                 let ip = connection.remote.ip();
                 connection.source = Some(OriginalSource { ip, mark: *mark });

@@ -4,21 +4,22 @@ pub mod connection_limit;
 pub(crate) mod direct_response;
 pub(crate) mod echo;
 pub mod http_connection_manager;
-mod local_rate_limit;
 mod rbac;
 pub(crate) mod tcp_proxy;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use self::{
-    connection_limit::ConnectionLimit, local_rate_limit::LocalRateLimit, rbac::NetworkRbac,
-    tcp_proxy::TcpProxy,
-};
+use self::{connection_limit::ConnectionLimit, rbac::NetworkRbac, tcp_proxy::TcpProxy};
 
 use crate::{
-    config::network_filter::NetworkFilter as Config, exchange::ConnectionManager,
-    factory_context::FactoryContext, info::ConnectionInfo, metadata::TCP_PROXY_CLUSTER,
+    config::network_filter::NetworkFilter as Config,
+    exchange::ConnectionManager,
+    factory_context::FactoryContext,
+    filter::local_rate_limit::{LocalRateLimit, Of},
+    info::ConnectionInfo,
+    metadata::TCP_PROXY_CLUSTER,
     net::read_filter::ReadFilter,
+    reason::Reason,
 };
 
 /// A network filter in one worker that is not the last of its chain.
@@ -64,7 +65,7 @@ impl NetworkFilter {
                 Self::ConnectionLimit(ConnectionLimit::new(config, owner, context))
             }
             Config::LocalRateLimit(config) => {
-                Self::LocalRateLimit(LocalRateLimit::new(config, owner, context))
+                Self::LocalRateLimit(LocalRateLimit::new(config, Of::Network, owner, context))
             }
             Config::SniCluster => Self::SniCluster,
             Config::Rbac(config) => Self::Rbac(NetworkRbac::new(config, context)),
@@ -85,7 +86,11 @@ impl NetworkFilter {
     ) -> Status {
         match self {
             Self::ConnectionLimit(filter) => filter.on_new_connection(held),
-            Self::LocalRateLimit(filter) => filter.on_new_connection(connection),
+            Self::LocalRateLimit(filter) if filter.is_over() => {
+                connection.outcome.reason = Some(Reason::ConnectionRateLimited);
+                Status::Close(None)
+            }
+            Self::LocalRateLimit(_) => Status::Continue,
             Self::SniCluster => {
                 if let Some(name) = &connection.server_name {
                     connection.filter_state.set(TCP_PROXY_CLUSTER, name);

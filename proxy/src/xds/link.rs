@@ -7,7 +7,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Streaming,
     metadata::{AsciiMetadataKey, AsciiMetadataValue},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::Channel,
 };
 use weir_api::xds::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
@@ -15,7 +15,11 @@ use weir_api::xds::envoy::service::discovery::v3::{
 };
 
 use super::backoff::Backoff;
-use crate::{boundary::Boundary, config::bootstrap::AdsProtocol, options::ControlPlaneTls};
+use crate::{
+    boundary::Boundary,
+    config::bootstrap::AdsProtocol,
+    options::{self, ControlPlaneTls, EndpointError},
+};
 
 /// Requests that may wait to be sent. There is at most one answer for each response, and
 /// subscriptions are merged; a stream that takes none of so many is dead.
@@ -175,21 +179,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 impl Target {
     async fn connect(&self) -> Result<Channel, LinkError> {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", self.address))?
+        let endpoint = options::endpoint(&self.address, self.tls.as_ref())?
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        if let Some(tls) = &self.tls {
-            let roots = Certificate::from_pem(read(&tls.ca_file)?);
-            let mut config = ClientTlsConfig::new().ca_certificate(roots);
-            if let Some(name) = &tls.server_name {
-                config = config.domain_name(name);
-            }
-            endpoint = endpoint.tls_config(config)?;
-        }
         Ok(endpoint.connect().await?)
     }
 
@@ -228,6 +223,15 @@ fn read(path: &Path) -> Result<Vec<u8>, LinkError> {
 impl LinkError {
     fn waits(&self) -> bool {
         matches!(self, Self::File(_, error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl From<EndpointError> for LinkError {
+    fn from(error: EndpointError) -> Self {
+        match error {
+            EndpointError::File(name, source) => Self::File(name, source),
+            EndpointError::Endpoint(error) => Self::Connect(error),
+        }
     }
 }
 

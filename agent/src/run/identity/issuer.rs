@@ -1,20 +1,15 @@
 //! Asks an issuer for one certificate.
 
 use std::{
-    error::Error,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use tokio::time::timeout;
-use tonic::{
-    Code, Request,
-    metadata::AsciiMetadataValue,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
-};
+use tonic::{Code, Request, metadata::AsciiMetadataValue, transport::Channel};
 use weir_api::ca::{CertificateClient, CertificateRequest};
-use weir_proxy::options::ControlPlaneTls;
+use weir_proxy::options::{self, ControlPlaneTls, EndpointError};
 
 /// Time for one attempt, from the dial to the answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -83,34 +78,21 @@ impl Issuer {
     }
 
     async fn connect(&self) -> Result<Channel, AskError> {
-        let unreachable = |error: tonic::transport::Error| AskError::Connect(chain(&error));
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let endpoint = Endpoint::from_shared(format!("{scheme}://{}", self.address));
-        let mut endpoint = endpoint.map_err(unreachable)?;
-        if let Some(tls) = &self.tls {
-            let roots = Certificate::from_pem(read(&tls.ca_file)?);
-            let mut config = ClientTlsConfig::new().ca_certificate(roots);
-            if let Some(name) = &tls.server_name {
-                config = config.domain_name(name);
-            }
-            endpoint = endpoint.tls_config(config).map_err(unreachable)?;
-        }
+        let endpoint = options::endpoint(&self.address, self.tls.as_ref());
+        let endpoint = endpoint.map_err(|error| match error {
+            EndpointError::File(name, error) => AskError::File(name, error),
+            EndpointError::Endpoint(error) => unreachable(error),
+        })?;
         endpoint.connect().await.map_err(unreachable)
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, AskError> {
-    fs::read(path).map_err(|error| AskError::File(path.display().to_string(), error))
+fn unreachable(error: tonic::transport::Error) -> AskError {
+    AskError::Connect(format!("{:#}", anyhow::Error::new(error)))
 }
 
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+fn read(path: &Path) -> Result<Vec<u8>, AskError> {
+    fs::read(path).map_err(|error| AskError::File(path.display().to_string(), error))
 }
 
 // === impl AskError ===

@@ -197,45 +197,41 @@ fn encode(output: &mut Output, mut encode: impl FnMut(&mut [u8]) -> Result<usize
 
 // === impl Side ===
 
-impl Side for UnbufferedServerConnection {
-    type Data = ServerConnectionData;
+/// rustls has no trait over both ends.
+macro_rules! side {
+    ($connection:ty, $data:ty, $kernel:path) => {
+        impl Side for $connection {
+            type Data = $data;
 
-    fn common(&mut self) -> &mut UnbufferedConnectionCommon<Self::Data> {
-        self
-    }
+            fn common(&mut self) -> &mut UnbufferedConnectionCommon<Self::Data> {
+                self
+            }
 
-    fn process<'c, 'i>(
-        &'c mut self,
-        incoming: &'i mut [u8],
-    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(incoming)
-    }
+            fn process<'c, 'i>(
+                &'c mut self,
+                incoming: &'i mut [u8],
+            ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+                self.process_tls_records(incoming)
+            }
 
-    fn into_keys(self) -> Result<(Keys, Kernel), rustls::Error> {
-        let (secrets, kernel) = self.dangerous_into_kernel_connection()?;
-        Ok((keys(secrets, &kernel)?, Kernel::Server(kernel)))
-    }
+            fn into_keys(self) -> Result<(Keys, Kernel), rustls::Error> {
+                let (secrets, kernel) = self.dangerous_into_kernel_connection()?;
+                Ok((keys(secrets, &kernel)?, $kernel(kernel)))
+            }
+        }
+    };
 }
 
-impl Side for UnbufferedClientConnection {
-    type Data = ClientConnectionData;
-
-    fn common(&mut self) -> &mut UnbufferedConnectionCommon<Self::Data> {
-        self
-    }
-
-    fn process<'c, 'i>(
-        &'c mut self,
-        incoming: &'i mut [u8],
-    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(incoming)
-    }
-
-    fn into_keys(self) -> Result<(Keys, Kernel), rustls::Error> {
-        let (secrets, kernel) = self.dangerous_into_kernel_connection()?;
-        Ok((keys(secrets, &kernel)?, Kernel::Client(kernel)))
-    }
-}
+side!(
+    UnbufferedServerConnection,
+    ServerConnectionData,
+    Kernel::Server
+);
+side!(
+    UnbufferedClientConnection,
+    ClientConnectionData,
+    Kernel::Client
+);
 
 fn keys<D>(
     secrets: rustls::ExtractedSecrets,

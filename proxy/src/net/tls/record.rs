@@ -2,6 +2,8 @@
 //! 6.2): bytes to records and back, without I/O. Records are sealed into and opened from memory of
 //! the worker, so that neither way allocates.
 
+use std::ops::DerefMut;
+
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
@@ -65,12 +67,28 @@ pub(super) struct Record<'a> {
 }
 
 /// Memory that opened bytes are appended to.
-pub(crate) trait Sink {
-    fn filled(&self) -> usize;
+pub(crate) trait Sink: DerefMut<Target = [u8]> {
+    /// Cuts it, or fills it up with zeros, to so many bytes.
+    fn set_length(&mut self, length: usize);
+
+    fn filled(&self) -> usize {
+        self.len()
+    }
+
     /// Appends so many bytes, and lends them.
-    fn grow(&mut self, bytes: usize) -> &mut [u8];
-    fn cut_to(&mut self, length: usize);
-    fn tail(&self, from: usize) -> &[u8];
+    fn grow(&mut self, bytes: usize) -> &mut [u8] {
+        let before = self.len();
+        self.set_length(before + bytes);
+        &mut self[before..]
+    }
+
+    fn cut_to(&mut self, length: usize) {
+        self.set_length(length.min(self.len()));
+    }
+
+    fn tail(&self, from: usize) -> &[u8] {
+        &self[from..]
+    }
 }
 
 // === impl Record ===
@@ -286,42 +304,14 @@ impl RecordError {
 // === impl Sink ===
 
 impl Sink for Vec<u8> {
-    fn filled(&self) -> usize {
-        self.len()
-    }
-
-    fn grow(&mut self, bytes: usize) -> &mut [u8] {
-        let before = self.len();
-        self.resize(before + bytes, 0);
-        &mut self[before..]
-    }
-
-    fn cut_to(&mut self, length: usize) {
-        self.truncate(length);
-    }
-
-    fn tail(&self, from: usize) -> &[u8] {
-        &self[from..]
+    fn set_length(&mut self, length: usize) {
+        self.resize(length, 0);
     }
 }
 
 impl Sink for BytesMut {
-    fn filled(&self) -> usize {
-        self.len()
-    }
-
-    fn grow(&mut self, bytes: usize) -> &mut [u8] {
-        let before = self.len();
-        self.resize(before + bytes, 0);
-        &mut self[before..]
-    }
-
-    fn cut_to(&mut self, length: usize) {
-        self.truncate(length);
-    }
-
-    fn tail(&self, from: usize) -> &[u8] {
-        &self[from..]
+    fn set_length(&mut self, length: usize) {
+        self.resize(length, 0);
     }
 }
 
