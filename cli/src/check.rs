@@ -23,6 +23,7 @@ mod nodes;
 mod permissions;
 mod pods;
 mod scope;
+mod services;
 mod unconnected;
 mod version;
 mod webhook;
@@ -96,6 +97,7 @@ async fn check(args: &CheckArgs) -> anyhow::Result<Report> {
     let mut findings = version::check(&facts.version);
     findings.extend(nodes::check(&facts));
     findings.extend(conflicts::check(&facts));
+    findings.extend(services::check(&facts));
     if args.pre {
         findings.extend(permissions::of_user(&facts));
     } else if facts.is_installed() {

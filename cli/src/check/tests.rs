@@ -9,7 +9,7 @@ use super::{
     Names, certificate, conflicts, control_plane,
     facts::Facts,
     finding::{Finding, Level, Report},
-    nodes, pods, webhook,
+    nodes, pods, services, webhook,
 };
 
 fn object<T: DeserializeOwned>(value: Value) -> T {
@@ -159,6 +159,32 @@ fn pod_security_is_in_the_way_only_where_sidecars_are_wanted() {
     let failures = said(&findings, Level::Failure);
     assert_eq!(failures.len(), 1, "{findings:?}");
     assert!(failures[0].contains("in shop: weir-init"), "{findings:?}");
+}
+
+#[test]
+fn services_whose_affinity_is_to_end_after_a_time_of_their_own_are_named() {
+    let service = |name: &str, affinity: &str, seconds: Option<i32>| {
+        let config = seconds.map(|seconds| json!({"clientIP": {"timeoutSeconds": seconds}}));
+        object(
+            json!({"metadata": {"name": name, "namespace": "shop"}, "spec": {
+                "sessionAffinity": affinity, "sessionAffinityConfig": config,
+            }}),
+        )
+    };
+    let mut facts = cluster(&[injector()]);
+    facts.services = Ok(vec![
+        service("none", "None", None),
+        service("default", "ClientIP", Some(10_800)),
+    ]);
+    assert_eq!(services::check(&facts), Vec::new());
+    facts.services = Ok(vec![service("short", "ClientIP", Some(60))]);
+    let findings = services::check(&facts);
+    let warnings = said(&findings, Level::Warning);
+    assert_eq!(warnings.len(), 1, "{findings:?}");
+    assert!(
+        warnings[0].ends_with("sidecars: shop/short (60 s)"),
+        "{findings:?}"
+    );
 }
 
 #[test]
