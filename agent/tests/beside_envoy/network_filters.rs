@@ -19,6 +19,7 @@ use crate::{
 
 const BOOTSTRAP: &str = include_str!("network_filters.bootstrap.yaml");
 const RBAC: &str = include_str!("network_rbac.bootstrap.yaml");
+const LIMITS: &str = include_str!("network_limits.bootstrap.yaml");
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Source 1.2.3.4:1000, destination 5.6.7.8:2000.
 const ADDRESSES: &[u8] = &[1, 2, 3, 4, 5, 6, 7, 8, 3, 232, 7, 208];
@@ -116,6 +117,26 @@ fn rules_refuse_connections_when_their_bytes_come_as_envoys_do() {
     }
     let logs = ["watched", "forwarded", "requests", "two"];
     compare_sides(&mut wrong, &logs, &theirs, &weir);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn listeners_that_name_one_key_share_a_bucket_as_envoys_do() {
+    if !envoy::available() {
+        return;
+    }
+    let theirs = Side::new(LIMITS, "", Proxy::envoy);
+    let weir = Side::new(LIMITS, "", Proxy::weir);
+    let through = |side: &Side| {
+        let ports = [side.limited, side.named, side.limited, side.named];
+        let heard = ports.map(|port| talk(port, b"hi").replace("ConnectionReset", ""));
+        heard.join(", ")
+    };
+    let mut wrong = Vec::new();
+    let (envoys, ours) = (through(&theirs), through(&weir));
+    compare(&mut wrong, "two of four", &envoys, "hi, hi, , ");
+    compare(&mut wrong, "two of four", &envoys, &ours);
+    compare_sides(&mut wrong, &[], &theirs, &weir);
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -235,9 +256,12 @@ fn limits() -> [(&'static str, Through); 4] {
             let mut first = [0];
             (&held).write_all(b"a").expect("written");
             (&held).read_exact(&mut first).expect("let in");
+            let start = Instant::now();
             let others = [talk(side.limited, b"b"), talk(side.limited, b"c")];
+            // Each is closed after the delay of the limit.
+            let waited = start.elapsed() >= Duration::from_millis(500);
             drop(held);
-            others.join(", ")
+            format!("{} {waited}", others.join(", "))
         }),
         ("two more, and then no token", |side| {
             // The place of the one before is free once it is known to be gone.

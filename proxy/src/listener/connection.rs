@@ -225,7 +225,10 @@ impl ActiveConnection {
         for filter in &chain.filters {
             match filter.on_new_connection(&mut self.info, &mut self.held, &mut read_filters) {
                 Status::Continue => {}
-                Status::Close(after) => return Box::pin(close(stream, buffer, after)).await,
+                Status::Close(after) => {
+                    self.info.bytes_received = Box::pin(close(stream, buffer, after)).await;
+                    return;
+                }
             }
         }
         let end = match &chain.filter {
@@ -348,8 +351,8 @@ impl ActiveConnection {
 }
 
 /// Closes the connection of a client that a filter has refused, after a while if it says so. What
-/// the client says until then is not listened to.
-async fn close(mut stream: Connection, mut buffer: Buffer, after: Option<Duration>) {
+/// the client says until then is not listened to, only counted: the bytes are returned.
+async fn close(mut stream: Connection, mut buffer: Buffer, after: Option<Duration>) -> u64 {
     if let Some(after) = after {
         let until_it_ends = async {
             while !matches!(
@@ -360,9 +363,12 @@ async fn close(mut stream: Connection, mut buffer: Buffer, after: Option<Duratio
             }
         };
         let _ = tokio::time::timeout(after, until_it_ends).await;
-    } else if !buffer.is_empty() {
+        return stream.take_traffic().received;
+    }
+    if !buffer.is_empty() {
         stream.reset_on_drop();
     }
+    0
 }
 
 #[cfg(test)]
