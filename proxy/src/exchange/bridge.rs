@@ -2,35 +2,22 @@
 //! other side takes it, then trailers.
 
 mod encoder;
+mod replay;
+mod source;
 
-use std::{
-    collections::VecDeque,
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http::HeaderMap;
 
 use super::transfer::Wire;
 use crate::{
-    http::{
-        codec::{
-            h1::{
-                body::Body,
-                decode::{Decoder, Piece},
-            },
-            h2::{Reason, RecvStream, SendStream},
-        },
-        message::end_to_end,
-    },
+    http::codec::h2::{Reason, SendStream},
     net::transport_socket::Connection,
 };
 
 pub(super) use encoder::{Encoder, Framed};
-
-/// Payload that is kept for another attempt at most, bytes. Most requests that are worth
-/// repeating are smaller; what is larger is sent once.
-const REPLAYABLE: usize = 64 * 1024;
+use replay::Replay;
+pub(super) use source::{Frame, Source};
 
 /// A body on its way.
 pub(super) struct Bridge {
@@ -64,39 +51,12 @@ struct Filtered {
     waiting: Option<Frame>,
 }
 
-/// Where a body comes from.
-pub(super) enum Source {
-    Http2(RecvStream),
-    Http1(Decoder),
-    /// Somebody else reads it.
-    Taken,
-    /// It has been read, and has so many bytes.
-    Collected(VecDeque<Frame>, u64),
-}
-
 /// Where a body goes.
 pub(super) enum Sink {
     Http2(SendStream),
     Http1(Encoder),
     /// There is no body; the stream, if it is one of HTTP/2, can still be reset.
     None(Option<SendStream>),
-}
-
-/// A part of a body.
-#[derive(Debug, Clone)]
-pub(super) enum Frame {
-    /// Payload, and whether it is the last.
-    Data(Bytes, bool),
-    Trailers(Box<HeaderMap>),
-}
-
-/// What a further attempt begins with.
-#[derive(Default)]
-struct Replay {
-    kept: Option<Vec<Frame>>,
-    bytes: usize,
-    /// Of `kept`: the next to be sent again.
-    next: usize,
 }
 
 /// Why a body stopped.
@@ -420,158 +380,5 @@ fn poll_room(
         Some(Ok(room)) => Poll::Ready(Ok(room)),
         Some(Err(error)) => Poll::Ready(Err(Stop::Sink(error.reason()))),
         None => Poll::Ready(Err(Stop::Sink(None))),
-    }
-}
-
-// === impl Source ===
-
-impl Source {
-    /// A body in an HTTP/1 connection.
-    pub(super) fn http1(body: Body) -> Self {
-        Self::Http1(Decoder::new(body))
-    }
-
-    /// Whether there is nothing to come, not even an end.
-    pub(super) fn has_ended(&self) -> bool {
-        match self {
-            Self::Http2(stream) => stream.is_end_stream(),
-            Self::Http1(decoder) => decoder.has_ended(),
-            Self::Taken => false,
-            Self::Collected(frames, _) => frames.is_empty(),
-        }
-    }
-
-    /// Whether all of it has been read.
-    pub(super) fn is_read(&self) -> bool {
-        matches!(self, Self::Collected(..)) || self.has_ended()
-    }
-
-    /// How many bytes a body has that was collected.
-    pub(super) fn collected_length(&self) -> Option<u64> {
-        match self {
-            Self::Collected(_, length) => Some(*length),
-            Self::Http1(_) | Self::Http2(_) | Self::Taken => None,
-        }
-    }
-
-    /// Reads all of it into `frames`, until they hold more than `limit` bytes. Says how many they hold.
-    pub(super) fn poll_collect(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut from: Option<Wire<'_>>,
-        frames: &mut VecDeque<Frame>,
-        length: &mut u64,
-        limit: u64,
-    ) -> Poll<Result<(), Stop>> {
-        while *length <= limit {
-            let frame = ready!(self.poll_frame(cx, &mut from))?;
-            let is_last = match &frame {
-                Frame::Data(data, is_last) => {
-                    *length += data.len() as u64;
-                    self.release(data.len());
-                    *is_last
-                }
-                Frame::Trailers(_) => true,
-            };
-            frames.push_back(frame);
-            if is_last {
-                break;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Option<Wire<'_>>,
-    ) -> Poll<Result<Frame, Stop>> {
-        match (self, from) {
-            (Self::Http2(stream), _) => match ready!(stream.poll_data(cx)) {
-                Some(Ok(data)) => {
-                    let end = stream.is_end_stream();
-                    Poll::Ready(Ok(Frame::Data(data, end)))
-                }
-                Some(Err(error)) => Poll::Ready(Err(Stop::Source(error.reason()))),
-                None => match ready!(stream.poll_trailers(cx)) {
-                    Ok(Some(trailers)) => Poll::Ready(Ok(Frame::last(Box::new(trailers)))),
-                    Ok(None) => Poll::Ready(Ok(Frame::Data(Bytes::new(), true))),
-                    Err(error) => Poll::Ready(Err(Stop::Source(error.reason()))),
-                },
-            },
-            (Self::Http1(decoder), Some((connection, buffer))) => loop {
-                match decoder.decode(buffer).map_err(|_| Stop::Malformed)? {
-                    Some(Piece::Data(data)) => {
-                        let end = decoder.has_ended();
-                        return Poll::Ready(Ok(Frame::Data(data, end)));
-                    }
-                    Some(Piece::End(Some(trailers))) => {
-                        return Poll::Ready(Ok(Frame::last(trailers)));
-                    }
-                    Some(Piece::End(None)) => {
-                        return Poll::Ready(Ok(Frame::Data(Bytes::new(), true)));
-                    }
-                    None => match ready!(connection.poll_read(cx, buffer)) {
-                        Ok(0) if decoder.end() => {}
-                        Ok(0) | Err(_) => return Poll::Ready(Err(Stop::Source(None))),
-                        Ok(_) => {}
-                    },
-                }
-            },
-            (Self::Collected(frames, _), _) => Poll::Ready(Ok(frames
-                .pop_front()
-                .unwrap_or(Frame::Data(Bytes::new(), true)))),
-            (Self::Http1(_), None) | (Self::Taken, _) => Poll::Ready(Err(Stop::Source(None))),
-        }
-    }
-
-    /// So many bytes have found their place: the peer may send as many more.
-    fn release(&mut self, bytes: usize) {
-        if let Self::Http2(stream) = self
-            && bytes > 0
-        {
-            stream.release_capacity(bytes);
-        }
-    }
-}
-
-// === impl Frame ===
-
-impl Frame {
-    /// The end of a body, with what may be sent on of its trailers.
-    fn last(mut trailers: Box<HeaderMap>) -> Self {
-        end_to_end(&mut trailers);
-        match trailers.is_empty() {
-            true => Self::Data(Bytes::new(), true),
-            false => Self::Trailers(trailers),
-        }
-    }
-}
-
-// === impl Replay ===
-
-impl Replay {
-    /// The next frame to be sent again.
-    fn next(&mut self) -> Option<Frame> {
-        let frame = self.kept.as_ref()?.get(self.next)?.clone();
-        self.next += 1;
-        Some(frame)
-    }
-
-    /// Whether the frame is kept.
-    fn keep(&mut self, frame: &Frame) -> bool {
-        let Some(kept) = &mut self.kept else {
-            return false;
-        };
-        if let Frame::Data(data, _) = frame {
-            self.bytes += data.len();
-        }
-        if self.bytes > REPLAYABLE {
-            self.kept = None;
-            return false;
-        }
-        kept.push(frame.clone());
-        self.next = kept.len();
-        true
     }
 }
