@@ -1,6 +1,7 @@
 //! TLS of filter chains and of clusters.
 
 use std::{
+    fmt::Display,
     hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
     sync::Arc,
@@ -38,13 +39,8 @@ pub(super) fn downstream(
     at: &At<'_>,
     message: Option<PbTransportSocket>,
 ) -> Option<TransportSocket<DownstreamTlsContext>> {
-    transport_socket(at, message, DOWNSTREAM, |at, any| {
-        downstream_context(
-            at,
-            unpack(at, any, codec::unpack_downstream_tls_context)?,
-            any,
-        )
-    })
+    let read = codec::unpack_downstream_tls_context;
+    transport_socket(at, message, DOWNSTREAM, read, downstream_context)
 }
 
 /// The transport socket of a cluster; raw bytes if unset.
@@ -52,20 +48,17 @@ pub(super) fn upstream(
     at: &At<'_>,
     message: Option<PbTransportSocket>,
 ) -> Option<TransportSocket<UpstreamTlsContext>> {
-    transport_socket(at, message, UPSTREAM, |at, any| {
-        upstream_context(
-            at,
-            unpack(at, any, codec::unpack_upstream_tls_context)?,
-            any,
-        )
-    })
+    let read = codec::unpack_upstream_tls_context;
+    transport_socket(at, message, UPSTREAM, read, upstream_context)
 }
 
-fn transport_socket<C>(
+/// `tls` is the type of TLS on this side, `read` and `context` what becomes of it.
+fn transport_socket<M, C, E: Display>(
     at: &At<'_>,
     message: Option<PbTransportSocket>,
     tls: &str,
-    context: impl FnOnce(&At<'_>, &Any) -> Option<C>,
+    read: impl FnOnce(&Any) -> Result<M, E>,
+    context: impl FnOnce(&At<'_>, M, &Any) -> Option<C>,
 ) -> Option<TransportSocket<C>> {
     let Some(message) = message else {
         return Some(TransportSocket::RawBuffer);
@@ -79,7 +72,10 @@ fn transport_socket<C>(
             unpack(&at, &any, codec::unpack_raw_buffer)?;
             Some(TransportSocket::RawBuffer)
         }
-        name if name == tls => Some(TransportSocket::Tls(Arc::new(context(&at, &any)?))),
+        name if name == tls => {
+            let context = context(&at, unpack(&at, &any, read)?, &any)?;
+            Some(TransportSocket::Tls(Arc::new(context)))
+        }
         other => {
             at.unsupported(format!("transport socket {other}"));
             None
@@ -277,7 +273,7 @@ fn validation(
             );
             Some(vec![default?, SecretRef::Sds(name?)])
         }
-        #[allow(deprecated)]
+        #[expect(deprecated, reason = "to be refused by name")]
         ValidationContextType::ValidationContextCertificateProvider(_)
         | ValidationContextType::ValidationContextCertificateProviderInstance(_) => {
             at.field("validation_context_type")
@@ -353,7 +349,7 @@ fn source(at: &At<'_>, message: ConfigSource) -> Option<SecretSource> {
             None
         }
         Some(other) => {
-            #[allow(deprecated)]
+            #[expect(deprecated, reason = "to be refused by name")]
             let name = match other {
                 ConfigSourceSpecifier::Path(_) => "path",
                 ConfigSourceSpecifier::ApiConfigSource(_) => "api_config_source",

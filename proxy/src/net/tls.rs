@@ -27,6 +27,7 @@ pub(crate) use stream::TlsStream;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs::default_provider};
 
 use crate::{
@@ -38,6 +39,9 @@ use crate::{
 
 /// The secrets of a context, where they come from.
 struct Sources(Vec<SecretHandle>);
+
+/// What is made of secrets, once for as long as they are the same.
+struct Built<T>(ArcSwapOption<(Vec<Arc<Secret>>, Arc<T>)>);
 
 /// Why nothing can be made of secrets.
 #[derive(Debug)]
@@ -56,6 +60,36 @@ impl Sources {
     /// All of them as they are now; none unless all are there.
     fn get(&self) -> Option<Vec<Arc<Secret>>> {
         self.0.iter().map(SecretHandle::get).collect()
+    }
+}
+
+// === impl Built ===
+
+impl<T> Built<T> {
+    fn empty() -> Self {
+        Self(ArcSwapOption::empty())
+    }
+
+    /// What there is now, built anew if a secret is another than it was.
+    fn of<const N: usize>(
+        &self,
+        sources: [&Sources; N],
+        build: impl FnOnce(&[Vec<Arc<Secret>>; N]) -> Result<T, Unusable>,
+    ) -> Result<Arc<T>, Unusable> {
+        let now = sources.map(Sources::get);
+        if now.iter().any(Option::is_none) {
+            return Err(Unusable::NotReady);
+        }
+        let now = now.map(Option::unwrap_or_default);
+        let secrets = now.concat();
+        if let Some(before) = self.0.load().as_deref()
+            && is_same(&before.0, &secrets)
+        {
+            return Ok(Arc::clone(&before.1));
+        }
+        let built = Arc::new(build(&now)?);
+        self.0.store(Some(Arc::new((secrets, Arc::clone(&built)))));
+        Ok(built)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use arc_swap::ArcSwapOption;
 use rustls::{
     ClientConfig, SignatureScheme,
     client::{ResolvesClientCert, Resumption, UnbufferedClientConnection},
@@ -12,8 +11,8 @@ use rustls::{
 use tokio::net::TcpStream;
 
 use super::{
-    HandshakeError, Sources, TlsInfo, TlsStream, Unusable, certificate, handshake, is_same,
-    provider, validation, verify::PeerVerifier,
+    Built, HandshakeError, Sources, TlsInfo, TlsStream, Unusable, certificate, handshake, provider,
+    validation, verify::PeerVerifier,
 };
 use crate::{
     buffer::Buffer,
@@ -31,13 +30,7 @@ pub(crate) struct ClientContext {
     validates_san: bool,
     certificates: Sources,
     validation: Sources,
-    built: ArcSwapOption<Built>,
-}
-
-/// What was made of secrets.
-struct Built {
-    secrets: Vec<Arc<Secret>>,
-    config: Arc<ClientConfig>,
+    built: Built<ClientConfig>,
 }
 
 /// Whom a handshake is with.
@@ -69,7 +62,7 @@ impl ClientContext {
             config: Arc::clone(config),
             certificates: Sources::new(config.common.certificates.iter(), secrets),
             validation: Sources::new(config.common.validation.iter(), secrets),
-            built: ArcSwapOption::empty(),
+            built: Built::empty(),
         }
     }
 
@@ -79,7 +72,8 @@ impl ClientContext {
         socket: TcpStream,
         destination: &Destination<'_>,
     ) -> Result<(TlsStream, TlsInfo), HandshakeError> {
-        let built = self.current()?;
+        let sources = [&self.certificates, &self.validation];
+        let config = self.built.of(sources, |secrets| self.build(secrets))?;
         let name = self.server_name(destination)?;
         let mut protocols = self.config.common.alpn_protocols.clone();
         if protocols.is_empty() {
@@ -88,7 +82,6 @@ impl ClientContext {
         } else if let Some(http) = http_of_mesh(&protocols, destination.default_protocols) {
             protocols.insert(0, http.to_vec());
         }
-        let config = Arc::clone(&built.config);
         let connection = UnbufferedClientConnection::new_with_alpn(config, name, protocols)?;
         handshake::run(connection, socket, Buffer::default(), |common| {
             TlsInfo::of(common, None)
@@ -108,28 +101,10 @@ impl ClientContext {
             .map_err(|_| super::wrong(format!("SNI {name:?} is no name of a host")))
     }
 
-    /// What there is now, made anew if a secret is another than it was.
-    fn current(&self) -> Result<Arc<Built>, Unusable> {
-        let (Some(certificates), Some(validation)) =
-            (self.certificates.get(), self.validation.get())
-        else {
-            return Err(Unusable::NotReady);
-        };
-        let now = [&certificates[..], &validation].concat();
-        if let Some(built) = self.built.load_full().filter(|b| is_same(&b.secrets, &now)) {
-            return Ok(built);
-        }
-        let built = Arc::new(self.build(now, &certificates, &validation)?);
-        self.built.store(Some(Arc::clone(&built)));
-        Ok(built)
-    }
-
     fn build(
         &self,
-        secrets: Vec<Arc<Secret>>,
-        certificates: &[Arc<Secret>],
-        validation: &[Arc<Secret>],
-    ) -> Result<Built, Unusable> {
+        [certificates, validation]: &[Vec<Arc<Secret>>; 2],
+    ) -> Result<ClientConfig, Unusable> {
         let context = &self.config;
         let provider = provider(&context.common.parameters);
         let algorithms = provider.signature_verification_algorithms;
@@ -154,10 +129,7 @@ impl ClientContext {
             0 => Resumption::disabled(),
             _ => Resumption::in_memory_sessions(NAMES),
         };
-        Ok(Built {
-            secrets,
-            config: Arc::new(config),
-        })
+        Ok(config)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{future::poll_fn, pin::Pin, sync::Arc};
 
-use arc_swap::ArcSwapOption;
 use rustls::{
     ServerConfig,
     server::{ClientHello as Hello, NoClientAuth, ResolvesServerCert, UnbufferedServerConnection},
@@ -12,9 +11,9 @@ use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
 use super::{
-    HandshakeError, Sources, TlsInfo, TlsStream, Unusable, certificate,
+    Built, HandshakeError, Sources, TlsInfo, TlsStream, Unusable, certificate,
     client_hello::{self, ClientHello, Inspection},
-    handshake, is_same, provider, tickets, validation,
+    handshake, provider, tickets, validation,
     verify::PeerVerifier,
     wrong,
 };
@@ -30,12 +29,11 @@ pub(crate) struct ServerContext {
     certificates: Sources,
     validation: Sources,
     ticket_keys: Sources,
-    built: ArcSwapOption<Built>,
+    built: Built<Handshakes>,
 }
 
-/// What was made of secrets.
-struct Built {
-    secrets: Vec<Arc<Secret>>,
+/// What handshakes go by.
+struct Handshakes {
     /// For clients with whom we have an application protocol in common.
     with_alpn: Arc<ServerConfig>,
     /// For others: rustls would refuse them, and Envoy does not.
@@ -71,7 +69,7 @@ impl ServerContext {
             certificates: Sources::new(config.common.certificates.iter(), secrets),
             validation: Sources::new(config.common.validation.iter(), secrets),
             ticket_keys: Sources::new(keys.into_iter(), secrets),
-            built: ArcSwapOption::empty(),
+            built: Built::empty(),
         }
     }
 
@@ -81,7 +79,8 @@ impl ServerContext {
         mut socket: TcpStream,
         mut incoming: Buffer,
     ) -> Result<(TlsStream, TlsInfo), HandshakeError> {
-        let built = self.current()?;
+        let sources = [&self.certificates, &self.validation, &self.ticket_keys];
+        let built = self.built.of(sources, |secrets| self.build(secrets))?;
         let hello = read_hello(&mut socket, &mut incoming).await?;
         let alpn = &self.config.common.alpn_protocols;
         let shares = |hello: &ClientHello| {
@@ -102,30 +101,10 @@ impl ServerContext {
         .await
     }
 
-    /// What there is now, made anew if a secret is another than it was.
-    fn current(&self) -> Result<Arc<Built>, Unusable> {
-        let sources = [&self.certificates, &self.validation, &self.ticket_keys];
-        let [certificates, validation, keys] = sources.map(Sources::get);
-        let (Some(certificates), Some(validation), Some(keys)) = (certificates, validation, keys)
-        else {
-            return Err(Unusable::NotReady);
-        };
-        let now: Vec<_> = [&certificates[..], &validation, &keys].concat();
-        if let Some(built) = self.built.load_full().filter(|b| is_same(&b.secrets, &now)) {
-            return Ok(built);
-        }
-        let built = Arc::new(self.build(now, &certificates, &validation, &keys)?);
-        self.built.store(Some(Arc::clone(&built)));
-        Ok(built)
-    }
-
     fn build(
         &self,
-        secrets: Vec<Arc<Secret>>,
-        certificates: &[Arc<Secret>],
-        validation: &[Arc<Secret>],
-        keys: &[Arc<Secret>],
-    ) -> Result<Built, Unusable> {
+        [certificates, validation, keys]: &[Vec<Arc<Secret>>; 3],
+    ) -> Result<Handshakes, Unusable> {
         let context = &self.config;
         let certificates = Arc::new(Certificates::new(context, certificates)?);
         let provider = provider(&context.common.parameters);
@@ -173,8 +152,7 @@ impl ServerContext {
         config
             .alpn_protocols
             .clone_from(&context.common.alpn_protocols);
-        Ok(Built {
-            secrets,
+        Ok(Handshakes {
             with_alpn: Arc::new(config),
             without_alpn,
             certificates,
