@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use rcgen::{
     BasicConstraints, Certificate as Signed, CertificateParams, CertificateRevocationListParams,
-    DnType, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams,
-    SanType, SerialNumber, date_time_ymd,
+    DnType, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, PublicKeyData,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 
 /// An authority that signs what it is asked to.
@@ -13,13 +13,15 @@ use rcgen::{
 pub struct Authority {
     /// Its certificate, PEM.
     pub pem: String,
+    /// What is shown along with a certificate of its, PEM: itself, unless it is a root.
+    shown_along: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its key.
 #[derive(Debug, Clone)]
 pub struct Certificate {
-    /// The certificate, PEM.
+    /// The certificate and those between it and a root, PEM.
     pub chain: String,
     /// Its key, PEM.
     pub key: String,
@@ -39,16 +41,36 @@ impl Authority {
     /// Where no key can be made.
     #[must_use]
     pub fn new(name: &str) -> Self {
+        let (params, key) = (Self::params(name), new_key());
+        let pem = params.self_signed(&key).expect("signed").pem();
+        Self {
+            pem,
+            shown_along: String::new(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// One that this one has signed.
+    ///
+    /// # Panics
+    /// Where no key can be made.
+    #[must_use]
+    pub fn issue_authority(&self, name: &str) -> Self {
+        let (params, key) = (Self::params(name), new_key());
+        let pem = params.signed_by(&key, &self.issuer).expect("signed").pem();
+        Self {
+            shown_along: format!("{pem}{}", self.shown_along),
+            pem,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn params(name: &str) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().expect("a key");
-        let pem = params.self_signed(&key).expect("signed").pem();
-        Self {
-            pem,
-            issuer: Issuer::new(params, key),
-        }
+        params
     }
 
     /// A certificate of these names, each of the kind that it looks like: URI, address, e-mail, DNS.
@@ -58,19 +80,34 @@ impl Authority {
     }
 
     /// The same, changed.
-    ///
-    /// # Panics
-    /// Where no key can be made.
     #[must_use]
     pub fn issue_with(
         &self,
         names: &[&str],
         change: impl FnOnce(&mut CertificateParams),
     ) -> Certificate {
-        let key = KeyPair::generate().expect("a key");
-        let (signed, serial) = self.sign(names, &key, change);
+        self.issue_for(&new_key(), names, change)
+    }
+
+    /// The same with an RSA key.
+    ///
+    /// # Panics
+    /// Where no key can be made.
+    #[must_use]
+    pub fn issue_rsa(&self, names: &[&str]) -> Certificate {
+        let key = KeyPair::generate_for(&PKCS_RSA_SHA256).expect("a key");
+        self.issue_for(&key, names, |_| {})
+    }
+
+    fn issue_for(
+        &self,
+        key: &KeyPair,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Certificate {
+        let (signed, serial) = self.sign(names, key, change);
         Certificate {
-            chain: signed.pem(),
+            chain: format!("{}{}", signed.pem(), self.shown_along),
             key: key.serialize_pem(),
             der: signed.der().to_vec(),
             public_key: key.subject_public_key_info(),
@@ -126,6 +163,10 @@ impl Authority {
         let signed = params.signed_by(key, &self.issuer).expect("signed");
         (signed, serial)
     }
+}
+
+fn new_key() -> KeyPair {
+    KeyPair::generate().expect("a key")
 }
 
 fn san(name: &str) -> SanType {

@@ -196,11 +196,23 @@ fn write_certificates(directory: &Path) -> Vec<(&'static str, Certificate)> {
 
 fn bootstrap(directory: &TempDir, pinned: &Certificate) -> String {
     let chains = CHAINS.map(|(name, more, common)| {
-        let types = "type.googleapis.com/envoy.extensions";
-        format!(
-            r#"{{ filter_chain_match: {{ server_names: [ "{name}" ] }}, transport_socket: {{ name: tls,
-            typed_config: {{ "@type": {types}.transport_sockets.tls.v3.DownstreamTlsContext, {more}
-              common_tls_context: {{ {common} }} }} }},
+        let matches = format!("server_names: [ '{name}' ]");
+        let context = format!("{more} common_tls_context: {{ {common} }}");
+        chain(&matches, &context)
+    });
+    let fingerprint = "openssl x509 -noout -fingerprint -sha256 | cut -d= -f2";
+    BOOTSTRAP
+        .replace("@CHAINS@", &chains.join(",\n"))
+        .replace("@DIR@", &directory.path().display().to_string())
+        .replace("@HASH@", shell(fingerprint, &pinned.chain).trim())
+}
+
+/// A filter chain for connections that match, with a context of these fields.
+pub(crate) fn chain(matches: &str, context: &str) -> String {
+    let types = "type.googleapis.com/envoy.extensions";
+    format!(
+        r#"{{ filter_chain_match: {{ {matches} }}, transport_socket: {{ name: tls,
+            typed_config: {{ "@type": {types}.transport_sockets.tls.v3.DownstreamTlsContext, {context} }} }},
           filters: [ {{ name: http, typed_config: {{
             "@type": {types}.filters.network.http_connection_manager.v3.HttpConnectionManager,
             stat_prefix: http, forward_client_cert_details: APPEND_FORWARD,
@@ -209,44 +221,35 @@ fn bootstrap(directory: &TempDir, pinned: &Certificate) -> String {
               {{ match: {{ prefix: / }}, route: {{ cluster: echo }} }} ] }} ] }},
             http_filters: [ {{ name: router, typed_config: {{
               "@type": {types}.filters.http.router.v3.Router }} }} ] }} }} ] }}"#
-        )
-    });
-    let digest = Command::new("sh")
-        .args([
-            "-c",
-            "openssl x509 -noout -fingerprint -sha256 | cut -d= -f2",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .and_then(|mut child| {
-            let mut stdin = child.stdin.take().expect("a pipe");
-            stdin.write_all(pinned.chain.as_bytes())?;
-            drop(stdin);
-            child.wait_with_output()
-        })
-        .expect("openssl");
-    let digest = String::from_utf8_lossy(&digest.stdout);
-    BOOTSTRAP
-        .replace("@CHAINS@", &chains.join(",\n"))
-        .replace("@DIR@", &directory.path().display().to_string())
-        .replace("@HASH@", digest.trim())
+    )
+}
+
+/// What a script prints of `input`.
+pub(crate) fn shell(script: &str, input: &str) -> String {
+    let mut command = Command::new("sh");
+    output(command.args(["-c", script]), input.as_bytes())
+}
+
+fn output(command: &mut Command, input: &[u8]) -> String {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::null()).spawn().expect("a program");
+    // A client whose handshake has failed does not read.
+    let _ = child.stdin.take().expect("a pipe").write_all(input);
+    let output = child.wait_with_output().expect("an end");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What `openssl s_client` prints of a request.
+pub(crate) fn client(port: u16, more: &[&str]) -> String {
+    let mut command = Command::new("timeout");
+    command.args(["10", "openssl", "s_client", "-ign_eof"]);
+    command.args(["-connect", &format!("127.0.0.1:{port}")]);
+    output(command.args(more), REQUEST)
 }
 
 /// What a client hears: what the two agree on, the status, and what the endpoint was told of it.
 fn talk(port: u16, name: &str, more: &[&str]) -> String {
-    let mut command = Command::new("timeout");
-    command.args(["10", "openssl", "s_client", "-ign_eof", "-servername", name]);
-    command.args(["-connect", &format!("127.0.0.1:{port}")]);
-    command
-        .args(more)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let mut child = command.stderr(Stdio::null()).spawn().expect("openssl");
-    // One whose handshake has failed does not read.
-    let _ = child.stdin.take().expect("a pipe").write_all(REQUEST);
-    let output = child.wait_with_output().expect("openssl");
-    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let output = client(port, &[&["-servername", name], more].concat());
     let said = output.lines().filter(|line| {
         let line = line.trim_start();
         let agreed = [
