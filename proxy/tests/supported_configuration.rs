@@ -92,6 +92,8 @@ These have less of an effect than in Envoy:
 | `HTTPFault.disable_downstream_cluster_stats` | at most 100 downstream clusters are counted apart |
 | `Mutations.query_parameter_mutations` | parameters that were there stay percent-encoded as they were |
 | `TlsParameters.ecdh_curves` | without any, X25519MLKEM768 comes before Envoy's |
+| `session_timeout` | with keys that the process makes, a ticket may lose its worth after half of it |
+| `keyUsage` of certificates | a peer's is not looked at: keys of TLS only sign here |
 | `max_session_keys` | 0 is as in Envoy; else as many tickets are kept as an endpoint gives, for each of 64 names |
 | `allow_expired_certificate` | a chain is judged as of a time at which its leaf was in date |
 | files of TLS | each is looked at once a second at most, when a handshake needs it, whether a `watched_directory` is set or not |
@@ -198,19 +200,17 @@ fn check(directory: &Path, root: &Path) {
 
 fn render(table: &Table, shown: &Shown, document: &mut String) {
     writeln!(document, "\n### {}\n", table.message).expect("write");
-    let (mut supported, mut without_effect, mut pending) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut supported, mut without_effect) = (Vec::new(), Vec::new());
     for field in &table.supported {
         let name = field.trim_matches('`');
         let with_members = shown.with_members(&table.message, name);
         match shown.effect(&table.message, name) {
             Some(Effect::None(why)) => without_effect.push(format!("{field} ({why})")),
-            Some(Effect::Pending) => pending.push(with_members),
             _ => supported.push(with_members),
         }
     }
     let lists = [
         ("Supported", &supported),
-        ("Supported, no case yet", &pending),
         ("Without effect", &without_effect),
         ("Only", &table.fixed),
         ("Ignored", &table.ignored),

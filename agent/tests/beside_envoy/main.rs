@@ -13,4 +13,5 @@ mod proxies;
 mod ring;
 mod stats;
 mod tls;
+mod tls_fields;
 mod upstream;

@@ -20,9 +20,6 @@ pub(crate) struct Case {
     pub(crate) elsewhere: Option<String>,
     /// Why nobody can see it: the document lists it apart.
     no_effect: Option<String>,
-    /// Nobody has written the case yet.
-    #[serde(default)]
-    pending: bool,
 
     route: Option<Value>,
     routes: Option<Vec<Value>>,
@@ -151,7 +148,7 @@ impl Case {
 
     /// Whether this test shows it.
     pub(crate) fn is_here(&self) -> bool {
-        self.elsewhere.is_none() && self.no_effect.is_none() && !self.pending
+        self.elsewhere.is_none() && self.no_effect.is_none()
     }
 
     pub(crate) fn is_own(&self) -> bool {

@@ -35,7 +35,6 @@
 //! - `own: true`: without the field the configuration is refused, or the process as a whole changes.
 //! - `differs: why` excuses a field whose effect is not Envoy's; `elsewhere: FILE TEST` names a test
 //!   where a case cannot show it; `no_effect: why` says that nobody can see it.
-//! - Fields of `cases/pending.yaml` have no case yet. Take one out when you add its case.
 //!
 //! `EFFECTS=RouteAction.` runs the cases of some fields only and prints what is seen.
 

@@ -27,8 +27,6 @@ pub struct DownstreamTlsContext {
     pub common: CommonTlsContext,
     /// A client without a certificate is refused.
     pub require_client_certificate: bool,
-    /// A client that names no server is refused.
-    pub require_sni: bool,
     /// With a name that no certificate has, the certificate goes by the kind of its key rather
     /// than by its place.
     pub full_scan_certs_on_sni_mismatch: bool,

@@ -91,10 +91,10 @@ fn downstream_context(
     use pb::downstream_tls_context::SessionTicketKeysType;
 
     take!(at, message => pb::DownstreamTlsContext {
-        supported: common_tls_context, require_client_certificate, require_sni, session_timeout,
+        supported: common_tls_context, require_client_certificate, session_timeout,
             full_scan_certs_on_sni_mismatch, prefer_client_ciphers, session_ticket_keys_type;
         ignored: disable_stateful_session_resumption = "sessions are resumed by tickets alone";
-        refused: ocsp_staple_policy;
+        refused: require_sni, ocsp_staple_policy;
     });
     let is_true = |value: Option<weir_api::xds::google::protobuf::BoolValue>| {
         value.is_some_and(|value| value.value)
@@ -128,7 +128,6 @@ fn downstream_context(
     Some(DownstreamTlsContext {
         common,
         require_client_certificate: is_true(require_client_certificate),
-        require_sni: is_true(require_sni),
         full_scan_certs_on_sni_mismatch: is_true(full_scan_certs_on_sni_mismatch),
         prefer_client_ciphers,
         tickets,
@@ -149,7 +148,7 @@ fn upstream_context(
     take!(at, message => pb::UpstreamTlsContext {
         supported: common_tls_context, sni, auto_host_sni, auto_sni_san_validation,
             max_session_keys;
-        ignored: enforce_rsa_key_usage = "what a key may be used for is always enforced";
+        ignored: enforce_rsa_key_usage = "Envoy ignores it, too";
         refused: allow_renegotiation;
     });
     if sni.len() > LONGEST_SNI {
@@ -167,6 +166,10 @@ fn upstream_context(
     if common.certificates.len() > 1 {
         at.field("common_tls_context")
             .error("a client has one certificate at most");
+    }
+    if auto_sni_san_validation && lacks_authority(&common.validation) {
+        at.field("auto_sni_san_validation")
+            .error("needs trusted_ca: anybody can make a certificate of any name");
     }
     Some(UpstreamTlsContext {
         common,
@@ -305,6 +308,17 @@ fn check_alone(at: &At<'_>, secret: &SecretRef) {
         at.field("allow_expired_certificate")
             .error("needs trusted_ca: without it, no certificate is too old");
     }
+}
+
+/// Whether no `trusted_ca` is there, nor can come by name.
+fn lacks_authority(validation: &[SecretRef]) -> bool {
+    validation.iter().all(|one| match one {
+        SecretRef::Sds(_) => false,
+        SecretRef::Inline(loaded) => match &loaded.secret.value {
+            SecretValue::Validation(context) => context.trusted_ca.is_none(),
+            _ => true,
+        },
+    })
 }
 
 fn by_name(at: &At<'_>, message: pb::SdsSecretConfig) -> Option<SecretName> {

@@ -106,9 +106,10 @@ fn tls_certificate(
         ..message
     };
     take!(at, message => pb::TlsCertificate {
-        supported: certificate_chain, private_key, ocsp_staple;
+        supported: certificate_chain, private_key;
         ignored: watched_directory = "files are looked at in any case";
-        refused: pkcs12, private_key_provider, password, signed_certificate_timestamp, tls_params;
+        refused: pkcs12, private_key_provider, password, ocsp_staple, signed_certificate_timestamp,
+            tls_params;
     });
     let (at_chain, at_key) = (at.field("certificate_chain"), at.field("private_key"));
     let mut read = |at: &At<'_>, source| data(at, source, files);
@@ -118,7 +119,6 @@ fn tls_certificate(
     let key = at_key
         .required(private_key)
         .and_then(|source| read(&at_key, source));
-    let staple = ocsp_staple.and_then(|source| read(&at.field("ocsp_staple"), source));
     let chain = certificates(&at_chain, &chain?)?;
     let key = PrivateKeyDer::from_pem_slice(&key?)
         .map_err(|error| at_key.error(of_pem(&error, "private key")))
@@ -126,12 +126,11 @@ fn tls_certificate(
     let key = any_supported_type(&key)
         .map_err(|_| at_key.error("a private key of a kind that is not supported"))
         .ok()?;
-    let mut certified = CertifiedKey::new(chain, key);
+    let certified = CertifiedKey::new(chain, key);
     if certified.keys_match().is_err() {
         at_key.error("is not the key of the certificate");
         return None;
     }
-    certified.ocsp = staple;
     let dns_names = dns_names(certified.cert.first()?);
     Some(TlsCertificate {
         is_ecdsa: certified.key.algorithm() == SignatureAlgorithm::ECDSA,
@@ -167,6 +166,11 @@ fn validation_context(
 ) -> Option<ValidationContext> {
     use pb::certificate_validation_context::TrustChainVerification;
 
+    /// Envoy's depth counts the certificate of the authority, too.
+    const ANCHOR: u32 = 1;
+    /// Envoy's bound.
+    const DEEPEST: u32 = 100;
+
     take!(at, message => pb::CertificateValidationContext {
         supported: trusted_ca, verify_certificate_spki, verify_certificate_hash,
             match_typed_subject_alt_names, match_subject_alt_names, crl,
@@ -176,6 +180,10 @@ fn validation_context(
         refused: ca_certificate_provider_instance, system_root_certs, custom_validator_config,
             require_signed_certificate_timestamp;
     });
+    if let Some(depth) = max_verify_depth.filter(|depth| depth.value > DEEPEST) {
+        at.field("max_verify_depth")
+            .error(format!("{}: at most {DEEPEST}", depth.value));
+    }
     let mut read = |field: &str, source: Option<DataSource>| match source {
         Some(source) => data(&at.field(field), source, files).map(Some),
         None => Some(None),
@@ -205,8 +213,10 @@ fn validation_context(
         match_typed_subject_alt_names,
     );
     let at_older = at.field("match_subject_alt_names");
+    let is_older_used = san_matchers.is_empty();
     for (index, message) in match_subject_alt_names.into_iter().enumerate() {
-        if let Some(matcher) = string_matcher(&at_older.index(index), message) {
+        let matcher = string_matcher(&at_older.index(index), message);
+        if let Some(matcher) = matcher.filter(|_| is_older_used) {
             san_matchers.extend(of_any_kind(&matcher));
         }
     }
@@ -219,7 +229,7 @@ fn validation_context(
         allow_expired_certificate,
         accept_untrusted: verification == Some(TrustChainVerification::AcceptUntrusted),
         only_verify_leaf_cert_crl,
-        max_verify_depth: max_verify_depth.map(|depth| depth.value),
+        max_verify_depth: max_verify_depth.map(|depth| depth.value.saturating_sub(ANCHOR)),
         suppress_client_ca_list,
     })
 }

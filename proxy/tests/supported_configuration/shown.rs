@@ -15,8 +15,6 @@ pub(crate) enum Effect {
     Shown,
     /// Nobody can see it, with the reason.
     None(String),
-    /// Its case is not written yet.
-    Pending,
 }
 
 /// Fields by `Message.field`.
@@ -36,7 +34,6 @@ impl Shown {
             for case in &cases {
                 let effect = match case.get("no_effect").and_then(Value::as_str) {
                     Some(why) => Effect::None(why.to_owned()),
-                    None if case.get("pending").is_some() => Effect::Pending,
                     None => Effect::Shown,
                 };
                 fields.extend(names(&case["shows"]).map(|name| (name, effect.clone())));

@@ -10,6 +10,7 @@ use weir_tests::certificates::{Authority, inline};
 
 use crate::{
     peer::{Server, heads},
+    proxy::Proxy,
     setup::{TYPES, bootstrap, cluster, http_chain, run, socket, start, tcp_chain, until_stat},
 };
 
@@ -171,6 +172,71 @@ fn sessions_with_an_endpoint_are_resumed_as_often_as_configured() {
             until_stat(&proxy, "cluster", "ssl.session_reused", i64::from(resumed));
         }
     });
+}
+
+#[test]
+fn sni_is_the_endpoints_hostname_where_that_is_configured() {
+    run(async {
+        let authority = Authority::new("root");
+        let shown = authority.issue(&["own.example", "fixed.example"]);
+        for (auto, hostname, name) in [
+            ("", "own.example", "fixed.example"),
+            ("auto_host_sni: true,", "own.example", "own.example"),
+            ("auto_host_sni: true,", "", "fixed.example"),
+        ] {
+            let server = Server::start(&shown, None, &[]).await;
+            let context = format!("sni: fixed.example, {auto} common_tls_context: {{}}");
+            let up = cluster(server.address, &socket("Upstream", &context));
+            let own = format!("endpoint: {{ hostname: \"{hostname}\", ");
+            let up = up.replace("endpoint: { ", &own);
+            let proxy = start(&bootstrap(&tcp_chain(""), "", &up, ""));
+            let names = server.answer_with_heads();
+            assert_eq!(status(&proxy).await.as_deref(), Some("200"), "{auto}");
+            assert_eq!(*names.borrow(), [name], "{auto} {hostname}");
+        }
+    });
+}
+
+#[test]
+fn the_name_in_sni_is_to_be_shown_in_place_of_others_where_that_is_configured() {
+    run(async {
+        let authority = Authority::new("root");
+        let none = "match_typed_subject_alt_names: [ { san_type: DNS, matcher: { exact: none } } ]";
+        for (auto, matchers, shown, works) in [
+            ("", "", "other.example", true),
+            ("auto_sni_san_validation: true,", "", "other.example", false),
+            ("auto_sni_san_validation: true,", "", "web.example", true),
+            ("", none, "web.example", false),
+            ("auto_sni_san_validation: true,", none, "web.example", true),
+        ] {
+            let server = Server::start(&authority.issue(&[shown]), None, &[]).await;
+            let context = format!(
+                "sni: web.example, {auto} common_tls_context: {{ validation_context: \
+                 {{ trusted_ca: {}, {matchers} }} }}",
+                inline(&authority.pem)
+            );
+            let up = cluster(server.address, &socket("Upstream", &context));
+            let proxy = start(&bootstrap(&tcp_chain(""), "", &up, ""));
+            server.answer_with_heads();
+            let expected = works.then_some("200");
+            assert_eq!(
+                status(&proxy).await.as_deref(),
+                expected,
+                "{auto} {matchers} {shown}"
+            );
+        }
+    });
+}
+
+/// The status that a request is answered with; none where the connection ends before.
+async fn status(proxy: &Proxy) -> Option<String> {
+    let mut client = TcpStream::connect(proxy.address()).await.ok()?;
+    let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    client.write_all(request).await.ok()?;
+    let mut got = [0; 12];
+    client.read_exact(&mut got).await.ok()?;
+    let line = String::from_utf8_lossy(&got);
+    line.strip_prefix("HTTP/1.1 ").map(str::to_owned)
 }
 
 #[test]

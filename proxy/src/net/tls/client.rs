@@ -108,7 +108,14 @@ impl ClientContext {
         let context = &self.config;
         let provider = provider(&context.common.parameters);
         let algorithms = provider.signature_verification_algorithms;
-        let validation = self::validation(validation)?.unwrap_or_default();
+        let mut validation = self::validation(validation)?.unwrap_or_default();
+        if context.auto_sni_san_validation {
+            if validation.trusted_ca.is_none() {
+                return Err(super::wrong("auto_sni_san_validation needs trusted_ca"));
+            }
+            // The name in SNI takes the place of others.
+            validation.san_matchers.clear();
+        }
         let verifier = PeerVerifier::of_servers(validation, algorithms, self.validates_san);
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&context.common.parameters.versions)

@@ -46,7 +46,6 @@ struct Handshakes {
 struct Certificates {
     all: Vec<Choice>,
     full_scan: bool,
-    require_sni: bool,
 }
 
 #[derive(Debug)]
@@ -199,7 +198,6 @@ impl Certificates {
         Ok(Self {
             all: secrets.iter().map(choice).collect::<Result<_, _>>()?,
             full_scan: context.full_scan_certs_on_sni_mismatch,
-            require_sni: context.require_sni,
         })
     }
 
@@ -225,9 +223,6 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: Hello<'_>) -> Option<Arc<CertifiedKey>> {
-        if self.require_sni && hello.server_name().is_none() {
-            return None;
-        }
         let name = hello.server_name().map(str::to_ascii_lowercase);
         let fits = |choice: &&&Choice| {
             let scheme = choice.key.key.choose_scheme(hello.signature_schemes());

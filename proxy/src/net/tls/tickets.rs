@@ -25,6 +25,13 @@ struct Tickets {
     lifetime: u32,
 }
 
+/// Seals with keys of its own, and opens what they have sealed for as long as it says.
+#[derive(Debug)]
+struct Own {
+    tickets: TicketRotator,
+    lifetime: u32,
+}
+
 /// Tickets alone resume sessions.
 pub(super) fn no_storage() -> Arc<dyn StoresServerSessions> {
     Arc::new(NoServerSessionStorage {})
@@ -40,7 +47,10 @@ pub(super) fn own(lifetime: Option<Duration>) -> Result<Arc<dyn ProducesTickets>
         let tickets = Tickets::new(&keys, seconds(None)).ok_or(GetRandomFailed)?;
         Ok(Box::new(tickets))
     }
-    Ok(Arc::new(TicketRotator::new(seconds(lifetime), fresh)?))
+    let lifetime = seconds(lifetime);
+    // A key seals for half of the time, and opens for the other half, too.
+    let tickets = TicketRotator::new(lifetime.div_ceil(2), fresh)?;
+    Ok(Arc::new(Own { tickets, lifetime }))
 }
 
 /// Of keys that others have, too.
@@ -98,6 +108,26 @@ impl ProducesTickets for Tickets {
         let length = key.open_in_place(unique, aad, &mut opened).ok()?.len();
         opened.truncate(length);
         Some(opened)
+    }
+}
+
+// === impl Own ===
+
+impl ProducesTickets for Own {
+    fn enabled(&self) -> bool {
+        self.tickets.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.lifetime
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.tickets.encrypt(plain)
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        self.tickets.decrypt(ticket)
     }
 }
 
