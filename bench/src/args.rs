@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 
-use crate::scenario::{SCENARIOS, Scenario};
+use crate::{scenario::Scenario, scenarios::SCENARIOS};
 
 /// Measures Weir beside Envoy and HAProxy: CPU time per unit of work, throughput, latency, memory.
 ///

@@ -14,6 +14,7 @@ mod pods;
 mod process;
 mod report;
 mod scenario;
+mod scenarios;
 
 use std::{io::Write, process::ExitCode};
 

@@ -21,6 +21,7 @@ use crate::{
 
 mod config;
 mod find;
+mod haproxy;
 
 /// The sidecar's user and group, whose connections the rules let past.
 const SIDECAR: u32 = 1337;
@@ -162,7 +163,7 @@ impl Peer {
                 // In the foreground, one process, so that its id is the proxy's.
                 command.arg("-db").arg("-f").arg(&config);
                 let connections = pods::connections()?;
-                config::haproxy(side, scenario.protocol(), scenario.port(), connections)
+                haproxy::config(side, scenario.protocol(), scenario.port(), connections)
             }
         };
         fs::write(&config, text).context("configuration")?;

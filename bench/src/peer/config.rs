@@ -1,6 +1,5 @@
-//! Equal configuration. Envoy and Weir read the same bootstrap: what a sidecar has, with detection,
-//! filter chains, the HTTP connection manager and the fallback to raw TCP. HAProxy is told by
-//! scenario what it will see.
+//! Envoy and Weir read the same bootstrap: what a sidecar has, with detection,
+//! filter chains, the HTTP connection manager and the fallback to raw TCP.
 
 use serde_json::{Value, json};
 
@@ -18,11 +17,11 @@ const BLACK_HOLE: &str = "BlackHoleCluster";
 /// What the HTTP inspector may find.
 const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
 /// Where the server's sidecar dials the application from.
-const APPLICATION_CLIENT: &str = "127.0.0.6";
+pub(super) const APPLICATION_CLIENT: &str = "127.0.0.6";
 /// No limit: the load is to meet the proxy, not a circuit breaker.
 const UNBOUNDED: u32 = u32::MAX;
 
-/// For Envoy and Weir.
+/// Of a sidecar.
 pub(super) fn bootstrap(side: Side) -> String {
     let (listeners, mut clusters) = match side {
         Side::Outbound => outbound(),
@@ -224,25 +223,4 @@ fn extension(name: &str, message: &str, mut fields: Value) -> Value {
 
 fn address(address: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": address, "port_value": port } })
-}
-
-/// For HAProxy. Connections to the server are shared as Envoy and Weir do it.
-pub(super) fn haproxy(side: Side, protocol: Protocol, port: u16, connections: u64) -> String {
-    let (mode, server) = match protocol {
-        Protocol::Http1 => ("http", ""),
-        Protocol::Http2 => ("http", " proto h2"),
-        Protocol::Tcp => ("tcp", ""),
-    };
-    let source = match side {
-        Side::Outbound => String::new(),
-        Side::Inbound => format!(" source {APPLICATION_CLIENT}"),
-    };
-    format!(
-        "global\n  nbthread 1\n  maxconn {connections}\n\
-         defaults\n  mode {mode}\n  http-reuse always\n\
-         \x20 timeout connect 10s\n  timeout client 1h\n  timeout server 1h\n\
-         frontend sidecar\n  bind :{bind}\n  default_backend service\n\
-         backend service\n  server backend {SERVER}:{port}{server}{source}\n",
-        bind = side.port(),
-    )
 }
