@@ -77,7 +77,7 @@ fn nginx(directory: &Path) -> String {
                     return 200 'twelve bytes';
                 }}
             }}\n",
-            listen = listen.concat(),
+            listen = listen.collect::<String>(),
         )
     };
     format!(

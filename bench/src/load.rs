@@ -12,7 +12,7 @@ use crate::{pods, scenario::Load};
 
 mod h2load;
 pub(crate) mod http;
-mod tcp;
+pub(crate) mod tcp;
 mod wrk;
 
 /// How long anything may take to listen.
@@ -20,6 +20,8 @@ const READY: Duration = Duration::from_secs(10);
 
 /// Connections of the idle scenario, where the descriptors suffice.
 const IDLE: u64 = 10_000;
+/// Those of the one in TCP, each of which may cost two sidecars a handshake.
+const TCP_IDLE: u64 = 2_000;
 /// Connections a proxy has open beside them.
 const SPARE: u64 = 50;
 
@@ -66,10 +68,16 @@ pub(crate) fn run(
         Load::TcpBulk => tcp::bulk(address, duration),
         Load::TcpConnect => tcp::connect(address, duration),
         Load::OpenLoop { rate } => http::open_loop(address, rate, duration),
-        Load::Idle => return http::idle(address, IDLE.min(pods::connections()? - SPARE)),
+        Load::Idle => return http::idle(address, at_most(IDLE)?),
+        Load::TcpIdle => return tcp::idle(address, at_most(TCP_IDLE)?),
         Load::Start => bail!("a start has no load"),
     };
     work.map(|work| (work, Vec::new()))
+}
+
+/// So many connections, or as many as the descriptors suffice for.
+fn at_most(connections: u64) -> Result<u64> {
+    Ok(connections.min(pods::connections()?.saturating_sub(SPARE)))
 }
 
 /// Runs `client` on threads of the caller's namespace and core; all that they return.

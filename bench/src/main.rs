@@ -15,6 +15,7 @@ mod process;
 mod report;
 mod scenario;
 mod scenarios;
+mod speed;
 
 use std::{io::Write, process::ExitCode};
 
@@ -46,7 +47,7 @@ fn run(args: &Args) -> Result<()> {
     let peers = peer::find(args)?;
     allow_descriptors()?;
     let mut bench = Bench::new(args, &peers)?;
-    let mut report = Report::new(&peers, args)?;
+    let mut report = Report::new(&peers, args, bench.speed()?)?;
     for scenario in args.scenarios() {
         // A whole run takes minutes.
         let _ = writeln!(std::io::stderr(), "bench: {}", scenario.title);

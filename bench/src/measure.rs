@@ -13,10 +13,11 @@ use crate::{
     backend::Backend,
     load,
     load::Latency,
-    peer::{Kind, Peer, Running},
+    peer::{Identities, Kind, Peer, Running},
     pods::{Pods, SERVER, Side},
     process::{self, Memory},
-    scenario::{Load, Scenario, Sidecars},
+    scenario::{Load, Scenario},
+    speed::Speed,
 };
 
 /// How often a proxy is started in one turn of the scenario that is about that.
@@ -40,6 +41,8 @@ pub(crate) struct ProxySample {
     /// Of the client's.
     pub(crate) idle: Memory,
     pub(crate) loaded: Memory,
+    /// What was added in that which grew most.
+    pub(crate) grown: Memory,
     pub(crate) listens: Duration,
 }
 
@@ -56,6 +59,7 @@ pub(crate) struct Bench<'a> {
     peers: Vec<Peer>,
     _backend: Backend,
     pods: Pods,
+    identities: Identities,
     directory: TempDir,
 }
 
@@ -71,13 +75,22 @@ impl<'a> Bench<'a> {
         let peers: Vec<Peer> = peers.collect::<Result<_>>()?;
         let pods = Pods::new(&args.weir).context("pods")?;
         let backend = Backend::start(&pods, directory.path())?;
+        let identities = Identities::new(directory.path())?;
         Ok(Self {
             args,
             peers,
             _backend: backend,
             pods,
+            identities,
             directory,
         })
+    }
+
+    /// What cryptography costs by itself, where scenarios that are asked for are held against it.
+    pub(crate) fn speed(&self) -> Result<Option<Speed>> {
+        let mut scenarios = self.args.scenarios();
+        let wanted = scenarios.any(|scenario| scenario.floor().is_some());
+        wanted.then(|| Speed::measure(&self.pods)).transpose()
     }
 
     /// The turns of each peer, in their order. None of those that have no part in it.
@@ -138,6 +151,7 @@ impl<'a> Bench<'a> {
                 cpu,
                 idle: memory,
                 loaded: memory,
+                grown: Memory(0),
                 listens,
             }),
             work: load::Work {
@@ -150,19 +164,27 @@ impl<'a> Bench<'a> {
     }
 
     fn start(&self, peer: &Peer, side: Side, scenario: &Scenario) -> Result<Running> {
-        peer.start(&self.pods, side, scenario, self.directory.path())
+        peer.start(
+            &self.pods,
+            side,
+            scenario,
+            self.directory.path(),
+            &self.identities,
+        )
     }
 
     fn through(&self, peer: &Peer, scenario: &Scenario, duration: Duration) -> Result<Sample> {
         let load = |duration| self.load(scenario, scenario.port(), duration);
-        let inbound = match scenario.sidecars {
-            Sidecars::Client => None,
-            Sidecars::Both => Some(self.start(peer, Side::Inbound, scenario)?),
+        let mut sidecars = vec![self.start(peer, Side::Outbound, scenario)?];
+        let listens = sidecars[0].listens;
+        if scenario.sidecars.are_both() {
+            sidecars.push(self.start(peer, Side::Inbound, scenario)?);
+        }
+        let memory = |sidecars: &[Running]| -> Result<Vec<Memory>> {
+            sidecars.iter().map(|one| one.process.memory()).collect()
         };
-        let outbound = self.start(peer, Side::Outbound, scenario)?;
-        let (idle, listens) = (outbound.process.memory()?, outbound.listens);
-        let mut sidecars: Vec<Running> = [outbound].into_iter().chain(inbound).collect();
-        if scenario.load != Load::Idle {
+        let idle = memory(&sidecars)?;
+        if !scenario.load.is_idle() {
             // The first touches of code and memory are not the price of a request.
             load(Duration::from_secs(1)).context("warm-up")?;
         }
@@ -173,10 +195,16 @@ impl<'a> Bench<'a> {
         let (work, open) = load(duration)?;
         let all_live = sidecars.iter_mut().all(|one| one.process.is_alive());
         ensure!(all_live, "the proxy has ended");
+        let cpu = cpu(&sidecars)?.saturating_sub(before);
+        let loaded = memory(&sidecars)?;
+        peer.check_handshakes(&self.pods, scenario)?;
+        let grown = idle.iter().zip(&loaded);
+        let grown = grown.map(|(idle, loaded)| loaded.0.saturating_sub(idle.0));
         let proxy = ProxySample {
-            cpu: cpu(&sidecars)?.saturating_sub(before),
-            idle,
-            loaded: sidecars[0].process.memory()?,
+            cpu,
+            idle: idle[0],
+            loaded: loaded[0],
+            grown: Memory(grown.max().unwrap_or_default()),
             listens,
         };
         ensure!(work.units > 0.0, "no work was done");

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -10,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use weir_process::command::{LIMIT, execute};
+use weir_tests::http;
 
 use crate::{
     args::Args,
@@ -21,7 +23,13 @@ use crate::{
 
 mod config;
 mod find;
+mod handshakes;
 mod haproxy;
+mod identity;
+mod tls;
+
+use handshakes::Handshakes;
+pub(crate) use identity::Identities;
 
 /// The sidecar's user and group, whose connections the rules let past.
 const SIDECAR: u32 = 1337;
@@ -141,6 +149,7 @@ impl Peer {
         side: Side,
         scenario: &Scenario,
         directory: &Path,
+        identities: &Identities,
     ) -> Result<Running> {
         let config = directory.join(format!("{}-{side:?}.conf", self.label));
         let log = self.log(side, directory);
@@ -152,18 +161,18 @@ impl Peer {
                 // The hot restarter's shared memory would be one more thing to clean up.
                 command.args(["--concurrency", "1", "--disable-hot-restart"]);
                 command.args(["--log-level", "warning"]);
-                config::bootstrap(side)
+                config::bootstrap(side, scenario.sidecars, identities)
             }
             Kind::Weir => {
                 command.arg("proxy").arg("--config").arg(&config);
                 command.args(["--concurrency", "1", "--log", "warn"]);
-                config::bootstrap(side)
+                config::bootstrap(side, scenario.sidecars, identities)
             }
             Kind::Haproxy => {
                 // In the foreground, one process, so that its id is the proxy's.
                 command.arg("-db").arg("-f").arg(&config);
                 let connections = pods::connections()?;
-                haproxy::config(side, scenario.protocol(), scenario.port(), connections)
+                haproxy::config(side, scenario, connections, directory)
             }
         };
         fs::write(&config, text).context("configuration")?;
@@ -183,6 +192,20 @@ impl Peer {
                 listens,
             })
         })
+    }
+
+    /// Whether the server's sidecar, which runs, has seen the handshakes that the scenario is about.
+    /// HAProxy counts none by kind.
+    pub(crate) fn check_handshakes(&self, pods: &Pods, scenario: &Scenario) -> Result<()> {
+        if self.kind == Kind::Haproxy || scenario.sessions().is_none() {
+            return Ok(());
+        }
+        let stats = pods.as_proxy(Side::Inbound, || {
+            let admin = (Ipv4Addr::LOCALHOST, ADMIN).into();
+            Ok(http::get(admin, &Handshakes::path())?)
+        });
+        let stats = stats.context("stats of handshakes")?;
+        Handshakes::parse(&stats.body)?.check(scenario)
     }
 
     /// The end of what it printed since it was started.

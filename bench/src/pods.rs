@@ -121,15 +121,15 @@ impl Pods {
     }
 
     fn capture(&self, agent: &Path) -> Result<()> {
-        let list = |port: fn(Protocol) -> u16| Protocol::ALL.map(|p| port(p).to_string()).join(",");
         let capture = |arguments: &[&str]| -> Result<()> {
             let mut command = Command::new(agent);
             execute(command.arg("capture").args(arguments), "", LIMIT)?;
             Ok(())
         };
-        let direct = list(Protocol::direct_port);
+        let direct = list(Protocol::ALL.into_iter().map(Protocol::direct_port));
         self.as_client(|| capture(&["--exclude-outbound-ports", &direct]))?;
-        let meshed = list(|protocol| protocol.port(Sidecars::Both));
+        let both = Sidecars::ALL.into_iter().filter(|them| them.are_both());
+        let meshed = list(both.flat_map(|by| Protocol::ALL.map(|of| of.port(by))));
         // The server dials nobody.
         let nothing = ["--include-outbound-cidrs", "", "--include-inbound-ports"];
         self.as_server(|| capture(&[&nothing[..], &[&meshed]].concat()))
@@ -152,6 +152,12 @@ impl Side {
 pub(crate) fn connections() -> Result<u64> {
     let (allowed, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok((allowed / 2).saturating_sub(200).min(30_000))
+}
+
+/// Ports, as `weir-agent capture` takes them.
+fn list(ports: impl Iterator<Item = u16>) -> String {
+    let ports: Vec<String> = ports.map(|port| port.to_string()).collect();
+    ports.join(",")
 }
 
 fn inside<T: Send>(pod: &NetNs, core: usize, body: impl FnOnce() -> Result<T> + Send) -> Result<T> {

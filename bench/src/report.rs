@@ -17,7 +17,10 @@ use crate::{
     measure::{Sample, Turns},
     peer::{Kind, Peer},
     scenario::Scenario,
+    speed::Speed,
 };
+
+mod mutual_tls;
 
 /// A line under the header and nothing else: rows are to be read across.
 const STYLE: TableStyle =
@@ -36,6 +39,8 @@ pub(crate) struct Report {
     rounds: u32,
     seconds: u32,
     proxies: Vec<Proxy>,
+    /// Of cryptography, where a scenario is held against it.
+    speed: Option<Speed>,
     pub(crate) rows: Vec<Row>,
     #[serde(skip)]
     peers: Vec<Peer>,
@@ -85,7 +90,7 @@ struct Figures {
 // === impl Report ===
 
 impl Report {
-    pub(crate) fn new(peers: &[Peer], args: &Args) -> Result<Self> {
+    pub(crate) fn new(peers: &[Peer], args: &Args, speed: Option<Speed>) -> Result<Self> {
         let proxies = peers.iter().filter(|peer| peer.kind != Kind::Direct);
         let proxies = proxies.map(|peer| {
             let program = fs::metadata(&peer.program);
@@ -101,6 +106,7 @@ impl Report {
             rounds: args.rounds,
             seconds: args.seconds,
             proxies: proxies.collect::<Result<_>>()?,
+            speed,
             rows: Vec::new(),
             peers: peers.to_vec(),
         })
@@ -167,9 +173,10 @@ impl Report {
         let programs = self.proxies.iter().map(|proxy| self.footprint(proxy));
         format!(
             "{table}\n\nCPU us is CPU time of the proxy per request, call, MiB or connection; to Envoy its \
-             ratio in the same round.\nMedians of {} rounds of {} s each.\n{}{}, {} cores, Linux {}, load {}, {}, commit {}\n",
+             ratio in the same round.\nMedians of {} rounds of {} s each.\n{}{}{}, {} cores, Linux {}, load {}, {}, commit {}\n",
             self.rounds,
             self.seconds,
+            mutual_tls::notes(self),
             programs.collect::<String>(),
             self.machine.processor,
             self.machine.cores,
@@ -178,6 +185,12 @@ impl Report {
             self.machine.date,
             self.machine.commit,
         )
+    }
+
+    /// The proxies' figures in one scenario.
+    fn figures(&self, scenario: &Scenario) -> impl Iterator<Item = (&str, &Figures)> {
+        let rows = self.rows.iter().filter(|row| row.scenario == scenario.name);
+        rows.filter_map(|row| Some((row.proxy.as_str(), row.figures.as_ref()?)))
     }
 
     /// What a proxy costs before it does anything: its program, its memory, its start.
@@ -289,7 +302,7 @@ impl Sample {
 
     fn kib_per_connection(&self) -> Option<f64> {
         let proxy = self.proxy.filter(|_| self.open > 0)?;
-        Some((proxy.loaded.0 as f64 - proxy.idle.0 as f64) / self.open as f64)
+        Some(proxy.grown.0 as f64 / self.open as f64)
     }
 }
 

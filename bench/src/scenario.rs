@@ -22,6 +22,17 @@ pub(crate) enum Sidecars {
     Client,
     /// The client's and the server's, both of one kind. CPU time is the sum.
     Both,
+    /// Both, which speak mutual TLS with each other.
+    MutualTls(Sessions),
+}
+
+/// What a new connection between sidecars has of those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sessions {
+    /// A session that can be resumed.
+    Kept,
+    /// Nothing: each handshake is a full one.
+    Forgotten,
 }
 
 /// The load a scenario puts on a proxy.
@@ -48,6 +59,8 @@ pub(crate) enum Load {
     OpenLoop { rate: u32 },
     /// HTTP/1.1 connections, each used once and left open.
     Idle,
+    /// The same without HTTP: each is a connection between the sidecars, too.
+    TcpIdle,
     /// No load: exec, until it listens and says that it is ready.
     Start,
 }
@@ -57,6 +70,17 @@ pub(crate) enum Load {
 pub(crate) enum Keep {
     Alive,
     Close,
+}
+
+/// The cryptography of a unit, of both ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Floor {
+    /// Of a connection.
+    FullHandshake,
+    /// Of a connection, too.
+    ResumedHandshake,
+    /// Of a MiB.
+    Bytes,
 }
 
 /// What a proxy is to treat the traffic of a scenario as.
@@ -76,13 +100,56 @@ impl Scenario {
                 Protocol::Http1
             }
             Load::Http2 { .. } => Protocol::Http2,
-            Load::TcpBulk | Load::TcpConnect => Protocol::Tcp,
+            Load::TcpBulk | Load::TcpConnect | Load::TcpIdle => Protocol::Tcp,
+        }
+    }
+
+    /// How the sidecars' handshakes are to begin, where there are any.
+    pub(crate) fn sessions(&self) -> Option<Sessions> {
+        match self.sidecars {
+            Sidecars::MutualTls(sessions) => Some(sessions),
+            Sidecars::Client | Sidecars::Both => None,
+        }
+    }
+
+    /// The cryptography that no proxy can do without.
+    pub(crate) fn floor(&self) -> Option<Floor> {
+        match (self.load, self.sessions()?) {
+            (Load::TcpConnect, Sessions::Forgotten) => Some(Floor::FullHandshake),
+            (Load::TcpConnect, Sessions::Kept) => Some(Floor::ResumedHandshake),
+            (Load::TcpBulk, _) => Some(Floor::Bytes),
+            _ => None,
         }
     }
 
     /// Port of the server that is captured.
     pub(crate) fn port(&self) -> u16 {
         self.protocol().port(self.sidecars)
+    }
+}
+
+// === impl Sidecars ===
+
+impl Sidecars {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Client,
+        Self::Both,
+        Self::MutualTls(Sessions::Kept),
+        Self::MutualTls(Sessions::Forgotten),
+    ];
+
+    /// Whether the server has one, too.
+    pub(crate) fn are_both(self) -> bool {
+        self != Self::Client
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    /// Whether what it is about are connections that nothing passes over.
+    pub(crate) fn is_idle(self) -> bool {
+        matches!(self, Self::Idle | Self::TcpIdle)
     }
 }
 
@@ -98,9 +165,11 @@ impl Protocol {
             Self::Http2 => 8001,
             Self::Tcp => 8002,
         };
-        match sidecars {
-            Sidecars::Client => port,
-            Sidecars::Both => port + 10,
+        port + match sidecars {
+            Sidecars::Client => 0,
+            Sidecars::Both => 10,
+            Sidecars::MutualTls(Sessions::Kept) => 20,
+            Sidecars::MutualTls(Sessions::Forgotten) => 30,
         }
     }
 
@@ -110,8 +179,8 @@ impl Protocol {
     }
 
     /// All ports of the same server.
-    pub(crate) fn ports(self) -> [u16; 3] {
-        let captured = [Sidecars::Client, Sidecars::Both].map(|sidecars| self.port(sidecars));
-        [captured[0], captured[1], self.direct_port()]
+    pub(crate) fn ports(self) -> impl Iterator<Item = u16> {
+        let captured = Sidecars::ALL.map(|sidecars| self.port(sidecars));
+        captured.into_iter().chain([self.direct_port()])
     }
 }

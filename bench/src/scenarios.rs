@@ -1,6 +1,6 @@
 //! All scenarios, in the order of the table.
 
-use crate::scenario::{Keep, Load, Scenario, Sidecars};
+use crate::scenario::{Keep, Load, Scenario, Sessions, Sidecars};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -112,6 +112,63 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         goal: None,
         sidecars: Sidecars::Both,
         load: Load::TcpBulk,
+    },
+    Scenario {
+        name: "mtls-http1-64",
+        title: "HTTP/1.1, 64 connections, mutual TLS",
+        unit: "request",
+        goal: Some(0.42),
+        sidecars: Sidecars::MutualTls(Sessions::Kept),
+        load: Load::Http1 {
+            connections: 64,
+            path: "/",
+            keep: Keep::Alive,
+        },
+    },
+    Scenario {
+        name: "mtls-grpc",
+        title: "gRPC unary, 8 connections x 8 calls, mutual TLS",
+        unit: "call",
+        goal: Some(0.50),
+        sidecars: Sidecars::MutualTls(Sessions::Kept),
+        load: Load::Http2 {
+            connections: 8,
+            streams: 8,
+            path: "/grpc",
+            grpc: true,
+        },
+    },
+    Scenario {
+        name: "mtls-handshake",
+        title: "TCP, connect, echo, close, full handshake",
+        unit: "connection",
+        goal: Some(0.80),
+        sidecars: Sidecars::MutualTls(Sessions::Forgotten),
+        load: Load::TcpConnect,
+    },
+    Scenario {
+        name: "mtls-resume",
+        title: "TCP, connect, echo, close, session resumed",
+        unit: "connection",
+        goal: Some(0.60),
+        sidecars: Sidecars::MutualTls(Sessions::Kept),
+        load: Load::TcpConnect,
+    },
+    Scenario {
+        name: "mtls-tcp-bulk",
+        title: "TCP, 1 connection, mutual TLS",
+        unit: "MiB",
+        goal: Some(0.70),
+        sidecars: Sidecars::MutualTls(Sessions::Kept),
+        load: Load::TcpBulk,
+    },
+    Scenario {
+        name: "mtls-idle",
+        title: "TCP, idle connections, mutual TLS",
+        unit: "connection",
+        goal: None,
+        sidecars: Sidecars::MutualTls(Sessions::Kept),
+        load: Load::TcpIdle,
     },
     Scenario {
         name: "latency",

@@ -9,12 +9,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::{Latency, Work, on_threads};
-use crate::backend::tcp::{ECHO, Request};
+use crate::backend::tcp::{LENGTH, Request};
 
 /// Bytes of a read: several times what a socket buffer hands over at once.
 const CHUNK: usize = 256 * 1024;
 /// Clients that connect one connection after another.
-const CLIENTS: u32 = 4;
+pub(crate) const CLIENTS: u32 = 4;
 /// Nothing here takes that long.
 const STUCK: Duration = Duration::from_secs(10);
 
@@ -44,10 +44,11 @@ pub(super) fn connect(address: SocketAddr, duration: Duration) -> Result<Work> {
         while start.elapsed() < duration {
             let begin = Instant::now();
             let mut stream = open(address)?;
-            stream.write_all(&Request::EchoAndClose.message())?;
-            let mut answer = Vec::with_capacity(ECHO.len());
+            let asked = Request::EchoAndClose.message();
+            stream.write_all(&asked)?;
+            let mut answer = Vec::with_capacity(LENGTH);
             stream.read_to_end(&mut answer).context("answer")?;
-            ensure!(answer == ECHO, "answered {answer:?}");
+            ensure!(answer == asked, "answered {answer:?}");
             all.push(begin.elapsed());
         }
         Ok(all)
@@ -58,6 +59,27 @@ pub(super) fn connect(address: SocketAddr, duration: Duration) -> Result<Work> {
         elapsed: start.elapsed(),
         latency: Latency::of(all),
     })
+}
+
+/// Opens connections and has each answered once. The unit is a connection.
+pub(super) fn idle(address: SocketAddr, count: u64) -> Result<(Work, Vec<TcpStream>)> {
+    let start = Instant::now();
+    let connect = |_| {
+        let mut stream = open(address)?;
+        let asked = Request::EchoAndKeep.message();
+        stream.write_all(&asked)?;
+        let mut answer = [0; LENGTH];
+        stream.read_exact(&mut answer).context("answer")?;
+        ensure!(answer == asked, "answered {answer:?}");
+        Ok(stream)
+    };
+    let open: Vec<_> = (0..count).map(connect).collect::<Result<_>>()?;
+    let work = Work {
+        units: count as f64,
+        elapsed: start.elapsed(),
+        latency: None,
+    };
+    Ok((work, open))
 }
 
 /// A connection on which nothing may hang.

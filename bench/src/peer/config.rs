@@ -1,12 +1,12 @@
-//! Envoy and Weir read the same bootstrap: what a sidecar has, with detection,
-//! filter chains, the HTTP connection manager and the fallback to raw TCP.
+//! Envoy and Weir read the same bootstrap: what a sidecar has, with detection, filter chains, the HTTP
+//! connection manager, the fallback to raw TCP and, where that is measured, mutual TLS.
 
 use serde_json::{Value, json};
 
-use super::ADMIN;
+use super::{ADMIN, identity::Identities, tls};
 use crate::{
     pods::{INBOUND, OUTBOUND, SERVER, Side},
-    scenario::{Protocol, Sidecars},
+    scenario::{Protocol, Sessions, Sidecars},
 };
 
 const TYPES: &str = "type.googleapis.com/envoy.extensions";
@@ -21,11 +21,18 @@ pub(super) const APPLICATION_CLIENT: &str = "127.0.0.6";
 /// No limit: the load is to meet the proxy, not a circuit breaker.
 const UNBOUNDED: u32 = u32::MAX;
 
+/// Mutual TLS, where it is measured.
+type MutualTls<'a> = Option<(Sessions, &'a Identities)>;
+
 /// Of a sidecar.
-pub(super) fn bootstrap(side: Side) -> String {
+pub(super) fn bootstrap(side: Side, sidecars: Sidecars, identities: &Identities) -> String {
+    let mutual_tls = match sidecars {
+        Sidecars::MutualTls(sessions) => Some((sessions, identities)),
+        Sidecars::Client | Sidecars::Both => None,
+    };
     let (listeners, mut clusters) = match side {
-        Side::Outbound => outbound(),
-        Side::Inbound => inbound(),
+        Side::Outbound => outbound(sidecars, mutual_tls),
+        Side::Inbound => inbound(sidecars, mutual_tls),
     };
     clusters.push(cluster(json!({ "name": BLACK_HOLE, "type": "STATIC" })));
     let bootstrap = json!({
@@ -37,16 +44,26 @@ pub(super) fn bootstrap(side: Side) -> String {
 }
 
 /// Listeners and clusters of the client's sidecar.
-fn outbound() -> (Vec<Value>, Vec<Value>) {
-    let ports: Vec<u16> = Protocol::ALL
-        .into_iter()
-        .flat_map(|protocol| [Sidecars::Client, Sidecars::Both].map(|by| protocol.port(by)))
-        .collect();
-    let listeners = ports.iter().copied().map(service_listener);
-    let clusters = ports.iter().copied().map(service_cluster);
+fn outbound(sidecars: Sidecars, mutual_tls: MutualTls<'_>) -> (Vec<Value>, Vec<Value>) {
+    let listener = |protocol: Protocol| {
+        let port = protocol.port(sidecars);
+        let tcp = match mutual_tls {
+            Some(_) => service(port),
+            None => PASSTHROUGH.to_owned(),
+        };
+        service_listener(port, &tcp)
+    };
+    let clusters = Protocol::ALL.map(|protocol| {
+        let mut cluster = service_cluster(protocol.port(sidecars));
+        if let Some((sessions, identities)) = mutual_tls {
+            cluster["transport_socket"] = tls::upstream(protocol, sessions, identities);
+        }
+        cluster
+    });
     let passthrough = cluster(json!({
         "name": PASSTHROUGH, "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED",
     }));
+    let listeners = Protocol::ALL.map(listener);
     (
         [virtual_outbound()].into_iter().chain(listeners).collect(),
         [passthrough].into_iter().chain(clusters).collect(),
@@ -54,26 +71,11 @@ fn outbound() -> (Vec<Value>, Vec<Value>) {
 }
 
 /// Listener and clusters of the server's sidecar: as `weir-agent run` makes them of a pod's ports.
-fn inbound() -> (Vec<Value>, Vec<Value>) {
-    let ports = Protocol::ALL.map(|protocol| protocol.port(Sidecars::Both));
-    let chains = ports.map(|port| {
-        let name = format!("inbound|{port}||");
-        let chain = |criteria: Value, filter: Value| {
-            json!({ "filter_chain_match": criteria, "filters": [filter] })
-        };
-        let http = json!({
-            "destination_port": port, "transport_protocol": "raw_buffer",
-            "application_protocols": HTTP,
-        });
-        let tcp = json!({ "destination_port": port, "transport_protocol": "raw_buffer" });
-        [
-            chain(http, http_connection_manager(&name)),
-            chain(tcp, tcp_proxy(&name)),
-        ]
-    });
-    let clusters = ports.map(|port| {
+fn inbound(sidecars: Sidecars, mutual_tls: MutualTls<'_>) -> (Vec<Value>, Vec<Value>) {
+    let chains = Protocol::ALL.map(|protocol| port_chains(protocol, sidecars, mutual_tls));
+    let clusters = Protocol::ALL.map(|protocol| {
         let mut cluster = cluster(json!({
-            "name": format!("inbound|{port}||"), "type": "ORIGINAL_DST",
+            "name": application(protocol.port(sidecars)), "type": "ORIGINAL_DST",
             "lb_policy": "CLUSTER_PROVIDED",
             // The rules let past what comes from there.
             "upstream_bind_config": {
@@ -96,6 +98,36 @@ fn inbound() -> (Vec<Value>, Vec<Value>) {
     (vec![listener], clusters.to_vec())
 }
 
+/// The chains of a port of the application.
+fn port_chains(protocol: Protocol, sidecars: Sidecars, mutual_tls: MutualTls<'_>) -> Vec<Value> {
+    let port = protocol.port(sidecars);
+    let to = application(port);
+    let chain = |criteria: Value, filter: Value| json!({ "filter_chain_match": criteria, "filters": [filter] });
+    let http = json!({
+        "destination_port": port, "transport_protocol": "raw_buffer",
+        "application_protocols": HTTP,
+    });
+    let tcp = json!({ "destination_port": port, "transport_protocol": "raw_buffer" });
+    let mut chains = vec![
+        chain(http, http_connection_manager(&to)),
+        chain(tcp, tcp_proxy(&to)),
+    ];
+    if let Some((_, identities)) = mutual_tls {
+        let mesh = json!({
+            "destination_port": port, "transport_protocol": "tls",
+            "application_protocols": tls::MESH,
+        });
+        let filter = match protocol {
+            Protocol::Http1 | Protocol::Http2 => http_connection_manager(&to),
+            Protocol::Tcp => tcp_proxy(&to),
+        };
+        let mut chain = chain(mesh, filter);
+        chain["transport_socket"] = tls::downstream(protocol, identities);
+        chains.push(chain);
+    }
+    chains
+}
+
 /// Hands connections over by original destination.
 fn virtual_outbound() -> Value {
     json!({
@@ -114,8 +146,8 @@ fn virtual_outbound() -> Value {
     })
 }
 
-/// Detects TLS and HTTP; what is neither goes on as TCP.
-fn service_listener(port: u16) -> Value {
+/// Detects TLS and HTTP; what is neither goes on as TCP, to the cluster `tcp`.
+fn service_listener(port: u16, tcp: &str) -> Value {
     detecting(json!({
         "name": format!("0.0.0.0_{port}"),
         "address": address("0.0.0.0", port),
@@ -128,7 +160,7 @@ fn service_listener(port: u16) -> Value {
             },
             "filters": [http_connection_manager(&service(port))],
         }],
-        "default_filter_chain": { "name": "tcp", "filters": [tcp_proxy(PASSTHROUGH)] },
+        "default_filter_chain": { "name": "tcp", "filters": [tcp_proxy(tcp)] },
     }))
 }
 
@@ -145,6 +177,11 @@ fn detecting(mut listener: Value) -> Value {
 
 fn service(port: u16) -> String {
     format!("outbound|{port}||backend")
+}
+
+/// Cluster of a port of the application, within its own pod.
+fn application(port: u16) -> String {
+    format!("inbound|{port}||")
 }
 
 fn service_cluster(port: u16) -> Value {

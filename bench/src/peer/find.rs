@@ -7,12 +7,13 @@ use std::{
 };
 
 /// Commands the harness runs, and the Debian package of each.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 7] = [
     ("conntrack", "conntrack"),
     ("h2load", "nghttp2-client"),
     ("ip", "iproute2"),
     ("iptables-restore", "iptables"),
     ("nginx", "nginx"),
+    ("openssl", "openssl"),
     ("wrk", "wrk"),
 ];
 
