@@ -72,6 +72,11 @@ build: ## Build what ships: weir and weir-control in release, weir-agent in its 
 	@$(CARGO) build --profile agent -p weir-agent
 	@ls -l $(BUILT)/release/weir $(BUILT)/release/weir-control $(BUILT)/agent/weir-agent
 
+.PHONY: budgets
+budgets: ## Build weir-agent as it ships and hold it to its budgets: size, and memory while idle
+	@$(CARGO) build --profile agent -p weir-agent
+	@scripts/budgets $(BUILT)/agent/weir-agent examples/bootstraps/transparent.yaml
+
 .PHONY: image
 image: ## Build the image of all parts with docker, podman or buildah
 	@scripts/image $(IMAGE) $(PLATFORM)
