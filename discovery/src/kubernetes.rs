@@ -71,7 +71,7 @@ impl<'a> Problems<'a> {
     }
 
     /// The object's name, which it must have.
-    fn name(&mut self, names: &Interner) -> Option<NamespacedName> {
+    pub(crate) fn name(&mut self, names: &Interner) -> Option<NamespacedName> {
         match self.meta.name.as_deref() {
             Some(name) if !name.is_empty() => Some(names.name(self.meta.namespace(), name)),
             _ => {

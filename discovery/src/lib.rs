@@ -2,12 +2,13 @@
 //! tells sidecars about it, to each only what it asked for.
 //!
 //! Dependencies inside the crate point one way. `model` knows neither Kubernetes nor protobuf;
-//! `kubernetes` turns Kubernetes objects into the model's; `manifests` reads such objects from a
-//! directory; `xds` reads the model and knows nothing of where it came from; `publish` stands
-//! between the two and debounces.
+//! `kubernetes` turns Kubernetes objects into the model's, and `rules` those by which people say how
+//! traffic is to be treated; `manifests` reads such objects from a directory; `xds` reads the model and knows
+//! nothing of where it came from; `publish` stands between the two and debounces.
 
 pub mod kubernetes;
 pub mod manifests;
 pub mod model;
 pub mod publish;
+pub mod rules;
 pub mod xds;

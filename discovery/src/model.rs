@@ -6,6 +6,7 @@
 //! which service it is, so two services on one port, headless services and addresses of pods cannot
 //! collide.
 
+mod attachment;
 mod changes;
 mod endpoint;
 mod index;
@@ -20,6 +21,9 @@ mod service;
 mod shards;
 mod snapshot;
 
+pub use attachment::{
+    Attachment, Attachments, Effect, InboundTls, InboundTlsRule, Labels, RuleName, Target, TlsMode,
+};
 pub use changes::{AddressChange, Changes, ServiceChange};
 pub use endpoint::{
     Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,

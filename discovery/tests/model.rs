@@ -10,9 +10,10 @@ use std::{
 use proptest::prelude::*;
 use weir_discovery::{
     model::{
-        Claim, Conflict, EndpointPort, EndpointSlice, Event, Hint, Index, InternalTrafficPolicy,
-        Locality, NamespacedName, Node, Object, ObjectKey, Pod, Readiness, ResolvedService,
-        Service, ServiceKind, ServicePort, SessionAffinity, SliceEndpoint, Snapshot,
+        Attachment, Claim, Conflict, Effect, EndpointPort, EndpointSlice, Event, Hint,
+        InboundTlsRule, Index, InternalTrafficPolicy, Labels, Locality, NamespacedName, Node,
+        Object, ObjectKey, Pod, Readiness, ResolvedService, RuleName, Service, ServiceKind,
+        ServicePort, SessionAffinity, SliceEndpoint, Snapshot, Target, TlsMode,
         TrafficDistribution, Workload,
     },
     xds::{Client, Generator, Kind, Settings, Version},
@@ -111,11 +112,52 @@ prop_compose! {
             node: None,
             sidecar: !host,
             mutual_tls: mutual_tls && !host,
+            labels: Arc::new(labels(workload)),
             service_account: format!("a{workload}").into(),
             workload: Workload {
                 kind: "Deployment".into(),
                 name: format!("w{workload}").into(),
             },
+        })
+    }
+}
+
+fn labels(workload: u8) -> Labels {
+    [("app".into(), format!("w{workload}").into())].into()
+}
+
+fn rule_name(number: u8) -> RuleName {
+    RuleName {
+        kind: "Rule",
+        name: name(number),
+    }
+}
+
+fn tls_mode() -> impl Strategy<Value = TlsMode> {
+    prop_oneof![
+        Just(TlsMode::Disable),
+        Just(TlsMode::Permissive),
+        Just(TlsMode::Strict)
+    ]
+}
+
+prop_compose! {
+    fn attachment()(
+        number in 0..3_u8,
+        target in 0..3_u8,
+        workload in 0..2_u8,
+        mode in prop::option::of(tls_mode()),
+        ports in prop::collection::btree_map(prop::sample::select(vec![80_u16, 8080]), tls_mode(), 0..2),
+    ) -> Object {
+        Object::Attachment(Attachment {
+            rule: rule_name(number),
+            created: Some(i64::from(number % 2)),
+            target: match target {
+                0 => Target::Mesh,
+                1 => Target::Namespace,
+                _ => Target::Workloads(labels(workload)),
+            },
+            effect: Effect::InboundTls(InboundTlsRule { mode, ports }),
         })
     }
 }
@@ -133,7 +175,7 @@ prop_compose! {
 }
 
 fn object() -> impl Strategy<Value = Object> {
-    prop_oneof![3 => service(), 4 => slice(), 2 => pod(), 1 => node()]
+    prop_oneof![3 => service(), 4 => slice(), 2 => pod(), 1 => node(), 1 => attachment()]
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -143,6 +185,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => number.clone().prop_map(|it| Event::Deleted(ObjectKey::Service(name(it)))),
         1 => number.clone().prop_map(|it| Event::Deleted(ObjectKey::EndpointSlice(name(it)))),
         1 => number.prop_map(|it| Event::Deleted(ObjectKey::Pod(name(it)))),
+        1 => (0..3_u8).prop_map(|it| Event::Deleted(ObjectKey::Attachment(rule_name(it)))),
         1 => (0..2_u8).prop_map(|it| Event::Deleted(ObjectKey::Node(node_name(it)))),
     ]
 }

@@ -1,6 +1,6 @@
 //! `v1.Pod` to [`Pod`].
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{Problem, Problems, wire};
 use crate::model::{Interner, Pod, Workload};
@@ -26,6 +26,7 @@ pub fn pod(pod: &wire::Pod, names: &Interner, problems: &mut Vec<Problem>) -> Op
         addresses: addresses(status, &mut problems),
         sidecar: annotations.is_some_and(wire::Annotations::say_sidecar),
         mutual_tls: annotations.is_some_and(wire::Annotations::say_mutual_tls),
+        labels: names.labels(pod.metadata.labels.as_ref().unwrap_or(&BTreeMap::new())),
         service_account: names.text(account.unwrap_or(DEFAULT_ACCOUNT)),
         host_network: spec.and_then(|spec| spec.host_network) == Some(true),
         node: spec

@@ -21,13 +21,12 @@ pub fn service(
     let name = problems.name(names)?;
     let empty = ServiceSpec::default();
     let spec = service.spec.as_ref().unwrap_or(&empty);
-    let created = service.metadata.creation_timestamp.as_ref();
     let kind = kind(spec);
     let captures = kind != ServiceKind::ExternalName;
     let local = spec.internal_traffic_policy.as_deref() == Some("Local");
     Some(Service {
         name,
-        created: created.map(|time| time.0.as_second()),
+        created: service.metadata.created(),
         kind,
         addresses: if captures {
             addresses(service, spec, &mut problems)

@@ -41,6 +41,13 @@ impl Meta {
         self.namespace.as_deref().unwrap_or("default")
     }
 
+    /// When the object was created, in seconds since 1970.
+    #[must_use]
+    pub fn created(&self) -> Option<i64> {
+        let created = self.creation_timestamp.as_ref();
+        created.map(|time| time.0.as_second())
+    }
+
     /// Kind, namespace and name, for people.
     #[must_use]
     pub fn describe(&self, kind: &str) -> String {

@@ -19,6 +19,8 @@ pub struct Changes {
     pub pods: BTreeSet<NamespacedName>,
     /// Nodes that came, went or moved.
     pub nodes: BTreeSet<Arc<str>>,
+    /// Whether rules attach something else to somebody.
+    pub rules: bool,
 }
 
 /// One changed service.
@@ -45,7 +47,7 @@ impl Changes {
     /// Whether nothing differs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.pods.is_empty() && self.nodes.is_empty()
+        self.services.is_empty() && self.pods.is_empty() && self.nodes.is_empty() && !self.rules
     }
 }
 

@@ -94,4 +94,7 @@ pub struct Endpoint {
     pub hints: Arc<Hints>,
     /// The pod behind it.
     pub pod: Option<Arc<Pod>>,
+    /// Whether clients of the mesh speak mutual TLS with it: its sidecar can, and no rule says that
+    /// it does not.
+    pub mutual_tls: bool,
 }

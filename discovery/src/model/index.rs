@@ -2,6 +2,7 @@
 
 mod claims;
 mod pods;
+mod rules;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Changes, EndpointSlice, Event, NamespacedName, Node, Object, ObjectKey, Pod, ResolvedService,
+    Changes, EndpointSlice, Event, NamespacedName, Node, Object, ObjectKey, ResolvedService,
     Service, ServiceChange, Snapshot,
 };
 
@@ -23,7 +24,6 @@ pub struct Index {
     slices: HashMap<NamespacedName, BTreeMap<NamespacedName, Arc<EndpointSlice>>>,
     /// The service of each slice.
     slice_services: HashMap<NamespacedName, NamespacedName>,
-    pods: HashMap<NamespacedName, Arc<Pod>>,
     /// The addresses that two pods or more say they have, which is so for a moment at most.
     contested: HashMap<IpAddr, BTreeSet<NamespacedName>>,
     /// Services to resolve again.
@@ -46,6 +46,7 @@ impl Index {
             Event::Applied(Object::EndpointSlice(slice)) => self.apply_slice(slice),
             Event::Applied(Object::Pod(pod)) => self.apply_pod(pod),
             Event::Applied(Object::Node(node)) => self.apply_node(node),
+            Event::Applied(Object::Attachment(attachment)) => self.apply_attachment(attachment),
             Event::Deleted(ObjectKey::Service(name)) => {
                 if self.services.remove(&name).is_some() {
                     self.dirty.insert(name);
@@ -54,13 +55,16 @@ impl Index {
             Event::Deleted(ObjectKey::EndpointSlice(name)) => self.remove_slice(&name),
             Event::Deleted(ObjectKey::Pod(name)) => self.remove_pod(&name),
             Event::Deleted(ObjectKey::Node(name)) => self.remove_node(&name),
+            Event::Deleted(ObjectKey::Attachment(rule)) => self.remove_attachment(&rule),
         }
     }
 
     /// Makes what was applied visible: the new snapshot, and how it differs from the one before.
     /// `None` if it does not.
     pub fn commit(&mut self) -> Option<(Arc<Snapshot>, Changes)> {
+        let rules = self.touch_services_of_rules();
         let mut changes = Changes {
+            rules,
             pods: std::mem::take(&mut self.changed_pods),
             nodes: std::mem::take(&mut self.changed_nodes),
             ..Changes::default()
@@ -159,11 +163,13 @@ impl Index {
         let new = self.services.get(&name).map(|service| {
             let slices = self.slices.get(&name);
             let slices = slices.into_iter().flat_map(|slices| slices.values());
-            let pod = |pod: &NamespacedName| self.pods.get(pod).cloned();
+            let pod = |pod: &NamespacedName| self.current.pods_by_name.get(pod).cloned();
             let node = |node: &Arc<str>| self.current.nodes.get(node).cloned();
             let slices = slices.map(|slice| &**slice);
             let service = service.clone();
-            Arc::new(ResolvedService::new(service, &slices, pod, node))
+            let attachments = &self.current.attachments;
+            let resolved = ResolvedService::new(service, &slices, pod, attachments, node);
+            Arc::new(resolved)
         });
         let old = self.current.services.get(&name).cloned();
         if old == new {

@@ -2,12 +2,12 @@
 
 use std::{
     borrow::Borrow,
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Hints, Locality, NamespacedName};
+use super::{Hints, Labels, Locality, NamespacedName};
 
 /// Sizes below which nothing is swept: sweeping a small set gains nothing.
 const SWEEP_AT_LEAST: usize = 1024;
@@ -22,6 +22,7 @@ pub struct Interner {
     texts: Pool<str>,
     localities: Pool<Locality>,
     hints: Pool<Hints>,
+    labels: Pool<Labels>,
 }
 
 #[derive(Debug)]
@@ -55,6 +56,15 @@ impl Interner {
     #[must_use]
     pub fn locality(&self, locality: &Locality) -> Arc<Locality> {
         self.localities.get(locality, |it| Arc::new(it.clone()))
+    }
+
+    /// The one copy of labels: pods of one template have the same.
+    #[must_use]
+    pub fn labels(&self, labels: &BTreeMap<String, String>) -> Arc<Labels> {
+        let labels = labels.iter();
+        let labels = labels.map(|(key, value)| (self.text(key), self.text(value)));
+        self.labels
+            .get(&labels.collect(), |it| Arc::new(it.clone()))
     }
 
     /// The one copy of hints.

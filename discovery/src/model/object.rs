@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EndpointSlice, NamespacedName, Node, Pod, Service};
+use super::{Attachment, EndpointSlice, NamespacedName, Node, Pod, RuleName, Service};
 
 /// A change a registry saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Object {
     Pod(Pod),
     /// A node.
     Node(Node),
+    /// What a rule means for workloads.
+    Attachment(Attachment),
 }
 
 /// What tells objects apart.
@@ -37,6 +39,8 @@ pub enum ObjectKey {
     Pod(NamespacedName),
     /// A node.
     Node(Arc<str>),
+    /// What a rule means for workloads.
+    Attachment(RuleName),
 }
 
 // === impl Object ===
@@ -50,6 +54,7 @@ impl Object {
             Self::EndpointSlice(slice) => ObjectKey::EndpointSlice(slice.name.clone()),
             Self::Pod(pod) => ObjectKey::Pod(pod.name.clone()),
             Self::Node(node) => ObjectKey::Node(node.name.clone()),
+            Self::Attachment(attachment) => ObjectKey::Attachment(attachment.rule.clone()),
         }
     }
 }

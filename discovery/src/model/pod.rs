@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use super::NamespacedName;
+use super::{Labels, NamespacedName};
 
 /// A pod, as far as discovery cares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +17,12 @@ pub struct Pod {
     pub node: Option<Arc<str>>,
     /// Whether a sidecar of ours stands before each of its ports.
     pub sidecar: bool,
-    /// Whether that sidecar takes mutual TLS with certificates of the mesh.
+    /// Whether that sidecar can take mutual TLS with certificates of the mesh.
     pub mutual_tls: bool,
     /// Whose name its certificate has.
     pub service_account: Arc<str>,
+    /// Its labels, by which rules select it.
+    pub labels: Arc<Labels>,
     /// What owns it.
     pub workload: Workload,
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Claim, ClaimKind, Endpoint, EndpointSlice, NamespacedName, Node, Pod, Readiness, Service,
-    ServiceKind, ServicePort, SliceEndpoint,
+    Attachments, Claim, ClaimKind, Endpoint, EndpointSlice, NamespacedName, Node, Pod, Readiness,
+    Service, ServiceKind, ServicePort, SliceEndpoint, TlsMode,
 };
 
 /// A service and the endpoints of each of its ports.
@@ -30,6 +30,7 @@ impl ResolvedService {
         service: Arc<Service>,
         slices: &(impl Iterator<Item = &'a EndpointSlice> + Clone),
         pod: impl Fn(&NamespacedName) -> Option<Arc<Pod>>,
+        attachments: &Attachments,
         node: impl Fn(&Arc<str>) -> Option<Arc<Node>>,
     ) -> Self {
         let own = &service.addresses;
@@ -43,6 +44,12 @@ impl ResolvedService {
                 for target in slice.ports.iter().filter(|target| target.name == port.name) {
                     let candidates = slice.endpoints.iter().filter(has_family);
                     endpoints.extend(candidates.map(|endpoint| {
+                        let pod = endpoint.pod.as_ref().and_then(&pod);
+                        let pod = pod.filter(|pod| pod.addresses.contains(&endpoint.address));
+                        let takes_tls = |pod: &Arc<Pod>| {
+                            let mode = || attachments.inbound_tls_of(pod).on(target.port);
+                            pod.mutual_tls && mode() != TlsMode::Disable
+                        };
                         Endpoint {
                             address: SocketAddr::new(endpoint.address, target.port),
                             readiness: endpoint.readiness,
@@ -52,11 +59,8 @@ impl ResolvedService {
                                 |node| node.locality.clone(),
                             ),
                             hints: endpoint.hints.clone(),
-                            pod: endpoint
-                                .pod
-                                .as_ref()
-                                .and_then(&pod)
-                                .filter(|pod| pod.addresses.contains(&endpoint.address)),
+                            mutual_tls: pod.as_ref().is_some_and(takes_tls),
+                            pod,
                         }
                     }));
                 }

@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Endpoint, NamespacedName, Node, Pod, ResolvedService, ServicePort, shards::Shards};
+use super::{
+    Attachments, Endpoint, NamespacedName, Node, Pod, ResolvedService, ServicePort, shards::Shards,
+};
 
 /// Everything known at one moment. A clone costs next to nothing.
 #[derive(Debug, Clone, Default)]
@@ -13,9 +15,11 @@ pub struct Snapshot {
     pub(super) services: Shards<NamespacedName, Arc<ResolvedService>>,
     pub(super) addresses: Shards<SocketAddr, Arc<[Claim]>>,
     pub(super) pods: Shards<IpAddr, Arc<Pod>>,
+    pub(super) pods_by_name: Shards<NamespacedName, Arc<Pod>>,
     /// The services each pod stands behind, in order.
     pub(super) pod_services: Shards<NamespacedName, Arc<[NamespacedName]>>,
     pub(super) nodes: Shards<Arc<str>, Arc<Node>>,
+    pub(super) attachments: Arc<Attachments>,
 }
 
 /// A service's claim to a destination. The least of several claims has it, so the order of the
@@ -143,6 +147,12 @@ impl Snapshot {
         self.pods.get(&address)
     }
 
+    /// The pod of that name.
+    #[must_use]
+    pub fn pod_named(&self, name: &NamespacedName) -> Option<&Arc<Pod>> {
+        self.pods_by_name.get(name)
+    }
+
     /// The names of the services that have a pod among their endpoints, ready or not, in order. A
     /// name may be that of a service that is not there.
     #[must_use]
@@ -154,6 +164,12 @@ impl Snapshot {
     #[must_use]
     pub fn node(&self, name: &Arc<str>) -> Option<&Arc<Node>> {
         self.nodes.get(name)
+    }
+
+    /// What rules mean for workloads.
+    #[must_use]
+    pub fn attachments(&self) -> &Attachments {
+        &self.attachments
     }
 
     /// How many nodes there are.

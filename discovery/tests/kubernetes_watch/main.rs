@@ -66,6 +66,7 @@ fn name(key: &ObjectKey) -> String {
             name.to_string()
         }
         ObjectKey::Node(name) => name.to_string(),
+        ObjectKey::Attachment(rule) => rule.name.to_string(),
     }
 }
 

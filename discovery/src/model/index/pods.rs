@@ -7,21 +7,23 @@ use crate::model::{EndpointSlice, NamespacedName, Pod};
 
 impl Index {
     pub(super) fn apply_pod(&mut self, pod: Pod) {
-        if self.pods.get(&pod.name).map(|old| &**old) == Some(&pod) {
+        if self.current.pods_by_name.get(&pod.name).map(|old| &**old) == Some(&pod) {
             return;
         }
         self.remove_pod(&pod.name);
         self.touch_services_of(&pod.name);
         self.changed_pods.insert(pod.name.clone());
         let pod = Arc::new(pod);
-        self.pods.insert(pod.name.clone(), pod.clone());
+        self.current
+            .pods_by_name
+            .insert(pod.name.clone(), pod.clone());
         for address in own_addresses(&pod) {
             self.give_address(address, &pod);
         }
     }
 
     pub(super) fn remove_pod(&mut self, name: &NamespacedName) {
-        let Some(pod) = self.pods.remove(name) else {
+        let Some(pod) = self.current.pods_by_name.remove(name) else {
             return;
         };
         self.touch_services_of(name);
@@ -57,7 +59,7 @@ impl Index {
     fn settle_address(&mut self, address: IpAddr) {
         let contenders = self.contested.get(&address);
         let holder = contenders.and_then(BTreeSet::last);
-        if let Some(pod) = holder.and_then(|holder| self.pods.get(holder)) {
+        if let Some(pod) = holder.and_then(|holder| self.current.pods_by_name.get(holder)) {
             self.current.pods.insert(address, pod.clone());
         }
         if contenders.is_none_or(|contenders| contenders.len() < 2) {
@@ -65,7 +67,7 @@ impl Index {
         }
     }
 
-    fn touch_services_of(&mut self, pod: &NamespacedName) {
+    pub(super) fn touch_services_of(&mut self, pod: &NamespacedName) {
         self.dirty
             .extend(self.current.services_of(pod).iter().cloned());
     }

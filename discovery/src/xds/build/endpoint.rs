@@ -123,8 +123,8 @@ fn metadata(endpoint: &Endpoint) -> Metadata {
         ]
     });
     let metadata = Metadata::new(pod.chain(sidecar));
-    match &endpoint.pod {
-        Some(pod) if pod.mutual_tls => metadata.mutual_tls(),
-        _ => metadata,
+    match endpoint.mutual_tls {
+        true => metadata.mutual_tls(),
+        false => metadata,
     }
 }

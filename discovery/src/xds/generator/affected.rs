@@ -59,10 +59,15 @@ impl Generator {
             }
         }
         let pods = pods_with_other_ports(changes);
-        if !pods.is_empty() {
+        // A rule may be about sidecars whose pods are not known yet.
+        let scope = match changes.rules {
+            true => Scope::All,
+            false => Scope::Pods(pods),
+        };
+        if scope != Scope::Pods(BTreeSet::new()) {
             for suffix in ["", names::V6_SUFFIX] {
                 let name = format!("{}{suffix}", names::VIRTUAL_INBOUND);
-                affected.insert((Kind::Listener, name), Scope::Pods(pods.clone()));
+                affected.insert((Kind::Listener, name), scope.clone());
             }
         }
         affected

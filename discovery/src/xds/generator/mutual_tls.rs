@@ -45,10 +45,8 @@ impl Generator {
 
 /// Namespace and service account of those of the endpoints that take mutual TLS, ready or not.
 fn accounts(endpoints: &[Endpoint]) -> BTreeSet<(&str, &str)> {
-    let pods = endpoints
-        .iter()
-        .filter_map(|endpoint| endpoint.pod.as_ref());
-    let pods = pods.filter(|pod| pod.mutual_tls);
+    let endpoints = endpoints.iter().filter(|endpoint| endpoint.mutual_tls);
+    let pods = endpoints.filter_map(|endpoint| endpoint.pod.as_ref());
     pods.map(|pod| (&*pod.name.namespace, &*pod.service_account))
         .collect()
 }

@@ -1,0 +1,182 @@
+//! What rules that people wrote mean for workloads. What kind of object a rule is, nothing here asks.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use super::{NamespacedName, Pod};
+
+/// Labels of a pod, or those that a rule asks for.
+pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
+
+/// What one rule attaches to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The object that says it.
+    pub rule: RuleName,
+    /// When that was created, in seconds since 1970: of several at one level the oldest counts.
+    pub created: Option<i64>,
+    /// Whom it is about.
+    pub target: Target,
+    /// What it says of them.
+    pub effect: Effect,
+}
+
+/// Tells objects of all kinds of rules apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleName {
+    /// The kind.
+    pub kind: &'static str,
+    /// Namespace and name.
+    pub name: NamespacedName,
+}
+
+/// Whom a rule is about. The narrower counts for more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// All pods.
+    Mesh,
+    /// The pods of the rule's namespace.
+    Namespace,
+    /// The pods of the rule's namespace that have all these labels.
+    Workloads(Labels),
+}
+
+/// What a rule says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Whether whoever connects must, may or cannot use mutual TLS.
+    InboundTls(InboundTlsRule),
+}
+
+/// What one rule says of TLS. What it leaves open, the wider rule says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InboundTlsRule {
+    /// On every port.
+    pub mode: Option<TlsMode>,
+    /// On single ports of the pod.
+    pub ports: BTreeMap<u16, TlsMode>,
+}
+
+/// How connections to a pod are served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TlsMode {
+    /// In plaintext; TLS is the application's own.
+    Disable,
+    /// Clients of the mesh by mutual TLS, everybody else in plaintext.
+    #[default]
+    Permissive,
+    /// By mutual TLS alone.
+    Strict,
+}
+
+/// What all rules together say of the connections to one pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InboundTls {
+    /// On every port but these.
+    pub mode: TlsMode,
+    /// On these.
+    pub ports: BTreeMap<u16, TlsMode>,
+}
+
+/// All attachments, by the level they are at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attachments {
+    mesh: Level,
+    namespaces: BTreeMap<Arc<str>, Level>,
+}
+
+/// Oldest first, then by name.
+type Level = BTreeMap<(i64, RuleName), Arc<Attachment>>;
+
+// === impl RuleName ===
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+// === impl InboundTls ===
+
+impl InboundTls {
+    /// How connections to that port are served.
+    #[must_use]
+    pub fn on(&self, port: u16) -> TlsMode {
+        self.ports.get(&port).copied().unwrap_or(self.mode)
+    }
+}
+
+// === impl Attachments ===
+
+impl Attachments {
+    pub(super) fn insert(&mut self, attachment: Attachment) {
+        self.remove(&attachment.rule);
+        let rule = attachment.rule.clone();
+        let created = attachment.created.unwrap_or(i64::MAX);
+        let level = match attachment.target {
+            Target::Mesh => &mut self.mesh,
+            Target::Namespace | Target::Workloads(_) => self
+                .namespaces
+                .entry(rule.name.namespace.clone())
+                .or_default(),
+        };
+        level.insert((created, rule), Arc::new(attachment));
+    }
+
+    pub(super) fn remove(&mut self, rule: &RuleName) {
+        self.mesh.retain(|(_, other), _| other != rule);
+        let namespace = &rule.name.namespace;
+        if let Some(level) = self.namespaces.get_mut(namespace) {
+            level.retain(|(_, other), _| other != rule);
+            if level.is_empty() {
+                self.namespaces.remove(namespace);
+            }
+        }
+    }
+
+    /// What is attached by a rule.
+    #[must_use]
+    pub fn get(&self, rule: &RuleName) -> Option<&Arc<Attachment>> {
+        let local = self.namespaces.get(&rule.name.namespace);
+        let mut all = self.mesh.iter().chain(local.into_iter().flatten());
+        all.find_map(|((_, other), attachment)| (other == rule).then_some(attachment))
+    }
+
+    /// How connections to a pod are served.
+    #[must_use]
+    pub fn inbound_tls_of(&self, pod: &Pod) -> InboundTls {
+        self.inbound_tls(&pod.name.namespace, &pod.labels)
+    }
+
+    /// The same of a pod in that namespace and with these labels. At each level the oldest rule
+    /// counts alone; what it leaves open, the level around it says, and permissive is the last word.
+    #[must_use]
+    pub fn inbound_tls(&self, namespace: &str, labels: &Labels) -> InboundTls {
+        let local = self.namespaces.get(namespace).into_iter().flatten();
+        let local = local.map(|(_, attachment)| attachment);
+        let mesh = self.mesh.values().next();
+        let of_namespace = local.clone().find(|it| it.target == Target::Namespace);
+        let of_workload = local.clone().find(|it| it.target.selects(labels));
+        let mut in_force = InboundTls::default();
+        let levels = [mesh, of_namespace, of_workload].into_iter().flatten();
+        for attachment in levels {
+            let Effect::InboundTls(said) = &attachment.effect;
+            in_force.mode = said.mode.unwrap_or(in_force.mode);
+            in_force.ports.extend(&said.ports);
+        }
+        in_force
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Whether it selects pods, those with these labels among them.
+    fn selects(&self, labels: &Labels) -> bool {
+        match self {
+            Self::Mesh | Self::Namespace => false,
+            Self::Workloads(asked) => asked
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value)),
+        }
+    }
+}

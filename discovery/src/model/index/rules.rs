@@ -1,0 +1,41 @@
+//! What rules attach to pods.
+
+use std::sync::Arc;
+
+use super::Index;
+use crate::model::{Attachment, Pod, RuleName};
+
+impl Index {
+    pub(super) fn apply_attachment(&mut self, attachment: Attachment) {
+        let attachments = &mut self.current.attachments;
+        let known = attachments.get(&attachment.rule);
+        if known.map(|known| &**known) != Some(&attachment) {
+            Arc::make_mut(attachments).insert(attachment);
+        }
+    }
+
+    pub(super) fn remove_attachment(&mut self, rule: &RuleName) {
+        let attachments = &mut self.current.attachments;
+        if attachments.get(rule).is_some() {
+            Arc::make_mut(attachments).remove(rule);
+        }
+    }
+
+    /// Has the services resolved again behind which pods stand of which rules say something else than
+    /// at the last commit. Looks at every pod once a commit, and only where rules changed. False if
+    /// none did.
+    pub(super) fn touch_services_of_rules(&mut self) -> bool {
+        let (before, after) = (&self.committed.attachments, &self.current.attachments);
+        if before == after {
+            return false;
+        }
+        let other = |pod: &&Arc<Pod>| before.inbound_tls_of(pod) != after.inbound_tls_of(pod);
+        let touched = self.current.pods_by_name.iter().map(|(_, pod)| pod);
+        let touched = touched.filter(other);
+        let touched: Vec<_> = touched.map(|pod| pod.name.clone()).collect();
+        for pod in touched {
+            self.touch_services_of(&pod);
+        }
+        true
+    }
+}
