@@ -25,6 +25,7 @@ use weir_api::{
 use weir_discovery::{
     manifests::Directory,
     model::{Index, NamespacedName, Snapshot},
+    rules,
     xds::{Client, Generator, Kind, Resource, Settings},
 };
 use weir_tests::envoy;
@@ -196,7 +197,7 @@ fn cases() -> Vec<PathBuf> {
 fn snapshot(case: &Path) -> Snapshot {
     let directory = tempfile::tempdir().expect("temporary directory");
     fs::copy(case, directory.path().join("manifests.yaml")).expect("copy");
-    let (_, events) = Directory::open(directory.path())
+    let (_, events) = Directory::open(directory.path(), rules::Settings::default())
         .unwrap_or_else(|errors| panic!("{}: {errors:?}", case.display()));
     let mut index = Index::default();
     events.into_iter().for_each(|event| index.apply(event));

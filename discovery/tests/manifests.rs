@@ -8,6 +8,7 @@ use std::{
 use weir_discovery::{
     manifests::{Directory, ManifestError},
     model::{Event, NamespacedName, ObjectKey},
+    rules::{self, peer_authentication},
 };
 
 struct Files(tempfile::TempDir);
@@ -29,11 +30,12 @@ impl Files {
     }
 
     fn open(&self) -> (Directory, Vec<Event>) {
-        Directory::open(self.0.path()).expect("directory")
+        Directory::open(self.0.path(), rules::Settings::default()).expect("directory")
     }
 
     fn errors(&self) -> Vec<String> {
-        let errors = Directory::open(self.0.path()).expect_err("errors");
+        let errors =
+            Directory::open(self.0.path(), rules::Settings::default()).expect_err("errors");
         let place = format!("{}/", self.0.path().display());
         errors
             .iter()
@@ -141,7 +143,8 @@ fn at_first_every_error_is_named_with_file_document_and_field() {
     let twice = "c.yaml: document 2: metadata.name: Service shop/a is also in a.yaml, document 1";
     assert_eq!(errors[2], twice);
 
-    let missing = Directory::open(files.path("nowhere")).expect_err("no such directory");
+    let missing = Directory::open(files.path("nowhere"), rules::Settings::default())
+        .expect_err("no such directory");
     assert!(
         matches!(&missing[0], ManifestError::Read { path, .. } if path == &files.path("nowhere"))
     );
@@ -219,4 +222,35 @@ fn kinds_that_are_not_known_are_named_with_what_that_means() {
             ),
         ]
     );
+}
+
+#[test]
+fn a_rule_that_becomes_wrong_stays_as_it_was_and_at_the_start_it_is_an_error() {
+    let rule = |version: &str, mode: &str| {
+        format!(
+            "apiVersion: security.istio.io/{version}\nkind: PeerAuthentication\n\
+             metadata: {{name: default, namespace: shop}}\nspec: {{mtls: {{mode: {mode}}}}}\n"
+        )
+    };
+    let named = peer_authentication::rule(NamespacedName::new("shop", "default"));
+    let key = ObjectKey::Attachment(named);
+    let files = Files::new();
+    files.write("rule.yaml", &rule("v1beta1", "STRICT"));
+    let (mut directory, events) = files.open();
+    assert_eq!(applied(&events), [key.clone()]);
+
+    files.write("rule.yaml", &rule("v1", "Strict"));
+    directory.refresh();
+    assert!(directory.refresh().is_empty(), "it stays");
+    let problem = directory.problems().iter().next().expect("a problem");
+    let field = "rule.yaml: document 1: spec.mtls.mode: unknown variant `Strict`";
+    assert!(problem.contains(field), "{problem}");
+    assert!(files.errors()[0].starts_with(field), "{:?}", files.errors());
+
+    files.write("rule.yaml", &rule("v1", "DISABLE"));
+    directory.refresh();
+    assert_eq!(applied(&directory.refresh()), [key.clone()]);
+    fs::remove_file(files.path("rule.yaml")).expect("remove");
+    directory.refresh();
+    assert_eq!(directory.refresh(), [Event::Deleted(key)]);
 }

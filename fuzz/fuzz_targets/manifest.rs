@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use weir_discovery::manifests::Directory;
+use weir_discovery::{manifests::Directory, rules};
 
 /// One for each process, because targets may run side by side.
 static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -15,5 +15,5 @@ static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
 
 fuzz_target!(|text: &[u8]| {
     fs::write(DIRECTORY.join("all.yaml"), text).expect("a file");
-    let _ = Directory::open(DIRECTORY.as_path());
+    let _ = Directory::open(DIRECTORY.as_path(), rules::Settings::default());
 });

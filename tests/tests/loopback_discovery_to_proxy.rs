@@ -13,6 +13,7 @@ use weir_api::{
 use weir_discovery::{
     manifests::Directory,
     model::{Index, NamespacedName, Snapshot},
+    rules,
     xds::{
         AccessLog, Client, Generator, Kind, MeshConfig, OutboundMode, OutboundTrafficPolicy,
         Resource, Settings, View,
@@ -37,7 +38,7 @@ fn every_resource_of_every_golden_manifest_is_accepted() {
 }
 
 fn accept_all(manifests: &Path) -> usize {
-    let (_, events) = Directory::open(manifests).expect("manifests");
+    let (_, events) = Directory::open(manifests, rules::Settings::default()).expect("manifests");
     let mut index = Index::default();
     events.into_iter().for_each(|event| index.apply(event));
     index.commit();

@@ -165,12 +165,18 @@ mod tests {
         let mut text = Text::default();
         write(&mut text, &watches);
         let text = text.into_string();
-        for kind in ["Service", "EndpointSlice", "Pod", "Node"] {
+        for kind in [
+            "Service",
+            "EndpointSlice",
+            "Pod",
+            "Node",
+            "PeerAuthentication",
+        ] {
             let line = format!("\nweir_watch_synced{{kind=\"{kind}\"}} 0\n");
             assert!(text.contains(&line), "{text}");
         }
         let view = view(Some(&watches), &Snapshot::default());
-        assert_eq!(view.watches.len(), 4);
+        assert_eq!(view.watches.len(), 5);
         assert!(
             view.watches
                 .iter()

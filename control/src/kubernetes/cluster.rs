@@ -6,7 +6,7 @@ use kube::{Api, Client};
 use tokio::{sync::mpsc, task::JoinSet};
 use weir_discovery::{
     kubernetes::{self as registry, Watches},
-    publish,
+    publish, rules,
     xds::Hub,
 };
 use weir_injector::webhook::Injector;
@@ -112,11 +112,14 @@ impl Cluster {
         self.start_configuration(parts, &shared, background);
         self.start_nodes(parts, background);
         let uninjected = self.start_reconciler(parts, &shared, background);
+        let rules = rules::Settings {
+            root_namespace: self.flags.namespace.as_str().into(),
+        };
         let running = Running {
             authenticator: Arc::new(TokenReviewer::new(client(), self.metrics.clone())),
             views: Arc::new(Views {
                 metrics: self.metrics.clone(),
-                watches: start_registry(client(), parts.hub.clone(), background),
+                watches: start_registry(client(), rules, parts.hub.clone(), background),
                 uninjected,
             }),
         };
@@ -189,10 +192,15 @@ impl Cluster {
 }
 
 /// Keeps the hub at what the cluster's services are. Nothing is served before all of them were read.
-fn start_registry(client: Client, hub: Arc<Hub>, background: &mut JoinSet<()>) -> Watches {
+fn start_registry(
+    client: Client,
+    rules: rules::Settings,
+    hub: Arc<Hub>,
+    background: &mut JoinSet<()>,
+) -> Watches {
     let watches = Watches::default();
     let (events, batches) = mpsc::channel(EVENT_BATCHES);
-    background.spawn(registry::watch(client, events, watches.clone()));
+    background.spawn(registry::watch(client, rules, events, watches.clone()));
     let synced = watches.clone().synced();
     background.spawn(publish::publish_when(synced, batches, hub));
     watches

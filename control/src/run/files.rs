@@ -6,7 +6,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use weir_discovery::{
     manifests::{self, Directory},
     model::Event,
-    publish,
+    publish, rules,
     xds::{Authenticator, MeshConfig, ROOT_CA},
 };
 
@@ -32,7 +32,10 @@ pub(super) struct Files {
 impl Files {
     /// Reads the manifests and all else.
     pub(super) fn open(config: &Config, manifests: &std::path::Path) -> Result<Self, ControlError> {
-        let (directory, initial) = Directory::open(manifests).map_err(|errors| {
+        let rules = rules::Settings {
+            root_namespace: config.kubernetes.namespace.as_str().into(),
+        };
+        let (directory, initial) = Directory::open(manifests, rules).map_err(|errors| {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             ControlError::Config(format!("--manifests: {}", errors.join("\n  ")))
         })?;

@@ -23,23 +23,37 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use self::{follow::Follow, kind::Kind};
 use super::wire;
-use crate::model::{Event, Interner};
+use crate::{
+    model::{Event, Interner},
+    rules::{self, peer_authentication::PeerAuthentication},
+};
 
 /// Follows every kind of object that the model is made of, and sends what changed.
 ///
 /// `watches` tells how it goes, and when every kind was listed once. Ends when nobody receives any
 /// more.
-pub async fn watch(client: Client, events: mpsc::Sender<Vec<Event>>, watches: Watches) {
-    let names = Arc::new(Interner::default());
+pub async fn watch(
+    client: Client,
+    rules: rules::Settings,
+    events: mpsc::Sender<Vec<Event>>,
+    watches: Watches,
+) {
+    let names = Arc::default();
     let mut kinds = JoinSet::new();
+    let with = With {
+        client,
+        events,
+        watches,
+        rules,
+        names,
+    };
     // Nodes and pods first: services are resolved once, at the end, either way.
-    kinds.spawn(follow::<wire::Node>(&client, &events, &watches, &names));
-    kinds.spawn(follow::<wire::Pod>(&client, &events, &watches, &names));
-    kinds.spawn(follow::<wire::EndpointSlice>(
-        &client, &events, &watches, &names,
-    ));
-    kinds.spawn(follow::<wire::Service>(&client, &events, &watches, &names));
-    drop(events);
+    kinds.spawn(with.follow::<wire::Node>());
+    kinds.spawn(with.follow::<wire::Pod>());
+    kinds.spawn(with.follow::<wire::EndpointSlice>());
+    kinds.spawn(with.follow::<wire::Service>());
+    kinds.spawn(with.follow::<PeerAuthentication>());
+    drop(with);
     while let Some(ended) = kinds.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a watch ended; changes of its kind are no longer seen");
@@ -47,12 +61,26 @@ pub async fn watch(client: Client, events: mpsc::Sender<Vec<Event>>, watches: Wa
     }
 }
 
-fn follow<K: Kind>(
-    client: &Client,
-    events: &mpsc::Sender<Vec<Event>>,
-    watches: &Watches,
-    names: &Arc<Interner>,
-) -> impl Future<Output = ()> + use<K> {
-    let status = watches.of(K::KIND);
-    Follow::<K>::new(client.clone(), events.clone(), status, names.clone()).run()
+/// What the tasks of all kinds share.
+struct With {
+    client: Client,
+    events: mpsc::Sender<Vec<Event>>,
+    watches: Watches,
+    rules: rules::Settings,
+    names: Arc<Interner>,
+}
+
+// === impl With ===
+
+impl With {
+    fn follow<K: Kind>(&self) -> impl Future<Output = ()> + use<K> {
+        let follow = Follow::<K>::new(
+            self.client.clone(),
+            self.events.clone(),
+            self.watches.of(K::KIND),
+            self.names.clone(),
+            self.rules.clone(),
+        );
+        follow.run()
+    }
 }

@@ -12,7 +12,10 @@ use super::{
     document::{self, Located},
     objects,
 };
-use crate::model::{Event, Interner, Object, ObjectKey};
+use crate::{
+    model::{Event, Interner, Object, ObjectKey},
+    rules,
+};
 
 /// A directory of manifests and what it said at the last look.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub struct Directory {
     seen: BTreeMap<PathBuf, Stamp>,
     objects: BTreeMap<ObjectKey, Object>,
     names: Interner,
+    rules: rules::Settings,
     /// Problems that were reported and are still there.
     reported: BTreeSet<String>,
 }
@@ -52,7 +56,10 @@ impl Directory {
     /// # Errors
     /// The directory or one of its manifests cannot be read: all that is wrong, file by file. A
     /// single bad port or endpoint is a warning in the log instead.
-    pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Vec<Event>), Vec<ManifestError>> {
+    pub fn open(
+        path: impl Into<PathBuf>,
+        rules: rules::Settings,
+    ) -> Result<(Self, Vec<Event>), Vec<ManifestError>> {
         let path = path.into();
         let seen = scan(&path).map_err(|error| vec![error])?;
         let mut directory = Self {
@@ -61,6 +68,7 @@ impl Directory {
             seen: BTreeMap::new(),
             objects: BTreeMap::new(),
             names: Interner::default(),
+            rules,
             reported: BTreeSet::new(),
         };
         for (file, stamp) in &seen {
@@ -147,7 +155,7 @@ impl Directory {
 
     /// What the files mean now, and how that differs from what they meant before.
     fn update(&mut self) -> Vec<Event> {
-        let (objects, problems) = objects::collect(self.contents(), &self.names);
+        let (objects, problems) = objects::collect(self.contents(), &self.names, &self.rules);
         let errors = self.files.values().filter_map(|file| file.error.as_ref());
         let errors = errors.map(|error| format!("{error}; what the file said before stays"));
         self.report(problems.into_iter().chain(errors).collect());

@@ -7,7 +7,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{ManifestError, legacy};
-use crate::kubernetes::wire::{EndpointSlice, Meta, Node, Pod, Service};
+use crate::{
+    kubernetes::wire::{EndpointSlice, Meta, Node, Pod, Service},
+    rules::peer_authentication::{self, PeerAuthentication},
+};
 
 /// An object of a manifest.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +19,7 @@ pub(super) enum Manifest {
     EndpointSlice(EndpointSlice),
     Pod(Box<Pod>),
     Node(Box<Node>),
+    PeerAuthentication(Box<PeerAuthentication>),
     /// A kind that discovery knows and needs nothing of, by kind, namespace and name.
     Other {
         kind: String,
@@ -136,6 +140,11 @@ impl Reader<'_> {
                 let slices = legacy::mirror(&self.typed::<Endpoints>(value, at)?).into_iter();
                 into.extend(slices.map(|slice| self.located(Manifest::EndpointSlice(slice))));
                 return Ok(());
+            }
+            (version, peer_authentication::KIND)
+                if peer_authentication::VERSIONS.contains(&version) =>
+            {
+                Manifest::PeerAuthentication(Box::new(self.typed(value, at)?))
             }
             named if NAMED_ONLY.contains(&named) => {
                 let meta = value.get("metadata").cloned().unwrap_or_default();

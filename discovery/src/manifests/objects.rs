@@ -13,18 +13,23 @@ use super::{
 use crate::{
     kubernetes::{self, Problem, wire::Meta},
     model::{Interner, Object, ObjectKey},
+    rules::{
+        self,
+        peer_authentication::{self, peer_authentication},
+    },
 };
 
 /// Objects of the model, and what is wrong in the files, each with the file it is in.
 pub(super) fn collect<'a>(
     contents: impl Iterator<Item = (&'a Path, &'a Located)> + Clone,
     names: &Interner,
+    rules: &rules::Settings,
 ) -> (BTreeMap<ObjectKey, Object>, BTreeSet<String>) {
     let mut objects = BTreeMap::new();
     let mut problems = BTreeSet::new();
     for (path, located) in contents.clone() {
         let mut found = Vec::new();
-        if let Some(object) = read(&located.manifest, names, &mut found) {
+        if let Some(object) = read(&located.manifest, names, rules, &mut found) {
             // The first has it; `duplicates` names the others.
             objects.entry(object.key()).or_insert(object);
         }
@@ -88,7 +93,7 @@ pub(super) fn duplicates<'a>(
 /// What it means that an object is left out.
 fn unknown(version: &str, kind: &str, meta: &Meta) -> String {
     let name = meta.name.as_deref().unwrap_or_default();
-    // NetworkPolicy, AuthorizationPolicy, PeerAuthentication and the like.
+    // NetworkPolicy, AuthorizationPolicy, RequestAuthentication and the like.
     let restricts = kind.ends_with("Policy") || kind.ends_with("Authentication");
     let consequence = match restricts {
         true => "what it forbids or demands of traffic is not enforced",
@@ -100,7 +105,12 @@ fn unknown(version: &str, kind: &str, meta: &Meta) -> String {
     )
 }
 
-fn read(manifest: &Manifest, names: &Interner, problems: &mut Vec<Problem>) -> Option<Object> {
+fn read(
+    manifest: &Manifest,
+    names: &Interner,
+    rules: &rules::Settings,
+    problems: &mut Vec<Problem>,
+) -> Option<Object> {
     match manifest {
         Manifest::Service(service) => {
             kubernetes::service(service, names, problems).map(Object::Service)
@@ -110,6 +120,9 @@ fn read(manifest: &Manifest, names: &Interner, problems: &mut Vec<Problem>) -> O
         }
         Manifest::Pod(pod) => kubernetes::pod(pod, names, problems).map(Object::Pod),
         Manifest::Node(node) => kubernetes::node(node, names, problems).map(Object::Node),
+        Manifest::PeerAuthentication(rule) => {
+            peer_authentication(rule, names, rules, problems).map(Object::Attachment)
+        }
         Manifest::Other { .. } | Manifest::Unknown { .. } => None,
     }
 }
@@ -120,6 +133,7 @@ fn identity(manifest: &Manifest) -> (&str, &Meta) {
         Manifest::EndpointSlice(slice) => ("EndpointSlice", &slice.metadata),
         Manifest::Pod(pod) => ("Pod", &pod.metadata),
         Manifest::Node(node) => ("Node", &node.metadata),
+        Manifest::PeerAuthentication(rule) => (peer_authentication::KIND, &rule.metadata),
         Manifest::Other { kind, meta } | Manifest::Unknown { kind, meta, .. } => (kind, meta),
     }
 }

@@ -18,6 +18,7 @@ use weir_discovery::{
         Claim, Conflict, EndpointSlice, Event, Index, NamespacedName, Node, Object, Pod, Readiness,
         ResolvedService, SliceEndpoint, Snapshot,
     },
+    rules,
 };
 
 use super::player::Player;
@@ -96,7 +97,8 @@ impl View {
 fn from_files(file: &Path) -> (Vec<Event>, View) {
     let directory = tempfile::tempdir().expect("directory");
     fs::copy(file, directory.path().join("mesh.yaml")).expect("copy");
-    let (_, events) = Directory::open(directory.path()).expect("manifests");
+    let (_, events) =
+        Directory::open(directory.path(), rules::Settings::default()).expect("manifests");
     let view = View::of(&events);
     (events, view)
 }
@@ -105,7 +107,12 @@ async fn from_server(objects: &[(String, String)]) -> View {
     let watches = Watches::default();
     let (sender, mut receiver) = mpsc::channel(16);
     let client = Player::with_objects(objects).client();
-    tokio::spawn(watch(client, sender, watches.clone()));
+    tokio::spawn(watch(
+        client,
+        rules::Settings::default(),
+        sender,
+        watches.clone(),
+    ));
     let mut synced = std::pin::pin!(watches.synced());
     let mut events = Vec::new();
     loop {

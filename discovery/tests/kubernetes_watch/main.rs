@@ -29,7 +29,7 @@ use tokio::{sync::mpsc, time::Instant};
 use weir_discovery::{
     kubernetes::{Watches, watch},
     model::{Event, ObjectKey},
-    publish,
+    publish, rules,
     xds::{Generator, Hub},
 };
 
@@ -76,7 +76,12 @@ async fn play(recording: Recording) -> (World, Watches, Duration) {
     let mut player = Player::new(recording);
     let watches = Watches::default();
     let (sender, mut receiver) = mpsc::channel(16);
-    let watching = tokio::spawn(watch(player.client(), sender, watches.clone()));
+    let watching = tokio::spawn(watch(
+        player.client(),
+        rules::Settings::default(),
+        sender,
+        watches.clone(),
+    ));
     let mut world = World::default();
     let played = tokio::time::timeout(LONG, async {
         loop {
@@ -185,7 +190,12 @@ async fn nothing_is_published_before_every_kind_was_listed() {
     let hub = Arc::new(Hub::new(Generator::default()));
     let watches = Watches::default();
     let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(watch(player.client(), sender, watches.clone()));
+    tokio::spawn(watch(
+        player.client(),
+        rules::Settings::default(),
+        sender,
+        watches.clone(),
+    ));
     tokio::spawn(publish::publish_when(
         watches.clone().synced(),
         receiver,
@@ -193,7 +203,7 @@ async fn nothing_is_published_before_every_kind_was_listed() {
     ));
     tokio::time::sleep(Duration::from_secs(4)).await;
     let synced: Vec<_> = watches.kinds().iter().map(|kind| kind.synced).collect();
-    assert_eq!(synced, [true, true, true, false]);
+    assert_eq!(synced, [true, true, true, false, true]);
     assert!(!hub.is_synced() && !watches.is_synced());
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(hub.is_synced() && watches.is_synced());

@@ -16,11 +16,15 @@ use tokio::{
 
 use super::recording::{Exchange, Recording, Step};
 
-const PATHS: [(&str, &str); 4] = [
+const PATHS: [(&str, &str); 5] = [
     ("Service", "/api/v1/services"),
     ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
     ("Pod", "/api/v1/pods"),
     ("Node", "/api/v1/nodes"),
+    (
+        "PeerAuthentication",
+        "/apis/security.istio.io/v1/peerauthentications",
+    ),
 ];
 const END_OF_LIST: &str = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
 

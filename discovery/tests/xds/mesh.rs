@@ -6,6 +6,7 @@ use tokio::{net::TcpListener, sync::watch};
 use weir_discovery::{
     manifests::Directory,
     model::Index,
+    rules,
     xds::{AdsServer, Generator, Hub, serve_connection},
 };
 
@@ -27,7 +28,8 @@ impl Mesh {
     /// The same with a server that is set up in another way.
     pub(crate) async fn serving(set_up: impl FnOnce(AdsServer) -> AdsServer) -> Self {
         let files = tempfile::tempdir().expect("temporary directory");
-        let (directory, _) = Directory::open(files.path()).expect("directory");
+        let (directory, _) =
+            Directory::open(files.path(), rules::Settings::default()).expect("directory");
         let hub = Arc::new(Hub::new(Generator::default()));
         let (stop, stopped) = watch::channel(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");

@@ -11,7 +11,7 @@ use tokio::{runtime::Runtime, sync::mpsc};
 use weir_discovery::{
     kubernetes::{Problem, WatchStatus, Watches, watch},
     model::Snapshot,
-    publish,
+    publish, rules,
     xds::{Generator, Hub},
 };
 use weir_tests::eventually::eventually;
@@ -37,7 +37,12 @@ impl Followed {
             let config =
                 Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
             let client = Client::try_from(config)?;
-            tokio::spawn(watch(client, events, watches.clone()));
+            tokio::spawn(watch(
+                client,
+                rules::Settings::default(),
+                events,
+                watches.clone(),
+            ));
             let synced = watches.clone().synced();
             tokio::spawn(publish::publish_when(synced, batches, hub.clone()));
             anyhow::Ok(())

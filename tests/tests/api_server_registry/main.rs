@@ -222,7 +222,8 @@ fn to_list_and_watch_four_kinds_is_all_it_needs() -> Result<()> {
         followed.snapshot().is_err(),
         "nothing is known, and nothing is said"
     );
-    let resources = "--resource=services,pods,nodes,endpointslices.discovery.k8s.io";
+    let resources = "--resource=services,pods,nodes,endpointslices.discovery.k8s.io,\
+         peerauthentications.security.istio.io";
     let role = ["create", "clusterrole", ns, "--verb=list,watch", resources];
     api.kubectl(&role)?;
     let account = format!("--serviceaccount={ns}:reader");

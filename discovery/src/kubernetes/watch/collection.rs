@@ -13,6 +13,7 @@ use super::{
 use crate::{
     kubernetes::{Problem, wire::Meta},
     model::{Event, Interner, NamespacedName},
+    rules,
 };
 
 /// Turns what a list and a watch say into events for the model: what a new list does not mention any
@@ -20,6 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Collection<K> {
     names: Arc<Interner>,
+    rules: rules::Settings,
     /// What the model was told of, each with the list that mentioned it last.
     known: HashMap<NamespacedName, u32>,
     /// Objects that something is wrong with, likewise.
@@ -33,9 +35,10 @@ pub(super) struct Collection<K> {
 // === impl Collection ===
 
 impl<K: Kind> Collection<K> {
-    pub(super) fn new(names: Arc<Interner>) -> Self {
+    pub(super) fn new(names: Arc<Interner>, rules: rules::Settings) -> Self {
         Self {
             names,
+            rules,
             known: HashMap::new(),
             wrong: BTreeMap::new(),
             wrong_changed: false,
@@ -75,7 +78,7 @@ impl<K: Kind> Collection<K> {
     pub(super) fn changed(&mut self, item: &Item<K>) -> Option<Event> {
         let mut problems = Vec::new();
         let event = match item {
-            Item::Read(object) => match object.read(&self.names, &mut problems) {
+            Item::Read(object) => match object.read(&self.names, &self.rules, &mut problems) {
                 Some(read) => {
                     self.known.insert(self.name(object.meta())?, self.list);
                     Some(Event::Applied(read))

@@ -28,9 +28,12 @@ use super::{
     kind::Kind,
     lines::Lines,
     status::Reporter,
-    stop::{Position, Stop, chain, failed, refused, without_streams},
+    stop::{NOT_SERVED, Position, Stop, chain, failed, refused, without_streams},
 };
-use crate::model::{Event, Interner};
+use crate::{
+    model::{Event, Interner},
+    rules,
+};
 
 /// How long the server keeps a watch open. A connection that died silently is found dead after that.
 const WATCH: Duration = Duration::from_secs(180);
@@ -54,6 +57,9 @@ const HEALTHY: Duration = Duration::from_secs(30);
 /// A watch that ends sooner without a word counts as a failure.
 const SHORTEST: Duration = Duration::from_secs(1);
 
+/// Time between two questions whether a kind that was not served is.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
 /// Follows one kind for ever.
 pub(super) struct Follow<K> {
     client: Client,
@@ -74,12 +80,13 @@ impl<K: Kind> Follow<K> {
         events: mpsc::Sender<Vec<Event>>,
         status: Reporter,
         names: Arc<Interner>,
+        rules: rules::Settings,
     ) -> Self {
         Self {
             client,
             events,
             status,
-            objects: Collection::new(names),
+            objects: Collection::new(names, rules),
             streaming: true,
         }
     }
@@ -107,6 +114,16 @@ impl<K: Kind> Follow<K> {
                     self.streaming = false;
                     self.status.paged();
                     continue;
+                }
+                Err(Stop::Failed {
+                    code: Some(NOT_SERVED),
+                    ..
+                }) if K::OPTIONAL => {
+                    if self.absent().await.is_err() {
+                        return;
+                    }
+                    position = Position::Nowhere;
+                    ASK_AGAIN
                 }
                 Err(Stop::Failed {
                     position: next,
@@ -218,6 +235,15 @@ impl<K: Kind> Follow<K> {
         self.send(gone).await?;
         self.status.listed();
         tracing::info!(kind = K::KIND, objects = self.objects.len(), "listed");
+        Ok(())
+    }
+
+    /// The kind is not served, so that there is nothing of it. It counts as listed.
+    async fn absent(&mut self) -> Result<(), Stop> {
+        self.objects.begin();
+        let gone = self.objects.end();
+        self.send(gone).await?;
+        self.status.absent();
         Ok(())
     }
 

@@ -8,6 +8,10 @@ use crate::{
         wire::{self, Meta},
     },
     model::{Interner, NamespacedName, Object, ObjectKey},
+    rules::{
+        self,
+        peer_authentication::{self, PeerAuthentication, peer_authentication},
+    },
 };
 
 /// A kind that is watched in all namespaces.
@@ -16,22 +20,31 @@ pub(super) trait Kind: DeserializeOwned + Send + Sync + 'static {
     const KIND: &'static str;
     /// Where the API server has it.
     const PATH: &'static str;
+    /// Whether a cluster may be without it: it is defined by a CRD. While it is not served there are
+    /// no objects of it.
+    const OPTIONAL: bool = false;
 
     fn meta(&self) -> &Meta;
 
     /// Turns it into the model's. `None` if the model needs nothing of it.
-    fn read(&self, names: &Interner, problems: &mut Vec<Problem>) -> Option<Object>;
+    fn read(
+        &self,
+        names: &Interner,
+        rules: &rules::Settings,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Object>;
 
     /// The key of the model's object that is made of one of that name.
     fn key(name: NamespacedName) -> ObjectKey;
 }
 
 /// Every kind, in the order of status reports.
-pub(super) const KINDS: [&str; 4] = [
+pub(super) const KINDS: [&str; 5] = [
     wire::Service::KIND,
     wire::EndpointSlice::KIND,
     wire::Pod::KIND,
     wire::Node::KIND,
+    PeerAuthentication::KIND,
 ];
 
 impl Kind for wire::Service {
@@ -42,7 +55,12 @@ impl Kind for wire::Service {
         &self.metadata
     }
 
-    fn read(&self, names: &Interner, problems: &mut Vec<Problem>) -> Option<Object> {
+    fn read(
+        &self,
+        names: &Interner,
+        _: &rules::Settings,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Object> {
         service(self, names, problems).map(Object::Service)
     }
 
@@ -59,7 +77,12 @@ impl Kind for wire::EndpointSlice {
         &self.metadata
     }
 
-    fn read(&self, names: &Interner, problems: &mut Vec<Problem>) -> Option<Object> {
+    fn read(
+        &self,
+        names: &Interner,
+        _: &rules::Settings,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Object> {
         endpoint_slice(self, names, problems).map(Object::EndpointSlice)
     }
 
@@ -76,7 +99,12 @@ impl Kind for wire::Pod {
         &self.metadata
     }
 
-    fn read(&self, names: &Interner, problems: &mut Vec<Problem>) -> Option<Object> {
+    fn read(
+        &self,
+        names: &Interner,
+        _: &rules::Settings,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Object> {
         pod(self, names, problems).map(Object::Pod)
     }
 
@@ -93,11 +121,39 @@ impl Kind for wire::Node {
         &self.metadata
     }
 
-    fn read(&self, names: &Interner, problems: &mut Vec<Problem>) -> Option<Object> {
+    fn read(
+        &self,
+        names: &Interner,
+        _: &rules::Settings,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Object> {
         node(self, names, problems).map(Object::Node)
     }
 
     fn key(name: NamespacedName) -> ObjectKey {
         ObjectKey::Node(name.name)
+    }
+}
+
+impl Kind for PeerAuthentication {
+    const KIND: &'static str = peer_authentication::KIND;
+    const PATH: &'static str = "/apis/security.istio.io/v1/peerauthentications";
+    const OPTIONAL: bool = true;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn read(
+        &self,
+        names: &Interner,
+        rules: &rules::Settings,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Object> {
+        peer_authentication(self, names, rules, problems).map(Object::Attachment)
+    }
+
+    fn key(name: NamespacedName) -> ObjectKey {
+        ObjectKey::Attachment(peer_authentication::rule(name))
     }
 }

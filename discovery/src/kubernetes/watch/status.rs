@@ -170,11 +170,18 @@ impl Reporter {
 
     /// A list is finished, and all of it was sent.
     pub(super) fn listed(&self) {
-        let first = {
-            let mut state = self.lock();
-            state.lists += 1;
-            !std::mem::replace(&mut state.synced, true)
-        };
+        self.lock().lists += 1;
+        self.synced();
+    }
+
+    /// The server does not serve the kind, so there is nothing to list.
+    pub(super) fn absent(&self) {
+        self.lock().connected = false;
+        self.synced();
+    }
+
+    fn synced(&self) {
+        let first = !std::mem::replace(&mut self.lock().synced, true);
         if first {
             self.watches.0.missing.send_modify(|missing| *missing -= 1);
         }

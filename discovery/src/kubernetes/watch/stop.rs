@@ -6,7 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 
 /// Refusals of a list as a stream that say nothing about lists as streams. Any other may: a server
 /// whose storage cannot do it begins to answer, and then says 500.
-const RETRIED: [i32; 5] = [401, 403, 410, 429, 503];
+const RETRIED: [i32; 6] = [401, 403, NOT_SERVED, 410, 429, 503];
+/// What a server says of a kind that it does not know.
+pub(super) const NOT_SERVED: i32 = 404;
 
 /// Where to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
