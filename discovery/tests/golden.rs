@@ -134,6 +134,95 @@ fn clients_that_speak_mutual_tls_are_told_with_whom_and_others_are_not() {
     }
 }
 
+/// `golden/peer-authentication.chains.txt`: what the sidecar of each pod takes, a line for each filter
+/// chain, and which endpoints clients speak mutual TLS with.
+#[test]
+fn rules_say_what_pods_take_and_how_they_are_called() {
+    let snapshot = snapshot(&directory().join("peer-authentication.in.yaml"));
+    let generator = Generator::new(Settings {
+        mutual_tls: true,
+        ..Settings::default()
+    });
+    let pods = [
+        ("shop", "pay-1", "10.5.0.1", true),
+        ("shop", "web-1", "10.5.0.2", true),
+        ("old", "attic-1", "10.5.0.3", true),
+        ("other", "db-1", "10.5.0.4", true),
+        ("other", "not-known-yet", "10.5.0.5", true),
+        // One that cannot do what is demanded of it.
+        ("other", "db-1", "10.5.0.4", false),
+    ];
+    let (mut text, mut listeners) = (String::new(), Vec::new());
+    for (namespace, pod, address, mutual_tls) in pods {
+        let client = Arc::new(Client {
+            pod: Some(NamespacedName::new(namespace, pod)),
+            addresses: vec![address.parse().expect("an address")],
+            mutual_tls,
+            ..Client::default()
+        });
+        let view = generator.view(&snapshot, Kind::Listener, "virtualInbound", &client);
+        let told = generator.resource_for(&snapshot, Kind::Listener, "virtualInbound", &view);
+        let told = told.expect("known");
+        let listener = codec::unpack_listener(&told.body).expect("a listener");
+        let able = if mutual_tls {
+            ""
+        } else {
+            ", without certificates"
+        };
+        writeln!(text, "{namespace}/{pod}{able}").expect("a string");
+        for chain in &listener.filter_chains {
+            writeln!(text, "  {}", describe_chain(chain)).expect("a string");
+        }
+        let default = listener.default_filter_chain.as_ref().map(describe_chain);
+        let default = default.unwrap_or_else(|| "closed".to_owned());
+        writeln!(text, "  else: {default}").expect("a string");
+        listeners.push((Kind::Listener, told));
+    }
+    for name in generator.names(&snapshot, Kind::Endpoint) {
+        let told = generator.resource(&snapshot, Kind::Endpoint, &name);
+        let body = format!(
+            "{:?}",
+            codec::decode_cluster_load_assignment(&told.expect("known").body.value)
+        );
+        let marked = body.contains("envoy.transport_socket_match");
+        let how = if marked { "mutual TLS" } else { "plaintext" };
+        writeln!(text, "{name}: {how}").expect("a string");
+    }
+    check(&directory().join("peer-authentication.chains.txt"), &text);
+    if envoy::available() {
+        let descriptors = json::Descriptors::load();
+        let mut clusters: Vec<_> = [8080, 9000, 7000, 15999, 5432]
+            .map(|port| format!("inbound|{port}||"))
+            .to_vec();
+        clusters.extend(["BlackHoleCluster", "InboundPassthroughCluster"].map(str::to_owned));
+        let clusters = clusters.into_iter().map(|name| {
+            let cluster = generator.resource(&snapshot, Kind::Cluster, &name);
+            (Kind::Cluster, cluster.expect("known"))
+        });
+        let clusters: Vec<_> = clusters.collect();
+        for listener in listeners {
+            let all: Vec<_> = clusters.iter().cloned().chain([listener]).collect();
+            envoy_accepts(&descriptors, &all);
+        }
+    }
+}
+
+fn describe_chain(chain: &FilterChain) -> String {
+    let criteria = chain.filter_chain_match.clone().unwrap_or_default();
+    let port = criteria.destination_port.map_or(0, |port| port.value);
+    let transport = criteria.transport_protocol;
+    let within = match &chain.transport_socket {
+        Some(_) => " within mutual TLS",
+        None => "",
+    };
+    let alpn = criteria.application_protocols.join(" ");
+    let cluster = cluster_of(chain);
+    format!(
+        "{}: port {port} [{transport}] [{alpn}] -> {cluster}{within}",
+        chain.name
+    )
+}
+
 /// Real Envoy starts with these listeners and clusters.
 fn envoy_accepts(descriptors: &json::Descriptors, resources: &[(Kind, Resource)]) {
     let of = |kind| {

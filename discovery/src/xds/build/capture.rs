@@ -56,13 +56,12 @@ pub(in crate::xds) fn listener(name: &str, mesh: &MeshConfig) -> Option<Listener
     }
 }
 
-/// The listener of that name for a sidecar, whose application has these ports. It asks for the
+/// The listener of that name for a sidecar, whose pod takes this. It asks for the
 /// listeners of its destinations when it needs them.
-pub(in crate::xds) fn sidecar_listener(
+pub(in crate::xds) fn sidecar_listener<'a>(
     name: &str,
     mesh: &MeshConfig,
-    mode: &inbound::Mode,
-    ports: impl FnOnce() -> Vec<inbound::Port>,
+    inbound: impl FnOnce() -> inbound::Inbound<'a>,
 ) -> Option<Listener> {
     let (base, address) = match name.strip_suffix(names::V6_SUFFIX) {
         Some(base) => (base, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
@@ -77,8 +76,7 @@ pub(in crate::xds) fn sidecar_listener(
         names::VIRTUAL_INBOUND => Some(inbound::listener(
             name,
             address,
-            &ports(),
-            mode,
+            &inbound(),
             mesh.access_log,
         )),
         _ => None,

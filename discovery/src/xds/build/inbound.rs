@@ -58,16 +58,32 @@ pub(in crate::xds) struct Port {
     pub(in crate::xds) number: u16,
     /// What is spoken there.
     pub(in crate::xds) protocol: Protocol,
+    /// Who is served there, and how.
+    pub(in crate::xds) mode: Mode,
 }
 
 /// Who is served on a port, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::xds) enum Mode {
     /// Everybody in plaintext; TLS is the application's own.
     Plaintext,
-    /// Clients of the mesh by mutual TLS with identities of this trust domain, everybody else as
-    /// before.
-    Permissive(TrustDomain),
+    /// Clients of the mesh by mutual TLS, everybody else as before.
+    Permissive,
+    /// Clients of the mesh by mutual TLS, and nobody else.
+    Strict,
+    /// Nobody: mutual TLS is demanded of a sidecar that cannot speak it.
+    Refused,
+}
+
+/// What a pod takes.
+#[derive(Debug)]
+pub(in crate::xds) struct Inbound<'a> {
+    /// Its ports.
+    pub(in crate::xds) ports: Vec<Port>,
+    /// Who is served on all others.
+    pub(in crate::xds) others: Mode,
+    /// What the identities of clients of the mesh begin with.
+    pub(in crate::xds) trust_domain: &'a TrustDomain,
 }
 
 /// The listener of captured inbound connections: filter chains for each port of the application,
@@ -75,38 +91,20 @@ pub(in crate::xds) enum Mode {
 pub(in crate::xds) fn listener(
     name: &str,
     address: IpAddr,
-    ports: &[Port],
-    mode: &Mode,
+    inbound: &Inbound<'_>,
     log: AccessLog,
 ) -> Listener {
-    let passthrough = names::INBOUND_PASSTHROUGH_CLUSTER;
-    let to = To {
-        stat_prefix: passthrough,
-        cluster: passthrough,
-        log,
-    };
-    let mut catch_all = match mode {
-        Mode::Plaintext => Vec::new(),
-        Mode::Permissive(trust_domain) => to.mutual_tls(Protocol::Auto, trust_domain),
-    };
-    catch_all.push(to.http("catchall-http", plaintext_http()));
-    let catch_all = catch_all.into_iter().map(|chain| FilterChain {
-        name: format!("{}-{}", names::VIRTUAL_INBOUND, chain.name),
-        ..chain
-    });
-    let default = FilterChain {
-        name: names::VIRTUAL_INBOUND.to_owned(),
-        filters: vec![tcp_to(passthrough, log)],
-        ..FilterChain::default()
-    };
     let original_dst = codec::pack_original_dst(&OriginalDst::default());
     let mut filter_chains = vec![capture::black_hole(
         names::VIRTUAL_INBOUND,
         ports::INBOUND,
         log,
     )];
-    filter_chains.extend(ports.iter().flat_map(|port| chains(*port, mode, log)));
-    filter_chains.extend(catch_all);
+    let trust_domain = inbound.trust_domain;
+    let ports = inbound.ports.iter();
+    filter_chains.extend(ports.flat_map(|port| chains(*port, trust_domain, log)));
+    let (others, default_filter_chain) = of_other_ports(inbound, log);
+    filter_chains.extend(others);
     Listener {
         listener_filters: vec![
             listener_filter("envoy.filters.listener.original_dst", original_dst),
@@ -117,18 +115,62 @@ pub(in crate::xds) fn listener(
         listener_filters_timeout: Some(duration(Duration::ZERO)),
         continue_on_listener_filters_timeout: true,
         filter_chains,
-        default_filter_chain: Some(default),
+        default_filter_chain,
         traffic_direction: TrafficDirection::Inbound.into(),
         ..capture::bound(name, address, ports::INBOUND)
     }
 }
 
-/// A connection is served by the chains of the first criterion that tells them apart, and there is
-/// no way back: beside a chain for plaintext HTTP, both other kinds must be named, too.
-fn chains(port: Port, mode: &Mode, log: AccessLog) -> Vec<FilterChain> {
+/// The chains of the ports that nobody spoke of, and the one of what fits none.
+fn of_other_ports(
+    inbound: &Inbound<'_>,
+    log: AccessLog,
+) -> (Vec<FilterChain>, Option<FilterChain>) {
+    let to = To {
+        stat_prefix: names::INBOUND_PASSTHROUGH_CLUSTER,
+        cluster: names::INBOUND_PASSTHROUGH_CLUSTER,
+        trust_domain: inbound.trust_domain,
+        log,
+    };
+    let rest = |name: String, cluster| FilterChain {
+        name,
+        filters: vec![tcp_to(cluster, log)],
+        ..FilterChain::default()
+    };
+    let mut chains = match inbound.others {
+        Mode::Refused => {
+            let name = format!("{}-refused", names::VIRTUAL_INBOUND);
+            return (Vec::new(), Some(rest(name, names::BLACK_HOLE_CLUSTER)));
+        }
+        mode => to.chains(Protocol::Auto, mode),
+    };
+    // What fits no chain may be plaintext on a port that serves TLS alone: there the rest is named.
+    let mut modes = inbound.ports.iter().map(|port| port.mode);
+    let strict = inbound.others == Mode::Strict || modes.any(|mode| mode == Mode::Strict);
+    if !strict {
+        chains.retain(|chain| !["tcp", "tls"].contains(&chain.name.as_str()));
+    }
+    let name = || names::VIRTUAL_INBOUND.to_owned();
+    let default = (!strict).then(|| rest(name(), names::INBOUND_PASSTHROUGH_CLUSTER));
+    for chain in &mut chains {
+        let kind = match chain.name.as_str() {
+            "http" => "catchall-http",
+            kind => kind,
+        };
+        chain.name = format!("{}-{kind}", names::VIRTUAL_INBOUND);
+    }
+    (chains, default)
+}
+
+fn chains(port: Port, trust_domain: &TrustDomain, log: AccessLog) -> Vec<FilterChain> {
     let number = port.number;
     let cluster = names::inbound_cluster(number);
-    let (stat_prefix, cluster) = (format!("inbound_{number}"), cluster.as_str());
+    let to = To {
+        stat_prefix: &format!("inbound_{number}"),
+        cluster: &cluster,
+        trust_domain,
+        log,
+    };
     let of_port = |chain: FilterChain| FilterChain {
         name: format!("inbound|{number}|{}", chain.name),
         filter_chain_match: Some(FilterChainMatch {
@@ -137,55 +179,72 @@ fn chains(port: Port, mode: &Mode, log: AccessLog) -> Vec<FilterChain> {
         }),
         ..chain
     };
-    let to = To {
-        stat_prefix: &stat_prefix,
-        cluster,
-        log,
-    };
-    let mut chains = match mode {
-        Mode::Plaintext => Vec::new(),
-        Mode::Permissive(trust_domain) => to.mutual_tls(port.protocol, trust_domain),
-    };
-    let tcp_only = matches!(port.protocol, Protocol::Tcp | Protocol::Tls);
-    match (tcp_only, mode) {
-        (true, Mode::Plaintext) => chains.push(to.tcp("tcp", FilterChainMatch::default())),
-        (true, Mode::Permissive(_)) => {}
-        (false, _) => chains.push(to.http("http", plaintext_http())),
-    }
-    if !(tcp_only && *mode == Mode::Plaintext) {
-        chains.push(to.tcp("tcp", transport("raw_buffer")));
-        chains.push(to.tcp("tls", transport("tls")));
-    }
-    chains.into_iter().map(of_port).collect()
+    let chains = to.chains(port.protocol, port.mode).into_iter();
+    chains.map(of_port).collect()
 }
 
 /// Where connections go.
 struct To<'a> {
     stat_prefix: &'a str,
     cluster: &'a str,
+    trust_domain: &'a TrustDomain,
     log: AccessLog,
 }
 
 // === impl To ===
 
 impl To<'_> {
+    /// A connection is served by the chains of the first criterion that tells them apart, and there is
+    /// no way back: beside a chain for plaintext HTTP, both other kinds must be named, too.
+    fn chains(&self, protocol: Protocol, mode: Mode) -> Vec<FilterChain> {
+        let tcp_only = matches!(protocol, Protocol::Tcp | Protocol::Tls);
+        let mut chains = match mode {
+            Mode::Refused => return vec![self.refused()],
+            Mode::Strict => return self.mutual_tls(protocol, mode),
+            Mode::Plaintext if tcp_only => {
+                return vec![self.tcp("tcp", FilterChainMatch::default())];
+            }
+            Mode::Plaintext => Vec::new(),
+            Mode::Permissive => self.mutual_tls(protocol, mode),
+        };
+        if !tcp_only {
+            chains.push(self.http("http", plaintext_http()));
+        }
+        chains.push(self.tcp("tcp", transport("raw_buffer")));
+        chains.push(self.tcp("tls", transport("tls")));
+        chains
+    }
+
     /// The chains of clients of the mesh: of one that names HTTP by ALPN, and of one that does not.
-    fn mutual_tls(&self, protocol: Protocol, trust_domain: &TrustDomain) -> Vec<FilterChain> {
+    /// Where nobody else is served, all TLS is meant for them.
+    fn mutual_tls(&self, protocol: Protocol, mode: Mode) -> Vec<FilterChain> {
         let any: Vec<_> = tls::MESH_TCP.into_iter().chain(tls::MESH_HTTP).collect();
+        let rest = |named: &[&str]| match mode {
+            Mode::Strict => transport("tls"),
+            _ => mesh(named),
+        };
         let within = |chain: FilterChain, alpn: &[&str]| FilterChain {
-            transport_socket: Some(tls::downstream(trust_domain, alpn)),
+            transport_socket: Some(tls::downstream(self.trust_domain, alpn)),
             ..chain
         };
-        let http = |kind: &str, named: &[&str]| within(self.http(kind, mesh(named)), &tls::HTTP);
-        let tcp = |kind: &str, named: &[&str]| within(self.tcp(kind, mesh(named)), &[]);
+        let http = |kind: &str, criteria| within(self.http(kind, criteria), &tls::HTTP);
+        let tcp = |kind: &str, criteria| within(self.tcp(kind, criteria), &[]);
         match protocol {
-            Protocol::Http | Protocol::Http2 => vec![http("mtls", &any)],
+            Protocol::Http | Protocol::Http2 => vec![http("mtls", rest(&any))],
             Protocol::Auto => vec![
-                http("mtls-http", &tls::MESH_HTTP),
-                tcp("mtls-tcp", &tls::MESH_TCP),
+                http("mtls-http", mesh(&tls::MESH_HTTP)),
+                tcp("mtls-tcp", rest(&tls::MESH_TCP)),
             ],
-            Protocol::Tcp | Protocol::Tls => vec![tcp("mtls", &any)],
+            Protocol::Tcp | Protocol::Tls => vec![tcp("mtls", rest(&any))],
         }
+    }
+
+    fn refused(&self) -> FilterChain {
+        let to = To {
+            cluster: names::BLACK_HOLE_CLUSTER,
+            ..*self
+        };
+        to.tcp("refused", FilterChainMatch::default())
     }
 
     fn http(&self, kind: &str, criteria: FilterChainMatch) -> FilterChain {

@@ -1,16 +1,62 @@
-//! The inbound ports of one sidecar.
+//! What one sidecar takes: the ports of its application, and who is served on them.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use super::Generator;
 use crate::{
-    model::{Endpoint, Hint, HintSource, Protocol, ServiceKind, Snapshot},
-    xds::{Client, build::inbound},
+    model::{
+        Endpoint, Hint, HintSource, InboundTls, Labels, Protocol, ServiceKind, Snapshot, TlsMode,
+    },
+    xds::{
+        Client,
+        build::inbound::{Inbound, Mode, Port},
+    },
 };
+
+impl Generator {
+    pub(super) fn inbound(&self, snapshot: &Snapshot, client: &Client) -> Inbound<'_> {
+        let rules = rules(snapshot, client);
+        let speaks_tls = client.mutual_tls && self.settings.mutual_tls;
+        let mode = |mode| match (mode, speaks_tls) {
+            (TlsMode::Disable, _) | (TlsMode::Permissive, false) => Mode::Plaintext,
+            (TlsMode::Permissive, true) => Mode::Permissive,
+            (TlsMode::Strict, true) => Mode::Strict,
+            (TlsMode::Strict, false) => Mode::Refused,
+        };
+        let mut ports = ports(snapshot, client);
+        for port in rules.ports.keys() {
+            ports.entry(*port).or_insert(Protocol::Auto);
+        }
+        let ports = ports.into_iter().map(|(number, protocol)| Port {
+            number,
+            protocol,
+            mode: mode(rules.on(number)),
+        });
+        Inbound {
+            ports: ports.collect(),
+            others: mode(rules.mode),
+            trust_domain: &self.settings.trust_domain,
+        }
+    }
+}
+
+/// What rules say of connections to the pod of a sidecar. Before the pod is known, no rule that
+/// selects it by its labels is.
+fn rules(snapshot: &Snapshot, client: &Client) -> InboundTls {
+    let Some(name) = &client.pod else {
+        return InboundTls::default();
+    };
+    let attachments = snapshot.attachments();
+    match snapshot.pod_named(name) {
+        Some(pod) => attachments.inbound_tls_of(pod),
+        None => attachments.inbound_tls(&name.namespace, &Labels::new()),
+    }
+}
 
 /// The ports of an application: those its containers declare and those that services send to. Who
 /// calls the pod by a service knows what that service says of the port; where it says nothing, the
 /// container's own name for the port counts.
-pub(super) fn ports(snapshot: &Snapshot, client: &Client) -> Vec<inbound::Port> {
+fn ports(snapshot: &Snapshot, client: &Client) -> BTreeMap<u16, Protocol> {
     let mut ports = BTreeMap::new();
     for port in &client.ports {
         let is_tcp = port.protocol.as_deref().is_none_or(|name| name == "TCP");
@@ -52,10 +98,7 @@ pub(super) fn ports(snapshot: &Snapshot, client: &Client) -> Vec<inbound::Port> 
             ports.insert(number, port.hint.protocol);
         }
     }
-    let ports = ports.into_iter();
     ports
-        .map(|(number, protocol)| inbound::Port { number, protocol })
-        .collect()
 }
 
 /// The ports that a pod has among these endpoints, which are in the order of their addresses.

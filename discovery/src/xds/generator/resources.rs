@@ -15,7 +15,7 @@ use crate::{
     },
     xds::{
         Client, Resource, View,
-        build::{capture, cluster, endpoint, http, inbound, listener, route},
+        build::{capture, cluster, endpoint, http, listener, route},
         names::Subject,
         resource::Digest,
         topology,
@@ -30,12 +30,8 @@ impl Generator {
         name: &str,
         client: &Client,
     ) -> Option<Resource> {
-        let ports = || super::inbound::ports(snapshot, client);
-        let mode = match client.mutual_tls && self.settings.mutual_tls {
-            true => inbound::Mode::Permissive(self.settings.trust_domain.clone()),
-            false => inbound::Mode::Plaintext,
-        };
-        let message = capture::sidecar_listener(name, &self.mesh, &mode, ports)?;
+        let inbound = || self.inbound(snapshot, client);
+        let message = capture::sidecar_listener(name, &self.mesh, inbound)?;
         let body = codec::pack_listener(&message);
         Some(resource(name, Digest::of(&body.value), body))
     }
