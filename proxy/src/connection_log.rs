@@ -47,6 +47,8 @@ pub struct ConnectionRecord {
     pub response_code: u16,
     /// Envoy's response flags of the last response or of the connection; empty if all went well.
     pub response_flags: &'static str,
+    /// The code of the reason for them, likewise.
+    pub reason: &'static str,
     /// Bytes from the peer.
     pub bytes_received: u64,
     /// Bytes to the peer.

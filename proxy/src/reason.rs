@@ -71,6 +71,8 @@ pub enum Reason {
     Loop,
     /// No filter chain matches the connection.
     NoFilterChain,
+    /// No filter chain matches the connection, and one would if its client spoke TLS.
+    PlaintextRefused,
     /// There were too many connections lately. Its flag is odd, and Envoy's.
     ConnectionRateLimited,
 }
@@ -114,6 +116,7 @@ impl Reason {
             Self::DirectResponse => "direct_response",
             Self::Loop => "loop_refused",
             Self::NoFilterChain => "filter_chain_not_found",
+            Self::PlaintextRefused => "plaintext_refused",
             Self::ConnectionRateLimited => "connection_rate_limited",
         }
     }
@@ -122,7 +125,7 @@ impl Reason {
     #[must_use]
     pub fn flag(self) -> &'static str {
         match self {
-            Self::NoRoute | Self::NoFilterChain => "NR",
+            Self::NoRoute | Self::NoFilterChain | Self::PlaintextRefused => "NR",
             Self::NoCluster => "NC",
             Self::NoHealthyUpstream => "UH",
             Self::ConnectFailed

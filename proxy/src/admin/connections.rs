@@ -37,6 +37,7 @@ fn to_json(record: &ConnectionRecord) -> Json {
         "requests": record.requests,
         "response_code": record.response_code,
         "response_flags": record.response_flags,
+        "reason": record.reason,
         "bytes_received": record.bytes_received,
         "bytes_sent": record.bytes_sent,
     })

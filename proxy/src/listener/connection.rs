@@ -202,7 +202,7 @@ impl ActiveConnection {
         stream.take_traffic();
         let Some(chain) = self.choose() else {
             self.listener.stats.no_filter_chain_match.inc();
-            self.info.outcome.reason = Some(Reason::NoFilterChain);
+            self.info.outcome.reason = Some(self.why_no_chain());
             return;
         };
         self.info.chain = Some(Arc::clone(&chain.config));
@@ -294,6 +294,15 @@ impl ActiveConnection {
         self.choose_by(transport, &protocols)
     }
 
+    /// Where TLS would have been served, plaintext is what is wrong.
+    fn why_no_chain(&self) -> Reason {
+        let with_tls = || self.choose_by(TransportProtocol::Tls, &[]);
+        match self.info.protocol != "tls" && with_tls().is_some_and(|chain| chain.tls.is_some()) {
+            true => Reason::PlaintextRefused,
+            false => Reason::NoFilterChain,
+        }
+    }
+
     /// The chain for a connection whose client has said nothing.
     pub(super) fn choose_silent(&self) -> Option<Rc<ActiveChain>> {
         self.choose_by(TransportProtocol::RawBuffer, &[])
@@ -344,6 +353,7 @@ impl ActiveConnection {
             requests: info.requests,
             response_code: info.outcome.response_code,
             response_flags: info.outcome.reason.map_or("", Reason::flag),
+            reason: info.outcome.reason.map_or("", Reason::code),
             bytes_received: info.bytes_received,
             bytes_sent: info.bytes_sent,
         });

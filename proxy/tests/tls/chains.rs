@@ -400,3 +400,47 @@ fn sessions_are_resumed_unless_that_is_disabled() {
         }
     });
 }
+
+#[test]
+fn plaintext_where_tls_alone_is_served_has_a_reason_of_its_own() {
+    run(async {
+        let authority = Authority::new("root");
+        let certificate = authority.issue(&["web.example"]);
+        let up = plain_echo().await;
+        let context = format!(
+            "common_tls_context: {{ tls_certificates: [ {} ] }}",
+            certificate.inline()
+        );
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = directory.path().join("log");
+        let more = format!(
+            r#"{TLS_INSPECTOR}, access_log: [ {{ name: file, typed_config: {{
+              "@type": {TYPES}.access_loggers.file.v3.FileAccessLog, path: {},
+              log_format: {{ text_format_source: {{ inline_string: "%RESPONSE_CODE_DETAILS%\n" }} }} }} }} ]"#,
+            log.display()
+        );
+        for (criteria, expected) in [
+            ("transport_protocol: tls", "plaintext_refused"),
+            // TLS would not help this client.
+            ("destination_port: 1", "filter_chain_not_found"),
+        ] {
+            let criteria = format!(", filter_chain_match: {{ {criteria} }}");
+            let chain = tcp_chain(&(socket("Downstream", &context) + &criteria));
+            let proxy = start(&bootstrap(&chain, &more, &cluster(up, ""), ""));
+            let stream = tokio::net::TcpStream::connect(proxy.address()).await;
+            let mut stream = stream.expect("a connection");
+            stream.write_all(b"hello").await.expect("sent");
+            let mut got = Vec::new();
+            // A reset is as good an end.
+            let _ = stream.read_to_end(&mut got).await;
+            assert!(got.is_empty(), "{got:?}");
+            until_stat(&proxy, "listener", "no_filter_chain_match", 1);
+            let said = || {
+                let text = std::fs::read_to_string(&log).unwrap_or_default();
+                (text.lines().last() == Some(expected)).then_some(())
+            };
+            weir_tests::eventually::eventually(std::time::Duration::from_secs(10), said)
+                .unwrap_or_else(|error| panic!("{expected}: {error}"));
+        }
+    });
+}
