@@ -49,7 +49,7 @@ struct Document<'a> {
 }
 
 /// Kinds kept for the control plane to read.
-const PASSED_ON: [&str; 1] = ["ServiceAccount"];
+const PASSED_ON: [&str; 2] = ["ServiceAccount", "PeerAuthentication"];
 
 /// Reads every `.yaml`, `.yml` and `.json` file of `path`, or the one file it names.
 ///

@@ -44,13 +44,13 @@ done
 "#;
 
 /// A connection that stays open between requests.
-struct Connection {
+pub(crate) struct Connection {
     child: Child,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Connection {
-    fn open(demos: &Demos, address: &str) -> Self {
+    pub(crate) fn open(demos: &Demos, address: &str) -> Self {
         let mut child = demos
             .weir(&[
                 "exec",
@@ -73,7 +73,7 @@ impl Connection {
     }
 
     /// The status line, or `nothing` where the connection was closed.
-    fn ask(&mut self) -> String {
+    pub(crate) fn ask(&mut self) -> String {
         let stdin = self.child.stdin.as_mut().expect("piped");
         writeln!(stdin).expect("it reads");
         let mut said = String::new();
@@ -103,7 +103,7 @@ spec: {{clusterIP: 10.96.77.7, selector: {{app: web}}, ports: [{ports}]}}
 }
 
 /// Names of the filter chains that the control plane gave the pod for a port.
-fn chains(demos: &Demos, port: u16) -> Vec<String> {
+pub(crate) fn chains(demos: &Demos, port: u16) -> Vec<String> {
     let page = "127.0.0.1:15000/config_dump?name_regex=^virtualInbound$";
     let output = demos.output(&["exec", "web", "--", "curl", "-s", page]);
     let dump: serde_json::Value = serde_json::from_str(&output.stdout)

@@ -9,3 +9,4 @@ mod last_resort;
 mod mesh;
 mod pod_life;
 mod refusals;
+mod strict;

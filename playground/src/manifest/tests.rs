@@ -63,6 +63,15 @@ fn kinds_nothing_acts_on_are_named_and_left_out() {
 }
 
 #[test]
+fn rules_are_kept_for_the_control_plane() {
+    let text =
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: all}\n";
+    let manifests = parse([("a.yaml", text)]).expect("manifests");
+    assert_eq!(manifests.others[0]["metadata"]["name"], "all");
+    assert!(manifests.skipped.is_empty());
+}
+
+#[test]
 fn a_bad_manifest_names_file_document_object_and_field() {
     let text = format!(
         "kind: Namespace\nmetadata: {{name: shop}}\n---{}",
