@@ -237,7 +237,7 @@ fn a_rule_that_becomes_wrong_stays_as_it_was_and_at_the_start_it_is_an_error() {
     let files = Files::new();
     files.write("rule.yaml", &rule("v1beta1", "STRICT"));
     let (mut directory, events) = files.open();
-    assert_eq!(applied(&events), [key.clone()]);
+    assert_eq!(applied(&events), std::slice::from_ref(&key));
 
     files.write("rule.yaml", &rule("v1", "Strict"));
     directory.refresh();
@@ -249,7 +249,7 @@ fn a_rule_that_becomes_wrong_stays_as_it_was_and_at_the_start_it_is_an_error() {
 
     files.write("rule.yaml", &rule("v1", "DISABLE"));
     directory.refresh();
-    assert_eq!(applied(&directory.refresh()), [key.clone()]);
+    assert_eq!(applied(&directory.refresh()), std::slice::from_ref(&key));
     fs::remove_file(files.path("rule.yaml")).expect("remove");
     directory.refresh();
     assert_eq!(directory.refresh(), [Event::Deleted(key)]);
