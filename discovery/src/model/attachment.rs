@@ -108,7 +108,7 @@ impl InboundTls {
 // === impl Attachments ===
 
 impl Attachments {
-    pub(super) fn insert(&mut self, attachment: Attachment) {
+    pub(super) fn insert(&mut self, attachment: Arc<Attachment>) {
         self.remove(&attachment.rule);
         let rule = attachment.rule.clone();
         let created = attachment.created.unwrap_or(i64::MAX);
@@ -119,7 +119,7 @@ impl Attachments {
                 .entry(rule.name.namespace.clone())
                 .or_default(),
         };
-        level.insert((created, rule), Arc::new(attachment));
+        level.insert((created, rule), attachment);
     }
 
     pub(super) fn remove(&mut self, rule: &RuleName) {
@@ -139,6 +139,17 @@ impl Attachments {
         let local = self.namespaces.get(&rule.name.namespace);
         let mut all = self.mesh.iter().chain(local.into_iter().flatten());
         all.find_map(|((_, other), attachment)| (other == rule).then_some(attachment))
+    }
+
+    /// The rules about the same pods as this one: the first counts, and the others do not.
+    pub fn rivals(&self, attachment: &Attachment) -> impl Iterator<Item = &RuleName> {
+        let level = match attachment.target {
+            Target::Mesh => Some(&self.mesh),
+            _ => self.namespaces.get(&attachment.rule.name.namespace),
+        };
+        let all = level.into_iter().flat_map(BTreeMap::values);
+        let rivals = all.filter(move |it| it.target == attachment.target);
+        rivals.map(|it| &it.rule)
     }
 
     /// How connections to a pod are served.

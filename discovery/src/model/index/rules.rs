@@ -9,8 +9,19 @@ impl Index {
     pub(super) fn apply_attachment(&mut self, attachment: Attachment) {
         let attachments = &mut self.current.attachments;
         let known = attachments.get(&attachment.rule);
-        if known.map(|known| &**known) != Some(&attachment) {
-            Arc::make_mut(attachments).insert(attachment);
+        if known.map(|known| &**known) == Some(&attachment) {
+            return;
+        }
+        let attachment = Arc::new(attachment);
+        Arc::make_mut(attachments).insert(attachment.clone());
+        let mut rivals = attachments.rivals(&attachment);
+        let Some(first) = rivals.next() else { return };
+        let news = |rule: &&RuleName| *first == attachment.rule || **rule == attachment.rule;
+        for ignored in rivals.filter(news) {
+            tracing::warn!(
+                rule = %first, %ignored,
+                "two rules say something of the same pods; the older one counts"
+            );
         }
     }
 

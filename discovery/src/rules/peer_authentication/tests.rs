@@ -91,6 +91,20 @@ fn the_narrowest_rule_that_says_something_decides_and_at_one_level_the_oldest() 
 }
 
 #[test]
+fn the_rules_that_do_not_count_beside_an_older_one_are_known() {
+    let (attachments, _) = read(&[YOUNG, OLD, WEB, MESH, UNSET].join("\n---\n"));
+    let rivals = |name: &str, namespace: &str| -> Vec<String> {
+        let rule = rule(crate::model::NamespacedName::new(namespace, name));
+        let attachment = attachments.get(&rule).expect("a rule");
+        let rivals = attachments.rivals(attachment);
+        rivals.map(|rule| rule.name.name.to_string()).collect()
+    };
+    assert_eq!(rivals("a", "shop"), ["z", "a", "unset"]);
+    assert_eq!(rivals("web", "shop"), ["web"]);
+    assert_eq!(rivals("default", "weir-system"), ["default"]);
+}
+
+#[test]
 fn what_cannot_be_honoured_is_named_and_the_rest_counts() {
     let cases = [
         (
