@@ -201,7 +201,7 @@ fn services_without_selector_and_external_names_are_what_their_author_says() -> 
 }
 
 #[test]
-fn to_list_and_watch_four_kinds_is_all_it_needs() -> Result<()> {
+fn to_list_and_watch_its_kinds_is_all_it_needs() -> Result<()> {
     let Some(api) = ApiServer::shared() else {
         return Ok(());
     };
@@ -214,7 +214,13 @@ fn to_list_and_watch_four_kinds_is_all_it_needs() -> Result<()> {
             .last_error(kind)
             .is_some_and(|it| it.contains("403"))
     };
-    let kinds = ["Service", "EndpointSlice", "Pod", "Node"];
+    let kinds = [
+        "Service",
+        "EndpointSlice",
+        "Pod",
+        "Node",
+        "PeerAuthentication",
+    ];
     weir_tests::eventually::eventually(followed::PATIENCE, || {
         kinds.iter().all(|kind| refused(kind)).then_some(())
     })?;
@@ -222,10 +228,17 @@ fn to_list_and_watch_four_kinds_is_all_it_needs() -> Result<()> {
         followed.snapshot().is_err(),
         "nothing is known, and nothing is said"
     );
-    let resources = "--resource=services,pods,nodes,endpointslices.discovery.k8s.io,\
-         peerauthentications.security.istio.io";
-    let role = ["create", "clusterrole", ns, "--verb=list,watch", resources];
-    api.kubectl(&role)?;
+    // Written out: kubectl makes no role for a kind that the cluster has not.
+    let rule = |group: &str, kinds: &[&str]| json!({"apiGroups": [group], "resources": kinds, "verbs": ["list", "watch"]});
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": ns},
+        "rules": [
+            rule("", &["services", "pods", "nodes"]),
+            rule("discovery.k8s.io", &["endpointslices"]),
+            rule("security.istio.io", &["peerauthentications"]),
+        ],
+    });
+    api.apply(&role.to_string())?;
     let account = format!("--serviceaccount={ns}:reader");
     let role = format!("--clusterrole={ns}");
     api.kubectl(&["create", "clusterrolebinding", ns, &role, &account])?;
