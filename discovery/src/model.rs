@@ -21,9 +21,7 @@ mod service;
 mod shards;
 mod snapshot;
 
-pub use attachment::{
-    Attachment, Attachments, Effect, InboundTls, InboundTlsRule, Labels, RuleName, Target, TlsMode,
-};
+pub use attachment::{Attachment, Attachments, Effect, InboundTlsRule, Labels, RuleName, Target};
 pub use changes::{AddressChange, Changes, ServiceChange};
 pub use endpoint::{
     Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,
@@ -40,3 +38,4 @@ pub use service::{
     InternalTrafficPolicy, Service, ServiceKind, ServicePort, SessionAffinity, TrafficDistribution,
 };
 pub use snapshot::{Claim, ClaimKind, Conflict, Destination, Snapshot};
+pub use weir_api::inbound_tls::{InboundTls, TlsMode};

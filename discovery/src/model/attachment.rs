@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use weir_api::inbound_tls::{InboundTls, TlsMode};
+
 use super::{NamespacedName, Pod};
 
 /// Labels of a pod, or those that a rule asks for.
@@ -56,27 +58,6 @@ pub struct InboundTlsRule {
     pub ports: BTreeMap<u16, TlsMode>,
 }
 
-/// How connections to a pod are served.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TlsMode {
-    /// In plaintext; TLS is the application's own.
-    Disable,
-    /// Clients of the mesh by mutual TLS, everybody else in plaintext.
-    #[default]
-    Permissive,
-    /// By mutual TLS alone.
-    Strict,
-}
-
-/// What all rules together say of the connections to one pod.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct InboundTls {
-    /// On every port but these.
-    pub mode: TlsMode,
-    /// On these.
-    pub ports: BTreeMap<u16, TlsMode>,
-}
-
 /// All attachments, by the level they are at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attachments {
@@ -92,16 +73,6 @@ type Level = BTreeMap<(i64, RuleName), Arc<Attachment>>;
 impl fmt::Display for RuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.name)
-    }
-}
-
-// === impl InboundTls ===
-
-impl InboundTls {
-    /// How connections to that port are served.
-    #[must_use]
-    pub fn on(&self, port: u16) -> TlsMode {
-        self.ports.get(&port).copied().unwrap_or(self.mode)
     }
 }
 
@@ -162,19 +133,53 @@ impl Attachments {
     /// counts alone; what it leaves open, the level around it says, and permissive is the last word.
     #[must_use]
     pub fn inbound_tls(&self, namespace: &str, labels: &Labels) -> InboundTls {
-        let local = self.namespaces.get(namespace).into_iter().flatten();
-        let local = local.map(|(_, attachment)| attachment);
-        let mesh = self.mesh.values().next();
-        let of_namespace = local.clone().find(|it| it.target == Target::Namespace);
-        let of_workload = local.clone().find(|it| it.target.selects(labels));
-        let mut in_force = InboundTls::default();
-        let levels = [mesh, of_namespace, of_workload].into_iter().flatten();
-        for attachment in levels {
-            let Effect::InboundTls(said) = &attachment.effect;
-            in_force.mode = said.mode.unwrap_or(in_force.mode);
-            in_force.ports.extend(&said.ports);
+        let around = self.inbound_tls_around(namespace);
+        let of_workload = self.local(namespace).find(|it| it.target.selects(labels));
+        match of_workload {
+            Some(attachment) => attachment.within(around),
+            None => around,
         }
-        in_force
+    }
+
+    /// The same of a pod of which nothing is known but its namespace: whatever a rule may demand of
+    /// it, for it may be one that the rule selects.
+    #[must_use]
+    pub fn inbound_tls_of_unknown(&self, namespace: &str) -> InboundTls {
+        let around = self.inbound_tls_around(namespace);
+        let of_workloads = self.local(namespace);
+        let of_workloads = of_workloads.filter(|it| matches!(it.target, Target::Workloads(_)));
+        of_workloads.fold(around.clone(), |strictest, attachment| {
+            strictest.stricter(&attachment.within(around.clone()))
+        })
+    }
+
+    /// What the mesh and the namespace say.
+    fn inbound_tls_around(&self, namespace: &str) -> InboundTls {
+        let mesh = self.mesh.values().next();
+        let of_namespace = self.local(namespace);
+        let of_namespace = { of_namespace }.find(|it| it.target == Target::Namespace);
+        let levels = [mesh, of_namespace].into_iter().flatten();
+        levels.fold(InboundTls::default(), |around, attachment| {
+            attachment.within(around)
+        })
+    }
+
+    /// What is attached in a namespace, the oldest first.
+    fn local(&self, namespace: &str) -> impl Iterator<Item = &Arc<Attachment>> {
+        let local = self.namespaces.get(namespace);
+        local.into_iter().flat_map(BTreeMap::values)
+    }
+}
+
+// === impl Attachment ===
+
+impl Attachment {
+    /// What is in force where the level around says that.
+    fn within(&self, mut around: InboundTls) -> InboundTls {
+        let Effect::InboundTls(said) = &self.effect;
+        around.mode = said.mode.unwrap_or(around.mode);
+        around.ports.extend(&said.ports);
+        around
     }
 }
 

@@ -91,6 +91,27 @@ fn the_narrowest_rule_that_says_something_decides_and_at_one_level_the_oldest() 
 }
 
 #[test]
+fn a_pod_that_is_not_known_is_served_as_the_strictest_rule_that_may_select_it_says() {
+    use TlsMode::{Disable, Permissive, Strict};
+    let cases: [(&[&str], &str, u16, TlsMode); 8] = [
+        (&[], "shop", 8080, Permissive),
+        (&[SHOP], "shop", 8080, Disable),
+        (&[SHOP, WEB], "shop", 8080, Strict),
+        (&[SHOP, WEB], "shop", 80, Permissive),
+        (&[MESH, WEB], "shop", 80, Strict),
+        (&[WEB, PORTS], "shop", 8080, Strict),
+        (&[TWO_LABELS], "shop", 80, Strict),
+        (&[TWO_LABELS], "other", 80, Permissive),
+    ];
+    for (rules, namespace, port, expected) in cases {
+        let (attachments, problems) = read(&rules.join("\n---\n"));
+        assert!(problems.is_empty(), "{problems:?}");
+        let mode = attachments.inbound_tls_of_unknown(namespace).on(port);
+        assert_eq!(mode, expected, "{rules:?}: {namespace} {port}");
+    }
+}
+
+#[test]
 fn the_rules_that_do_not_count_beside_an_older_one_are_known() {
     let (attachments, _) = read(&[YOUNG, OLD, WEB, MESH, UNSET].join("\n---\n"));
     let rivals = |name: &str, namespace: &str| -> Vec<String> {

@@ -4,6 +4,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use weir_api::{
+    inbound_tls::Served,
     names, ports,
     protocol::Protocol,
     spiffe::TrustDomain,
@@ -59,20 +60,7 @@ pub(in crate::xds) struct Port {
     /// What is spoken there.
     pub(in crate::xds) protocol: Protocol,
     /// Who is served there, and how.
-    pub(in crate::xds) mode: Mode,
-}
-
-/// Who is served on a port, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::xds) enum Mode {
-    /// Everybody in plaintext; TLS is the application's own.
-    Plaintext,
-    /// Clients of the mesh by mutual TLS, everybody else as before.
-    Permissive,
-    /// Clients of the mesh by mutual TLS, and nobody else.
-    Strict,
-    /// Nobody: mutual TLS is demanded of a sidecar that cannot speak it.
-    Refused,
+    pub(in crate::xds) mode: Served,
 }
 
 /// What a pod takes.
@@ -81,7 +69,7 @@ pub(in crate::xds) struct Inbound<'a> {
     /// Its ports.
     pub(in crate::xds) ports: Vec<Port>,
     /// Who is served on all others.
-    pub(in crate::xds) others: Mode,
+    pub(in crate::xds) others: Served,
     /// What the identities of clients of the mesh begin with.
     pub(in crate::xds) trust_domain: &'a TrustDomain,
 }
@@ -138,7 +126,7 @@ fn of_other_ports(
         ..FilterChain::default()
     };
     let mut chains = match inbound.others {
-        Mode::Refused => {
+        Served::Refused => {
             let name = format!("{}-refused", names::VIRTUAL_INBOUND);
             return (Vec::new(), Some(rest(name, names::BLACK_HOLE_CLUSTER)));
         }
@@ -146,7 +134,7 @@ fn of_other_ports(
     };
     // What fits no chain may be plaintext on a port that serves TLS alone: there the rest is named.
     let mut modes = inbound.ports.iter().map(|port| port.mode);
-    let strict = inbound.others == Mode::Strict || modes.any(|mode| mode == Mode::Strict);
+    let strict = inbound.others == Served::Strict || modes.any(|mode| mode == Served::Strict);
     if !strict {
         chains.retain(|chain| !["tcp", "tls"].contains(&chain.name.as_str()));
     }
@@ -196,16 +184,16 @@ struct To<'a> {
 impl To<'_> {
     /// A connection is served by the chains of the first criterion that tells them apart, and there is
     /// no way back: beside a chain for plaintext HTTP, both other kinds must be named, too.
-    fn chains(&self, protocol: Protocol, mode: Mode) -> Vec<FilterChain> {
+    fn chains(&self, protocol: Protocol, mode: Served) -> Vec<FilterChain> {
         let tcp_only = matches!(protocol, Protocol::Tcp | Protocol::Tls);
         let mut chains = match mode {
-            Mode::Refused => return vec![self.refused()],
-            Mode::Strict => return self.mutual_tls(protocol, mode),
-            Mode::Plaintext if tcp_only => {
+            Served::Refused => return vec![self.refused()],
+            Served::Strict => return self.mutual_tls(protocol, mode),
+            Served::Plaintext if tcp_only => {
                 return vec![self.tcp("tcp", FilterChainMatch::default())];
             }
-            Mode::Plaintext => Vec::new(),
-            Mode::Permissive => self.mutual_tls(protocol, mode),
+            Served::Plaintext => Vec::new(),
+            Served::Permissive => self.mutual_tls(protocol, mode),
         };
         if !tcp_only {
             chains.push(self.http("http", plaintext_http()));
@@ -217,10 +205,10 @@ impl To<'_> {
 
     /// The chains of clients of the mesh: of one that names HTTP by ALPN, and of one that does not.
     /// Where nobody else is served, all TLS is meant for them.
-    fn mutual_tls(&self, protocol: Protocol, mode: Mode) -> Vec<FilterChain> {
+    fn mutual_tls(&self, protocol: Protocol, mode: Served) -> Vec<FilterChain> {
         let any: Vec<_> = tls::MESH_TCP.into_iter().chain(tls::MESH_HTTP).collect();
         let rest = |named: &[&str]| match mode {
-            Mode::Strict => transport("tls"),
+            Served::Strict => transport("tls"),
             _ => mesh(named),
         };
         let within = |chain: FilterChain, alpn: &[&str]| FilterChain {

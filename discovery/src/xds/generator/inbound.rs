@@ -4,12 +4,10 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::Generator;
 use crate::{
-    model::{
-        Endpoint, Hint, HintSource, InboundTls, Labels, Protocol, ServiceKind, Snapshot, TlsMode,
-    },
+    model::{Endpoint, Hint, HintSource, InboundTls, Protocol, ServiceKind, Snapshot},
     xds::{
         Client,
-        build::inbound::{Inbound, Mode, Port},
+        build::inbound::{Inbound, Port},
     },
 };
 
@@ -17,12 +15,6 @@ impl Generator {
     pub(super) fn inbound(&self, snapshot: &Snapshot, client: &Client) -> Inbound<'_> {
         let rules = rules(snapshot, client);
         let speaks_tls = client.mutual_tls && self.settings.mutual_tls;
-        let mode = |mode| match (mode, speaks_tls) {
-            (TlsMode::Disable, _) | (TlsMode::Permissive, false) => Mode::Plaintext,
-            (TlsMode::Permissive, true) => Mode::Permissive,
-            (TlsMode::Strict, true) => Mode::Strict,
-            (TlsMode::Strict, false) => Mode::Refused,
-        };
         let mut ports = ports(snapshot, client);
         for port in rules.ports.keys() {
             ports.entry(*port).or_insert(Protocol::Auto);
@@ -30,18 +22,18 @@ impl Generator {
         let ports = ports.into_iter().map(|(number, protocol)| Port {
             number,
             protocol,
-            mode: mode(rules.on(number)),
+            mode: rules.on(number).served(speaks_tls),
         });
         Inbound {
             ports: ports.collect(),
-            others: mode(rules.mode),
+            others: rules.mode.served(speaks_tls),
             trust_domain: &self.settings.trust_domain,
         }
     }
 }
 
-/// What rules say of connections to the pod of a sidecar. Before the pod is known, no rule that
-/// selects it by its labels is.
+/// What rules say of connections to the pod of a sidecar. Before the pod is known, any rule of its
+/// namespace may select it: the strictest counts.
 fn rules(snapshot: &Snapshot, client: &Client) -> InboundTls {
     let Some(name) = &client.pod else {
         return InboundTls::default();
@@ -49,7 +41,7 @@ fn rules(snapshot: &Snapshot, client: &Client) -> InboundTls {
     let attachments = snapshot.attachments();
     match snapshot.pod_named(name) {
         Some(pod) => attachments.inbound_tls_of(pod),
-        None => attachments.inbound_tls(&name.namespace, &Labels::new()),
+        None => attachments.inbound_tls_of_unknown(&name.namespace),
     }
 }
 
