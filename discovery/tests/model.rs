@@ -262,7 +262,7 @@ proptest! {
                 let scope = affected.get(&(*kind, name.clone()));
                 let nobody = Client::default();
                 let client = client.map_or(&nobody, |number| &clients[number]);
-                let is_named = scope.is_some_and(|scope| scope.covers(client));
+                let is_named = scope.is_some_and(|scope| scope.covers(&index.snapshot(), client));
                 let differs = before.get(seen) != now.get(seen);
                 prop_assert!(!differs || is_named, "{seen:?} differs");
             }
@@ -317,6 +317,55 @@ proptest! {
         index.commit();
         prop_assert_eq!(View::of(&index.snapshot()), View::of(&fresh(&objects)));
     }
+}
+
+#[test]
+fn a_rule_concerns_the_sidecars_of_the_pods_that_it_says_something_else_of() {
+    let pod = |number: u8, workload: u8| Pod {
+        name: name(number),
+        addresses: vec![[10, 4, 0, number].into()],
+        host_network: false,
+        node: None,
+        sidecar: true,
+        mutual_tls: true,
+        labels: Arc::new(labels(workload)),
+        service_account: "a".into(),
+        workload: Workload {
+            kind: "Deployment".into(),
+            name: "w".into(),
+        },
+    };
+    let rule = |number, mode| {
+        Event::Applied(Object::Attachment(Attachment {
+            rule: rule_name(number),
+            created: Some(i64::from(number)),
+            target: Target::Workloads(labels(0)),
+            effect: Effect::InboundTls(InboundTlsRule {
+                mode: Some(mode),
+                ..InboundTlsRule::default()
+            }),
+        }))
+    };
+    let mut index = Index::default();
+    for pod in [pod(0, 0), pod(1, 1)] {
+        index.apply(Event::Applied(Object::Pod(pod)));
+    }
+    index.commit();
+    let mut concerned = |event| {
+        index.apply(event);
+        let (snapshot, changes) = index.commit().expect("changes");
+        let affected = generator().affected(&snapshot, &changes);
+        let scope = &affected[&(Kind::Listener, "virtualInbound".to_owned())];
+        let clients = clients();
+        let covered = clients
+            .iter()
+            .filter(|client| scope.covers(&snapshot, client));
+        let pods = covered.filter_map(|client| client.pod.clone());
+        pods.collect::<Vec<_>>()
+    };
+    // Nothing is known of the last one, so it may be meant.
+    assert_eq!(concerned(rule(0, TlsMode::Strict)), [name(0), name(2)]);
+    assert_eq!(concerned(rule(1, TlsMode::Disable)), [name(2)]);
 }
 
 /// Everything a snapshot says.

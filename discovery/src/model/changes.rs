@@ -19,8 +19,9 @@ pub struct Changes {
     pub pods: BTreeSet<NamespacedName>,
     /// Nodes that came, went or moved.
     pub nodes: BTreeSet<Arc<str>>,
-    /// Whether rules attach something else to somebody.
-    pub rules: bool,
+    /// If rules changed, the pods of which they say something else now. That may be so of pods that
+    /// are not known, too.
+    pub rules: Option<BTreeSet<NamespacedName>>,
 }
 
 /// One changed service.
@@ -47,7 +48,10 @@ impl Changes {
     /// Whether nothing differs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.pods.is_empty() && self.nodes.is_empty() && !self.rules
+        self.services.is_empty()
+            && self.pods.is_empty()
+            && self.nodes.is_empty()
+            && self.rules.is_none()
     }
 }
 

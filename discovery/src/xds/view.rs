@@ -12,7 +12,7 @@ use weir_api::{
     },
 };
 
-use crate::model::NamespacedName;
+use crate::model::{NamespacedName, Snapshot};
 
 /// What a client says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -50,8 +50,13 @@ pub enum View {
 pub enum Scope {
     /// For everybody.
     All,
-    /// For the sidecars of these pods.
-    Pods(BTreeSet<NamespacedName>),
+    /// For single sidecars.
+    Pods {
+        /// Those of these pods.
+        pods: BTreeSet<NamespacedName>,
+        /// And those of pods that the model does not know.
+        unknown: bool,
+    },
 }
 
 // === impl Client ===
@@ -93,24 +98,14 @@ fn text<'a>(fields: &'a Struct, key: &str) -> Option<&'a str> {
 // === impl Scope ===
 
 impl Scope {
-    /// Whether the resource may differ for this client.
+    /// Whether the resource may differ for this client. `snapshot` is the one after the change.
     #[must_use]
-    pub fn covers(&self, client: &Client) -> bool {
+    pub fn covers(&self, snapshot: &Snapshot, client: &Client) -> bool {
         match self {
             Self::All => true,
-            Self::Pods(pods) => client.pod.as_ref().is_some_and(|pod| pods.contains(pod)),
-        }
-    }
-
-    /// What either covers.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Pods(mut pods), Self::Pods(more)) => {
-                pods.extend(more);
-                Self::Pods(pods)
-            }
-            _ => Self::All,
+            Self::Pods { pods, unknown } => client.pod.as_ref().is_some_and(|pod| {
+                pods.contains(pod) || *unknown && snapshot.pod_named(pod).is_none()
+            }),
         }
     }
 }
@@ -160,15 +155,20 @@ mod tests {
     }
 
     #[test]
-    fn scopes_add_up() {
-        let pods = |name: &str| Scope::Pods([NamespacedName::new("shop", name)].into());
+    fn a_scope_covers_its_pods_and_those_that_are_not_known() {
+        let of = |name: &str, unknown| Scope::Pods {
+            pods: [NamespacedName::new("shop", name)].into(),
+            unknown,
+        };
         let client = |name: &str| Client {
             pod: Some(NamespacedName::new("shop", name)),
             ..Client::default()
         };
-        let both = pods("a").and(pods("b"));
-        assert!(both.covers(&client("a")) && both.covers(&client("b")));
-        assert!(!both.covers(&client("c")) && !both.covers(&Client::default()));
-        assert_eq!(both.and(Scope::All), Scope::All);
+        let nothing = Snapshot::default();
+        assert!(of("a", false).covers(&nothing, &client("a")));
+        assert!(!of("a", false).covers(&nothing, &client("b")));
+        assert!(of("a", true).covers(&nothing, &client("b")));
+        assert!(!of("a", true).covers(&nothing, &Client::default()));
+        assert!(Scope::All.covers(&nothing, &Client::default()));
     }
 }

@@ -1,9 +1,9 @@
 //! What rules attach to pods.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::Index;
-use crate::model::{Attachment, Pod, RuleName};
+use crate::model::{Attachment, NamespacedName, Pod, RuleName};
 
 impl Index {
     pub(super) fn apply_attachment(&mut self, attachment: Attachment) {
@@ -32,21 +32,21 @@ impl Index {
         }
     }
 
-    /// Has the services resolved again behind which pods stand of which rules say something else than
-    /// at the last commit. Looks at every pod once a commit, and only where rules changed. False if
-    /// none did.
-    pub(super) fn touch_services_of_rules(&mut self) -> bool {
+    /// The pods of which rules say something else than at the last commit; none if no rule changed.
+    /// Has the services behind which they stand resolved again. Looks at every pod once a commit, and
+    /// only where rules changed.
+    pub(super) fn touch_services_of_rules(&mut self) -> Option<BTreeSet<NamespacedName>> {
         let (before, after) = (&self.committed.attachments, &self.current.attachments);
         if before == after {
-            return false;
+            return None;
         }
         let other = |pod: &&Arc<Pod>| before.inbound_tls_of(pod) != after.inbound_tls_of(pod);
         let touched = self.current.pods_by_name.iter().map(|(_, pod)| pod);
         let touched = touched.filter(other);
-        let touched: Vec<_> = touched.map(|pod| pod.name.clone()).collect();
-        for pod in touched {
-            self.touch_services_of(&pod);
+        let touched: BTreeSet<_> = touched.map(|pod| pod.name.clone()).collect();
+        for pod in &touched {
+            self.touch_services_of(pod);
         }
-        true
+        Some(touched)
     }
 }

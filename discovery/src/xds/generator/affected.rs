@@ -58,13 +58,11 @@ impl Generator {
                 }
             }
         }
-        let pods = pods_with_other_ports(changes);
-        // A rule may be about sidecars whose pods are not known yet.
-        let scope = match changes.rules {
-            true => Scope::All,
-            false => Scope::Pods(pods),
-        };
-        if scope != Scope::Pods(BTreeSet::new()) {
+        let mut pods = pods_with_other_ports(changes);
+        pods.extend(changes.rules.iter().flatten().cloned());
+        let unknown = changes.rules.is_some();
+        if !pods.is_empty() || unknown {
+            let scope = Scope::Pods { pods, unknown };
             for suffix in ["", names::V6_SUFFIX] {
                 let name = format!("{}{suffix}", names::VIRTUAL_INBOUND);
                 affected.insert((Kind::Listener, name), scope.clone());

@@ -95,6 +95,8 @@ impl State {
     pub(super) fn plan(&self, affected: BTreeMap<(Kind, String), Scope>) -> Vec<Work> {
         let affected = affected.into_iter();
         let affected = affected.filter(|((kind, name), _)| self.is_wanted(*kind, name));
+        let nothing = Arc::default();
+        let snapshot = self.snapshot.as_ref().unwrap_or(&nothing);
         affected
             .map(|((kind, name), scope)| {
                 let topic = self.topics.get(&kind).and_then(|topics| topics.get(&*name));
@@ -103,7 +105,9 @@ impl State {
                 Work {
                     kind,
                     name: name.into(),
-                    clients: clients.filter(|(_, client)| scope.covers(client)).collect(),
+                    clients: clients
+                        .filter(|(_, client)| scope.covers(snapshot, client))
+                        .collect(),
                     scope,
                 }
             })
