@@ -5,6 +5,7 @@ mod application;
 mod bootstrap;
 mod drain;
 mod identity;
+mod inbound_policy;
 mod node;
 mod ready;
 
@@ -20,12 +21,15 @@ use tokio::sync::watch;
 use weir_api::{
     CaptureSpec,
     capture::CaptureMode,
+    inbound_tls::InboundTls,
     ports,
     sidecar::{self, PodPort, env},
     spiffe::TrustDomain,
+    xds::envoy::config::bootstrap::v3 as proto,
 };
 use weir_iptables::Family;
 use weir_proxy::{
+    config::Bootstrap,
     convert,
     options::{ControlPlane, ControlPlaneTls, Options, ReadOnlyListeners},
     secrets::Local,
@@ -34,7 +38,7 @@ use weir_proxy::{
 
 use crate::{concurrency, failure::Failure, logging::Logging, memory, shutdown::Signals};
 
-use self::bootstrap::Sidecar;
+use self::{bootstrap::Sidecar, inbound_policy::InboundPolicy};
 
 /// Runs the sidecar of a pod.
 #[derive(Debug, clap::Args)]
@@ -63,6 +67,13 @@ pub(crate) struct Args {
     /// Ports of the application, a JSON list of `{"name":..,"containerPort":..}`.
     #[arg(long, value_name = "JSON", env = env::POD_PORTS, default_value = "[]", value_parser = pod_ports)]
     pod_ports: Ports,
+    /// Who is served on the application's ports until the control plane says it, JSON such as
+    /// `{"mode":"STRICT"}`. Absent: everybody.
+    #[arg(long, value_name = "JSON", env = env::INBOUND_TLS)]
+    inbound_tls: Option<InboundTls>,
+    /// Where the last inbound policy is kept, which a restart begins with.
+    #[arg(long, value_name = "DIRECTORY", env = env::STATE_DIR, default_value = sidecar::STATE_DIR)]
+    state_dir: PathBuf,
     /// Worker threads.
     #[arg(long, value_name = "N", env = env::CONCURRENCY)]
     concurrency: Option<NonZeroUsize>,
@@ -90,12 +101,16 @@ struct Ports(Vec<PodPort>);
 
 pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
     let sidecar = sidecar(args);
-    let source = sidecar.bootstrap().context("the sidecar's own bootstrap")?;
+    let policy = InboundPolicy::new(args.state_dir.clone(), sidecar.has_ipv6);
+    let began = bootstrap(&sidecar, &policy)?;
     if args.print_bootstrap {
-        return bootstrap::print(&source);
+        return bootstrap::print(&began.source);
     }
-    let bootstrap = convert::bootstrap(source.clone())
-        .map_err(|errors| anyhow!("the sidecar's own bootstrap: {errors}"))?;
+    let Began {
+        source,
+        bootstrap,
+        note: inbound_note,
+    } = began;
     let (sender, receiver) = watch::channel(false);
     let mut options = Options::new(source);
     options.concurrency = concurrency(args);
@@ -106,9 +121,10 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
     let issuer = issuer(args);
     let secrets = Local::new(&[identity::SECRET]);
     let (note, noted) = watch::channel(String::new());
+    let (inbound_note, inbound_noted) = watch::channel(inbound_note);
     if issuer.is_some() {
         options.local_secrets = Some(secrets.clone());
-        options.note = Some(noted);
+        options.notes = vec![noted, inbound_noted];
     }
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -138,6 +154,7 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
                 let status = identity::Status::new(handle.registry(), note);
                 let sink = move |secret| secrets.set(secret).map_err(|error| error.to_string());
                 tokio::spawn(identity::keep(issuer, sink, status));
+                tokio::spawn(policy.keep(handle.clone(), inbound_note));
             }
             let signals = Signals::new()?;
             tokio::spawn(memory::give_back(handle.clone()));
@@ -147,6 +164,57 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What the sidecar begins with.
+struct Began {
+    source: proto::Bootstrap,
+    bootstrap: Bootstrap,
+    /// What is to be said of its inbound policy until the control plane has answered.
+    note: String,
+}
+
+/// Of what was kept, and where that cannot be used, of what the injector stamped into the pod.
+fn bootstrap(sidecar: &Sidecar<'_>, policy: &InboundPolicy) -> Result<Began, Failure> {
+    let begin = |sidecar: &Sidecar<'_>| -> anyhow::Result<_> {
+        let source = sidecar.bootstrap()?;
+        let bootstrap = convert::bootstrap(source.clone()).map_err(|errors| anyhow!("{errors}"))?;
+        Ok((source, bootstrap))
+    };
+    let kept = policy.load().map_err(anyhow::Error::from).and_then(|kept| {
+        let begun = begin(&Sidecar {
+            kept: &kept,
+            node: sidecar.node.clone(),
+            inbound_tls: sidecar.inbound_tls.clone(),
+            ..*sidecar
+        });
+        Ok((begun?, !kept.is_empty()))
+    });
+    let ((source, bootstrap), is_kept) = match kept {
+        Ok(begun) => begun,
+        Err(error) => {
+            let file = policy.path();
+            let reason = format!("{error:#}");
+            tracing::warn!(
+                reason,
+                file = %file.display(),
+                "the inbound policy that was kept is ignored; what the injector stamped counts"
+            );
+            (
+                begin(sidecar).context("the sidecar's own bootstrap")?,
+                false,
+            )
+        }
+    };
+    let whose = match is_kept {
+        true => "as the control plane said before the last restart".to_owned(),
+        false => format!("as rules said at admission, {}", sidecar.inbound_tls),
+    };
+    Ok(Began {
+        source,
+        bootstrap,
+        note: format!("inbound policy: {whose}; the control plane has not said it yet"),
+    })
+}
+
 fn sidecar(args: &Args) -> Sidecar<'_> {
     let control_plane = Some(args.control_plane.as_str()).filter(|address| !address.is_empty());
     Sidecar {
@@ -154,6 +222,8 @@ fn sidecar(args: &Args) -> Sidecar<'_> {
         ports: &args.pod_ports.0,
         // Who has nobody to ask has no certificate.
         mutual_tls: control_plane.map(|_| &args.trust_domain),
+        inbound_tls: args.inbound_tls.clone().unwrap_or_default(),
+        kept: &[],
         control_plane,
         has_ipv6: args.pod.has_ipv6(),
     }

@@ -1,15 +1,16 @@
 //! `weir-agent run` in a network namespace, with the rules of `weir-agent capture`: traffic goes
-//! through, readiness waits for the redirect, and SIGTERM drains.
+//! through, readiness waits for the redirect, SIGTERM drains, and a strict port takes no plaintext.
 
 use std::{
     fs::{self, Permissions},
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     net::{TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
         unix::{fs::PermissionsExt as _, process::CommandExt as _},
     },
-    process::Command,
+    path::Path,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +23,7 @@ use weir_tests::{
     http,
     netns::{self, NetNs},
     running::Running,
+    skip,
 };
 
 const AGENT: &str = env!("CARGO_BIN_EXE_weir-agent");
@@ -36,9 +38,7 @@ struct Sidecar {
 impl Sidecar {
     fn start(arguments: &[&str]) -> Self {
         // The build's folders may be closed to other users.
-        let folder = tempfile::tempdir().expect("folder");
-        let open = Permissions::from_mode(0o755);
-        fs::set_permissions(folder.path(), open).expect("permissions");
+        let folder = folder(0o755);
         // By a process of its own: a file open for writing here could not be executed while
         // another test starts a process.
         execute(Command::new("cp").arg(AGENT).arg(folder.path()), "", LIMIT).expect("cp");
@@ -59,6 +59,12 @@ impl Sidecar {
     fn wait(&mut self) -> Option<i32> {
         self.process.ended(PATIENCE).expect("an end").code()
     }
+}
+
+fn folder(mode: u32) -> TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    fs::set_permissions(folder.path(), Permissions::from_mode(mode)).expect("permissions");
+    folder
 }
 
 fn agent(arguments: &[&str]) -> bool {
@@ -198,5 +204,110 @@ fn a_second_signal_ends_it_at_once() {
         until("draining", || !is_ready());
         sidecar.process.terminate();
         assert_eq!(sidecar.wait(), Some(0));
+    });
+}
+
+/// A control plane that reads rules, and the address of its xDS.
+fn control(program: &Path, directory: &Path, rule: &str) -> (Running, String) {
+    let manifests = directory.join("manifests");
+    fs::create_dir(&manifests).expect("directory");
+    fs::write(manifests.join("rule.yaml"), rule).expect("written");
+    let mut command = Command::new(program);
+    command.arg("--manifests").arg(manifests);
+    command.arg("--certs-dir").arg(directory.join("certs"));
+    for socket in ["xds-plaintext", "xds", "debug", "webhook"] {
+        command.arg(format!("--{socket}-addr=127.0.0.1:0"));
+    }
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut running = Running::start(&mut command).expect("starts");
+    let mut line = String::new();
+    let out = running.stdout.take().expect("standard output");
+    BufReader::new(out).read_line(&mut line).expect("a line");
+    let bound: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let address = bound["xds_plaintext"].as_str().expect("an address");
+    (running, address.to_owned())
+}
+
+/// What a page of the sidecar says.
+fn page(port: u16, path: &str) -> String {
+    let answer = http::get(([127, 0, 0, 1], port).into(), path);
+    answer.expect("an answer").body
+}
+
+/// A rule demands mutual TLS; the control plane cannot be reached when the sidecar starts, and later is
+/// gone when it starts again.
+#[test]
+fn a_strict_port_takes_no_plaintext_while_no_control_plane_answers() {
+    let Some(program) = skip::built("weir-control").filter(|_| netns::available()) else {
+        return;
+    };
+    let (pod, peer) = (NetNs::new().expect("new"), NetNs::new().expect("new"));
+    pod.link("eth0", &["10.88.0.2/24"], &peer, &["10.88.0.1/24"])
+        .expect("link");
+    pod.run(|| application("0.0.0.0:8080"));
+    let (state, directory) = (folder(0o777), folder(0o755));
+    let state_dir = state.path().to_str().expect("a path");
+    let start = |control: &str, more: &[&str]| {
+        let common = ["--drain-minimum", "0", "--state-dir", state_dir];
+        let reach = ["--control-plane", control, "--control-plane-plaintext"];
+        let sidecar = pod.run(|| Sidecar::start(&[&common[..], &reach, more].concat()));
+        assert!(pod.run(|| agent(&["capture"])), "capture");
+        assert!(pod.run(|| agent(&["wait", "--timeout", "20"])), "wait");
+        sidecar
+    };
+    let stop = |mut sidecar: Sidecar| {
+        sidecar.process.terminate();
+        assert_eq!(sidecar.wait(), Some(0));
+    };
+    let is_served = || {
+        peer.run(|| {
+            let mut stream = TcpStream::connect("10.88.0.2:8080").expect("the pod");
+            let sent = stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
+            let answer = sent.and_then(|()| http::read_head(&mut stream));
+            answer.ok().flatten().is_some()
+        })
+    };
+    let ready = || pod.run(|| page(ports::READINESS, READY_PATH));
+    const NOBODY: &str = "127.0.0.1:9";
+
+    let strict = ["--inbound-tls", r#"{"mode":"STRICT"}"#];
+    let sidecar = start(NOBODY, &strict);
+    assert!(!is_served(), "as the injector stamped it");
+    pod.run(|| {
+        assert!(page(ports::ADMIN, "/connections").contains("plaintext_refused"));
+        let stats = page(ports::ADMIN, "/stats?filter=no_filter_chain_match");
+        assert!(stats.contains("_15006.no_filter_chain_match: 1"), "{stats}");
+    });
+    assert!(
+        ready().contains("inbound policy: as rules said at admission"),
+        "{}",
+        ready()
+    );
+    stop(sidecar);
+
+    let rule = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
+                metadata: {name: all, namespace: weir-system}\nspec: {mtls: {mode: STRICT}}\n";
+    let (control, address) = pod.run(|| control(&program, directory.path(), rule));
+    let sidecar = start(&address, &[]);
+    until("the rule", || !is_served());
+    let kept = state.path().join("inbound-listeners.pb");
+    until("the file", || kept.exists());
+    assert!(!ready().contains("inbound policy"), "{}", ready());
+    stop(sidecar);
+    drop(control);
+
+    let sidecar = start(NOBODY, &[]);
+    assert!(!is_served(), "as it was before the restart");
+    assert!(ready().contains("inbound policy: as the control plane said before the last restart"));
+    stop(sidecar);
+
+    fs::write(&kept, "half of a policy").expect("written");
+    let sidecar = start(NOBODY, &strict);
+    assert!(!is_served(), "what is broken leaves the stamp");
+    stop(sidecar);
+    stop({
+        let sidecar = start(NOBODY, &[]);
+        assert!(is_served(), "nothing is stamped");
+        sidecar
     });
 }

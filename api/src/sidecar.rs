@@ -43,6 +43,11 @@ pub mod env {
     pub const CLUSTER_DOMAIN: &str = "WEIR_CLUSTER_DOMAIN";
     /// Trust domain of the mesh, where it is not the default.
     pub const TRUST_DOMAIN: &str = "WEIR_TRUST_DOMAIN";
+    /// Who is served on the pod's ports, as rules said when it was admitted: an
+    /// [`crate::inbound_tls::InboundTls`]. Absent: everybody.
+    pub const INBOUND_TLS: &str = "WEIR_INBOUND_TLS";
+    /// Instead of [`super::STATE_DIR`].
+    pub const STATE_DIR: &str = "WEIR_STATE_DIR";
     /// A `tracing` filter.
     pub const LOG: &str = "WEIR_LOG";
     /// `redirect`, `tproxy` or `none`; with `none` readiness does not wait for the redirect.
@@ -71,6 +76,8 @@ pub const CA_CONFIG_MAP: &str = "weir-ca-root-cert";
 pub const TOKEN_DIR: &str = "/var/run/secrets/weir.dev/tokens";
 /// File in [`TOKEN_DIR`].
 pub const TOKEN_FILE: &str = "token";
+/// Where the sidecar keeps what is to outlive its container: a volume of the pod.
+pub const STATE_DIR: &str = "/var/lib/weir";
 /// Audience of the token.
 pub const TOKEN_AUDIENCE: &str = "weir-ca";
 /// Default address of the control plane's xDS.

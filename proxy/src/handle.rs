@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use weir_api::xds::google::protobuf::Any;
 
 use crate::{
     boundary::Boundary,
     snapshot::{Publisher, Snapshot},
     stats::{Reading, Registry},
     worker::Phase,
+    xds::{Inventory, Kind},
 };
 
 /// Moves the phase of a running server, and reads its state. Cheap to clone.
@@ -18,6 +20,8 @@ pub struct Handle {
     phase: Arc<watch::Sender<Phase>>,
     registry: Arc<Registry>,
     boundary: Boundary,
+    /// What the control plane sent; none without one.
+    inventory: Option<Arc<Inventory>>,
 }
 
 // === impl Handle ===
@@ -28,12 +32,14 @@ impl Handle {
         phase: watch::Sender<Phase>,
         registry: Arc<Registry>,
         boundary: Boundary,
+        inventory: Option<Arc<Inventory>>,
     ) -> Self {
         Self {
             publisher,
             phase: Arc::new(phase),
             registry,
             boundary,
+            inventory,
         }
     }
 
@@ -106,6 +112,19 @@ impl Handle {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.publisher.current()
+    }
+
+    /// Follows the configuration in force.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.publisher.subscribe()
+    }
+
+    /// The listener of that name as the control plane sent it last and it was accepted.
+    #[must_use]
+    pub fn told_listener(&self, name: &str) -> Option<Arc<Any>> {
+        let inventory = self.inventory.as_ref()?;
+        inventory.message(Kind::Listener, name)
     }
 
     /// Where stats are read.

@@ -23,8 +23,8 @@ pub struct Options {
     pub read_only: ReadOnlyListeners,
     /// Changes the log filter at run time, for `POST /logging`.
     pub log_filter: Option<LogFilter>,
-    /// What the readiness answer says beside its state, which it does not change; empty: nothing.
-    pub note: Option<watch::Receiver<String>>,
+    /// What the readiness answer says beside its state, which they do not change; empty: nothing.
+    pub notes: Vec<watch::Receiver<String>>,
     /// A condition of readiness that lies outside of the data plane, such as a proven redirect.
     pub ready: Option<watch::Receiver<bool>>,
     /// Secrets that the process itself provides.
@@ -113,7 +113,7 @@ impl Options {
             control_plane: ControlPlane::default(),
             read_only: ReadOnlyListeners::default(),
             log_filter: None,
-            note: None,
+            notes: Vec::new(),
             ready: None,
             local_secrets: None,
         }

@@ -117,12 +117,12 @@ impl Server {
             .iter()
             .map(|worker| Arc::clone(&worker.connections))
             .collect();
-        let handle = Handle::new(publisher, phase, registry, boundary);
+        let inventory = client.as_ref().map(xds::Client::inventory);
+        let handle = Handle::new(publisher, phase, registry, boundary, inventory.clone());
         let admin_address = faces
             .iter()
             .find(|(face, _)| *face == Face::Admin)
             .and_then(|(_, socket)| socket.local_addr().ok());
-        let inventory = client.as_ref().map(xds::Client::inventory);
         let admin = Admin::new(
             handle.clone(),
             bootstrap,

@@ -73,9 +73,9 @@ const CRATES: &[Crate] = &[Crate {
         "listener",
         // Threads, discovery, interface, the whole.
         "worker",
-        "handle",
         "server_stats",
         "xds",
+        "handle",
         "admin",
         "server",
     ],

@@ -6,13 +6,19 @@ use weir_api::{
     sidecar::PodPort,
     xds::{
         codec,
-        envoy::config::{core::v3::transport_socket::ConfigType, listener::v3::FilterChain},
+        envoy::config::{
+            core::v3::transport_socket::ConfigType,
+            listener::v3::{FilterChain, Listener},
+        },
         json,
     },
 };
 use weir_discovery::{
     manifests::Directory,
-    model::{Index, NamespacedName, Snapshot},
+    model::{
+        Attachment, Effect, Event, InboundTls, InboundTlsRule, Index, NamespacedName, Object,
+        RuleName, Snapshot, Target,
+    },
     rules,
     xds::{
         AccessLog, Client, Generator, Kind, MeshConfig, OutboundMode, OutboundTrafficPolicy,
@@ -82,8 +88,8 @@ fn accept(kind: Kind, resource: &Resource) -> Result<(), convert::ConfigError> {
     }
 }
 
-/// The sidecar of `bootstrap-ports.yaml` among the agent's golden files.
-fn sidecar() -> View {
+/// The sidecar of the agent's golden files.
+fn sidecar(mutual_tls: bool) -> View {
     let port = |number: u16, name: Option<&str>, protocol: Option<&str>| PodPort {
         name: name.map(str::to_owned),
         container_port: number,
@@ -98,9 +104,29 @@ fn sidecar() -> View {
             port(9000, Some("tcp"), None),
             port(53, Some("dns"), Some("UDP")),
         ],
-        mutual_tls: true,
+        mutual_tls,
         ..Client::default()
     }))
+}
+
+/// A model in which a rule says this of that sidecar.
+fn demanded(inbound_tls: &str) -> Arc<Snapshot> {
+    let InboundTls { mode, ports } = inbound_tls.parse().expect("JSON");
+    let mut index = Index::default();
+    index.apply(Event::Applied(Object::Attachment(Attachment {
+        rule: RuleName {
+            kind: "PeerAuthentication",
+            name: NamespacedName::new("shop", "rule"),
+        },
+        created: None,
+        target: Target::Namespace,
+        effect: Effect::InboundTls(InboundTlsRule {
+            mode: Some(mode),
+            ports,
+        }),
+    })));
+    index.commit();
+    index.snapshot()
 }
 
 fn generator() -> Generator {
@@ -121,17 +147,31 @@ fn encode_again(chain: &mut FilterChain) {
 
 #[test]
 fn a_sidecars_own_filter_chains_are_those_of_the_control_plane_while_it_knows_no_more() {
-    // Equal messages are equal chains, whose connections stay when the one replaces the other.
+    // What the sidecar was told at admission, a rule says to the control plane.
+    let strict = r#"{"mode": "STRICT", "ports": {"7070": "DISABLE", "9000": "PERMISSIVE", "6060": "STRICT"}}"#;
+    let one_strict = r#"{"mode": "DISABLE", "ports": {"8080": "STRICT"}}"#;
+    for (golden, demanded_of_it, mutual_tls) in [
+        ("bootstrap-ports.yaml", "{}", true),
+        ("bootstrap-strict.yaml", strict, true),
+        ("bootstrap-strict-port.yaml", one_strict, true),
+        ("bootstrap-refused.yaml", strict, false),
+    ] {
+        same_as_the_control_planes(golden, &demanded(demanded_of_it), &sidecar(mutual_tls));
+    }
+}
+
+/// Equal messages are equal chains, whose connections stay when the one replaces the other.
+fn same_as_the_control_planes(file: &str, snapshot: &Snapshot, view: &View) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/tests/golden");
-    let text = fs::read_to_string(golden.join("bootstrap-ports.yaml")).expect("golden file");
+    let text = fs::read_to_string(golden.join(file)).expect("golden file");
     let bootstrap = json::read_bootstrap(&text).expect("bootstrap");
     let own = bootstrap.static_resources.expect("resources");
-    let (generator, snapshot, view) = (generator(), Snapshot::default(), sidecar());
+    let generator = generator();
     assert_eq!(own.listeners.len(), 4, "two of each family");
     for mut listener in own.listeners {
         listener.filter_chains.iter_mut().for_each(encode_again);
-        let name = &listener.name;
-        let told = generator.resource_for(&snapshot, Kind::Listener, name, &view);
+        let name = format!("{file}: {}", listener.name);
+        let told = generator.resource_for(snapshot, Kind::Listener, &listener.name, view);
         let told = codec::unpack_listener(&told.expect("is known").body).expect("listener");
         assert_eq!(told.address, listener.address, "{name}");
         assert_eq!(told.listener_filters, listener.listener_filters, "{name}");
@@ -144,15 +184,15 @@ fn a_sidecars_own_filter_chains_are_those_of_the_control_plane_while_it_knows_no
             let same = chains().find(|it| it.name == chain.name);
             assert_eq!(Some(chain), same, "{name}");
         }
-        let chains = |chains: &[FilterChain]| chains.len();
-        assert_eq!(chains(&told.filter_chains), chains(&listener.filter_chains));
+        let chains = |it: &Listener| (it.filter_chains.len(), it.default_filter_chain.is_some());
+        assert_eq!(chains(&told), chains(&listener), "{name}");
     }
     let inbound = own
         .clusters
         .iter()
         .filter(|it| it.name.starts_with("inbound|"));
     for cluster in inbound {
-        let told = generator.resource(&snapshot, Kind::Cluster, &cluster.name);
+        let told = generator.resource(snapshot, Kind::Cluster, &cluster.name);
         let told = codec::unpack_cluster(&told.expect("is known").body).expect("cluster");
         assert_eq!(&told, cluster);
     }
@@ -169,7 +209,7 @@ fn listeners_of_a_sidecar_are_accepted_under_all_settings_of_the_mesh() {
                 ..MeshConfig::default()
             });
             for name in ["virtualInbound", "virtualInbound_v6", "virtualOutbound"] {
-                for view in [sidecar(), View::Everyone] {
+                for view in [sidecar(true), View::Everyone] {
                     let told = generator.resource_for(&snapshot, Kind::Listener, name, &view);
                     if let Some(told) = told {
                         accept(Kind::Listener, &told).unwrap_or_else(|error| panic!("{error}"));

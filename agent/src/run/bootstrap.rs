@@ -8,12 +8,13 @@ use std::io::{self, Write as _};
 use anyhow::Context;
 use serde_json::{Value, json};
 use weir_api::{
+    inbound_tls::{InboundTls, Served, TlsMode},
     names, ports,
     sidecar::PodPort,
     spiffe::TrustDomain,
     xds::{
         codec,
-        envoy::config::bootstrap::v3 as proto,
+        envoy::config::{bootstrap::v3 as proto, listener::v3::Listener},
         json::{self as text, JsonError},
     },
 };
@@ -39,6 +40,11 @@ pub(super) struct Sidecar<'a> {
     pub(super) ports: &'a [PodPort],
     /// Clients of the mesh are served by mutual TLS with identities of this trust domain.
     pub(super) mutual_tls: Option<&'a TrustDomain>,
+    /// Who is served on the application's ports until the control plane says it.
+    pub(super) inbound_tls: InboundTls,
+    /// The listeners of inbound connections as the control plane had them last, in place of those that
+    /// would be made from the above. Empty: there are none.
+    pub(super) kept: &'a [Listener],
     /// `host:port`
     pub(super) control_plane: Option<&'a str>,
     /// The pod has an IPv6 address.
@@ -67,10 +73,26 @@ impl Sidecar<'_> {
         let mut bootstrap = text::read_bootstrap(&self.json().to_string())?;
         let resources = bootstrap.static_resources.iter_mut();
         let listeners = resources.flat_map(|resources| &mut resources.listeners);
-        for chain in listeners.flat_map(|listener| &mut listener.filter_chains) {
-            tls::encode_again(chain);
+        for listener in listeners {
+            listener
+                .filter_chains
+                .iter_mut()
+                .for_each(tls::encode_again);
+            if let Some(kept) = self.kept.iter().find(|kept| kept.name == listener.name) {
+                // That it may be replaced is said here alone.
+                let metadata = listener.metadata.take();
+                *listener = Listener {
+                    metadata,
+                    ..kept.clone()
+                };
+            }
         }
         Ok(bootstrap)
+    }
+
+    /// Who is served where rules demand that.
+    fn served(&self, mode: TlsMode) -> Served {
+        mode.served(self.mutual_tls.is_some())
     }
 
     fn json(&self) -> Value {

@@ -44,7 +44,7 @@ pub(super) fn ready(admin: &Admin, _: &Query) -> Reply {
             "{n} panics contained since the start; the log has their backtraces\n"
         )),
     }
-    if let Some(note) = &admin.note {
+    for note in &admin.notes {
         let note = note.borrow();
         line.extend(note.lines().flat_map(|text| [text, "\n"]));
     }

@@ -1,7 +1,7 @@
 //! What the control plane sent, for `/config_dump`.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
@@ -38,6 +38,11 @@ impl Inventory {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last message of a resource that was accepted.
+    pub(crate) fn message(&self, kind: Kind, name: &str) -> Option<Arc<Any>> {
+        self.state().message(kind, name)
     }
 
     /// Everything the control plane sent, by kind and name.

@@ -241,6 +241,12 @@ impl State {
         self.entries.each_ref().map(count)
     }
 
+    /// The last message of a resource that was accepted.
+    pub(super) fn message(&self, kind: Kind, name: &str) -> Option<Arc<Any>> {
+        let (_, message) = self.entries[kind as usize].get(name)?.latest.as_ref()?;
+        Some(Arc::clone(message))
+    }
+
     /// Everything the control plane sent, by kind and name.
     pub(super) fn entries(&self) -> Vec<InventoryEntry> {
         let each = |kind: Kind| {

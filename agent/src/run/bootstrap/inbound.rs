@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 use weir_api::{
-    identity, names, ports,
+    identity,
+    inbound_tls::Served,
+    names, ports,
     protocol::{Hint, Protocol},
     sidecar::PodPort,
     spiffe::TrustDomain,
-    xds::on_demand,
+    xds::{envoy::config::listener::v3::FilterChain, on_demand},
 };
 
 use super::{
@@ -21,7 +23,7 @@ use super::{
 /// What the HTTP inspector may find.
 const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
 
-/// `virtualInbound`, one a family: filter chains for each port of the application, and two that
+/// `virtualInbound`, one a family: filter chains for each port of the application, and those that
 /// pass on everything else. The control plane replaces it once it knows the pod's services; chains
 /// of which it knows nothing new are the same messages, so that their connections stay.
 pub(super) fn listeners(sidecar: &Sidecar<'_>) -> Vec<Value> {
@@ -30,22 +32,14 @@ pub(super) fn listeners(sidecar: &Sidecar<'_>) -> Vec<Value> {
         "filter_chain_match": { "destination_port": ports::INBOUND },
         "filters": [tcp_proxy(names::BLACK_HOLE_CLUSTER)],
     })];
-    for port in tcp_ports(sidecar) {
-        chains.extend(port_chains(port, sidecar.mutual_tls));
+    for (number, protocol) in ports(sidecar) {
+        let served = sidecar.served(sidecar.inbound_tls.on(number));
+        chains.extend(port_chains(number, protocol, served, sidecar.mutual_tls));
     }
-    let passthrough = To {
-        stat_prefix: names::INBOUND_PASSTHROUGH_CLUSTER,
-        cluster: names::INBOUND_PASSTHROUGH_CLUSTER,
-    };
-    let mut catch_all = passthrough.mutual_tls(Protocol::Auto, sidecar.mutual_tls);
-    catch_all.push(passthrough.http("catchall-http", plaintext_http()));
-    for mut chain in catch_all {
-        let kind = chain["name"].as_str().unwrap_or_default();
-        chain["name"] = format!("{}-{kind}", names::VIRTUAL_INBOUND).into();
-        chains.push(chain);
-    }
+    let (others, default) = of_other_ports(sidecar);
+    chains.extend(others);
     let listener = |(any, suffix): (&str, &str)| {
-        json!({
+        let mut listener = json!({
             "name": format!("{}{suffix}", names::VIRTUAL_INBOUND),
             "address": address(any, ports::INBOUND),
             "traffic_direction": "INBOUND",
@@ -61,17 +55,24 @@ pub(super) fn listeners(sidecar: &Sidecar<'_>) -> Vec<Value> {
             "listener_filters_timeout": "0s",
             "continue_on_listener_filters_timeout": true,
             "filter_chains": chains,
-            "default_filter_chain": {
-                "name": names::VIRTUAL_INBOUND,
-                "filters": [tcp_proxy(names::INBOUND_PASSTHROUGH_CLUSTER)],
-            },
-        })
+        });
+        if let Some(default) = &default {
+            listener["default_filter_chain"] = default.clone();
+        }
+        listener
     };
     sidecar.families().map(listener).collect()
 }
 
 pub(super) fn clusters(sidecar: &Sidecar<'_>) -> Vec<Value> {
-    let of_ports = tcp_ports(sidecar).map(|port| names::inbound_cluster(port.container_port));
+    let mut ports: Vec<u16> = ports(sidecar).map(|(number, _)| number).collect();
+    let kept = sidecar.kept.iter().flat_map(|it| &it.filter_chains);
+    for port in kept.filter_map(own_port) {
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    let of_ports = ports.into_iter().map(names::inbound_cluster);
     let passthrough = names::INBOUND_PASSTHROUGH_CLUSTER.to_owned();
     of_ports
         .chain([passthrough])
@@ -79,43 +80,77 @@ pub(super) fn clusters(sidecar: &Sidecar<'_>) -> Vec<Value> {
         .collect()
 }
 
-/// The ports of the application that carry TCP, each once.
-fn tcp_ports<'a>(sidecar: &Sidecar<'a>) -> impl Iterator<Item = &'a PodPort> + use<'a> {
-    let ports = sidecar.ports;
-    let is_tcp = |port: &PodPort| port.protocol.as_deref().is_none_or(|name| name == "TCP");
-    let tcp = ports
-        .iter()
-        .enumerate()
-        .filter(move |(_, port)| is_tcp(port));
-    let is_first = move |index: usize, number: u16| {
-        let mut earlier = ports[..index].iter().filter(|port| is_tcp(port));
-        !earlier.any(|port| port.container_port == number)
-    };
-    tcp.filter(move |(index, port)| is_first(*index, port.container_port))
-        .map(|(_, port)| port)
+/// The port of the application that a chain of the control plane serves.
+fn own_port(chain: &FilterChain) -> Option<u16> {
+    let port = chain.filter_chain_match.as_ref()?.destination_port?.value;
+    let port = u16::try_from(port).ok()?;
+    (port != ports::INBOUND).then_some(port)
 }
 
-/// A connection is served by the chains of the first criterion that tells them apart, and there is
-/// no way back: beside a chain for plaintext HTTP, both other kinds must be named, too.
-fn port_chains(port: &PodPort, mutual_tls: Option<&TrustDomain>) -> Vec<Value> {
-    let number = port.container_port;
-    let protocol = Hint::of(None, port.name.as_deref(), number).protocol;
+/// The ports that the application declares and that carry TCP, each once, and those that rules speak
+/// of.
+fn ports(sidecar: &Sidecar<'_>) -> impl Iterator<Item = (u16, Protocol)> {
+    let tcp = |port: &&PodPort| port.protocol.as_deref().is_none_or(|name| name == "TCP");
+    let mut ports: Vec<(u16, Protocol)> = Vec::new();
+    let declared = sidecar.ports.iter().filter(tcp).map(|port| {
+        let number = port.container_port;
+        let hint = Hint::of(None, port.name.as_deref(), number);
+        (number, hint.protocol)
+    });
+    let named = sidecar.inbound_tls.ports.keys();
+    for port in declared.chain(named.map(|number| (*number, Protocol::Auto))) {
+        if !ports.iter().any(|(number, _)| *number == port.0) {
+            ports.push(port);
+        }
+    }
+    ports.into_iter()
+}
+
+/// The chains of the ports that nobody spoke of, and the one of what fits none.
+fn of_other_ports(sidecar: &Sidecar<'_>) -> (Vec<Value>, Option<Value>) {
+    let rest =
+        |name: String, cluster| Some(json!({ "name": name, "filters": [tcp_proxy(cluster)] }));
+    let served = sidecar.served(sidecar.inbound_tls.mode);
+    if served == Served::Refused {
+        let name = format!("{}-refused", names::VIRTUAL_INBOUND);
+        return (Vec::new(), rest(name, names::BLACK_HOLE_CLUSTER));
+    }
+    let passthrough = To {
+        stat_prefix: names::INBOUND_PASSTHROUGH_CLUSTER,
+        cluster: names::INBOUND_PASSTHROUGH_CLUSTER,
+    };
+    let mut chains = passthrough.chains(Protocol::Auto, served, sidecar.mutual_tls);
+    // What fits no chain may be plaintext on a port that serves TLS alone: there the rest is named.
+    let mut modes = ports(sidecar).map(|(number, _)| sidecar.inbound_tls.on(number));
+    let strict = |mode| sidecar.served(mode) == Served::Strict;
+    let strict = served == Served::Strict || modes.any(strict);
+    let kind = |chain: &Value| chain["name"].as_str().unwrap_or_default().to_owned();
+    if !strict {
+        chains.retain(|chain| !["tcp", "tls"].contains(&kind(chain).as_str()));
+    }
+    for chain in &mut chains {
+        let kind = match kind(chain).as_str() {
+            "http" => "catchall-http".to_owned(),
+            kind => kind.to_owned(),
+        };
+        chain["name"] = format!("{}-{kind}", names::VIRTUAL_INBOUND).into();
+    }
+    let name = names::VIRTUAL_INBOUND.to_owned();
+    let default = rest(name, names::INBOUND_PASSTHROUGH_CLUSTER);
+    (chains, default.filter(|_| !strict))
+}
+
+fn port_chains(
+    number: u16,
+    protocol: Protocol,
+    served: Served,
+    mutual_tls: Option<&TrustDomain>,
+) -> Vec<Value> {
     let to = To {
         stat_prefix: &format!("inbound_{number}"),
         cluster: &names::inbound_cluster(number),
     };
-    let mut chains = to.mutual_tls(protocol, mutual_tls);
-    let tcp_only = matches!(protocol, Protocol::Tcp | Protocol::Tls);
-    if !tcp_only {
-        chains.push(to.http("http", plaintext_http()));
-    }
-    match tcp_only && mutual_tls.is_none() {
-        true => chains.push(to.tcp("tcp", json!({}))),
-        false => chains.extend([
-            to.tcp("tcp", json!({ "transport_protocol": "raw_buffer" })),
-            to.tcp("tls", json!({ "transport_protocol": "tls" })),
-        ]),
-    }
+    let mut chains = to.chains(protocol, served, mutual_tls);
     for chain in &mut chains {
         let kind = chain["name"].as_str().unwrap_or_default();
         chain["name"] = format!("inbound|{number}|{kind}").into();
@@ -137,27 +172,69 @@ struct To<'a> {
 // === impl To ===
 
 impl To<'_> {
+    /// A connection is served by the chains of the first criterion that tells them apart, and there is
+    /// no way back: beside a chain for plaintext HTTP, both other kinds must be named, too.
+    fn chains(
+        &self,
+        protocol: Protocol,
+        served: Served,
+        trust_domain: Option<&TrustDomain>,
+    ) -> Vec<Value> {
+        let tcp_only = matches!(protocol, Protocol::Tcp | Protocol::Tls);
+        let mut chains = match served {
+            Served::Refused => {
+                let to = To {
+                    cluster: names::BLACK_HOLE_CLUSTER,
+                    ..*self
+                };
+                return vec![to.tcp("refused", json!({}))];
+            }
+            Served::Plaintext if tcp_only => return vec![self.tcp("tcp", json!({}))],
+            Served::Plaintext => Vec::new(),
+            Served::Permissive | Served::Strict => self.mutual_tls(protocol, served, trust_domain),
+        };
+        if served == Served::Strict {
+            return chains;
+        }
+        if !tcp_only {
+            chains.push(self.http("http", plaintext_http()));
+        }
+        chains.push(self.tcp("tcp", json!({ "transport_protocol": "raw_buffer" })));
+        chains.push(self.tcp("tls", json!({ "transport_protocol": "tls" })));
+        chains
+    }
+
     /// The chains of clients of the mesh: of one that names HTTP by ALPN, and of one that does not.
-    fn mutual_tls(&self, protocol: Protocol, trust_domain: Option<&TrustDomain>) -> Vec<Value> {
+    /// Where nobody else is served, all TLS is meant for them.
+    fn mutual_tls(
+        &self,
+        protocol: Protocol,
+        served: Served,
+        trust_domain: Option<&TrustDomain>,
+    ) -> Vec<Value> {
         let Some(trust_domain) = trust_domain else {
             return Vec::new();
         };
         let named =
             |alpn: &[&str]| json!({ "transport_protocol": "tls", "application_protocols": alpn });
+        let rest = |alpn: &[&str]| match served {
+            Served::Strict => json!({ "transport_protocol": "tls" }),
+            _ => named(alpn),
+        };
         let within = |mut chain: Value, alpn: &[&str]| {
             chain["transport_socket"] = tls::downstream(trust_domain, alpn);
             chain
         };
-        let http = |kind: &str, alpn: &[&str]| within(self.http(kind, named(alpn)), &tls::HTTP);
-        let tcp = |kind: &str, alpn: &[&str]| within(self.tcp(kind, named(alpn)), &[]);
+        let http = |kind: &str, criteria| within(self.http(kind, criteria), &tls::HTTP);
+        let tcp = |kind: &str, criteria| within(self.tcp(kind, criteria), &[]);
         let any: Vec<_> = tls::MESH_TCP.into_iter().chain(tls::MESH_HTTP).collect();
         match protocol {
-            Protocol::Http | Protocol::Http2 => vec![http("mtls", &any)],
+            Protocol::Http | Protocol::Http2 => vec![http("mtls", rest(&any))],
             Protocol::Auto => vec![
-                http("mtls-http", &tls::MESH_HTTP),
-                tcp("mtls-tcp", &tls::MESH_TCP),
+                http("mtls-http", named(&tls::MESH_HTTP)),
+                tcp("mtls-tcp", rest(&tls::MESH_TCP)),
             ],
-            Protocol::Tcp | Protocol::Tls => vec![tcp("mtls", &any)],
+            Protocol::Tcp | Protocol::Tls => vec![tcp("mtls", rest(&any))],
         }
     }
 

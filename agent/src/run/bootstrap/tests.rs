@@ -46,23 +46,87 @@ fn port(number: u16, name: Option<&str>, protocol: Option<&str>) -> PodPort {
     }
 }
 
-#[test]
-fn a_pod_with_ports_and_both_families_gets_chains_for_each_port() {
-    let ports = [
+fn node() -> Value {
+    json!({ "id": "sidecar~10.4.0.7~web-1.shop~shop.svc.cluster.local", "cluster": "web.shop" })
+}
+
+fn ports() -> Vec<PodPort> {
+    vec![
         port(8080, Some("http"), Some("TCP")),
         port(3306, Some("mysql-main"), None),
         port(9000, None, None),
         port(9000, Some("tcp"), None),
         port(53, Some("dns"), Some("UDP")),
-    ];
-    let sidecar = Sidecar {
-        node: json!({ "id": "sidecar~10.4.0.7~web-1.shop~shop.svc.cluster.local", "cluster": "web.shop" }),
+    ]
+}
+
+#[test]
+fn a_pod_with_ports_and_both_families_gets_chains_for_each_port() {
+    let (ports, trust_domain) = (ports(), TrustDomain::default());
+    let sidecar = |inbound_tls: &str, mutual_tls| Sidecar {
+        node: node(),
         ports: &ports,
-        mutual_tls: Some(&TrustDomain::default()),
+        mutual_tls,
+        inbound_tls: inbound_tls.parse().expect("JSON"),
+        kept: &[],
         control_plane: Some("127.0.0.1:15010"),
         has_ipv6: true,
     };
-    check("bootstrap-ports.yaml", &sidecar);
+    check("bootstrap-ports.yaml", &sidecar("{}", Some(&trust_domain)));
+    let strict = r#"{"mode": "STRICT", "ports": {"7070": "DISABLE", "9000": "PERMISSIVE", "6060": "STRICT"}}"#;
+    check(
+        "bootstrap-strict.yaml",
+        &sidecar(strict, Some(&trust_domain)),
+    );
+    let one_strict = r#"{"mode": "DISABLE", "ports": {"8080": "STRICT"}}"#;
+    check(
+        "bootstrap-strict-port.yaml",
+        &sidecar(one_strict, Some(&trust_domain)),
+    );
+    check("bootstrap-refused.yaml", &sidecar(strict, None));
+}
+
+#[test]
+fn what_was_kept_takes_the_place_of_what_was_stamped() {
+    let (ports, trust_domain) = (ports(), TrustDomain::default());
+    let sidecar = |inbound_tls: &str| Sidecar {
+        node: node(),
+        ports: &ports[..1],
+        mutual_tls: Some(&trust_domain),
+        inbound_tls: inbound_tls.parse().expect("JSON"),
+        kept: &[],
+        control_plane: Some("127.0.0.1:15010"),
+        has_ipv6: false,
+    };
+    let resources = |sidecar: &Sidecar<'_>| {
+        let bootstrap = sidecar.bootstrap().expect("a bootstrap");
+        convert::bootstrap(bootstrap.clone()).expect("our own data plane takes it");
+        bootstrap.static_resources.expect("resources")
+    };
+    let inbound = |it: &Listener| it.name == names::VIRTUAL_INBOUND;
+    let strict = resources(&sidecar(
+        r#"{"mode": "STRICT", "ports": {"7000": "STRICT"}}"#,
+    ));
+    let mut kept: Vec<_> = strict
+        .listeners
+        .iter()
+        .filter(|it| inbound(it))
+        .cloned()
+        .collect();
+    // The control plane says nothing of that.
+    let metadata = kept[0].metadata.take();
+    let restored = resources(&Sidecar {
+        kept: &kept,
+        ..sidecar("{}")
+    });
+    let listener = restored.listeners.iter().find(|it| inbound(it));
+    let listener = listener.expect("a listener");
+    assert_eq!(listener.filter_chains, kept[0].filter_chains);
+    assert_eq!(listener.default_filter_chain, None);
+    assert!(metadata.is_some() && listener.metadata == metadata);
+    // And what it leads to is there.
+    assert_eq!(restored.clusters, strict.clusters);
+    assert_eq!(restored.listeners.len(), strict.listeners.len());
 }
 
 #[test]
@@ -71,6 +135,8 @@ fn a_pod_without_ports_or_control_plane_passes_everything_through() {
         node: json!({ "id": "sidecar~10.4.0.7~job.shop~shop.svc.cluster.local", "cluster": "web.shop" }),
         ports: &[],
         mutual_tls: None,
+        inbound_tls: InboundTls::default(),
+        kept: &[],
         control_plane: None,
         has_ipv6: false,
     };
