@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
 use weir_process::command::{Output, output};
-use weir_tests::{http, ports, running::Running};
+use weir_tests::{eventually::eventually, http, ports, running::Running};
 
 /// Far longer than anything takes; it only ends a test that fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -286,4 +287,39 @@ fn an_api_server_that_is_not_there_is_waited_for_and_said() {
         control.running.ended(PATIENCE).expect("ends").code(),
         Some(0)
     );
+}
+
+#[test]
+fn a_pod_is_told_at_admission_what_rules_demand_of_it() {
+    let rule = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
+                metadata: {name: web, namespace: shop}\n\
+                spec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}}\n";
+    let control = Control::start(rule);
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u", "operation": "CREATE", "namespace": "shop",
+        "kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "object": {"metadata": {"name": "web", "labels": {"app": "web"}},
+                   "spec": {"containers": [{"name": "app"}]}},
+    }});
+    let told = || {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--insecure",
+            "--max-time",
+            "10",
+            "--data-binary",
+            "@-",
+        ])
+        .args(["--header", "content-type: application/json"])
+        .arg(format!("https://{}/inject", control.address("webhook")));
+        let answer = output(&mut curl, &review.to_string(), PATIENCE).ok()?;
+        let answer: Value = serde_json::from_str(&answer.stdout).ok()?;
+        let patch = answer["response"]["patch"].as_str()?;
+        let patch = BASE64_STANDARD.decode(patch).expect("base64");
+        let patch = String::from_utf8(patch).expect("text");
+        // The webhook may be served before the manifests are published.
+        patch.contains(r#"{\"mode\":\"STRICT\"}"#).then_some(())
+    };
+    eventually(PATIENCE, told).expect("the rule");
 }

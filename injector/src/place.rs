@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use weir_api::inbound_tls::InboundTls;
+
 /// Where a pod goes, as far as it is known.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
@@ -15,6 +17,8 @@ pub struct Place<'a> {
     /// The API server chose the pod for this webhook by the labels of its namespace. What is known
     /// here of those may be older, and does not decide then.
     pub is_selected: bool,
+    /// What rules demand of whoever connects to the pod; `None` if that is not known.
+    pub inbound_tls: Option<&'a InboundTls>,
 }
 
 /// What a namespace says of itself.
@@ -54,6 +58,7 @@ impl<'a> From<&'a str> for Place<'a> {
             about: None,
             cluster: None,
             is_selected: false,
+            inbound_tls: None,
         }
     }
 }

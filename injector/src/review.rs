@@ -1,9 +1,10 @@
 //! Reviews of pods: AdmissionReview v1 in, AdmissionReview v1 out.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
+use weir_api::inbound_tls::InboundTls;
 
 use crate::{
     Cluster, Config, Decision, InjectError, Injection, Namespace, Place,
@@ -42,19 +43,36 @@ pub enum Outcome {
     NotAPod,
 }
 
+/// What is known of a namespace.
+pub(crate) type Namespaces = dyn Fn(&str) -> Option<Arc<Namespace>> + Send + Sync;
+/// What rules demand of whoever connects to a pod, given its namespace and its labels.
+pub(crate) type Rules = dyn Fn(&str, &BTreeMap<&str, &str>) -> Option<InboundTls> + Send + Sync;
+
+/// What is known of the cluster that a pod is created in.
+pub(crate) struct Known<'a> {
+    pub(crate) about: &'a Namespaces,
+    pub(crate) rules: &'a Rules,
+    /// Of all of it.
+    pub(crate) cluster: Option<&'a Cluster>,
+}
+
 /// Answers an AdmissionReview. Any bytes may come in; none makes this panic.
 ///
 /// # Errors
 /// The body is no AdmissionReview.
 pub fn review(body: &[u8], config: &Config) -> Result<Reviewed, ReviewError> {
-    review_in(body, |_| None, None, config)
+    let known = Known {
+        about: &|_| None,
+        rules: &|_, _| None,
+        cluster: None,
+    };
+    review_in(body, &known, config)
 }
 
 /// [`review`], in a cluster of which more is known.
 pub(crate) fn review_in(
     body: &[u8],
-    about: impl FnOnce(&str) -> Option<Arc<Namespace>>,
-    cluster: Option<&Cluster>,
+    known: &Known<'_>,
     config: &Config,
 ) -> Result<Reviewed, ReviewError> {
     let request = Request::parse(body)?;
@@ -70,12 +88,14 @@ pub(crate) fn review_in(
             decided: None,
         });
     }
-    let about = about(request.namespace());
+    let about = (known.about)(request.namespace());
+    let inbound_tls = (known.rules)(request.namespace(), &labels(&request.object));
     let place = Place {
         namespace: request.namespace(),
         about: about.as_deref(),
-        cluster,
+        cluster: known.cluster,
         is_selected: true,
+        inbound_tls: inbound_tls.as_ref(),
     };
     let injection = inject(&request.object, place, config);
     let (outcome, fields, reason) = match &injection {
@@ -89,6 +109,13 @@ pub(crate) fn review_in(
         decided: Some(Decided::new(&request, outcome, reason, warnings.clone())),
         response: answer(&request.uid, fields, warnings),
     })
+}
+
+/// The labels of a pod. One that is no text selects nothing, and is refused later.
+fn labels(pod: &Value) -> BTreeMap<&str, &str> {
+    let labels = pod["metadata"]["labels"].as_object().into_iter().flatten();
+    let texts = labels.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+    texts.collect()
 }
 
 fn creates_a_pod(request: &Request) -> bool {

@@ -1,7 +1,7 @@
 //! The webhook as an HTTP service. TLS, the listening socket and limits on connections belong to
 //! the one who serves the router.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::{
@@ -13,11 +13,12 @@ use axum::{
     routing::post,
 };
 use serde_json::Value;
+use weir_api::inbound_tls::InboundTls;
 
 use crate::{
     Cluster, Config, Decided, Decision, Namespace, Place, ReviewError, WrongType, decide,
     metrics::Metrics,
-    review::{Reviewed, review_in},
+    review::{Known, Namespaces, Reviewed, Rules, review_in},
     validate::Validators,
 };
 
@@ -25,8 +26,6 @@ use crate::{
 /// once or twice.
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 
-/// What is known of a namespace.
-type Namespaces = dyn Fn(&str) -> Option<Arc<Namespace>> + Send + Sync;
 /// Who hears of decisions.
 type OnDecision = dyn Fn(&Decided) + Send + Sync;
 
@@ -36,6 +35,7 @@ pub struct Injector {
     /// `None` outside a cluster.
     cluster: ArcSwapOption<Cluster>,
     namespaces: Box<Namespaces>,
+    rules: Box<Rules>,
     on_decision: Box<OnDecision>,
     validators: Validators,
     metrics: Metrics,
@@ -73,6 +73,7 @@ impl Injector {
             config: ArcSwap::from_pointee(config),
             cluster: ArcSwapOption::empty(),
             namespaces: Box::new(|_| None),
+            rules: Box::new(|_, _| None),
             on_decision: Box::new(|_| {}),
             validators: Validators::default(),
             metrics: Metrics::default(),
@@ -87,6 +88,18 @@ impl Injector {
         lookup: impl Fn(&str) -> Option<Arc<Namespace>> + Send + Sync + 'static,
     ) -> Self {
         self.namespaces = Box::new(lookup);
+        self
+    }
+
+    /// Looks up what rules demand of whoever connects to a pod of that namespace and with these
+    /// labels: its sidecar is told, and keeps to it until discovery says more. It is asked for each
+    /// pod that is created and must not block.
+    #[must_use]
+    pub fn with_rules(
+        mut self,
+        lookup: impl Fn(&str, &BTreeMap<&str, &str>) -> Option<InboundTls> + Send + Sync + 'static,
+    ) -> Self {
+        self.rules = Box::new(lookup);
         self
     }
 
@@ -127,6 +140,7 @@ impl Injector {
             about: about.as_deref(),
             cluster: cluster.as_deref(),
             is_selected: false,
+            inbound_tls: None,
         };
         decide(pod, place, &self.config.load())
     }
@@ -162,7 +176,12 @@ impl Injector {
     pub fn review(&self, body: &[u8]) -> Result<Reviewed, ReviewError> {
         let began = Instant::now();
         let (cluster, config) = (self.cluster.load(), self.config.load());
-        let reviewed = review_in(body, &self.namespaces, cluster.as_deref(), &config);
+        let known = Known {
+            about: &self.namespaces,
+            rules: &self.rules,
+            cluster: cluster.as_deref(),
+        };
+        let reviewed = review_in(body, &known, &config);
         match &reviewed {
             Ok(reviewed) => {
                 self.metrics.reviewed(reviewed.outcome, began.elapsed());

@@ -2,8 +2,8 @@
 //! leaves. `REFRESH_GOLDEN=1` writes the second from the first.
 //!
 //! A case may begin with comments: `# namespace: NAME` (the request's; `shop` if absent), `# labels:
-//! JSON` and `# annotations: JSON` (the namespace's), `# kubelet: 1.MINOR` (the oldest) and `# config:
-//! JSON`. What is answered besides the pod (the decision, warnings, a refusal) stands in
+//! JSON` and `# annotations: JSON` (the namespace's), `# kubelet: 1.MINOR` (the oldest), `# rules: JSON`
+//! (what they demand of the pod's ports) and `# config: JSON`. What is answered besides the pod (the decision, warnings, a refusal) stands in
 //! the second file as a comment.
 
 use std::{
@@ -13,6 +13,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value};
+use weir_api::inbound_tls::InboundTls;
 use weir_injector::{Cluster, Config, Injection, Namespace, Place, inject, uninject};
 
 /// A case as read from its file.
@@ -22,6 +23,7 @@ struct Case {
     about: Option<Namespace>,
     cluster: Option<Cluster>,
     config: Config,
+    inbound_tls: Option<InboundTls>,
 }
 
 fn cases() -> Vec<PathBuf> {
@@ -54,6 +56,7 @@ impl Case {
                 least_kubelet: Some((1, minor.parse().expect("a minor version"))),
                 ..Cluster::default()
             }),
+            inbound_tls: setting("rules").map(|text| text.parse().expect("rules")),
             pod: yaml_serde::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
             namespace: setting("namespace").unwrap_or("shop").to_owned(),
             config: Config::read(&mut serde_json::Deserializer::from_str(config))
@@ -67,6 +70,7 @@ impl Case {
             about: self.about.as_ref(),
             cluster: self.cluster.as_ref(),
             is_selected: false,
+            inbound_tls: self.inbound_tls.as_ref(),
         }
     }
 

@@ -9,6 +9,7 @@ use axum::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use weir_api::inbound_tls::InboundTls;
 use weir_injector::{
     Cluster, Config, Decision, Namespace,
     config::Policy,
@@ -222,6 +223,35 @@ async fn objects_are_validated_and_counted() {
     for outcome in ["allowed", "denied"] {
         let line = format!("weir_validation_reviews_total{{outcome=\"{outcome}\"}} 1");
         assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn the_sidecar_is_told_what_rules_demand_of_its_pod() {
+    let strict = r#"{"mode":"STRICT"}"#;
+    let injector = Injector::new(Config::default()).with_rules(move |namespace, labels| {
+        let selected = namespace == "shop" && labels.get("app") == Some(&"web");
+        Some(if selected {
+            strict.parse().ok()?
+        } else {
+            InboundTls::default()
+        })
+    });
+    for (labels, is_told) in [
+        (json!({"app": "web"}), true),
+        (json!({"app": "other", "number": 1}), false),
+        (Value::Null, false),
+    ] {
+        let mut asked: Value = serde_json::from_slice(&review()).expect("json");
+        asked["request"]["object"]["metadata"]["labels"] = labels.clone();
+        let reviewed = injector.review(asked.to_string().as_bytes());
+        let answer = reviewed.expect("a review").response;
+        let patch = answer["response"]["patch"].as_str().unwrap_or_default();
+        let patch = BASE64_STANDARD.decode(patch).expect("base64");
+        let patch = String::from_utf8(patch).expect("text");
+        let told = r#"{"name":"WEIR_INBOUND_TLS","value":"{\"mode\":\"STRICT\"}"}"#;
+        assert_eq!(patch.contains(told), is_told, "{labels}: {patch}");
+        assert_eq!(patch.contains("WEIR_INBOUND_TLS"), is_told, "{labels}");
     }
 }
 

@@ -42,12 +42,25 @@ impl Known {
 
 impl Parts {
     pub(super) fn new(config: &Config, injector: Injector, serving: Arc<Serving>) -> Self {
+        let hub = Arc::new(Hub::new(Generator::new(Settings {
+            cluster_domain: config.cluster_domain.clone(),
+            trust_domain: config.trust_domain.clone(),
+            mutual_tls: config.issues_certificates(),
+        })));
+        let rules = hub.clone();
+        let injector = injector.with_rules(move |namespace, labels| {
+            // Before the registry is read the control plane is not ready, and is not asked.
+            let snapshot = rules.snapshot()?;
+            let labels = labels.iter();
+            let labels = labels.map(|(name, value)| (Arc::from(*name), Arc::from(*value)));
+            Some(
+                snapshot
+                    .attachments()
+                    .inbound_tls(namespace, &labels.collect()),
+            )
+        });
         Self {
-            hub: Arc::new(Hub::new(Generator::new(Settings {
-                cluster_domain: config.cluster_domain.clone(),
-                trust_domain: config.trust_domain.clone(),
-                mutual_tls: config.issues_certificates(),
-            }))),
+            hub,
             injector: Arc::new(injector),
             serving,
             issuer: Arc::new(Issuer::new(

@@ -35,6 +35,9 @@ pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> 
     if config.trust_domain != TrustDomain::default() {
         variables.push(value(env::TRUST_DOMAIN, config.trust_domain.as_str()));
     }
+    if let Some(demanded) = &settings.inbound_tls {
+        variables.push(value(env::INBOUND_TLS, &demanded.to_string()));
+    }
     if settings.capture.mode == CaptureMode::None {
         variables.push(value(env::CAPTURE_MODE, &CaptureMode::None.to_string()));
     }

@@ -13,10 +13,16 @@ const TOKEN: &str = "weir-token";
 /// outage of the API server.
 const TOKEN_SECONDS: u32 = 43_200;
 
+/// Volume with what the sidecar keeps for when it starts again.
+const STATE: &str = "weir-state";
+/// Most of that: twice what the sidecar ever keeps, for it writes the new beside the old.
+const STATE_SIZE: &str = "8Mi";
+
 /// What the sidecar's volumes are called in one pod.
 pub(crate) struct VolumeNames {
     ca: Name,
     token: Name,
+    state: Name,
 }
 
 /// What a volume is called.
@@ -39,6 +45,7 @@ impl VolumeNames {
         Self {
             ca: Name::choose(CA, pod, &written),
             token: Name::choose(TOKEN, pod, &written),
+            state: Name::choose(STATE, pod, &written),
         }
     }
 
@@ -58,6 +65,12 @@ impl VolumeNames {
                     "path": sidecar::TOKEN_FILE,
                 }}]},
             }),
+            json!({
+                "name": self.state.chosen,
+                // In memory: of a pod with a directory on its node's disk, cluster autoscalers say that
+                // it cannot be moved.
+                "emptyDir": {"medium": "Memory", "sizeLimit": STATE_SIZE},
+            }),
         ]
     }
 
@@ -66,13 +79,14 @@ impl VolumeNames {
         json!([
             {"name": self.ca.chosen, "mountPath": sidecar::CA_DIR, "readOnly": true},
             {"name": self.token.chosen, "mountPath": sidecar::TOKEN_DIR, "readOnly": true},
+            {"name": self.state.chosen, "mountPath": sidecar::STATE_DIR},
         ])
     }
 
     /// Says which volumes of the pod are called as the sidecar's would be: who meant to give the
     /// sidecar another one should know that it does not take it.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
-        let names = [&self.ca, &self.token].into_iter();
+        let names = [&self.ca, &self.token, &self.state].into_iter();
         let other = names.filter(|name| name.chosen != name.usual && !name.is_old);
         other.map(|Name { usual, chosen, .. }| {
             format!("volume {usual:?} is the pod's own and stays; the sidecar's is {chosen:?}")
