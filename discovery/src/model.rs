@@ -7,6 +7,7 @@
 //! collide.
 
 mod attachment;
+mod authorization;
 mod changes;
 mod endpoint;
 mod index;
@@ -22,6 +23,9 @@ mod shards;
 mod snapshot;
 
 pub use attachment::{Attachment, Attachments, Effect, InboundTlsRule, Labels, RuleName, Target};
+pub use authorization::{
+    Action as AuthorizationAction, Attribute, AuthorizationRule, Clause, Condition, Value,
+};
 pub use changes::{AddressChange, Changes, ServiceChange};
 pub use endpoint::{
     Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,

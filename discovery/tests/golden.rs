@@ -17,8 +17,10 @@ use weir_api::{
         envoy::config::{
             core::v3::address::Address,
             endpoint::v3::{LbEndpoint, lb_endpoint::HostIdentifier},
-            listener::v3::{FilterChain, filter},
+            listener::v3::{Filter, FilterChain, filter},
         },
+        envoy::extensions::filters::network::http_connection_manager::v3::http_filter,
+        google::protobuf::Any,
         json,
     },
 };
@@ -204,6 +206,96 @@ fn rules_say_what_pods_take_and_how_they_are_called() {
             let all: Vec<_> = clusters.iter().cloned().chain([listener]).collect();
             envoy_accepts(&descriptors, &all);
         }
+    }
+}
+
+/// `golden/authorization.filters.yaml`: the filters of requests and of connections by which the
+/// sidecar of each pod decides who may do what.
+#[test]
+fn policies_say_who_may_do_what() {
+    let snapshot = snapshot(&directory().join("authorization.in.yaml"));
+    let generator = Generator::new(Settings {
+        mutual_tls: true,
+        trust_domain: "shop.example".parse().expect("a trust domain"),
+        ..Settings::default()
+    });
+    let descriptors = json::Descriptors::load();
+    let pods = [
+        ("shop", "pay-1", "10.5.0.1"),
+        ("other", "db-1", "10.5.0.4"),
+        // Any policy may be about it.
+        ("shop", "not-known-yet", "10.5.0.5"),
+    ];
+    let (mut text, mut listeners) = (String::new(), Vec::new());
+    for (namespace, pod, address) in pods {
+        let client = Arc::new(Client {
+            pod: Some(NamespacedName::new(namespace, pod)),
+            addresses: vec![address.parse().expect("an address")],
+            mutual_tls: true,
+            ..Client::default()
+        });
+        let view = generator.view(&snapshot, Kind::Listener, "virtualInbound", &client);
+        let told = || generator.resource_for(&snapshot, Kind::Listener, "virtualInbound", &view);
+        let listener = told().expect("known");
+        assert_eq!(told(), Some(listener.clone()), "the same bytes each time");
+        let message = codec::unpack_listener(&listener.body).expect("a listener");
+        let all = message
+            .filter_chains
+            .iter()
+            .chain(&message.default_filter_chain);
+        let mut filters = BTreeMap::new();
+        for chain in all.filter(|chain| chain.name != "virtualInbound-blackhole") {
+            let (of, said) = filters_before_the_last(chain);
+            let said: String = said.iter().map(|any| descriptors.to_yaml(any)).collect();
+            let before = filters.insert(of, said.clone());
+            assert!(before.is_none_or(|it| it == said), "{} differs", chain.name);
+        }
+        for (of, said) in filters {
+            writeln!(text, "--- # {namespace}/{pod}: {of}\n{said}").expect("a string");
+        }
+        listeners.push((Kind::Listener, listener));
+    }
+    check(&directory().join("authorization.filters.yaml"), &text);
+    if envoy::available() {
+        let clusters = [
+            "inbound|8080||",
+            "inbound|9000||",
+            "BlackHoleCluster",
+            "InboundPassthroughCluster",
+        ];
+        let clusters = clusters.map(|name| {
+            let cluster = generator.resource(&snapshot, Kind::Cluster, name);
+            (Kind::Cluster, cluster.expect("known"))
+        });
+        for listener in listeners {
+            let all: Vec<_> = clusters.iter().cloned().chain([listener]).collect();
+            envoy_accepts(&descriptors, &all);
+        }
+    }
+}
+
+/// Of requests or of connections, whichever the chain serves.
+fn filters_before_the_last(chain: &FilterChain) -> (&'static str, Vec<Any>) {
+    let of_network: Vec<_> = chain.filters.iter().map(network_config).collect();
+    let (last, before) = of_network.split_last().expect("a filter");
+    let Ok(manager) = codec::unpack_http_connection_manager(last) else {
+        return ("connections", before.to_vec());
+    };
+    let filters = manager.http_filters.iter();
+    let mut filters: Vec<_> = filters
+        .map(|filter| match &filter.config_type {
+            Some(http_filter::ConfigType::TypedConfig(any)) => any.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(before.is_empty() && filters.pop().is_some());
+    ("requests", filters)
+}
+
+fn network_config(filter: &Filter) -> Any {
+    match &filter.config_type {
+        Some(filter::ConfigType::TypedConfig(any)) => any.clone(),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -49,7 +49,11 @@ struct Document<'a> {
 }
 
 /// Kinds kept for the control plane to read.
-const PASSED_ON: [&str; 2] = ["ServiceAccount", "PeerAuthentication"];
+const PASSED_ON: [&str; 3] = [
+    "ServiceAccount",
+    "PeerAuthentication",
+    "AuthorizationPolicy",
+];
 
 /// Reads every `.yaml`, `.yml` and `.json` file of `path`, or the one file it names.
 ///

@@ -40,7 +40,14 @@ fn pack<M: Message>(message: &M, type_url: &'static str) -> Any {
     }
 }
 
-/// One function of a message, of one of the four kinds.
+fn pack_parts<M: Message>(parts: &[M], type_url: &'static str) -> Any {
+    Any {
+        type_url: type_url.to_owned(),
+        value: parts.iter().flat_map(Message::encode_to_vec).collect(),
+    }
+}
+
+/// One function of a message, of one of the five kinds.
 macro_rules! function {
     (decode $function:ident $message:ty, $name:literal) => {
         #[doc = concat!("Decodes an `", $name, "`.\n\n# Errors\nThe bytes are not one.")]
@@ -67,6 +74,16 @@ macro_rules! function {
         #[must_use]
         pub fn $function(message: &$message) -> Any {
             pack(message, concat!("type.googleapis.com/", $name))
+        }
+    };
+    (pack_parts $function:ident $message:ty, $name:literal) => {
+        #[doc = concat!("Puts one `", $name, "` of several parts into an `Any`: who reads it merges")]
+        #[doc = "them, as of every message. Entries of maps that come in parts of their own have"]
+        #[doc = "the order of the parts."]
+        #[doc = "<https://protobuf.dev/programming-guides/encoding/#last-one-wins>"]
+        #[must_use]
+        pub fn $function(parts: &[$message]) -> Any {
+            pack_parts(parts, concat!("type.googleapis.com/", $name))
         }
     };
 }
@@ -139,7 +156,7 @@ messages! {
     unpack unpack_sni_cluster:
         extensions::filters::network::sni_cluster::v3::SniCluster,
         "envoy.extensions.filters.network.sni_cluster.v3.SniCluster";
-    unpack unpack_network_rbac:
+    unpack unpack_network_rbac, pack_parts pack_network_rbac:
         extensions::filters::network::rbac::v3::Rbac,
         "envoy.extensions.filters.network.rbac.v3.RBAC";
     unpack unpack_router, pack pack_router:
@@ -168,7 +185,7 @@ messages! {
     unpack unpack_header_mutation_per_route:
         extensions::filters::http::header_mutation::v3::HeaderMutationPerRoute,
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute";
-    unpack unpack_http_rbac:
+    unpack unpack_http_rbac, pack_parts pack_http_rbac:
         extensions::filters::http::rbac::v3::Rbac, "envoy.extensions.filters.http.rbac.v3.RBAC";
     unpack unpack_rbac_per_route:
         extensions::filters::http::rbac::v3::RbacPerRoute,

@@ -1,6 +1,7 @@
 //! Playgrounds in network namespaces, driven by the `weir` command. They need root.
 
 mod affinity;
+mod authorization;
 mod demo;
 mod ends;
 mod foreign;

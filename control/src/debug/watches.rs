@@ -171,12 +171,13 @@ mod tests {
             "Pod",
             "Node",
             "PeerAuthentication",
+            "AuthorizationPolicy",
         ] {
             let line = format!("\nweir_watch_synced{{kind=\"{kind}\"}} 0\n");
             assert!(text.contains(&line), "{text}");
         }
         let view = view(Some(&watches), &Snapshot::default());
-        assert_eq!(view.watches.len(), 5);
+        assert_eq!(view.watches.len(), 6);
         assert!(
             view.watches
                 .iter()

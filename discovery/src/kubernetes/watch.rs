@@ -25,7 +25,9 @@ use self::{follow::Follow, kind::Kind};
 use super::wire;
 use crate::{
     model::{Event, Interner},
-    rules::{self, peer_authentication::PeerAuthentication},
+    rules::{
+        self, authorization_policy::AuthorizationPolicy, peer_authentication::PeerAuthentication,
+    },
 };
 
 /// Follows every kind of object that the model is made of, and sends what changed.
@@ -53,6 +55,7 @@ pub async fn watch(
     kinds.spawn(with.follow::<wire::EndpointSlice>());
     kinds.spawn(with.follow::<wire::Service>());
     kinds.spawn(with.follow::<PeerAuthentication>());
+    kinds.spawn(with.follow::<AuthorizationPolicy>());
     drop(with);
     while let Some(ended) = kinds.join_next().await {
         if let Err(error) = ended {

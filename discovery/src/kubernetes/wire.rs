@@ -59,7 +59,7 @@ impl Meta {
     }
 }
 
-/// The annotations that matter here, which say what the injector did to a pod.
+/// The annotations that matter here: what the injector did to a pod, and whether a policy is enforced.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Annotations {
@@ -77,7 +77,10 @@ pub struct Annotations {
     pub exclude_inbound_ports: Option<IgnoredAny>,
     /// Whether the sidecar takes mutual TLS.
     #[serde(rename = "weir.dev/tls-mode")]
-    pub tls_mode: Option<String>,
+    pub tls_mode: Option<Box<str>>,
+    /// Whether a policy is only watched.
+    #[serde(rename = "istio.io/dry-run")]
+    pub dry_run: Option<Box<str>>,
 }
 
 // === impl Annotations ===
@@ -93,6 +96,7 @@ impl Annotations {
             include_inbound_ports,
             exclude_inbound_ports,
             tls_mode: _,
+            dry_run: _,
         } = self;
         let chosen = [capture_mode, include_inbound_ports, exclude_inbound_ports];
         status.is_some() && chosen.iter().all(|choice| choice.is_none())

@@ -9,7 +9,10 @@ use serde_json::Value;
 use super::{ManifestError, legacy};
 use crate::{
     kubernetes::wire::{EndpointSlice, Meta, Node, Pod, Service},
-    rules::peer_authentication::{self, PeerAuthentication},
+    rules::{
+        authorization_policy::{self, AuthorizationPolicy},
+        peer_authentication::{self, PeerAuthentication},
+    },
 };
 
 /// An object of a manifest.
@@ -20,6 +23,7 @@ pub(super) enum Manifest {
     Pod(Box<Pod>),
     Node(Box<Node>),
     PeerAuthentication(Box<PeerAuthentication>),
+    AuthorizationPolicy(Box<AuthorizationPolicy>),
     /// A kind that discovery knows and needs nothing of, by kind, namespace and name.
     Other {
         kind: String,
@@ -145,6 +149,11 @@ impl Reader<'_> {
                 if peer_authentication::VERSIONS.contains(&version) =>
             {
                 Manifest::PeerAuthentication(Box::new(self.typed(value, at)?))
+            }
+            (version, authorization_policy::KIND)
+                if authorization_policy::VERSIONS.contains(&version) =>
+            {
+                Manifest::AuthorizationPolicy(Box::new(self.typed(value, at)?))
             }
             named if NAMED_ONLY.contains(&named) => {
                 let meta = value.get("metadata").cloned().unwrap_or_default();

@@ -15,6 +15,7 @@ use crate::{
     model::{Interner, Object, ObjectKey},
     rules::{
         self,
+        authorization_policy::{self, authorization_policy},
         peer_authentication::{self, peer_authentication},
     },
 };
@@ -93,7 +94,7 @@ pub(super) fn duplicates<'a>(
 /// What it means that an object is left out.
 fn unknown(version: &str, kind: &str, meta: &Meta) -> String {
     let name = meta.name.as_deref().unwrap_or_default();
-    // NetworkPolicy, AuthorizationPolicy, RequestAuthentication and the like.
+    // NetworkPolicy, RequestAuthentication and the like.
     let restricts = kind.ends_with("Policy") || kind.ends_with("Authentication");
     let consequence = match restricts {
         true => "what it forbids or demands of traffic is not enforced",
@@ -123,6 +124,9 @@ fn read(
         Manifest::PeerAuthentication(rule) => {
             peer_authentication(rule, names, rules, problems).map(Object::Attachment)
         }
+        Manifest::AuthorizationPolicy(rule) => {
+            authorization_policy(rule, names, rules, problems).map(Object::Attachment)
+        }
         Manifest::Other { .. } | Manifest::Unknown { .. } => None,
     }
 }
@@ -134,6 +138,7 @@ fn identity(manifest: &Manifest) -> (&str, &Meta) {
         Manifest::Pod(pod) => ("Pod", &pod.metadata),
         Manifest::Node(node) => ("Node", &node.metadata),
         Manifest::PeerAuthentication(rule) => (peer_authentication::KIND, &rule.metadata),
+        Manifest::AuthorizationPolicy(rule) => (authorization_policy::KIND, &rule.metadata),
         Manifest::Other { kind, meta } | Manifest::Unknown { kind, meta, .. } => (kind, meta),
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use weir_api::inbound_tls::{InboundTls, TlsMode};
 
-use super::{NamespacedName, Pod};
+use super::{AuthorizationRule, NamespacedName, Pod};
 
 /// Labels of a pod, or those that a rule asks for.
 pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
@@ -40,6 +40,8 @@ pub enum Target {
     Namespace,
     /// The pods of the rule's namespace that have all these labels.
     Workloads(Labels),
+    /// The pods of any namespace that have all these labels.
+    MeshWorkloads(Labels),
 }
 
 /// What a rule says.
@@ -47,6 +49,8 @@ pub enum Target {
 pub enum Effect {
     /// Whether whoever connects must, may or cannot use mutual TLS.
     InboundTls(InboundTlsRule),
+    /// Who may do what.
+    Authorization(AuthorizationRule),
 }
 
 /// What one rule says of TLS. What it leaves open, the wider rule says.
@@ -84,7 +88,7 @@ impl Attachments {
         let rule = attachment.rule.clone();
         let created = attachment.created.unwrap_or(i64::MAX);
         let level = match attachment.target {
-            Target::Mesh => &mut self.mesh,
+            Target::Mesh | Target::MeshWorkloads(_) => &mut self.mesh,
             Target::Namespace | Target::Workloads(_) => self
                 .namespaces
                 .entry(rule.name.namespace.clone())
@@ -112,14 +116,17 @@ impl Attachments {
         all.find_map(|((_, other), attachment)| (other == rule).then_some(attachment))
     }
 
-    /// The rules about the same pods as this one: the first counts, and the others do not.
+    /// The rules about the same pods as this one, where of several only the first counts.
     pub fn rivals(&self, attachment: &Attachment) -> impl Iterator<Item = &RuleName> {
         let level = match attachment.target {
-            Target::Mesh => Some(&self.mesh),
+            Target::Mesh | Target::MeshWorkloads(_) => Some(&self.mesh),
             _ => self.namespaces.get(&attachment.rule.name.namespace),
         };
         let all = level.into_iter().flat_map(BTreeMap::values);
-        let rivals = all.filter(move |it| it.target == attachment.target);
+        let rivals = all.filter(move |it| {
+            let alone = |it: &Attachment| it.effect.inbound_tls().is_some();
+            alone(attachment) && alone(it) && it.target == attachment.target
+        });
         rivals.map(|it| &it.rule)
     }
 
@@ -134,9 +141,9 @@ impl Attachments {
     #[must_use]
     pub fn inbound_tls(&self, namespace: &str, labels: &Labels) -> InboundTls {
         let around = self.inbound_tls_around(namespace);
-        let of_workload = self.local(namespace).find(|it| it.target.selects(labels));
+        let of_workload = self.tls_of(namespace).find(|(it, _)| it.selects(labels));
         match of_workload {
-            Some(attachment) => attachment.within(around),
+            Some((_, said)) => said.within(around),
             None => around,
         }
     }
@@ -146,22 +153,65 @@ impl Attachments {
     #[must_use]
     pub fn inbound_tls_of_unknown(&self, namespace: &str) -> InboundTls {
         let around = self.inbound_tls_around(namespace);
-        let of_workloads = self.local(namespace);
-        let of_workloads = of_workloads.filter(|it| matches!(it.target, Target::Workloads(_)));
-        of_workloads.fold(around.clone(), |strictest, attachment| {
-            strictest.stricter(&attachment.within(around.clone()))
+        let of_workloads = self.tls_of(namespace);
+        let of_workloads = of_workloads.filter(|(it, _)| matches!(it, Target::Workloads(_)));
+        of_workloads.fold(around.clone(), |strictest, (_, said)| {
+            strictest.stricter(&said.within(around.clone()))
         })
     }
 
     /// What the mesh and the namespace say.
     fn inbound_tls_around(&self, namespace: &str) -> InboundTls {
-        let mesh = self.mesh.values().next();
-        let of_namespace = self.local(namespace);
-        let of_namespace = { of_namespace }.find(|it| it.target == Target::Namespace);
-        let levels = [mesh, of_namespace].into_iter().flatten();
-        levels.fold(InboundTls::default(), |around, attachment| {
-            attachment.within(around)
+        let mesh = self.mesh.values().find_map(|it| it.effect.inbound_tls());
+        let of_namespace = self.tls_of(namespace);
+        let of_namespace = { of_namespace }.find(|(it, _)| **it == Target::Namespace);
+        let levels = mesh.into_iter().chain(of_namespace.map(|(_, said)| said));
+        levels.fold(InboundTls::default(), |around, said| said.within(around))
+    }
+
+    /// What rules of a namespace say of TLS, the oldest first.
+    fn tls_of(&self, namespace: &str) -> impl Iterator<Item = (&Target, &InboundTlsRule)> {
+        let local = self.local(namespace);
+        local.filter_map(|it| Some((&it.target, it.effect.inbound_tls()?)))
+    }
+
+    /// Who may do what at a pod: all that rules say of it, in the order of their actions.
+    #[must_use]
+    pub fn authorization_of(&self, pod: &Pod) -> Vec<Arc<Attachment>> {
+        self.authorization(&pod.name.namespace, &pod.labels)
+    }
+
+    /// The same of a pod in that namespace and with these labels.
+    #[must_use]
+    pub fn authorization(&self, namespace: &str, labels: &Labels) -> Vec<Arc<Attachment>> {
+        self.authorization_where(namespace, |target| match target {
+            Target::Mesh | Target::Namespace => true,
+            Target::Workloads(_) | Target::MeshWorkloads(_) => target.selects(labels),
         })
+    }
+
+    /// The same of a pod of which nothing is known but its namespace; `None` if a rule may select it,
+    /// so that nobody can say whom it would refuse.
+    #[must_use]
+    pub fn authorization_of_unknown(&self, namespace: &str) -> Option<Vec<Arc<Attachment>>> {
+        let selects = |it: &Target| matches!(it, Target::Workloads(_) | Target::MeshWorkloads(_));
+        let may_be_more = !self.authorization_where(namespace, selects).is_empty();
+        (!may_be_more).then(|| self.authorization_where(namespace, |_| true))
+    }
+
+    fn authorization_where(
+        &self,
+        namespace: &str,
+        is_about: impl Fn(&Target) -> bool,
+    ) -> Vec<Arc<Attachment>> {
+        let all = self.mesh.values().chain(self.local(namespace));
+        let mut all: Vec<_> = all
+            .filter(|it| it.effect.authorization().is_some() && is_about(&it.target))
+            .cloned()
+            .collect();
+        let action = |it: &Attachment| it.effect.authorization().map(|it| it.action);
+        all.sort_by(|one, other| (action(one), &one.rule).cmp(&(action(other), &other.rule)));
+        all
     }
 
     /// What is attached in a namespace, the oldest first.
@@ -171,14 +221,33 @@ impl Attachments {
     }
 }
 
-// === impl Attachment ===
+// === impl Effect ===
 
-impl Attachment {
+impl Effect {
+    fn inbound_tls(&self) -> Option<&InboundTlsRule> {
+        match self {
+            Self::InboundTls(said) => Some(said),
+            Self::Authorization(_) => None,
+        }
+    }
+
+    /// Who may do what, if it says that.
+    #[must_use]
+    pub fn authorization(&self) -> Option<&AuthorizationRule> {
+        match self {
+            Self::Authorization(said) => Some(said),
+            Self::InboundTls(_) => None,
+        }
+    }
+}
+
+// === impl InboundTlsRule ===
+
+impl InboundTlsRule {
     /// What is in force where the level around says that.
     fn within(&self, mut around: InboundTls) -> InboundTls {
-        let Effect::InboundTls(said) = &self.effect;
-        around.mode = said.mode.unwrap_or(around.mode);
-        around.ports.extend(&said.ports);
+        around.mode = self.mode.unwrap_or(around.mode);
+        around.ports.extend(&self.ports);
         around
     }
 }
@@ -190,7 +259,7 @@ impl Target {
     fn selects(&self, labels: &Labels) -> bool {
         match self {
             Self::Mesh | Self::Namespace => false,
-            Self::Workloads(asked) => asked
+            Self::Workloads(asked) | Self::MeshWorkloads(asked) => asked
                 .iter()
                 .all(|(key, value)| labels.get(key) == Some(value)),
         }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Settings;
+use super::{Selector, Settings, texts};
 use crate::{
     kubernetes::{Problem, Problems, wire::Meta},
-    model::{Attachment, Effect, InboundTlsRule, Interner, Labels, RuleName, Target, TlsMode},
+    model::{Attachment, Effect, InboundTlsRule, Interner, RuleName, Target, TlsMode},
 };
 
 /// Name of the kind.
@@ -36,14 +36,6 @@ pub struct Spec {
     pub mtls: Option<MutualTls>,
     /// On single ports of the pod, which are not those of services.
     pub port_level_mtls: Option<BTreeMap<u16, MutualTls>>,
-}
-
-/// Which pods.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Selector {
-    /// Labels that a pod must have, each.
-    pub match_labels: Option<BTreeMap<String, String>>,
 }
 
 /// How.
@@ -99,9 +91,7 @@ pub fn peer_authentication(
     let name = problems.name(names)?;
     let none = Spec::default();
     let spec = object.spec.as_ref().unwrap_or(&none);
-    let labels = spec.selector.as_ref();
-    let labels = labels.and_then(|selector| selector.match_labels.as_ref());
-    let labels = labels.filter(|labels| !labels.is_empty());
+    let labels = spec.selector.as_ref().and_then(Selector::labels);
     let of_root = name.namespace == settings.root_namespace;
     let target = match labels {
         Some(_) if of_root => {
@@ -125,13 +115,6 @@ pub fn peer_authentication(
         }),
         target,
     })
-}
-
-fn texts(labels: &BTreeMap<String, String>, names: &Interner) -> Labels {
-    let labels = labels.iter();
-    labels
-        .map(|(key, value)| (names.text(key), names.text(value)))
-        .collect()
 }
 
 /// Ports of pods that differ in what they listen on mean nothing, so only a rule that selects pods

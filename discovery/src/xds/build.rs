@@ -1,6 +1,7 @@
 //! Messages of each kind, built from the model.
 
 mod access_log;
+pub(super) mod authorization;
 pub(super) mod capture;
 pub(super) mod cluster;
 pub(super) mod endpoint;

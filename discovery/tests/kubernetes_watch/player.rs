@@ -16,7 +16,7 @@ use tokio::{
 
 use super::recording::{Exchange, Recording, Step};
 
-const PATHS: [(&str, &str); 5] = [
+const PATHS: [(&str, &str); 6] = [
     ("Service", "/api/v1/services"),
     ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
     ("Pod", "/api/v1/pods"),
@@ -24,6 +24,10 @@ const PATHS: [(&str, &str); 5] = [
     (
         "PeerAuthentication",
         "/apis/security.istio.io/v1/peerauthentications",
+    ),
+    (
+        "AuthorizationPolicy",
+        "/apis/security.istio.io/v1/authorizationpolicies",
     ),
 ];
 const END_OF_LIST: &str = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;

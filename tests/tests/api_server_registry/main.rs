@@ -220,6 +220,7 @@ fn to_list_and_watch_its_kinds_is_all_it_needs() -> Result<()> {
         "Pod",
         "Node",
         "PeerAuthentication",
+        "AuthorizationPolicy",
     ];
     weir_tests::eventually::eventually(followed::PATIENCE, || {
         kinds.iter().all(|kind| refused(kind)).then_some(())
@@ -235,7 +236,7 @@ fn to_list_and_watch_its_kinds_is_all_it_needs() -> Result<()> {
         "rules": [
             rule("", &["services", "pods", "nodes"]),
             rule("discovery.k8s.io", &["endpointslices"]),
-            rule("security.istio.io", &["peerauthentications"]),
+            rule("security.istio.io", &["peerauthentications", "authorizationpolicies"]),
         ],
     });
     api.apply(&role.to_string())?;

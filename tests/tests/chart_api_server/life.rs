@@ -16,13 +16,14 @@ pub(crate) const USER: &str = "system:serviceaccount:weir-system:weir-control";
 /// Rights of which no request here tells: sidecars that show a token, an apply that creates (the API
 /// server asks for that right itself), what is worth an Event, and lists, which an API server that
 /// streams them answers by a watch.
-const EXCUSED: [&str; 6] = [
+const EXCUSED: [&str; 7] = [
     "create tokenreviews.authentication.k8s.io",
     "create configmaps.",
     "create events.events.k8s.io",
     "list services.",
     "list endpointslices.discovery.k8s.io",
     "list peerauthentications.security.istio.io",
+    "list authorizationpolicies.security.istio.io",
 ];
 /// Namespaces with and without a label.
 pub(crate) const ASKING: &str = "asking";

@@ -10,6 +10,7 @@ use crate::{
     model::{Interner, NamespacedName, Object, ObjectKey},
     rules::{
         self,
+        authorization_policy::{self, AuthorizationPolicy, authorization_policy},
         peer_authentication::{self, PeerAuthentication, peer_authentication},
     },
 };
@@ -39,12 +40,13 @@ pub(super) trait Kind: DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Every kind, in the order of status reports.
-pub(super) const KINDS: [&str; 5] = [
+pub(super) const KINDS: [&str; 6] = [
     wire::Service::KIND,
     wire::EndpointSlice::KIND,
     wire::Pod::KIND,
     wire::Node::KIND,
     PeerAuthentication::KIND,
+    AuthorizationPolicy::KIND,
 ];
 
 impl Kind for wire::Service {
@@ -155,5 +157,28 @@ impl Kind for PeerAuthentication {
 
     fn key(name: NamespacedName) -> ObjectKey {
         ObjectKey::Attachment(peer_authentication::rule(name))
+    }
+}
+
+impl Kind for AuthorizationPolicy {
+    const KIND: &'static str = authorization_policy::KIND;
+    const PATH: &'static str = "/apis/security.istio.io/v1/authorizationpolicies";
+    const OPTIONAL: bool = true;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn read(
+        &self,
+        names: &Interner,
+        rules: &rules::Settings,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Object> {
+        authorization_policy(self, names, rules, problems).map(Object::Attachment)
+    }
+
+    fn key(name: NamespacedName) -> ObjectKey {
+        ObjectKey::Attachment(authorization_policy::rule(name))
     }
 }

@@ -33,19 +33,27 @@ impl Index {
     }
 
     /// The pods of which rules say something else than at the last commit; none if no rule changed.
-    /// Has the services behind which they stand resolved again. Looks at every pod once a commit, and
-    /// only where rules changed.
+    /// Has the services behind which they stand resolved again where they are called in another way.
+    /// Looks at every pod once a commit, and only where rules changed.
     pub(super) fn touch_services_of_rules(&mut self) -> Option<BTreeSet<NamespacedName>> {
         let (before, after) = (&self.committed.attachments, &self.current.attachments);
         if before == after {
             return None;
         }
-        let other = |pod: &&Arc<Pod>| before.inbound_tls_of(pod) != after.inbound_tls_of(pod);
-        let touched = self.current.pods_by_name.iter().map(|(_, pod)| pod);
-        let touched = touched.filter(other);
-        let touched: BTreeSet<_> = touched.map(|pod| pod.name.clone()).collect();
-        for pod in &touched {
-            self.touch_services_of(pod);
+        let is_called_otherwise =
+            |pod: &Pod| before.inbound_tls_of(pod) != after.inbound_tls_of(pod);
+        let differs = |pod: &Pod| before.authorization_of(pod) != after.authorization_of(pod);
+        let (mut touched, mut called_otherwise) = (BTreeSet::new(), Vec::new());
+        for (name, pod) in self.current.pods_by_name.iter() {
+            if is_called_otherwise(pod) {
+                called_otherwise.push(name.clone());
+            } else if differs(pod) {
+                touched.insert(name.clone());
+            }
+        }
+        for pod in called_otherwise {
+            self.touch_services_of(&pod);
+            touched.insert(pod);
         }
         Some(touched)
     }

@@ -40,6 +40,7 @@ use weir_api::{
 
 use super::{
     access_log::access_log,
+    authorization::Authorization,
     boolean, capture, cluster, duration, http,
     listener::{HTTP, http_inspector, listener_filter, network_filter, tcp_to, tls_inspector},
     route, tls, wrapped,
@@ -72,6 +73,8 @@ pub(in crate::xds) struct Inbound<'a> {
     pub(in crate::xds) others: Served,
     /// What the identities of clients of the mesh begin with.
     pub(in crate::xds) trust_domain: &'a TrustDomain,
+    /// Who may do what there.
+    pub(in crate::xds) authorization: Authorization<'a>,
 }
 
 /// The listener of captured inbound connections: filter chains for each port of the application,
@@ -88,9 +91,8 @@ pub(in crate::xds) fn listener(
         ports::INBOUND,
         log,
     )];
-    let trust_domain = inbound.trust_domain;
     let ports = inbound.ports.iter();
-    filter_chains.extend(ports.flat_map(|port| chains(*port, trust_domain, log)));
+    filter_chains.extend(ports.flat_map(|port| chains(*port, inbound, log)));
     let (others, default_filter_chain) = of_other_ports(inbound, log);
     filter_chains.extend(others);
     Listener {
@@ -117,12 +119,12 @@ fn of_other_ports(
     let to = To {
         stat_prefix: names::INBOUND_PASSTHROUGH_CLUSTER,
         cluster: names::INBOUND_PASSTHROUGH_CLUSTER,
-        trust_domain: inbound.trust_domain,
+        inbound,
         log,
     };
     let rest = |name: String, cluster| FilterChain {
         name,
-        filters: vec![tcp_to(cluster, log)],
+        filters: To { cluster, ..to }.tcp_filters(),
         ..FilterChain::default()
     };
     let mut chains = match inbound.others {
@@ -150,13 +152,13 @@ fn of_other_ports(
     (chains, default)
 }
 
-fn chains(port: Port, trust_domain: &TrustDomain, log: AccessLog) -> Vec<FilterChain> {
+fn chains(port: Port, inbound: &Inbound<'_>, log: AccessLog) -> Vec<FilterChain> {
     let number = port.number;
     let cluster = names::inbound_cluster(number);
     let to = To {
         stat_prefix: &format!("inbound_{number}"),
         cluster: &cluster,
-        trust_domain,
+        inbound,
         log,
     };
     let of_port = |chain: FilterChain| FilterChain {
@@ -172,10 +174,11 @@ fn chains(port: Port, trust_domain: &TrustDomain, log: AccessLog) -> Vec<FilterC
 }
 
 /// Where connections go.
+#[derive(Clone, Copy)]
 struct To<'a> {
     stat_prefix: &'a str,
     cluster: &'a str,
-    trust_domain: &'a TrustDomain,
+    inbound: &'a Inbound<'a>,
     log: AccessLog,
 }
 
@@ -212,7 +215,7 @@ impl To<'_> {
             _ => mesh(named),
         };
         let within = |chain: FilterChain, alpn: &[&str]| FilterChain {
-            transport_socket: Some(tls::downstream(self.trust_domain, alpn)),
+            transport_socket: Some(tls::downstream(self.inbound.trust_domain, alpn)),
             ..chain
         };
         let http = |kind: &str, criteria| within(self.http(kind, criteria), &tls::HTTP);
@@ -236,20 +239,64 @@ impl To<'_> {
     }
 
     fn http(&self, kind: &str, criteria: FilterChainMatch) -> FilterChain {
-        let manager = connection_manager(self.stat_prefix, self.cluster, self.log);
-        chain(kind, criteria, manager)
+        chain(kind, criteria, vec![self.connection_manager()])
     }
 
     fn tcp(&self, kind: &str, criteria: FilterChainMatch) -> FilterChain {
-        chain(kind, criteria, tcp_to(self.cluster, self.log))
+        chain(kind, criteria, self.tcp_filters())
+    }
+
+    /// Sends everything to one cluster and changes nothing, but the paths of requests where rules speak
+    /// of paths: those are normalized, as everywhere with Istio.
+    fn connection_manager(&self) -> Filter {
+        let authorization = &self.inbound.authorization;
+        let mut http_filters = authorization.http_filters();
+        http_filters.push(http::router());
+        let zero = || Some(duration(Duration::ZERO));
+        let manager = HttpConnectionManager {
+            codec_type: CodecType::Auto.into(),
+            stat_prefix: self.stat_prefix.to_owned(),
+            route_specifier: Some(RouteSpecifier::RouteConfig(route::unchanged_to(
+                self.cluster,
+            ))),
+            http_filters,
+            normalize_path: authorization.speaks_of_paths().then(|| boolean(true)),
+            common_http_protocol_options: Some(HttpProtocolOptions {
+                idle_timeout: zero(),
+                max_headers_count: Some(wrapped(MAX_HEADERS)),
+                ..HttpProtocolOptions::default()
+            }),
+            http_protocol_options: Some(Http1ProtocolOptions {
+                accept_http_10: true,
+                ..Http1ProtocolOptions::default()
+            }),
+            max_request_headers_kb: Some(wrapped(MAX_REQUEST_HEADERS_KB)),
+            server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
+            stream_idle_timeout: zero(),
+            request_timeout: zero(),
+            generate_request_id: Some(boolean(false)),
+            upgrade_configs: http::upgrades(),
+            access_log: access_log(self.log),
+            ..HttpConnectionManager::default()
+        };
+        network_filter(
+            "envoy.filters.network.http_connection_manager",
+            codec::pack_http_connection_manager(&manager),
+        )
+    }
+
+    fn tcp_filters(&self) -> Vec<Filter> {
+        let mut filters = self.inbound.authorization.network_filters();
+        filters.push(tcp_to(self.cluster, self.log));
+        filters
     }
 }
 
-fn chain(name: &str, criteria: FilterChainMatch, filter: Filter) -> FilterChain {
+fn chain(name: &str, criteria: FilterChainMatch, filters: Vec<Filter>) -> FilterChain {
     FilterChain {
         name: name.to_owned(),
         filter_chain_match: Some(criteria),
-        filters: vec![filter],
+        filters,
         ..FilterChain::default()
     }
 }
@@ -275,38 +322,6 @@ fn plaintext_http() -> FilterChainMatch {
         application_protocols: HTTP.map(str::to_owned).to_vec(),
         ..FilterChainMatch::default()
     }
-}
-
-/// Sends everything to one cluster and changes nothing.
-fn connection_manager(stat_prefix: &str, cluster: &str, log: AccessLog) -> Filter {
-    let zero = || Some(duration(Duration::ZERO));
-    let manager = HttpConnectionManager {
-        codec_type: CodecType::Auto.into(),
-        stat_prefix: stat_prefix.to_owned(),
-        route_specifier: Some(RouteSpecifier::RouteConfig(route::unchanged_to(cluster))),
-        http_filters: vec![http::router()],
-        common_http_protocol_options: Some(HttpProtocolOptions {
-            idle_timeout: zero(),
-            max_headers_count: Some(wrapped(MAX_HEADERS)),
-            ..HttpProtocolOptions::default()
-        }),
-        http_protocol_options: Some(Http1ProtocolOptions {
-            accept_http_10: true,
-            ..Http1ProtocolOptions::default()
-        }),
-        max_request_headers_kb: Some(wrapped(MAX_REQUEST_HEADERS_KB)),
-        server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
-        stream_idle_timeout: zero(),
-        request_timeout: zero(),
-        generate_request_id: Some(boolean(false)),
-        upgrade_configs: http::upgrades(),
-        access_log: access_log(log),
-        ..HttpConnectionManager::default()
-    };
-    network_filter(
-        "envoy.filters.network.http_connection_manager",
-        codec::pack_http_connection_manager(&manager),
-    )
 }
 
 /// The cluster of a port of the application: dials it at the address the peer used, from the

@@ -1,13 +1,16 @@
 //! What one sidecar takes: the ports of its application, and who is served on them.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use super::Generator;
 use crate::{
-    model::{Endpoint, Hint, HintSource, InboundTls, Protocol, ServiceKind, Snapshot},
+    model::{Attachment, Endpoint, Hint, HintSource, InboundTls, Protocol, ServiceKind, Snapshot},
     xds::{
         Client,
-        build::inbound::{Inbound, Port},
+        build::{
+            authorization::Authorization,
+            inbound::{Inbound, Port},
+        },
     },
 };
 
@@ -28,6 +31,10 @@ impl Generator {
             ports: ports.collect(),
             others: rules.mode.served(speaks_tls),
             trust_domain: &self.settings.trust_domain,
+            authorization: Authorization {
+                rules: authorization(snapshot, client),
+                trust_domain: &self.settings.trust_domain,
+            },
         }
     }
 }
@@ -42,6 +49,18 @@ fn rules(snapshot: &Snapshot, client: &Client) -> InboundTls {
     match snapshot.pod_named(name) {
         Some(pod) => attachments.inbound_tls_of(pod),
         None => attachments.inbound_tls_of_unknown(&name.namespace),
+    }
+}
+
+/// Who may do what there; `None` if that cannot be said yet.
+fn authorization(snapshot: &Snapshot, client: &Client) -> Option<Vec<Arc<Attachment>>> {
+    let Some(name) = &client.pod else {
+        return Some(Vec::new());
+    };
+    let attachments = snapshot.attachments();
+    match snapshot.pod_named(name) {
+        Some(pod) => Some(attachments.authorization_of(pod)),
+        None => attachments.authorization_of_unknown(&name.namespace),
     }
 }
 
