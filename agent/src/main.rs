@@ -5,6 +5,7 @@ mod concurrency;
 mod failure;
 mod logging;
 mod memory;
+mod open_files;
 mod proxy;
 mod run;
 mod shutdown;

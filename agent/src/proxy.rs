@@ -15,7 +15,7 @@ use weir_proxy::{
     server::{Options, Server},
 };
 
-use crate::{concurrency, failure::Failure, logging::Logging, memory, shutdown};
+use crate::{concurrency, failure::Failure, logging::Logging, memory, open_files, shutdown};
 
 /// Runs the data plane with an Envoy bootstrap.
 #[derive(Debug, clap::Args)]
@@ -38,6 +38,7 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
         let written = io::stdout().write_all(line.as_bytes());
         return written.context("standard output").map_err(Failure::Runtime);
     }
+    open_files::raise();
     let mut options = Options::new(source);
     options.concurrency = args.concurrency.unwrap_or_else(concurrency::from_cgroup);
     options.config_path = args.config.display().to_string();

@@ -27,6 +27,7 @@ use weir_api::{
     spiffe::TrustDomain,
     xds::envoy::config::bootstrap::v3 as proto,
 };
+use weir_guard::default_gateways;
 use weir_iptables::Family;
 use weir_proxy::{
     config::Bootstrap,
@@ -36,7 +37,9 @@ use weir_proxy::{
     server::Server,
 };
 
-use crate::{concurrency, failure::Failure, logging::Logging, memory, shutdown::Signals};
+use crate::{
+    concurrency, failure::Failure, logging::Logging, memory, open_files, shutdown::Signals,
+};
 
 use self::{bootstrap::Sidecar, inbound_policy::InboundPolicy};
 
@@ -111,6 +114,7 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
         bootstrap,
         note: inbound_note,
     } = began;
+    open_files::raise();
     let (sender, receiver) = watch::channel(false);
     let mut options = Options::new(source);
     options.concurrency = concurrency(args);
@@ -287,6 +291,7 @@ fn read_only() -> ReadOnlyListeners {
         prometheus: any(ports::PROMETHEUS),
         readiness: any(ports::READINESS),
         status: any(ports::STATUS),
+        probes: default_gateways(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Flags and their environment twins.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -56,6 +56,10 @@ pub struct Config {
     #[arg(long, env = "WEIR_WEBHOOK_ADDR", value_name = "ADDR", value_parser = address,
           default_value_t = any(ports::WEBHOOK))]
     pub webhook_addr: SocketAddr,
+
+    /// Address of this machine's node, whose probes get through however many others connect.
+    #[arg(long, env = "NODE_IP", value_name = "ADDRESS")]
+    pub node_ip: Option<IpAddr>,
 
     /// Directory of the certificate authority, with --manifests; it is made there if there is none,
     /// and root-cert.pem beside it is what clients trust.

@@ -22,7 +22,8 @@ use weir_discovery::{kubernetes::Watches, model::Snapshot, xds::Hub};
 use weir_injector::webhook::Injector;
 
 use crate::{
-    DebugFrom, certificates::Serving, health::Health, issuer::Issuer, kubernetes, run::Parts,
+    DebugFrom, certificates::Serving, guards::Guards, health::Health, issuer::Issuer, kubernetes,
+    run::Parts,
 };
 
 /// What the endpoints look at.
@@ -34,6 +35,7 @@ struct Views {
     issuer: Arc<Issuer>,
     health: Arc<Health>,
     cluster: Option<Arc<kubernetes::Views>>,
+    guards: Arc<Guards>,
 }
 
 type Shared = State<Arc<Views>>;
@@ -76,6 +78,7 @@ const INDEX: &str = "<h1>weir-control</h1><ul>\
 pub(crate) fn router(
     parts: &Parts,
     cluster: Option<Arc<kubernetes::Views>>,
+    guards: Arc<Guards>,
     from: DebugFrom,
 ) -> Router {
     let views = Views {
@@ -85,6 +88,7 @@ pub(crate) fn router(
         issuer: parts.issuer.clone(),
         health: parts.health.clone(),
         cluster,
+        guards,
     };
     let debug = Router::new()
         .route("/debug/registryz", get(registryz))
@@ -125,6 +129,7 @@ async fn ready(State(views): Shared) -> (StatusCode, String) {
 async fn metrics(State(views): Shared) -> Response {
     let mut text = metrics::page(&views.hub, views.watches());
     text.push_str(&metrics::certificates(&views.serving, &views.issuer));
+    text.push_str(&metrics::connections(&views.guards));
     views.injector.metrics().write_prometheus(&mut text);
     if let Some(cluster) = &views.cluster {
         cluster.write_prometheus(&mut text);

@@ -6,6 +6,7 @@ pub mod config;
 mod configuration;
 mod debug;
 pub mod error;
+mod guards;
 mod health;
 mod issuer;
 mod kubernetes;

@@ -15,9 +15,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
 use weir_discovery::xds::{AdsServer, Limits};
+use weir_guard::{Guard, raise_open_files};
 
 use crate::{
     Config, ControlError, debug,
+    guards::Guards,
     issuer::CertificateAuthority,
     kubernetes::Cluster,
     serve::{self, Bound, Services, Sockets},
@@ -82,6 +84,7 @@ pub async fn run(
         Some(manifests) => Source::Files(Box::new(Files::open(&config, manifests)?)),
         None => Source::Cluster(Box::new(Cluster::open(&config).await?)),
     };
+    let guards = Arc::new(Guards::new(open_files(), config.node_ip));
     let sockets = Sockets::bind(&config)?;
     let addresses = sockets.bound(&config)?;
 
@@ -125,13 +128,27 @@ pub async fn run(
         ..plaintext.clone()
     };
     let tls = TlsAcceptor::from(parts.serving.server_config(&[b"h2"]));
-    let (listener, stop) = (sockets.xds_plaintext, stopped.clone());
-    servers.spawn(serve::xds(listener, None, plaintext, stop));
-    let (listener, stop) = (sockets.xds, stopped.clone());
-    servers.spawn(serve::xds(listener, Some(tls), services, stop));
-    let debug = debug::router(&parts, cluster, config.debug_from);
-    servers.spawn(serve::http(sockets.debug, debug, stopped.clone()));
-    servers.spawn(webhooks(parts, sockets.webhook, stopped));
+    let (listener, guard) = (sockets.xds_plaintext, guards.xds_plaintext.clone());
+    servers.spawn(serve::xds(
+        listener,
+        guard,
+        None,
+        plaintext,
+        stopped.clone(),
+    ));
+    let (listener, guard) = (sockets.xds, guards.xds.clone());
+    servers.spawn(serve::xds(
+        listener,
+        guard,
+        Some(tls),
+        services,
+        stopped.clone(),
+    ));
+    let debug = debug::router(&parts, cluster, guards.clone(), config.debug_from);
+    let guard = guards.debug.clone();
+    servers.spawn(serve::http(sockets.debug, guard, debug, stopped.clone()));
+    let guard = guards.webhook.clone();
+    servers.spawn(webhooks(parts, sockets.webhook, guard, stopped));
     bound(&addresses);
     while let Some(ended) = servers.join_next().await {
         if let Err(error) = ended {
@@ -143,7 +160,12 @@ pub async fn run(
 
 /// Serves the webhooks once the injector can decide: what one with defaults would add to a pod is not
 /// what the administrator wants. Until then connections wait in the kernel's queue.
-async fn webhooks(parts: Parts, socket: TcpListener, stopped: watch::Receiver<bool>) {
+async fn webhooks(
+    parts: Parts,
+    socket: TcpListener,
+    guard: Arc<Guard>,
+    stopped: watch::Receiver<bool>,
+) {
     let mut known = parts.known.subscribe();
     let stop = serve::stop(stopped);
     tokio::pin!(stop);
@@ -152,7 +174,17 @@ async fn webhooks(parts: Parts, socket: TcpListener, stopped: watch::Receiver<bo
         () = &mut stop => return,
     }
     let routes = weir_injector::webhook::router(parts.injector);
-    webhook::serve(socket, routes, &parts.serving, stop).await;
+    webhook::serve_guarded(socket, &guard, routes, &parts.serving, stop).await;
+}
+
+/// How many files may be open: as many as the kernel lets us.
+fn open_files() -> u64 {
+    /// What a soft limit mostly is.
+    const USUAL: u64 = 1024;
+    raise_open_files().unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+        USUAL
+    })
 }
 
 /// Where services, certificates and configuration come from.

@@ -2,25 +2,23 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router, extract::ConnectInfo};
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
-    task::JoinSet,
-    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 use weir_api::{ca::CertificateServer, sidecar::CA_FILE};
-use weir_discovery::xds::{AdsServer, serve_connection};
+use weir_discovery::xds::{AdsServer, serve_connection_with};
+use weir_guard::{Guard, Requests, Slot};
 
 use crate::{Config, ControlError, issuer::CertificateAuthority};
 
-/// Pause after an accept that failed for want of file descriptors, so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Time for a TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for connections to end when the control plane does. Those of xDS take half a second.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Every socket, bound before anything is served.
 #[derive(Debug)]
@@ -127,66 +125,74 @@ impl Services {
 /// Serves xDS and certificates until `stopped` turns true.
 pub(crate) async fn xds(
     listener: TcpListener,
+    guard: Arc<Guard>,
     tls: Option<TlsAcceptor>,
     services: Services,
     stopped: watch::Receiver<bool>,
 ) {
-    let mut connections = JoinSet::new();
-    let mut stop = std::pin::pin!(stop(stopped.clone()));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
-            () = &mut stop => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let (tls, server) = (tls.clone(), services.for_peer(peer));
-                let stopped = stopped.clone();
-                connections.spawn(async move {
-                    if let Err(error) = xds_connection(stream, tls, server, stopped).await {
-                        tracing::debug!(%peer, error, "xDS connection");
-                    }
-                });
+    let handle = |stream, peer, slot: Arc<Slot>| {
+        let (tls, server) = (tls.clone(), services.for_peer(peer));
+        let stopped = stopped.clone();
+        async move {
+            let connection = xds_connection(stream, tls, server, Arc::clone(&slot), stopped);
+            tokio::select! {
+                served = connection => if let Err(error) = served {
+                    tracing::debug!(%peer, error, "xDS connection");
+                },
+                closed = slot.over() => tracing::debug!(%peer, %closed, "closed an xDS connection"),
             }
-            Err(error) => pause(&error).await,
         }
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
+    };
+    weir_guard::serve(
+        listener,
+        &guard,
+        stop(stopped.clone()),
+        DRAIN_TIMEOUT,
+        handle,
+    )
+    .await;
 }
 
 async fn xds_connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     server: AdsServer,
+    slot: Arc<Slot>,
     stopped: watch::Receiver<bool>,
 ) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
     // Messages are small and waited for.
     stream.set_nodelay(true).map_err(text)?;
+    let counted = |service| Requests::new(service, slot);
     let served = match tls {
-        None => serve_connection(stream, server, stopped).await,
+        None => serve_connection_with(stream, server, stopped, counted).await,
         Some(tls) => {
-            let handshake = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
-            let handshake = handshake.map_err(|_| "no TLS handshake in time".to_owned())?;
-            serve_connection(handshake.map_err(text)?, server, stopped).await
+            let stream = tls.accept(stream).await.map_err(text)?;
+            serve_connection_with(stream, server, stopped, counted).await
         }
     };
     served.map_err(|error| error.to_string())
 }
 
-/// Serves a router over plain HTTP until `stopped` turns true.
-pub(crate) async fn http(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
-    // Debug endpoints ask where a request comes from.
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stop(stopped));
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the debug server ended");
-    }
-}
-
-async fn pause(error: &io::Error) {
-    tracing::warn!(%error, "cannot accept a connection");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Serves a router over plain HTTP/1.1 until `stopped` turns true.
+pub(crate) async fn http(
+    listener: TcpListener,
+    guard: Arc<Guard>,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+) {
+    let handle = |stream, peer: SocketAddr, slot| {
+        // Debug endpoints ask where a request comes from.
+        let router = router.clone().layer(Extension(ConnectInfo(peer)));
+        let (service, stopped) = (TowerToHyperService::new(router), stopped.clone());
+        weir_guard::http1(stream, slot, service, stop(stopped))
+    };
+    weir_guard::serve(
+        listener,
+        &guard,
+        stop(stopped.clone()),
+        DRAIN_TIMEOUT,
+        handle,
+    )
+    .await;
 }

@@ -30,7 +30,7 @@ pub use metrics::{Counts, Fault, Histogram, KindCounts, Metrics, TIME_BOUNDS};
 pub use names::Kind;
 pub use resource::{Resource, Version};
 pub use secrets::ROOT_CA;
-pub use server::{AdsServer, serve_connection};
+pub use server::{AdsServer, serve_connection, serve_connection_with};
 pub use status::{
     ClientDump, ClientStatus, FaultStatus, HubSizes, HubStatus, ResourceState, SyncState,
     TypeStatus,

@@ -11,6 +11,7 @@ mod connections;
 mod control;
 mod explain;
 mod guard;
+mod guards;
 mod help;
 mod histogram;
 mod listeners;
@@ -42,6 +43,7 @@ use crate::{
     xds::{Inventory, Stats as DiscoveryStats},
 };
 
+pub(crate) use guards::Guards;
 pub(crate) use serve::{bind, serve};
 
 /// What a listening address of the process's own HTTP server answers.
@@ -75,6 +77,7 @@ pub(crate) struct Admin {
     discovery_stats: Arc<DiscoveryStats>,
     inventory: Option<Arc<Inventory>>,
     secrets: Arc<Secrets>,
+    guards: Guards,
 }
 
 /// State as `/ready` and `/server_info` name it.
@@ -111,6 +114,7 @@ impl Admin {
             discovery_stats: Arc::new(DiscoveryStats::new(handle.registry())),
             inventory,
             secrets,
+            guards: Guards::new(handle.registry(), &options.read_only.probes),
             static_clusters: bootstrap.clusters.iter().map(|c| c.name.clone()).collect(),
             started: std::time::SystemTime::now(),
             handle,
@@ -142,6 +146,10 @@ impl Admin {
         Arc::clone(&self.discovery_stats)
     }
 
+    pub(crate) fn guards(&self) -> &Guards {
+        &self.guards
+    }
+
     pub(crate) fn boundary(&self) -> &Boundary {
         self.handle.boundary()
     }
@@ -168,10 +176,27 @@ impl Admin {
         );
         let connections = self.handle.active_connections();
         self.stats.refresh(self.handle.phase(), connections);
+        self.guards.refresh();
     }
 }
 
 // === impl Face ===
+
+impl Face {
+    /// All there are.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Admin, Self::Prometheus, Self::Readiness, Self::Status];
+
+    /// In names of statistics.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Prometheus => "prometheus",
+            Self::Readiness => "readiness",
+            Self::Status => "status",
+        }
+    }
+}
 
 impl fmt::Display for Face {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,12 @@
 //! What the binary tells the data plane besides the bootstrap.
 
-use std::{fmt, fs, io, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{
+    fmt, fs, io,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use tokio::sync::watch;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
@@ -91,6 +97,8 @@ pub struct ReadOnlyListeners {
     pub readiness: Vec<SocketAddr>,
     /// Both.
     pub status: Vec<SocketAddr>,
+    /// Where probes come from, besides the machine itself: they get through however many others connect.
+    pub probes: Vec<IpAddr>,
 }
 
 /// Replaces the log filter by the one given as text, or says why it cannot.

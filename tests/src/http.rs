@@ -2,10 +2,12 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
+
+use socket2::{Domain, Socket, Type};
 
 /// Far longer than any answer takes; it only ends a test that fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,6 +31,18 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     get_over(stream, path)
+}
+
+/// Asks for a page on a connection from that address of this machine.
+///
+/// # Errors
+/// Nobody answers, or what they say is not HTTP.
+pub fn get_from(source: IpAddr, address: SocketAddr, path: &str) -> io::Result<Answer> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.connect_timeout(&address.into(), PATIENCE)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    get_over(TcpStream::from(socket), path)
 }
 
 /// Asks for a page on this connection, which is the server's to close.

@@ -11,7 +11,7 @@ use weir_discovery::{
 
 pub(super) use self::text::Text;
 use super::watches;
-use crate::{certificates::Serving, issuer::Issuer};
+use crate::{certificates::Serving, guards::Guards, issuer::Issuer};
 
 /// A counter by kind of resource: name, help, value.
 type ByKind = (&'static str, &'static str, fn(&KindCounts) -> u64);
@@ -86,6 +86,33 @@ pub(super) fn certificates(serving: &Serving, issuer: &Issuer) -> String {
         "Certificates that workloads were refused; the debug log says who and why.",
         issuer.refused(),
     );
+    text.into_string()
+}
+
+/// The metrics of the listeners.
+pub(super) fn connections(guards: &Guards) -> String {
+    let mut text = Text::default();
+    text.labelled(
+        "gauge",
+        ("weir_connections", "listener"),
+        "Connections open.",
+        guards.connections(),
+    );
+    for (name, help, values) in [
+        (
+            "weir_connections_refused_total",
+            "Connections that were refused: all that there may be, or all of one source address, were in use.",
+            guards.refused().collect::<Vec<_>>(),
+        ),
+        (
+            "weir_connections_closed_total",
+            "Connections that were closed: for a newer one's place, for want of a first request, for \
+             idleness, or because a request did not get on. Those for a place rise under attack.",
+            guards.closed().collect(),
+        ),
+    ] {
+        text.labelled_twice("counter", (name, ["listener", "reason"]), help, values);
+    }
     text.into_string()
 }
 

@@ -15,6 +15,7 @@ use x509_parser::{parse_x509_certificate, prelude::GeneralName};
 use super::*;
 use crate::{
     certificates::Authority,
+    guards::Guards,
     serve::{self, Services},
 };
 
@@ -70,7 +71,8 @@ async fn serving(
         },
     };
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(serve::xds(listener, None, services, stopped));
+    let guard = Guards::new(1024, None).xds;
+    tokio::spawn(serve::xds(listener, guard, None, services, stopped));
     let channel = Channel::from_shared(format!("http://{address}")).expect("an address");
     let channel = channel.connect().await.expect("connected");
     (CertificateClient::new(channel), stop)

@@ -6,7 +6,7 @@ mod push;
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
-pub use connection::serve_connection;
+pub use connection::{serve_connection, serve_connection_with};
 use futures_util::Stream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;

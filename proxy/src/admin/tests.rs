@@ -93,6 +93,7 @@ fn with_bootstrap<F: Future<Output = ()>>(
         prometheus: any(),
         readiness: any(),
         status: any(),
+        probes: Vec::new(),
     };
     change(&mut options);
     let runtime = tokio::runtime::Builder::new_current_thread()

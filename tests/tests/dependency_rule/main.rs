@@ -11,19 +11,21 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 mod source;
 
 /// Each crate with those of ours it may use, and does.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("weir-api", &[]),
     ("weir-process", &[]),
     ("weir-iptables", &["weir-api", "weir-process"]),
-    ("weir-proxy", &["weir-api"]),
+    ("weir-proxy", &["weir-api", "weir-guard"]),
     ("weir-injector", &["weir-api"]),
     ("weir-discovery", &["weir-api"]),
     ("weir-playground", &["weir-api", "weir-process"]),
     ("weir-sys", &[]),
+    ("weir-guard", &[]),
     (
         "weir-agent",
         &[
             "weir-api",
+            "weir-guard",
             "weir-iptables",
             "weir-process",
             "weir-proxy",
@@ -35,6 +37,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
         &[
             "weir-api",
             "weir-discovery",
+            "weir-guard",
             "weir-injector",
             "weir-process",
         ],

@@ -37,6 +37,21 @@ impl Text {
         }
     }
 
+    /// A counter or gauge with two labels.
+    pub(in crate::debug) fn labelled_twice<'a, V: Display>(
+        &mut self,
+        kind: &str,
+        (name, [first, second]): (&str, [&str; 2]),
+        help: &str,
+        values: impl IntoIterator<Item = ([&'a str; 2], V)>,
+    ) {
+        self.head(kind, name, help);
+        for ([of, also], value) in values {
+            let labels = format!("{{{first}=\"{of}\",{second}=\"{also}\"}}");
+            self.line(name, &labels, value);
+        }
+    }
+
     /// A histogram of times.
     pub(in crate::debug) fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
         self.head("histogram", name, help);

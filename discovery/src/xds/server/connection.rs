@@ -1,7 +1,12 @@
 //! One connection: keepalive, age, and how it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    service::Service,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -10,6 +15,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
 };
+use tonic::service::Routes;
 use weir_api::xds::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 
 use super::AdsServer;
@@ -62,9 +68,30 @@ impl Ending {
 /// The connection broke, or the peer does not speak HTTP/2.
 pub async fn serve_connection(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    server: AdsServer,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), hyper::Error> {
+    serve_connection_with(io, server, shutdown, |service| service).await
+}
+
+/// [`serve_connection`] with a service around the service, such as one that counts requests.
+///
+/// # Errors
+/// The connection broke, or the peer does not speak HTTP/2.
+pub async fn serve_connection_with<S, B>(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     mut server: AdsServer,
     mut shutdown: watch::Receiver<bool>,
-) -> Result<(), hyper::Error> {
+    around: impl FnOnce(TowerToHyperService<Routes>) -> S,
+) -> Result<(), hyper::Error>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let ending = Ending::default();
     server.ending = ending.clone();
     let (hub, limits) = (server.hub.clone(), server.limits.clone());
@@ -78,7 +105,7 @@ pub async fn serve_connection(
             .keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .max_concurrent_streams(limits.streams)
-            .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
+            .serve_connection(TokioIo::new(io), around(TowerToHyperService::new(service)))
     );
     let end = tokio::select! {
         result = connection.as_mut() => return result,

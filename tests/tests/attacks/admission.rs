@@ -1,0 +1,84 @@
+//! An API server that asks the webhook.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
+
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
+
+use crate::{PATIENCE, strangers::connect, world::CLIENT};
+
+/// TLS that trusts one root, and speaks HTTP/2.
+#[derive(Clone)]
+pub(crate) struct Tls(TlsConnector);
+
+// === impl Tls ===
+
+impl Tls {
+    pub(crate) fn trusting(root: &Path) -> Self {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_file(root).expect("a certificate");
+        roots.add(root).expect("a root");
+        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let mut config = builder.with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self(TlsConnector::from(Arc::new(config)))
+    }
+
+    pub(crate) async fn connect(&self, stream: TcpStream) -> anyhow::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from("localhost")?;
+        Ok(self.0.connect(name, stream).await?)
+    }
+}
+
+/// Has pods reviewed, one after the other on a connection each, and gives how long each took.
+pub(crate) fn admissions(webhook: SocketAddr, tls: &Tls, count: usize) -> Vec<f64> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let mut times = Vec::new();
+        for number in 0..count {
+            let began = Instant::now();
+            let review = timeout(PATIENCE, review(webhook, tls)).await;
+            let answer = review.expect("in time").unwrap_or_else(|error| {
+                panic!("review {number} of {count}: {error:#}");
+            });
+            assert_eq!(answer["response"]["allowed"], true, "{answer}");
+            times.push(began.elapsed().as_secs_f64());
+        }
+        times
+    })
+}
+
+async fn review(webhook: SocketAddr, tls: &Tls) -> anyhow::Result<Value> {
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u-1", "operation": "CREATE", "namespace": "shop", "kind": {"kind": "Pod"},
+        "object": {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app"}]}},
+    }});
+    let stream = tls.connect(connect(CLIENT, webhook).await?).await?;
+    let (mut requests, connection) = h2::client::handshake(stream).await?;
+    let connection = tokio::spawn(connection);
+    let request = http::Request::post("https://localhost/inject");
+    let request = request
+        .header("content-type", "application/json")
+        .body(())?;
+    let (response, mut body) = requests.send_request(request, false)?;
+    body.send_data(review.to_string().into(), true)?;
+    let mut body = response.await?.into_body();
+    let mut answer = Vec::new();
+    while let Some(part) = body.data().await {
+        let part = part?;
+        body.flow_control().release_capacity(part.len())?;
+        answer.extend_from_slice(&part);
+    }
+    connection.abort();
+    Ok(serde_json::from_slice(&answer)?)
+}
