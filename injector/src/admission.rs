@@ -1,5 +1,7 @@
 //! AdmissionReview v1, the envelope of every webhook: what comes in, and what goes back.
 
+mod names;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -92,15 +94,24 @@ impl Request {
                 format!("expected {API_VERSION:?}, found {found:?}"),
             ));
         }
-        if review.request.uid.is_empty() {
+        let request = review.request;
+        if request.uid.is_empty() {
             return Err(wrong("request.uid", "empty".to_owned()));
         }
-        Ok(review.request)
+        let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+        if given(&request.namespace).is_some_and(|name| !names::is_label(&name)) {
+            return Err(wrong("request.namespace", "no name of a namespace".into()));
+        }
+        if given(&request.name).is_some_and(|name| !names::is_segment(&name)) {
+            return Err(wrong("request.name", "no name of an object".into()));
+        }
+        Ok(request)
     }
 
     /// The namespace of the object. An object that is made often does not name its own.
     pub(crate) fn namespace(&self) -> &str {
-        self.namespace.as_deref().unwrap_or("default")
+        let given = self.namespace.as_deref();
+        given.filter(|name| !name.is_empty()).unwrap_or("default")
     }
 
     /// Whether it is about the object itself and not a part such as its status.

@@ -77,7 +77,7 @@ impl Place<'_> {
 
     /// The Pod Security level that refuses the init container, if the namespace enforces one.
     pub(crate) fn refuses_net_admin(&self) -> Option<&str> {
-        let level = self.label(POD_SECURITY)?;
+        let level = self.about?.pod_security()?;
         ["baseline", "restricted"].contains(&level).then_some(level)
     }
 
@@ -90,6 +90,22 @@ impl Place<'_> {
             return number(first)?.checked_add(number(size)?.checked_sub(1)?);
         }
         number(range.split_once('-')?.1)
+    }
+}
+
+// === impl Namespace ===
+
+impl Namespace {
+    /// The Pod Security level that it enforces.
+    pub(crate) fn pod_security(&self) -> Option<&str> {
+        self.labels.get(POD_SECURITY).map(String::as_str)
+    }
+
+    /// The same, that does not say which level it enforces.
+    pub(crate) fn without_pod_security(&self) -> Self {
+        let mut told = self.clone();
+        told.labels.remove(POD_SECURITY);
+        told
     }
 }
 

@@ -44,13 +44,13 @@ pub enum Outcome {
 }
 
 /// What is known of a namespace.
-pub(crate) type Namespaces = dyn Fn(&str) -> Option<Arc<Namespace>> + Send + Sync;
+pub(crate) type Namespaces<'a> = dyn Fn(&str) -> Option<Arc<Namespace>> + Send + Sync + 'a;
 /// What rules demand of whoever connects to a pod, given its namespace and its labels.
 pub(crate) type Rules = dyn Fn(&str, &BTreeMap<&str, &str>) -> Option<InboundTls> + Send + Sync;
 
 /// What is known of the cluster that a pod is created in.
 pub(crate) struct Known<'a> {
-    pub(crate) about: &'a Namespaces,
+    pub(crate) about: &'a Namespaces<'a>,
     pub(crate) rules: &'a Rules,
     /// Of all of it.
     pub(crate) cluster: Option<&'a Cluster>,

@@ -4,7 +4,10 @@
 //! refused: the pod would run, but not as asked. A bad value of any other is a warning and counts
 //! as absent.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use weir_api::{
     CaptureSpec,
@@ -261,11 +264,10 @@ impl<'a> Reader<'a> {
         let mut ports = |name| self.insist(name, capture::parse_ports).unwrap_or_default();
         spec.include_outbound_ports = ports(names::INCLUDE_OUTBOUND_PORTS);
         spec.exclude_outbound_ports = ports(names::EXCLUDE_OUTBOUND_PORTS);
-        for port in ports(names::EXCLUDE_INBOUND_PORTS) {
-            if !spec.exclude_inbound_ports.contains(&port) {
-                spec.exclude_inbound_ports.push(port);
-            }
-        }
+        let mut known: BTreeSet<_> = spec.exclude_inbound_ports.iter().copied().collect();
+        let new = ports(names::EXCLUDE_INBOUND_PORTS).into_iter();
+        spec.exclude_inbound_ports
+            .extend(new.filter(|port| known.insert(*port)));
         spec.exclude_outbound_cidrs = self
             .insist(names::EXCLUDE_OUTBOUND_CIDRS, capture::parse_cidrs)
             .unwrap_or_default();

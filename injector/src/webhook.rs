@@ -13,10 +13,12 @@ use axum::{
     routing::post,
 };
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use weir_api::inbound_tls::InboundTls;
 
 use crate::{
-    Cluster, Config, Decided, Decision, Namespace, Place, ReviewError, WrongType, decide,
+    Cluster, Config, Decided, Decision, InjectError, Namespace, Place, ReviewError, WrongType,
+    decide, inject,
     metrics::Metrics,
     review::{Known, Namespaces, Reviewed, Rules, review_in},
     validate::Validators,
@@ -26,6 +28,11 @@ use crate::{
 /// once or twice.
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 
+/// Up to here a review takes well below a millisecond; most are of 10 KiB.
+const SMALL_BYTES: usize = 64 * 1024;
+/// Larger ones reviewed at a time: they leave cores to the others.
+const LARGE_REVIEWS: usize = 2;
+
 /// Who hears of decisions.
 type OnDecision = dyn Fn(&Decided) + Send + Sync;
 
@@ -34,11 +41,13 @@ pub struct Injector {
     config: ArcSwap<Config>,
     /// `None` outside a cluster.
     cluster: ArcSwapOption<Cluster>,
-    namespaces: Box<Namespaces>,
+    namespaces: Box<Namespaces<'static>>,
     rules: Box<Rules>,
     on_decision: Box<OnDecision>,
     validators: Validators,
     metrics: Metrics,
+    /// Places for large reviews.
+    large: Arc<Semaphore>,
 }
 
 /// The routes of the webhooks: `POST /inject` and `POST /validate`.
@@ -57,8 +66,8 @@ pub struct Injector {
 /// ```
 pub fn router(injector: Arc<Injector>) -> Router {
     Router::new()
-        .route("/inject", post(inject))
-        .route("/validate", post(validate))
+        .route("/inject", post(inject_reviewed))
+        .route("/validate", post(validate_reviewed))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(injector)
 }
@@ -77,6 +86,7 @@ impl Injector {
             on_decision: Box::new(|_| {}),
             validators: Validators::default(),
             metrics: Metrics::default(),
+            large: Arc::new(Semaphore::new(LARGE_REVIEWS)),
         }
     }
 
@@ -145,6 +155,32 @@ impl Injector {
         decide(pod, place, &self.config.load())
     }
 
+    /// What the author of a pod should know, as the webhook would say it under the configuration in force.
+    ///
+    /// # Errors
+    /// The pod cannot be injected.
+    pub fn warnings(&self, pod: &Value, namespace: &str) -> Result<Vec<String>, InjectError> {
+        let (about, cluster) = ((self.namespaces)(namespace), self.cluster.load());
+        let place = Place {
+            namespace,
+            about: about.as_deref(),
+            cluster: cluster.as_deref(),
+            is_selected: true,
+            inbound_tls: None,
+        };
+        let injection = inject(pod, place, &self.config.load())?;
+        Ok(injection.warnings)
+    }
+
+    /// What a stranger may hear of a namespace: nothing that only those who may read it know.
+    fn told(&self, name: &str) -> Option<Arc<Namespace>> {
+        let about = (self.namespaces)(name)?;
+        if about.pod_security().is_none() {
+            return Some(about);
+        }
+        Some(Arc::new(about.without_pod_security()))
+    }
+
     /// Answers one review of an object that is to be validated, and counts it.
     ///
     /// # Errors
@@ -154,7 +190,7 @@ impl Injector {
         let cluster = cluster.as_deref();
         let reviewed = self
             .validators
-            .review(body, &self.namespaces, cluster, &config);
+            .review(body, |name| self.told(name), cluster, &config);
         match reviewed {
             Ok((validation, response)) => {
                 self.metrics.validated(validation);
@@ -177,7 +213,7 @@ impl Injector {
         let began = Instant::now();
         let (cluster, config) = (self.cluster.load(), self.config.load());
         let known = Known {
-            about: &self.namespaces,
+            about: &|name: &str| self.told(name),
             rules: &self.rules,
             cluster: cluster.as_deref(),
         };
@@ -206,25 +242,30 @@ impl fmt::Debug for Injector {
     }
 }
 
-async fn inject(state: State<Arc<Injector>>, headers: HeaderMap, body: Bytes) -> Response {
-    respond(&state, &headers, &body, |injector, body| {
+async fn inject_reviewed(state: State<Arc<Injector>>, headers: HeaderMap, body: Bytes) -> Response {
+    respond(state.0, &headers, body, |injector, body| {
         let Reviewed {
             outcome, response, ..
         } = injector.review(body)?;
         tracing::debug!(?outcome, "reviewed");
         Ok(response)
     })
+    .await
 }
 
-async fn validate(state: State<Arc<Injector>>, headers: HeaderMap, body: Bytes) -> Response {
-    respond(&state, &headers, &body, Injector::validate)
+async fn validate_reviewed(
+    state: State<Arc<Injector>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    respond(state.0, &headers, body, Injector::validate).await
 }
 
-fn respond(
-    injector: &Injector,
+async fn respond(
+    injector: Arc<Injector>,
     headers: &HeaderMap,
-    body: &[u8],
-    review: impl FnOnce(&Injector, &[u8]) -> Result<Value, ReviewError>,
+    body: Bytes,
+    review: fn(&Injector, &[u8]) -> Result<Value, ReviewError>,
 ) -> Response {
     let refuse = |status: StatusCode, message: String| {
         tracing::debug!(%status, message, "refused a request that is no AdmissionReview");
@@ -239,13 +280,36 @@ fn respond(
         let message = "the content type must be application/json".to_owned();
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
     }
-    match review(injector, body) {
+    match reviewed(injector, body, review).await {
         Ok(response) => {
             let json = [(header::CONTENT_TYPE, "application/json")];
             (json, response.to_string()).into_response()
         }
         Err(error) => refuse(StatusCode::BAD_REQUEST, error.to_string()),
     }
+}
+
+/// Reviews a small body here, and a large one on a thread that nobody else waits for.
+async fn reviewed(
+    injector: Arc<Injector>,
+    body: Bytes,
+    review: fn(&Injector, &[u8]) -> Result<Value, ReviewError>,
+) -> Result<Value, ReviewError> {
+    if body.len() <= SMALL_BYTES {
+        return review(&injector, &body);
+    }
+    // The semaphore is never closed, so this waits and does not fail.
+    let permit = Arc::clone(&injector.large).acquire_owned().await;
+    let reviewed = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        review(&injector, &body)
+    });
+    reviewed.await.unwrap_or_else(|error| {
+        Err(ReviewError {
+            path: "top level".to_owned(),
+            reason: error.to_string(),
+        })
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

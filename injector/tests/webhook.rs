@@ -276,5 +276,75 @@ async fn what_is_known_of_namespaces_is_looked_up() {
     let decided = injector.decide(&pod, "other").expect("a pod");
     assert_eq!(decided, Decision::PolicyEnabled);
     let (_, body) = post(&Arc::new(injector), JSON, review()).await;
-    assert!(body.contains("Pod Security level"), "{body}");
+    assert!(
+        !body.contains("Pod Security level"),
+        "told to anybody: {body}"
+    );
+}
+
+#[tokio::test]
+async fn names_that_kubernetes_does_not_take_are_refused() {
+    for (field, name) in [
+        ("namespace", "kube-system/secrets/foo?x="),
+        ("namespace", "Shop"),
+        ("name", "../../secrets"),
+        ("name", "web?x"),
+    ] {
+        let mut review: Value = serde_json::from_slice(&review()).expect("JSON");
+        review["request"][field] = name.into();
+        for path in ["/inject", "/validate"] {
+            let body = review.to_string().into_bytes();
+            let (status, message) = post_to(path, &injector(), JSON, body).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{name}: {message}");
+            assert!(
+                message.contains(&format!("request.{field}: no name")),
+                "{message}"
+            );
+        }
+    }
+}
+
+/// As large as a review may be.
+#[tokio::test]
+async fn what_a_stranger_writes_large_is_answered_soon_and_keeps_nobody_waiting() {
+    const LARGE: usize = 2_900_000;
+    let keys = |prefix: &str, count: usize| -> Value {
+        let keys = (0..count).map(|at| (format!("weir.dev/{prefix}{at}"), json!("")));
+        Value::Object(keys.collect())
+    };
+    let ports: Vec<_> = (1..60_000_u16).map(|port| port.to_string()).collect();
+    let ports = format!("{0},{0},{0}", ports.join(","));
+    for (what, annotations) in [
+        (
+            "a long key",
+            json!({format!("weir.dev/{}", "a".repeat(LARGE)): ""}),
+        ),
+        ("many keys", keys("proxy-cpu", 100_000)),
+        (
+            "many ports",
+            json!({"weir.dev/exclude-inbound-ports": ports}),
+        ),
+    ] {
+        for (path, kind) in [("/inject", "Pod"), ("/validate", "Namespace")] {
+            let written = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+                "request": {"uid": "u-1", "operation": "CREATE", "namespace": "shop",
+                    "kind": {"kind": kind},
+                    "object": {"metadata": {"annotations": annotations},
+                               "spec": {"containers": [{"name": "app"}]}}}});
+            let (injector, body) = (injector(), written.to_string().into_bytes());
+            assert!(body.len() <= MAX_BODY_BYTES, "{what}");
+            let began = std::time::Instant::now();
+            let large = post_to(path, &injector, JSON, body);
+            let small = async {
+                let answer = post(&injector, JSON, review()).await;
+                (answer.0, began.elapsed())
+            };
+            let ((status, _), (other, small)) = tokio::join!(large, small);
+            assert_eq!((status, other), (StatusCode::OK, StatusCode::OK), "{what}");
+            // Seconds without optimisation.
+            let large = began.elapsed();
+            assert!(large.as_secs() < 5, "{what} to {path}: {large:?}");
+            assert!(small < large, "{what} to {path}: {small:?} of {large:?}");
+        }
+    }
 }

@@ -3,10 +3,15 @@
 use weir_api::annotations::{INJECT, NAMESPACE_INJECTION, PREFIX, REVISION};
 
 use super::{Findings, Subject};
-use crate::settings::nearest;
+use crate::{
+    admission::{WARNING_BYTES, cut},
+    settings::nearest,
+};
 
 /// What the label says.
 const VALUES: [&str; 2] = ["enabled", "disabled"];
+/// Names that are warned of: more than an answer has room for.
+const NAMED: usize = 16;
 /// Label by which Istio injects into a namespace.
 const ISTIO_INJECTION: &str = "istio-injection";
 
@@ -37,7 +42,9 @@ pub(super) fn validate(subject: &Subject<'_>) -> Findings {
         let ours = keys
             .map(|(key, _)| key)
             .filter(|key| key.starts_with(PREFIX));
-        for key in ours.filter(|key| !known.contains(&key.as_str())) {
+        let unknown = ours.filter(|key| !known.contains(&key.as_str()));
+        for key in unknown.take(NAMED) {
+            let key = cut(key, WARNING_BYTES);
             let meant = match key == INJECT || nearest(key, &[NAMESPACE_INJECTION]).is_some() {
                 true => format!("; did you mean the label {NAMESPACE_INJECTION}?"),
                 false => String::new(),
