@@ -27,6 +27,7 @@ mod metrics;
 mod mounted;
 mod namespaces;
 mod nodes;
+mod reviewed;
 mod root_certs;
 mod scope;
 mod token_review;

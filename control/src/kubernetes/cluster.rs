@@ -14,10 +14,10 @@ use weir_injector::webhook::Injector;
 use super::{
     Metrics, Report, Running, Shared, Views, client,
     configuration::ConfigurationKeeper,
-    decisions,
     events::{self, Events},
     namespaces::Namespaces,
     nodes,
+    reviewed::Reviewed,
     root_certs::RootCertKeeper,
     token_review::TokenReviewer,
     uninjected::Reconciler,
@@ -43,6 +43,7 @@ pub(crate) struct Cluster {
     policy: Policy,
     default_injector: weir_injector::Config,
     namespaces: Arc<Namespaces>,
+    reviewed: Arc<Reviewed>,
     metrics: Arc<Metrics>,
     events: Events,
     event_writer: events::Writer,
@@ -70,19 +71,20 @@ impl Cluster {
             default_injector: default_injector(config),
             flags,
             namespaces: Arc::default(),
+            reviewed: Arc::default(),
             metrics,
             events,
             event_writer,
         })
     }
 
-    /// An injector that knows the cluster's namespaces and says what it decided.
+    /// An injector that knows the cluster's namespaces and says where it decided.
     pub(crate) fn injector(&self) -> Injector {
-        let (known, told) = (self.namespaces.clone(), self.namespaces.clone());
-        let events = self.events.clone();
+        let (known, namespaces) = (self.namespaces.clone(), self.namespaces.clone());
+        let reviewed = self.reviewed.clone();
         let injector = injector(self.default_injector.clone())
             .with_namespaces(move |name| known.get(name))
-            .with_on_decision(move |decided| decisions::take_in(decided, &told, &events));
+            .with_on_decision(move |decided| reviewed.tell(&decided.namespace, &namespaces));
         injector.set_cluster(self.about(None));
         injector
     }
@@ -141,6 +143,7 @@ impl Cluster {
                 configuration,
                 injector: parts.injector.clone(),
                 namespaces: self.namespaces.clone(),
+                reviewed: self.reviewed.clone(),
                 shared: shared.clone(),
                 events: self.events.clone(),
                 report: Arc::clone(&report),

@@ -36,7 +36,7 @@ struct Known {
     by_name: BTreeMap<String, Arc<Namespace>>,
     /// Namespaces that are being deleted.
     ending: BTreeSet<String>,
-    /// Namespaces in which a pod was injected, whatever their labels say.
+    /// Namespaces with pods that have a sidecar, whatever their labels say.
     with_pods: BTreeSet<String>,
 }
 
@@ -69,10 +69,11 @@ impl Namespaces {
         })
     }
 
-    /// A pod of this namespace was injected.
+    /// There is a pod with a sidecar in this namespace. Nothing is kept of one that is not known.
     pub(crate) fn has_sidecar(&self, name: &str) {
-        let is_known = self.read(|known| known.with_pods.contains(name));
-        if !is_known {
+        let is_news =
+            self.read(|known| known.by_name.contains_key(name) && !known.with_pods.contains(name));
+        if is_news {
             self.write(|known| known.with_pods.insert(name.to_owned()));
         }
     }

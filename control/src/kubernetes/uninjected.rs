@@ -3,7 +3,8 @@
 //!
 //! The first were made while the webhook was not reached, or before Weir was installed or the namespace
 //! was labelled. Every few minutes the pods of the namespaces in question are listed, a page at a
-//! time, and decided about as the webhook does; no pod is kept.
+//! time, and decided about as the webhook does; no pod is kept. Where a pod was reviewed they are looked at
+//! soon, for what people are to be told about those that are new.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,17 +24,18 @@ use kube::{
     api::{DynamicObject, ListParams},
     core::{ApiResource, PartialObjectMeta},
 };
-use serde_json::json;
-use tokio::sync::watch;
+use serde_json::{Value, json};
+use tokio::{sync::watch, time::Instant};
 use weir_api::sidecar::{PROXY_CONTAINER, UNCONNECTED};
 use weir_discovery::xds::Hub;
 use weir_injector::webhook::Injector;
 
 use super::{
-    Shared,
+    Shared, decisions,
     events::{Events, Kind, Note},
     failure,
     namespaces::Namespaces,
+    reviewed::Reviewed,
     scope::Scope,
 };
 use crate::run::Known;
@@ -56,6 +58,15 @@ const PAGE: u32 = 100;
 /// Pods that are named one by one; all are counted.
 const NAMED: usize = 500;
 
+/// From a review to when its pod is there to be looked at.
+const STORED: Duration = Duration::from_secs(1);
+/// After a look at one namespace: at least so long, and so many times as long as the look took, for
+/// anybody can have it done.
+const REST: Duration = Duration::from_millis(200);
+const REST_TIMES: u32 = 9;
+/// Age up to which a pod is new.
+const NEW: i64 = 300;
+
 /// Looks for them.
 pub(crate) struct Reconciler {
     pub(crate) client: Client,
@@ -63,6 +74,8 @@ pub(crate) struct Reconciler {
     pub(crate) configuration: String,
     pub(crate) injector: Arc<Injector>,
     pub(crate) namespaces: Arc<Namespaces>,
+    /// Where to look soon.
+    pub(crate) reviewed: Arc<Reviewed>,
     pub(crate) shared: Shared,
     pub(crate) events: Events,
     pub(crate) report: Arc<Mutex<Report>>,
@@ -90,6 +103,10 @@ impl Reconciler {
         if known.wait_for(Known::all).await.is_err() {
             return;
         }
+        tokio::join!(self.look_at_all(), self.look_where_reviewed());
+    }
+
+    async fn look_at_all(&self) {
         let mut changes = self.namespaces.changes();
         loop {
             let wait = match self.scan().await {
@@ -111,6 +128,51 @@ impl Reconciler {
                 Ok(()) = changes.changed() => {}
             }
         }
+    }
+
+    async fn look_where_reviewed(&self) {
+        loop {
+            let namespace = self.reviewed.next().await;
+            tokio::time::sleep(STORED).await;
+            let began = Instant::now();
+            if let Err(reason) = self.look_at(&namespace).await {
+                tracing::warn!(namespace, reason, "cannot look at reviewed pods");
+            }
+            tokio::time::sleep((began.elapsed() * REST_TIMES).max(REST)).await;
+        }
+    }
+
+    /// Says what people are to know about the new pods of a namespace.
+    async fn look_at(&self, namespace: &str) -> Result<(), String> {
+        let (Some(scope), Some(about)) = (self.scope().await?, self.namespaces.get(namespace))
+        else {
+            return Ok(());
+        };
+        let now = self.now().as_second();
+        self.each_pod(namespace, |pod| {
+            let is_injected = has_sidecar(pod);
+            if is_injected {
+                self.namespaces.has_sidecar(namespace);
+            }
+            let made = pod.creation_timestamp();
+            let is_new = made.is_some_and(|made| now - made.0.as_second() < NEW);
+            // The API server may not have asked about it.
+            if is_new && scope.has_pod(&about.labels, pod.labels()) {
+                let note = self.decision(pod, namespace, is_injected);
+                note.into_iter().for_each(|note| self.events.say(note));
+            }
+        })
+        .await
+    }
+
+    fn decision(&self, pod: &DynamicObject, namespace: &str, is_injected: bool) -> Option<Note> {
+        let raw = raw(pod);
+        if is_injected {
+            let warnings = self.injector.warnings(&raw, namespace).ok()?;
+            return decisions::warned(pod, namespace, &warnings);
+        }
+        let decision = self.injector.decide(&raw, namespace).ok()?;
+        decisions::skipped(pod, namespace, decision)
     }
 
     async fn tell(&self, found: Found) {
@@ -148,19 +210,14 @@ impl Reconciler {
 
     /// Looks at all pods once.
     async fn scan(&self) -> Result<Found, String> {
-        let now = Timestamp::try_from((self.shared.clock)());
         let mut found = Found {
             report: Report::default(),
             uninjected: BTreeMap::new(),
             elsewhere: Vec::new(),
             connected: unconnected::connected(&self.hub),
-            now: now.unwrap_or(Timestamp::UNIX_EPOCH),
+            now: self.now(),
         };
-        let webhooks = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
-        let configuration = webhooks.get_opt(&self.configuration).await;
-        // Without a webhook no pod is to be injected.
-        if let Some(configuration) = configuration.map_err(|error| failure(&error))? {
-            let scope = Scope::read(&configuration)?;
+        if let Some(scope) = self.scope().await? {
             let namespaces = Api::<PartialObjectMeta<Namespace>>::all(self.client.clone());
             let all = namespaces.list(&ListParams::default()).await;
             for namespace in all.map_err(|error| failure(&error))? {
@@ -183,35 +240,58 @@ impl Reconciler {
         all: &mut Found,
     ) -> Result<(), String> {
         let name = namespace.name_any();
+        self.each_pod(&name, |pod| {
+            if has_sidecar(pod) {
+                self.namespaces.has_sidecar(&name);
+                let is_here = all.connected.contains(&(name.clone(), pod.name_any()));
+                if !is_here && all.elsewhere.len() < NAMED {
+                    all.elsewhere
+                        .extend(unconnected::candidate(pod, &name, all.now));
+                }
+            } else if scope.has_pod(namespace.labels(), pod.labels())
+                && let Some(found) = self.judge(pod, &name)
+            {
+                *all.uninjected.entry(name.clone()).or_default() += 1;
+                all.report.total += 1;
+                self.say(pod, &found);
+                if all.report.pods.len() < NAMED {
+                    all.report.pods.push(found);
+                }
+            }
+        })
+        .await
+    }
+
+    /// Which pods reach the webhook; without a webhook none does.
+    async fn scope(&self) -> Result<Option<Scope>, String> {
+        let webhooks = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
+        let configuration = webhooks.get_opt(&self.configuration).await;
+        let configuration = configuration.map_err(|error| failure(&error))?;
+        configuration.as_ref().map(Scope::read).transpose()
+    }
+
+    /// Shows all pods of a namespace, a page at a time.
+    async fn each_pod(
+        &self,
+        namespace: &str,
+        mut show: impl FnMut(&DynamicObject),
+    ) -> Result<(), String> {
         let resource = ApiResource::erase::<Pod>(&());
-        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &name, &resource);
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
         let mut page = ListParams::default().limit(PAGE);
         loop {
             let pods = api.list(&page).await.map_err(|error| failure(&error))?;
-            for pod in &pods.items {
-                if has_sidecar(pod) {
-                    self.namespaces.has_sidecar(&name);
-                    let is_here = all.connected.contains(&(name.clone(), pod.name_any()));
-                    if !is_here && all.elsewhere.len() < NAMED {
-                        all.elsewhere
-                            .extend(unconnected::candidate(pod, &name, all.now));
-                    }
-                } else if scope.has_pod(namespace.labels(), pod.labels())
-                    && let Some(found) = self.judge(pod, &name)
-                {
-                    *all.uninjected.entry(name.clone()).or_default() += 1;
-                    all.report.total += 1;
-                    self.say(pod, &found);
-                    if all.report.pods.len() < NAMED {
-                        all.report.pods.push(found);
-                    }
-                }
-            }
+            pods.items.iter().for_each(&mut show);
             match pods.metadata.continue_ {
                 Some(next) if !next.is_empty() => page.continue_token = Some(next),
                 _ => return Ok(()),
             }
         }
+    }
+
+    fn now(&self) -> Timestamp {
+        let now = Timestamp::try_from((self.shared.clock)());
+        now.unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// Decides about a pod that has no sidecar as the webhook would.
@@ -220,8 +300,7 @@ impl Reconciler {
         if pod.metadata.deletion_timestamp.is_some() || ["Succeeded", "Failed"].contains(&phase) {
             return None;
         }
-        let raw = json!({"metadata": pod.metadata, "spec": pod.data["spec"]});
-        let decision = self.injector.decide(&raw, namespace).ok()?;
+        let decision = self.injector.decide(&raw(pod), namespace).ok()?;
         decision.injects().then(|| Uninjected {
             namespace: namespace.to_owned(),
             name: pod.name_any(),
@@ -267,6 +346,11 @@ impl Reconciler {
         // Nothing panics while it is held.
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A pod as the injector reads it.
+fn raw(pod: &DynamicObject) -> Value {
+    json!({"metadata": pod.metadata, "spec": pod.data["spec"]})
 }
 
 fn reference(namespace: &str, name: &str, uid: Option<String>) -> ObjectReference {

@@ -1,4 +1,3 @@
-use serde_json::Value;
 use weir_api::annotations::STATUS;
 
 use super::{report::Owner, *};
@@ -31,6 +30,18 @@ fn reconciler(api: &FakeApi) -> (Arc<Mutex<Report>>, Shared) {
 
 /// One that asks sidecars at this port.
 fn reconciler_asking(api: &FakeApi, port: u16) -> (Arc<Mutex<Report>>, Shared) {
+    let (namespaces, reviewed) = (Arc::default(), Arc::default());
+    let injector = Arc::new(Injector::new(weir_injector::Config::default()));
+    start(api, port, injector, namespaces, reviewed)
+}
+
+fn start(
+    api: &FakeApi,
+    port: u16,
+    injector: Arc<Injector>,
+    namespaces: Arc<Namespaces>,
+    reviewed: Arc<Reviewed>,
+) -> (Arc<Mutex<Report>>, Shared) {
     let shared = Shared::default();
     let (events, writer) = events::channel(api.client(), "", shared.metrics.clone());
     tokio::spawn(writer.run());
@@ -38,8 +49,9 @@ fn reconciler_asking(api: &FakeApi, port: u16) -> (Arc<Mutex<Report>>, Shared) {
     let reconciler = Reconciler {
         client: api.client(),
         configuration: "weir-injector".to_owned(),
-        injector: Arc::new(Injector::new(weir_injector::Config::default())),
-        namespaces: Arc::new(Namespaces::default()),
+        injector,
+        namespaces,
+        reviewed,
         shared: shared.clone(),
         events,
         report: Arc::clone(&report),
@@ -187,4 +199,105 @@ async fn a_sidecar_that_was_never_connected_is_said_at_its_pod() {
         let metric = format!("weir_unconnected_pods{{namespace=\"shop\"}} {expected}");
         assert_eq!(text.contains(&metric), expected > 0, "{text}");
     }
+}
+
+/// A review as anybody may send it.
+fn forge(injector: &Injector, namespace: &str, pod: &Value) {
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {"uid": "u", "operation": "CREATE", "namespace": namespace,
+                    "kind": {"kind": "Pod"}, "object": pod}});
+    let _ = injector.review(review.to_string().as_bytes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_people_are_told_follows_from_pods_and_never_from_a_review() {
+    let api = FakeApi::new();
+    let webhook = "mutatingwebhookconfigurations/weir-injector";
+    api.put(webhook, configuration());
+    let enabled = json!({"metadata": {"labels": {"weir.dev/injection": "enabled"}}});
+    api.put("namespaces/shop", enabled);
+    api.put("namespaces/plain", json!({"metadata": {}}));
+    let (namespaces, reviewed) = (Arc::<Namespaces>::default(), Arc::<Reviewed>::default());
+    tokio::spawn(namespaces.clone().watch(api.client()));
+    let (known, told) = (namespaces.clone(), reviewed.clone());
+    let injector = Injector::new(weir_injector::Config::default())
+        .with_on_decision(move |decided| told.tell(&decided.namespace, &known));
+    let injector = Arc::new(injector);
+    start(&api, 1, injector.clone(), namespaces.clone(), reviewed);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    // The pod is not there, nor is one of the namespaces, nor may one be called like the last.
+    let victim = json!({"metadata": {
+        "name": "pwned", "annotations": {"weir.dev/attackers-text": ""}, "ownerReferences": [
+            {"apiVersion": "apps/v1", "kind": "Deployment", "name": "victim", "uid": "u-9",
+             "controller": true}]}, "spec": {"containers": [{"name": "app"}]}});
+    let asks = json!({"metadata": {"labels": {"weir.dev/inject": "true"}},
+                      "spec": {"containers": [{"name": "app"}]}});
+    for namespace in ["shop", "plain", "made-up", "kube-system/secrets/foo?x="] {
+        forge(&injector, namespace, &victim);
+        forge(&injector, namespace, &asks);
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(api.writes(), Vec::<String>::new());
+    assert_eq!(namespaces.with_sidecars(), ["shop"]);
+
+    let now = Timestamp::now().to_string();
+    let host = json!({"metadata": {"creationTimestamp": now, "generateName": "host-"},
+                      "spec": {"hostNetwork": true}});
+    api.put("namespaces/shop/pods/host-1", pod("host-1", &host));
+    let misspelt = json!({
+        "metadata": {"creationTimestamp": now,
+                     "annotations": {STATUS: "{}", "weir.dev/proxy-cpus": "1"}},
+        "spec": {"containers": [{"name": "app"}, {"name": "weir-proxy"}]}});
+    api.put("namespaces/shop/pods/odd", pod("odd", &misspelt));
+    let old = json!({"metadata": {"creationTimestamp": "2020-01-01T00:00:00Z"},
+                     "spec": {"hostNetwork": true}});
+    api.put("namespaces/shop/pods/old", pod("old", &old));
+    let refuses = json!({"metadata": {"creationTimestamp": now,
+                         "labels": {"weir.dev/inject": "false"}}});
+    api.put("namespaces/shop/pods/refuses", pod("refuses", &refuses));
+    forge(&injector, "shop", &victim);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let writes = api.writes();
+    let events: Vec<_> = writes
+        .iter()
+        .filter_map(|write| write.strip_prefix("POST events shop/"))
+        .map(|name| {
+            api.get(&format!("namespaces/shop/events/{name}"))
+                .expect("there")
+        })
+        .collect();
+    assert_eq!((events.len(), writes.len()), (2, 2), "{writes:?}");
+    let [skipped, warned] = &events[..] else {
+        panic!("two");
+    };
+    assert_eq!(skipped["reason"], "SidecarSkipped");
+    assert_eq!(skipped["regarding"]["name"], "host-1-rs");
+    let note = skipped["note"].as_str().expect("a note");
+    assert!(
+        note.contains("pod host-: not injected: the pod uses the node's network"),
+        "{note}"
+    );
+    assert_eq!(warned["reason"], "SidecarWarning");
+    let note = warned["note"].as_str().expect("a note");
+    assert!(note.contains("weir.dev/proxy-cpus"), "{note}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_with_a_sidecar_makes_its_namespace_one_that_gets_root_certificates() {
+    let api = FakeApi::new();
+    let webhook = "mutatingwebhookconfigurations/weir-injector";
+    api.put(webhook, configuration());
+    api.put("namespaces/plain", json!({"metadata": {}}));
+    let (namespaces, reviewed) = (Arc::<Namespaces>::default(), Arc::<Reviewed>::default());
+    tokio::spawn(namespaces.clone().watch(api.client()));
+    let injector = Arc::new(Injector::new(weir_injector::Config::default()));
+    start(&api, 1, injector, namespaces.clone(), reviewed.clone());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    reviewed.tell("plain", &namespaces);
+    let sidecar = json!({"metadata": {"annotations": {STATUS: "{}"}},
+                         "spec": {"containers": [{"name": "app"}, {"name": "weir-proxy"}]}});
+    api.put("namespaces/plain/pods/web", pod("web", &sidecar));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(namespaces.with_sidecars(), ["plain"]);
 }
