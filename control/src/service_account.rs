@@ -6,7 +6,7 @@ use std::{fmt, path::Path};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::Deserialize;
 use weir_api::sidecar::TOKEN_AUDIENCE;
-use weir_discovery::xds::{AuthError, Authenticator, Identity};
+use weir_discovery::xds::{AuthError, Authenticator, Identity, Peer};
 
 use crate::ControlError;
 
@@ -79,7 +79,7 @@ impl SignedTokens {
 
 #[tonic::async_trait]
 impl Authenticator for SignedTokens {
-    async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
+    async fn authenticate(&self, token: &str, _: Peer) -> Result<Identity, AuthError> {
         self.identity(token).map_err(AuthError::Refused)
     }
 }

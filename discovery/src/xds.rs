@@ -21,7 +21,7 @@ mod status;
 mod topology;
 mod view;
 
-pub use auth::{AuthError, Authenticator, Identity, identify};
+pub use auth::{AuthError, Authenticator, Identity, Peer, identify};
 pub use generator::{Generator, Settings};
 pub use hub::Hub;
 pub use limits::Limits;

@@ -31,7 +31,7 @@ impl CertificateAuthority {
     async fn answer(&self, request: Request<CertificateRequest>) -> Result<Vec<String>, Refusal> {
         let authenticator = self.authenticator.as_deref();
         let authenticator = authenticator.ok_or(Refusal::NoAuthenticator)?;
-        let identity = identify(authenticator, request.metadata()).await;
+        let identity = identify(authenticator, self.peer, request.metadata()).await;
         let identity = identity.map_err(Refusal::Token)?;
         let now = SystemTime::now();
         self.issuer.issue(&identity, request.get_ref(), now).await

@@ -8,7 +8,7 @@ use weir_api::{
     ca::{CertificateClient, CertificateResponse},
     xds::google::protobuf::{Struct, Value},
 };
-use weir_discovery::xds::{AdsServer, AuthError, Authenticator, Generator, Hub, Settings};
+use weir_discovery::xds::{AdsServer, AuthError, Authenticator, Generator, Hub, Peer, Settings};
 use weir_process::command::LIMIT;
 use x509_parser::{parse_x509_certificate, prelude::GeneralName};
 
@@ -28,7 +28,7 @@ struct Tokens;
 
 #[tonic::async_trait]
 impl Authenticator for Tokens {
-    async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
+    async fn authenticate(&self, token: &str, _: Peer) -> Result<Identity, AuthError> {
         let known: HashMap<_, _> = [("web", "shop"), ("till", "shop"), ("we/b", "shop")].into();
         match known.get(token) {
             Some(namespace) => Ok(Identity {
@@ -180,7 +180,7 @@ async fn a_life_is_as_asked_and_no_longer_than_allowed_or_than_the_ca() {
             validity_duration: asked,
             ..asking(&csr(&[]))
         };
-        let identity = Tokens.authenticate("web").await.expect("known");
+        let identity = Tokens.authenticate("web", None).await.expect("known");
         let chain = issuer(most).issue(&identity, &request, now).await;
         let leaf = der(&chain.expect("issued")[0]);
         let (_, leaf) = parse_x509_certificate(&leaf).expect("a certificate");
@@ -292,7 +292,7 @@ async fn who_may_not_have_one_is_told_why_and_counted() {
 
 #[tokio::test]
 async fn an_issuer_without_a_ca_says_what_is_missing() {
-    let identity = Tokens.authenticate("web").await.expect("known");
+    let identity = Tokens.authenticate("web", None).await.expect("known");
     let (issuer, now) = (Issuer::new(TrustDomain::default(), LIFE), SystemTime::now());
     let refused = async |issuer: &Issuer, now| {
         let refused = issuer.issue(&identity, &asking(&csr(&[])), now).await;
@@ -336,7 +336,7 @@ async fn one_identity_that_asks_too_much_waits_and_others_do_not() {
 /// The chain is what OpenSSL takes for that of a server and of a client.
 #[tokio::test]
 async fn openssl_accepts_the_chain() {
-    let identity = Tokens.authenticate("web").await.expect("known");
+    let identity = Tokens.authenticate("web", None).await.expect("known");
     let request = asking(&csr(&[]));
     let chain = issuer(LIFE)
         .issue(&identity, &request, SystemTime::now())

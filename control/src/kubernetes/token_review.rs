@@ -1,11 +1,11 @@
 //! Who a sidecar is: asks the API server about its token, and remembers the answer for a while.
 
 use std::{
-    collections::HashMap,
     fmt,
     hash::{BuildHasher, RandomState},
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
@@ -13,25 +13,20 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
+use tokio::time::timeout;
 use weir_api::sidecar::TOKEN_AUDIENCE;
-use weir_discovery::xds::{AuthError, Authenticator, Identity};
+use weir_discovery::xds::{AuthError, Authenticator, Identity, Peer};
 
 use super::{Metrics, failure, metrics::increment};
 
-/// How long a good answer counts. A sidecar that comes back with the same token in this time costs
-/// no request; a pod that was deleted is turned away after it.
-const GOOD: Duration = Duration::from_secs(60);
-/// How long a refusal counts, so that a client that asks again and again costs little.
-const REFUSED: Duration = Duration::from_secs(10);
-/// Answers that are remembered: a few bytes each, and more sidecars than come back in a minute.
-const REMEMBERED: usize = 8192;
-/// Requests under way at a time, so that sidecars that all come back do not flood the API server.
-const REQUESTS: usize = 32;
-/// Time for the API server to answer.
+mod answers;
+mod form;
+mod turns;
+
+use answers::Answers;
+use turns::Turns;
+
+/// Time for the API server to answer, and to wait for a turn to ask.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Who the user of a service account's token is called, before namespace and name.
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
@@ -42,16 +37,10 @@ const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 pub(crate) struct TokenReviewer {
     api: Api<TokenReview>,
     metrics: Arc<Metrics>,
-    requests: Semaphore,
+    turns: Turns,
     /// Two keys of our own, so that nobody can find a token with the hash of another's.
     hashers: [RandomState; 2],
-    answers: Mutex<HashMap<[u64; 2], Answer>>,
-}
-
-#[derive(Clone)]
-struct Answer {
-    at: Instant,
-    is: Result<Identity, String>,
+    answers: Mutex<Answers>,
 }
 
 // === impl TokenReviewer ===
@@ -61,33 +50,16 @@ impl TokenReviewer {
         Self {
             api: Api::all(client),
             metrics,
-            requests: Semaphore::new(REQUESTS),
+            turns: Turns::default(),
             hashers: [RandomState::new(), RandomState::new()],
             answers: Mutex::default(),
         }
     }
 
-    /// What was answered about a token not long ago.
-    fn remembered(&self, key: [u64; 2]) -> Option<Result<Identity, String>> {
-        let answer = self.lock().get(&key).cloned()?;
-        answer.counts(Instant::now()).then_some(answer.is)
-    }
-
-    fn remember(&self, key: [u64; 2], is: Result<Identity, String>) {
-        let at = Instant::now();
-        let mut answers = self.lock();
-        if answers.len() >= REMEMBERED {
-            answers.retain(|_, answer| answer.counts(at));
-        }
-        if answers.len() >= REMEMBERED {
-            answers.clear();
-        }
-        answers.insert(key, Answer { at, is });
-    }
-
-    async fn ask(&self, token: &str) -> Result<Result<Identity, String>, AuthError> {
-        // The semaphore is never closed, so this waits and does not fail.
-        let _permit = self.requests.acquire().await;
+    async fn ask(&self, token: &str, peer: IpAddr) -> Result<Result<Identity, String>, AuthError> {
+        let unavailable = |reason: String| AuthError::Unavailable(reason);
+        let turn = timeout(TIMEOUT, self.turns.take(peer)).await;
+        let _turn = turn.map_err(|_| unavailable("too many tokens are being checked".into()))?;
         increment(&self.metrics.token_reviews);
         let review = TokenReview {
             metadata: ObjectMeta::default(),
@@ -99,13 +71,12 @@ impl TokenReviewer {
         };
         let params = PostParams::default();
         let answer = timeout(TIMEOUT, self.api.create(&params, &review)).await;
-        let unavailable = |reason: String| AuthError::Unavailable(reason);
         let answer = answer.map_err(|_| unavailable("the API server does not answer".into()))?;
         let review = answer.map_err(|error| unavailable(failure(&error)))?;
         Ok(identity(review.status.unwrap_or_default()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u64; 2], Answer>> {
+    fn lock(&self) -> MutexGuard<'_, Answers> {
         // Nothing panics while it is held.
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,13 +84,17 @@ impl TokenReviewer {
 
 #[tonic::async_trait]
 impl Authenticator for TokenReviewer {
-    async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
+    async fn authenticate(&self, token: &str, peer: Peer) -> Result<Identity, AuthError> {
+        // What need not be asked about takes nobody's turn, and no place among the answers.
+        form::check(token, SystemTime::now()).map_err(AuthError::Refused)?;
         let key = [0, 1].map(|at: usize| self.hashers[at].hash_one(token));
-        let is = match self.remembered(key) {
+        let remembered = self.lock().get(key);
+        let is = match remembered {
             Some(is) => is,
             None => {
-                let is = self.ask(token).await?;
-                self.remember(key, is.clone());
+                let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
+                let is = self.ask(token, peer.to_canonical()).await?;
+                self.lock().put(key, is.clone());
                 is
             }
         };
@@ -130,15 +105,6 @@ impl Authenticator for TokenReviewer {
 impl fmt::Debug for TokenReviewer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenReviewer").finish_non_exhaustive()
-    }
-}
-
-// === impl Answer ===
-
-impl Answer {
-    fn counts(&self, now: Instant) -> bool {
-        let life = if self.is.is_ok() { GOOD } else { REFUSED };
-        now - self.at < life
     }
 }
 

@@ -1,18 +1,21 @@
 //! Who a client is, and what it may say about itself.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use tonic::{Status, metadata::MetadataMap};
 use weir_api::{node::NodeId, xds::envoy::config::core::v3::Node};
 
+/// Where a client connects from, where that is known.
+pub type Peer = Option<SocketAddr>;
+
 /// Tells who is behind a token.
 #[tonic::async_trait]
 pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
-    /// Who is behind the token of an `authorization: Bearer` header.
+    /// Who is behind the token of an `authorization: Bearer` header, which `peer` shows.
     ///
     /// # Errors
     /// Nobody, or it cannot be told right now.
-    async fn authenticate(&self, token: &str) -> Result<Identity, AuthError>;
+    async fn authenticate(&self, token: &str, peer: Peer) -> Result<Identity, AuthError>;
 }
 
 /// Who is behind a token.
@@ -43,10 +46,11 @@ pub enum AuthError {
 /// It has no good token, or that cannot be told right now.
 pub async fn identify(
     authenticator: &dyn Authenticator,
+    peer: Peer,
     metadata: &MetadataMap,
 ) -> Result<Identity, Status> {
     let token = token(metadata)?;
-    let identity = authenticator.authenticate(token).await;
+    let identity = authenticator.authenticate(token, peer).await;
     identity.map_err(Status::from)
 }
 

@@ -98,7 +98,7 @@ impl AdsServer {
         let Some(authenticator) = &self.authenticator else {
             return Ok(None);
         };
-        let identity = identify(&**authenticator, metadata).await;
+        let identity = identify(&**authenticator, self.peer, metadata).await;
         let identity = identity.inspect_err(|status| {
             self.hub.metrics().fault(Fault::Unauthenticated);
             let reason = status.message();

@@ -12,7 +12,7 @@ use weir_api::xds::envoy::{
         aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
     },
 };
-use weir_discovery::xds::{AuthError, Authenticator, Fault, Hub, Identity, Kind, Limits};
+use weir_discovery::xds::{AuthError, Authenticator, Fault, Hub, Identity, Kind, Limits, Peer};
 
 use crate::{
     ads::{CART, NODE},
@@ -26,7 +26,7 @@ struct OneToken;
 
 #[tonic::async_trait]
 impl Authenticator for OneToken {
-    async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
+    async fn authenticate(&self, token: &str, _: Peer) -> Result<Identity, AuthError> {
         match token {
             "good" => Ok(Identity {
                 namespace: "shop".to_owned(),
