@@ -85,16 +85,7 @@ impl Buffer {
     /// Gives the memory back if nothing is left.
     pub(crate) fn release(&mut self) {
         if self.is_empty() && self.data.capacity() > 0 {
-            let mut data = std::mem::take(&mut self.data);
-            (self.start, self.was_full) = (0, false);
-            data.clear();
-            // One that grew for a large head is not worth keeping.
-            let stock = match data.capacity() {
-                LARGE => &LARGE_STOCK,
-                capacity if capacity <= 2 * SIZE => &STOCK,
-                _ => return,
-            };
-            stock.with_borrow_mut(|stock| stock.keep(data));
+            self.move_to(Vec::new());
         }
     }
 
@@ -102,23 +93,73 @@ impl Buffer {
     /// the last read has filled it, or when it is full of bytes that are still needed.
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
         if self.was_full && self.is_empty() && self.data.capacity() < LARGE {
-            self.release();
-            let stocked = LARGE_STOCK.with_borrow_mut(Stock::take);
-            self.data = stocked.unwrap_or_else(|| Vec::with_capacity(LARGE));
+            self.move_to(large());
         }
         if self.data.capacity() == 0 {
             let stocked = STOCK.with_borrow_mut(Stock::take);
             self.data = stocked.unwrap_or_else(|| Vec::with_capacity(SIZE));
         }
         if self.start > 0 && self.data.capacity() - self.data.len() < SIZE / 2 {
-            self.data.drain(..self.start);
-            self.start = 0;
+            // It was filled, and some of that was used up already.
+            let much_moves = self.data.len() == self.data.capacity();
+            if much_moves && self.data.capacity() < LARGE {
+                self.move_to(large());
+            } else {
+                self.data.drain(..self.start);
+                self.start = 0;
+            }
         }
         if self.data.capacity() == self.data.len() {
             self.data.reserve(SIZE);
         }
         &mut self.data
     }
+
+    /// Makes room for so many bytes.
+    pub(crate) fn make_room(&mut self, bytes: usize) {
+        let free = self.data.capacity() - self.data.len();
+        if free >= bytes {
+            return;
+        }
+        match self.len() + bytes {
+            0..=SIZE if self.data.capacity() == 0 => {
+                self.room();
+            }
+            ..=LARGE => self.move_to(large()),
+            _ => self.data.reserve(bytes),
+        }
+    }
+
+    /// Cuts what is left, or fills it up with zeros, to so many bytes.
+    pub(crate) fn resize(&mut self, bytes: usize) {
+        self.data.resize(self.start + bytes, 0);
+    }
+
+    /// Goes on in other memory, and gives up its own.
+    fn move_to(&mut self, mut memory: Vec<u8>) {
+        memory.extend_from_slice(self.filled());
+        let mut before = std::mem::replace(&mut self.data, memory);
+        (self.start, self.was_full) = (0, false);
+        before.clear();
+        keep(before);
+    }
+}
+
+/// Memory for much that moves.
+fn large() -> Vec<u8> {
+    let stocked = LARGE_STOCK.with_borrow_mut(Stock::take);
+    stocked.unwrap_or_else(|| Vec::with_capacity(LARGE))
+}
+
+/// Keeps empty memory for others. What grew for a large head is not worth it.
+fn keep(memory: Vec<u8>) {
+    let stock = match memory.capacity() {
+        0 => return,
+        LARGE => &LARGE_STOCK,
+        capacity if capacity <= 2 * SIZE => &STOCK,
+        _ => return,
+    };
+    stock.with_borrow_mut(|stock| stock.keep(memory));
 }
 
 impl From<&[u8]> for Buffer {
@@ -180,5 +221,31 @@ mod tests {
         buffer.consume(SIZE - 3);
         assert!(buffer.room().capacity() - buffer.data.len() >= SIZE / 2);
         assert_eq!(buffer.filled(), b"aaa");
+    }
+
+    #[test]
+    fn a_filled_buffer_of_which_a_part_is_left_becomes_large() {
+        let mut buffer = Buffer::default();
+        let whole = buffer.room().capacity();
+        buffer.room().extend_from_slice(&vec![b'a'; whole]);
+        buffer.consume(whole / 2);
+        assert_eq!(buffer.room().capacity(), LARGE);
+        assert_eq!(buffer.filled(), vec![b'a'; whole - whole / 2]);
+    }
+
+    #[test]
+    fn room_for_much_is_large_at_once_and_for_little_it_is_not() {
+        for (bytes, capacity) in [(1, SIZE), (SIZE, SIZE), (SIZE + 1, LARGE), (LARGE, LARGE)] {
+            let mut buffer = Buffer::default();
+            buffer.make_room(bytes);
+            assert_eq!(buffer.data.capacity(), capacity, "{bytes}");
+        }
+        let mut buffer = Buffer::from(&b"abc"[..]);
+        buffer.make_room(LARGE);
+        buffer.resize(LARGE + 3);
+        assert_eq!(
+            (buffer.len(), &buffer.filled()[..4]),
+            (LARGE + 3, &b"abc\0"[..])
+        );
     }
 }

@@ -114,7 +114,7 @@ impl Connection {
         ready!(self.gate.poll_open(cx))?;
         let read = match &mut self.socket {
             TransportSocket::Raw(stream) => poll_read_buf(Pin::new(stream), cx, buffer.room()),
-            TransportSocket::Tls(stream) => stream.poll_read(cx, buffer.room()),
+            TransportSocket::Tls(stream) => stream.poll_read(cx, buffer),
         };
         if let Poll::Ready(Ok(bytes)) = read {
             self.note_received(bytes);

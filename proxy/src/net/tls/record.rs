@@ -2,13 +2,13 @@
 //! 6.2): bytes to records and back, without I/O. Records are sealed into and opened from memory of
 //! the worker, so that neither way allocates.
 
-use std::ops::DerefMut;
-
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
 use bytes::BytesMut;
 use rustls::{ConnectionTrafficSecrets, ProtocolVersion};
+
+use crate::buffer::Buffer;
 
 /// Bytes of a record's header: type, version, length.
 pub(super) const HEADER: usize = 5;
@@ -67,27 +67,34 @@ pub(super) struct Record<'a> {
 }
 
 /// Memory that opened bytes are appended to.
-pub(crate) trait Sink: DerefMut<Target = [u8]> {
+pub(crate) trait Sink {
+    fn bytes(&self) -> &[u8];
+
+    fn bytes_mut(&mut self) -> &mut [u8];
+
     /// Cuts it, or fills it up with zeros, to so many bytes.
     fn set_length(&mut self, length: usize);
 
+    /// So many bytes may come now.
+    fn expect(&mut self, _bytes: usize) {}
+
     fn filled(&self) -> usize {
-        self.len()
+        self.bytes().len()
     }
 
     /// Appends so many bytes, and lends them.
     fn grow(&mut self, bytes: usize) -> &mut [u8] {
-        let before = self.len();
+        let before = self.filled();
         self.set_length(before + bytes);
-        &mut self[before..]
+        &mut self.bytes_mut()[before..]
     }
 
     fn cut_to(&mut self, length: usize) {
-        self.set_length(length.min(self.len()));
+        self.set_length(length.min(self.filled()));
     }
 
     fn tail(&self, from: usize) -> &[u8] {
-        &self[from..]
+        &self.bytes()[from..]
     }
 }
 
@@ -303,13 +310,33 @@ impl RecordError {
 
 // === impl Sink ===
 
-impl Sink for Vec<u8> {
+impl Sink for Buffer {
+    fn bytes(&self) -> &[u8] {
+        self.filled()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.filled_mut()
+    }
+
     fn set_length(&mut self, length: usize) {
-        self.resize(length, 0);
+        self.resize(length);
+    }
+
+    fn expect(&mut self, bytes: usize) {
+        self.make_room(bytes);
     }
 }
 
 impl Sink for BytesMut {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self
+    }
+
     fn set_length(&mut self, length: usize) {
         self.resize(length, 0);
     }
@@ -351,9 +378,9 @@ mod tests {
                 assert_eq!(Record::first(&wire[..length - 1]), Ok(None));
                 let record = Record::first(&wire).expect("sound").expect("whole");
                 assert_eq!(record.len(), length);
-                let mut out = b"before".to_vec();
+                let mut out = Buffer::from(&b"before"[..]);
                 assert_eq!(opening.open(&record, &mut out), Ok(APPLICATION_DATA));
-                assert_eq!(out, [&b"before"[..], plain].concat());
+                assert_eq!(out.filled(), [&b"before"[..], plain].concat());
                 assert_eq!(opening.open(&record, &mut out), Err(RecordError::BadMac));
                 assert_eq!(out.len(), 6 + plain.len(), "nothing is left of it");
             }
@@ -372,7 +399,10 @@ mod tests {
                     continue;
                 };
                 // In TLS 1.3 the version of a record is authenticated, too.
-                assert!(opening.open(&record, &mut Vec::new()).is_err(), "{place}");
+                assert!(
+                    opening.open(&record, &mut BytesMut::new()).is_err(),
+                    "{place}"
+                );
             }
             let record = Record::first(&wire).expect("sound").expect("whole");
             assert_eq!(opening.open(&record, &mut BytesMut::new()), Ok(ALERT));
@@ -384,7 +414,7 @@ mod tests {
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(0_u8..=255, 0..80)) {
             for (_, mut opening) in all() {
                 if let Ok(Some(record)) = Record::first(&bytes) {
-                    let _ = opening.open(&record, &mut Vec::new());
+                    let _ = opening.open(&record, &mut BytesMut::new());
                 }
             }
         }

@@ -26,7 +26,7 @@ use super::{
 use crate::buffer::Buffer;
 
 /// Bytes that are sealed before they are written: several records a system call.
-const WRITE: usize = 4 * MAX_PLAINTEXT;
+const WRITE: usize = 8 * MAX_PLAINTEXT;
 /// Records without application data that may follow each other.
 const MAX_EMPTY: u8 = 32;
 /// Largest message after the handshake: a NewSessionTicket is the largest there is.
@@ -138,6 +138,9 @@ impl TlsStream {
                 // What is left of a write or of an answer must not wait for the next write.
                 let _ = self.output.poll_flush(cx, &self.socket)?;
             }
+            if !self.incoming.is_empty() {
+                into.expect(self.incoming.len());
+            }
             let opened = self.open(into)?;
             if opened > 0 || self.received == End::Ended {
                 return Poll::Ready(Ok(opened));
@@ -184,7 +187,7 @@ impl TlsStream {
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.plaintext.is_empty() {
             let mut opened = std::mem::take(&mut self.plaintext);
-            let read = self.poll_read(cx, opened.room());
+            let read = self.poll_read(cx, &mut opened);
             opened.release();
             self.plaintext = opened;
             ready!(read)?;
