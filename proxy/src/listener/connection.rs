@@ -216,6 +216,10 @@ impl ActiveConnection {
                     self.info.tls = Some(Box::new(info));
                 }
                 Err(reason) => {
+                    if reason == Reason::DownstreamTlsTimeout {
+                        let stats = &self.listener.stats;
+                        stats.downstream_cx_transport_socket_connect_timeout.inc();
+                    }
                     self.info.outcome.reason = Some(reason);
                     return;
                 }

@@ -197,6 +197,7 @@ impl Event {
                 End::GoOn(Some(Err(failure)))
             }
             Self::TimedOut if goes_on => {
+                listener.stats.downstream_pre_cx_timeout.inc();
                 other(connection);
                 End::GoOn(wait.finish_dial())
             }

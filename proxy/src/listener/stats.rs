@@ -14,8 +14,11 @@ stat_set! {
         downstream_cx_destroy: Counter,
         /// How long connections were open, milliseconds.
         downstream_cx_length_ms: Histogram,
-        /// Connections closed because the client said too little for too long.
+        /// Connections whose client said too little for too long. They are closed, unless the listener
+        /// lets them go on with what is known.
         downstream_pre_cx_timeout: Counter,
+        /// Connections whose TLS handshake took too long. They are closed.
+        downstream_cx_transport_socket_connect_timeout: Counter,
         /// Connections for which no filter chain fits. They are closed.
         no_filter_chain_match: Counter,
         /// Connections of our own to the application that came back to us. They are refused.

@@ -444,3 +444,79 @@ fn plaintext_where_tls_alone_is_served_has_a_reason_of_its_own() {
         }
     });
 }
+
+/// What a client of a port that serves TLS alone gets that sends this and waits.
+async fn waits(proxy: &Proxy, sent: &[u8]) -> Vec<u8> {
+    let stream = tokio::net::TcpStream::connect(proxy.address()).await;
+    let mut stream = stream.expect("a connection");
+    stream.write_all(sent).await.expect("sent");
+    let mut got = Vec::new();
+    // A reset is as good an end.
+    let _ = stream.read_to_end(&mut got).await;
+    got
+}
+
+#[test]
+fn a_client_that_must_speak_tls_may_not_be_silent_for_ever() {
+    run(async {
+        let authority = Authority::new("root");
+        let certificate = authority.issue(&["web.example"]);
+        // Its bytes are for clients of TLS alone, whoever speaks first.
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let up = server.local_addr().expect("an address");
+        let (dialled, mut dials) = tokio::sync::mpsc::unbounded_channel();
+        tokio::task::spawn_local(async move {
+            while let Ok((mut stream, _)) = server.accept().await {
+                let _ = stream.write_all(b"banner").await;
+                let _ = dialled.send(stream);
+            }
+        });
+        let context = format!(
+            "common_tls_context: {{ tls_certificates: [ {} ] }}",
+            certificate.inline()
+        );
+        let more = ", filter_chain_match: { transport_protocol: tls }, \
+                    transport_socket_connect_timeout: 0.2s";
+        let chain = tcp_chain(&(socket("Downstream", &context) + more));
+        let both = TLS_INSPECTOR.replace("[ ", &format!(
+            r#"[ {{ name: http, typed_config: {{ "@type": {TYPES}.filters.listener.http_inspector.v3.HttpInspector }} }}, "#
+        ));
+        let timeout =
+            ", listener_filters_timeout: 0.2s, continue_on_listener_filters_timeout: true";
+        let listener = both + timeout;
+        let proxy = start(&bootstrap(&chain, &listener, &cluster(up, ""), ""));
+        // With nothing, half of a ClientHello, half of a request line, and what is neither.
+        let cases: [(&[u8], i64); 4] = [(b"", 1), (b"\x16\x03\x01\x02", 2), (b"GE", 3), (b"\0", 3)];
+        for (number, (sent, timed_out)) in (1..).zip(cases) {
+            assert_eq!(waits(&proxy, sent).await, b"", "{sent:?}");
+            until_stat(&proxy, "listener", "no_filter_chain_match", number);
+            until_stat(&proxy, "listener", "downstream_pre_cx_timeout", timed_out);
+        }
+        until_stat(&proxy, "listener", "downstream_cx_active", 0);
+        assert!(dials.try_recv().is_err(), "nobody was dialled for them");
+
+        let client = Client::new(&authority, "web.example");
+        let mut stream = client.connect(proxy.address()).await.expect("a handshake");
+        let mut got = [0; 6];
+        stream
+            .read_exact(&mut got)
+            .await
+            .expect("the server spoke first");
+        assert_eq!(&got, b"banner");
+
+        // A whole ClientHello, and then nothing.
+        let (mut hello, mut connection) = (Vec::new(), client.connection());
+        while connection.wants_write() {
+            connection.write_tls(&mut hello).expect("a ClientHello");
+        }
+        waits(&proxy, &hello).await;
+        until_stat(
+            &proxy,
+            "listener",
+            "downstream_cx_transport_socket_connect_timeout",
+            1,
+        );
+    });
+}

@@ -20,6 +20,9 @@ use super::{
     tls,
 };
 
+/// How long a client may take for its ClientHello where it must send one, and then for its handshake.
+const FIRST_BYTES: &str = "15s";
+
 /// What the HTTP inspector may find.
 const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
 
@@ -51,8 +54,9 @@ pub(super) fn listeners(sidecar: &Sidecar<'_>) -> Vec<Value> {
                 listener_filter("tls_inspector", "TlsInspector"),
                 listener_filter("http_inspector", "HttpInspector"),
             ],
-            // Nobody waits for a timer: whichever side speaks first decides.
-            "listener_filters_timeout": "0s",
+            // Nobody waits for a timer, unless the client has to speak first, as the control plane
+            // has it.
+            "listener_filters_timeout": if default.is_some() { "0s" } else { FIRST_BYTES },
             "continue_on_listener_filters_timeout": true,
             "filter_chains": chains,
         });
@@ -223,6 +227,7 @@ impl To<'_> {
         };
         let within = |mut chain: Value, alpn: &[&str]| {
             chain["transport_socket"] = tls::downstream(trust_domain, alpn);
+            chain["transport_socket_connect_timeout"] = FIRST_BYTES.into();
             chain
         };
         let http = |kind: &str, criteria| within(self.http(kind, criteria), &tls::HTTP);

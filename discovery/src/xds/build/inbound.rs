@@ -53,6 +53,10 @@ const MAX_HEADERS: u32 = 10_000;
 /// Below the 5 s at which common servers close, so that a request does not meet a close.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(4);
 
+/// How long a client may take for its ClientHello where it must send one, and then for the rest of the
+/// handshake: each is Envoy's default for the first of them.
+const FIRST_BYTES: Duration = Duration::from_secs(15);
+
 /// A port of the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::xds) struct Port {
@@ -101,13 +105,23 @@ pub(in crate::xds) fn listener(
             tls_inspector(),
             http_inspector(),
         ],
-        // Nobody waits for a timer: whichever side speaks first decides.
-        listener_filters_timeout: Some(duration(Duration::ZERO)),
+        listener_filters_timeout: Some(duration(patience(default_filter_chain.is_none()))),
         continue_on_listener_filters_timeout: true,
         filter_chains,
         default_filter_chain,
         traffic_direction: TrafficDirection::Inbound.into(),
         ..capture::bound(name, address, ports::INBOUND)
+    }
+}
+
+/// How long a client may be silent before it is told from its first bytes how it is served.
+///
+/// Where each port takes plaintext nobody waits for a timer: whichever side speaks first decides. A
+/// client of a port that takes mutual TLS alone has to speak first, and may not be silent for ever.
+fn patience(some_port_is_strict: bool) -> Duration {
+    match some_port_is_strict {
+        true => FIRST_BYTES,
+        false => Duration::ZERO,
     }
 }
 
@@ -216,6 +230,7 @@ impl To<'_> {
         };
         let within = |chain: FilterChain, alpn: &[&str]| FilterChain {
             transport_socket: Some(tls::downstream(self.inbound.trust_domain, alpn)),
+            transport_socket_connect_timeout: Some(duration(FIRST_BYTES)),
             ..chain
         };
         let http = |kind: &str, criteria| within(self.http(kind, criteria), &tls::HTTP);
