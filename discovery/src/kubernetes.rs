@@ -7,6 +7,7 @@
 mod endpoint_slice;
 mod node;
 mod pod;
+mod probe;
 mod service;
 mod watch;
 pub mod wire;

@@ -35,7 +35,7 @@ pub use interner::Interner;
 pub use name::NamespacedName;
 pub use node::Node;
 pub use object::{Event, Object, ObjectKey};
-pub use pod::{Pod, Workload};
+pub use pod::{Pod, Probe, Question, Workload};
 pub use protocol::{Hint, HintSource, Protocol};
 pub use resolve::ResolvedService;
 pub use service::{

@@ -14,12 +14,17 @@ use weir_api::{
     sidecar::PodPort,
     xds::{
         codec,
-        envoy::config::{
-            core::v3::address::Address,
-            endpoint::v3::{LbEndpoint, lb_endpoint::HostIdentifier},
-            listener::v3::{Filter, FilterChain, filter},
+        envoy::{
+            config::{
+                core::v3::address::Address,
+                endpoint::v3::{LbEndpoint, lb_endpoint::HostIdentifier},
+                listener::v3::{Filter, FilterChain, filter},
+                route::v3::route_match::PathSpecifier,
+            },
+            extensions::filters::network::http_connection_manager::v3::{
+                http_connection_manager::RouteSpecifier, http_filter,
+            },
         },
-        envoy::extensions::filters::network::http_connection_manager::v3::http_filter,
         google::protobuf::Any,
         json,
     },
@@ -193,7 +198,7 @@ fn rules_say_what_pods_take_and_how_they_are_called() {
     check(&directory().join("peer-authentication.chains.txt"), &text);
     if envoy::available() {
         let descriptors = json::Descriptors::load();
-        let mut clusters: Vec<_> = [8080, 9000, 7000, 15999, 5432]
+        let mut clusters: Vec<_> = [8080, 9000, 7000, 7777, 15999, 5432]
             .map(|port| format!("inbound|{port}||"))
             .to_vec();
         clusters.extend(["BlackHoleCluster", "InboundPassthroughCluster"].map(str::to_owned));
@@ -309,10 +314,34 @@ fn describe_chain(chain: &FilterChain) -> String {
     };
     let alpn = criteria.application_protocols.join(" ");
     let cluster = cluster_of(chain);
+    let from = criteria.source_prefix_ranges.iter();
+    let from = from.map(|range| format!(" {}", range.address_prefix));
+    let asked = paths_of(chain).into_iter().map(|path| format!(" {path}"));
+    let by_kubelet: String = from.chain(asked).collect();
     format!(
-        "{}: port {port} [{transport}] [{alpn}] -> {cluster}{within}",
+        "{}: port {port} [{transport}] [{alpn}]{by_kubelet} -> {cluster}{within}",
         chain.name
     )
+}
+
+/// The paths that a chain takes alone.
+fn paths_of(chain: &FilterChain) -> Vec<String> {
+    let config = chain.filters[0].config_type.as_ref();
+    let Some(filter::ConfigType::TypedConfig(config)) = config else {
+        return Vec::new();
+    };
+    let Ok(manager) = codec::unpack_http_connection_manager(config) else {
+        return Vec::new();
+    };
+    let Some(RouteSpecifier::RouteConfig(routes)) = manager.route_specifier else {
+        return Vec::new();
+    };
+    let routes = routes.virtual_hosts.into_iter().flat_map(|it| it.routes);
+    let paths = routes.filter_map(|route| match route.r#match?.path_specifier? {
+        PathSpecifier::Path(path) => Some(path),
+        _ => None,
+    });
+    paths.collect()
 }
 
 /// Real Envoy starts with these listeners and clusters.

@@ -12,8 +12,8 @@ use weir_discovery::{
     model::{
         Attachment, Claim, Conflict, Effect, EndpointPort, EndpointSlice, Event, Hint,
         InboundTlsRule, Index, InternalTrafficPolicy, Labels, Locality, NamespacedName, Node,
-        Object, ObjectKey, Pod, Readiness, ResolvedService, RuleName, Service, ServiceKind,
-        ServicePort, SessionAffinity, SliceEndpoint, Snapshot, Target, TlsMode,
+        Object, ObjectKey, Pod, Probe, Question, Readiness, ResolvedService, RuleName, Service,
+        ServiceKind, ServicePort, SessionAffinity, SliceEndpoint, Snapshot, Target, TlsMode,
         TrafficDistribution, Workload,
     },
     xds::{Client, Generator, Kind, Settings, Version},
@@ -103,16 +103,20 @@ prop_compose! {
         workload in 0..2_u8,
         host in any::<bool>(),
         mutual_tls in any::<bool>(),
+        node in prop::option::of(0..2_u8),
+        node_address in prop::option::of(node_address()),
     ) -> Object {
         Object::Pod(Pod {
             name: name(number),
             // Some of them are addresses of endpoints, and some of each other.
             addresses: vec![[10, 4, 0, address].into()],
             host_network: host,
-            node: None,
+            node: node.map(node_name),
             sidecar: !host,
             mutual_tls: mutual_tls && !host,
             labels: Arc::new(labels(workload)),
+            probes: probes(workload),
+            node_addresses: node_address.into_iter().collect(),
             service_account: format!("a{workload}").into(),
             workload: Workload {
                 kind: "Deployment".into(),
@@ -120,6 +124,15 @@ prop_compose! {
             },
         })
     }
+}
+
+fn probes(workload: u8) -> Arc<[Probe]> {
+    let probe = |port, question| Probe { port, question };
+    let all = [
+        probe(80, Question::Http("/ready".into())),
+        probe(90, Question::Grpc),
+    ];
+    all[..usize::from(workload)].into()
 }
 
 fn labels(workload: u8) -> Labels {
@@ -162,15 +175,23 @@ prop_compose! {
     }
 }
 
+fn node_address() -> impl Strategy<Value = std::net::IpAddr> {
+    (1..3_u8).prop_map(|last| [192, 0, 2, last].into())
+}
+
 fn node_name(number: u8) -> Arc<str> {
     format!("node{number}").into()
 }
 
 prop_compose! {
-    fn node()(number in 0..2_u8, zone in 0..3_u8) -> Object {
+    fn node()(
+        number in 0..2_u8,
+        zone in 0..3_u8,
+        address in prop::option::of(node_address()),
+    ) -> Object {
         let zone = format!("z{zone}").into();
         let locality = Locality { zone, ..Locality::default() };
-        Object::Node(Node { name: node_name(number), locality: Arc::new(locality) })
+        Object::Node(Node { name: node_name(number), locality: Arc::new(locality), addresses: address.into_iter().collect() })
     }
 }
 
@@ -329,6 +350,8 @@ fn a_rule_concerns_the_sidecars_of_the_pods_that_it_says_something_else_of() {
         sidecar: true,
         mutual_tls: true,
         labels: Arc::new(labels(workload)),
+        probes: probes(workload),
+        node_addresses: Vec::new(),
         service_account: "a".into(),
         workload: Workload {
             kind: "Deployment".into(),

@@ -1,8 +1,11 @@
 //! A PeerAuthentication that comes, changes and goes, all programs real and nothing restarted: under
-//! STRICT a caller without a sidecar is refused with a reason and counted, one with a sidecar is not.
+//! STRICT a caller without a sidecar is refused with a reason and counted, one with a sidecar is not, and
+//! the kubelet is answered what its probes ask.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
+use weir_playground::netns;
+use weir_process::command::output;
 use weir_tests::eventually::eventually;
 
 use super::{
@@ -130,4 +133,95 @@ fn a_strict_pod_refuses_callers_without_a_sidecar_and_says_why() {
     let look = || (chains(&demos, 8080).len() == 5).then_some(());
     eventually(PATIENCE, look).expect("as before");
     assert_eq!(mesh.call(), "200");
+}
+
+const PROBED: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  containers:
+    - name: web
+      image: weir.dev/echo
+      args: [--http=8080, --grpc=9090, --http=7070]
+      ports: [{name: page, containerPort: 8080}, {name: grpc, containerPort: 9090}, {containerPort: 7070}]
+      readinessProbe: {httpGet: {port: page, path: /ready}}
+      livenessProbe: {grpc: {port: 9090}}
+      startupProbe: {tcpSocket: {port: 7070}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: default}
+spec: {mtls: {mode: STRICT}}
+";
+
+/// What the node itself is answered.
+fn from_node(demos: &Demos, arguments: &[&str]) -> String {
+    let namespaces = demos.namespaces();
+    let node = namespaces.iter().find(|name| name.contains("node"));
+    let mut curl = Command::new("curl");
+    curl.args([
+        "-s",
+        "--max-time",
+        "5",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+    ])
+    .args(arguments);
+    let asked = move || output(&mut curl, "", PATIENCE).expect("curl runs").stdout;
+    netns::within(node.expect("a node"), asked).expect("within the node")
+}
+
+#[test]
+fn probes_of_a_strict_pod_stay_as_written_and_nothing_else_is_answered_to_the_node() {
+    if !mesh_works() {
+        return;
+    }
+    let demos = Demos::new();
+    let manifests = demos.manifests(&[("pods.yaml", PROBED)]);
+    let _demo = demos.start_with_mesh(&manifests);
+    let mesh = Mesh {
+        demos: &demos,
+        run: demos.run(),
+    };
+    let look = || (chains(&demos, 8080) == ["mtls-http", "mtls-tcp", "probe"]).then_some(());
+    eventually(PATIENCE, look)
+        .unwrap_or_else(|error| panic!("{error}: {:?}", chains(&demos, 8080)));
+    let pod = fs::read_to_string(mesh.run.join("objects/pod.default.web.yaml")).expect("the pod");
+    let pod: serde_json::Value = serde_json::from_str(&pod).expect("JSON");
+    let address = pod["status"]["podIP"]
+        .as_str()
+        .expect("an address")
+        .to_owned();
+    let url = |rest: &str| format!("http://{address}:{rest}");
+
+    let h2 = ["--http2-prior-knowledge", "-X", "POST"];
+    let health = url("9090/grpc.health.v1.Health/Check");
+    for (arguments, status) in [
+        (vec![&*url("8080/ready")], "200"),
+        (vec![&*url("8080/ready?full=1")], "200"),
+        (vec![&*url("8080/")], "403"),
+        (vec![&*url("8080/ready/more")], "403"),
+        (vec!["-X", "POST", &*url("8080/ready")], "403"),
+        ([&h2[..], &[&*health]].concat(), "200"),
+        (
+            [&h2[..], &[&*url("9090/other.Service/Call")]].concat(),
+            "403",
+        ),
+        // A connection is all that its probe asks of that one.
+        (vec![&*url("7070/ready")], "000"),
+    ] {
+        assert_eq!(from_node(&demos, &arguments), status, "{arguments:?}");
+    }
+    assert_eq!(
+        Connection::open(&demos, &address).ask(),
+        "nothing",
+        "not the node"
+    );
+    let counted = mesh.admin("stats?filter=inbound_8080_probe.downstream_rq_2xx");
+    let served = counted.trim().rsplit_once(": ").expect("a number").1;
+    // The kubelet's own are among them.
+    assert!(served.parse::<u32>().expect("a number") >= 3, "{counted}");
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{Problem, Problems, wire};
+use super::{Problem, Problems, probe, wire};
 use crate::model::{Interner, Pod, Workload};
 
 /// The service account of a pod that names none.
@@ -19,6 +19,11 @@ pub fn pod(pod: &wire::Pod, names: &Interner, problems: &mut Vec<Problem>) -> Op
     }
     let spec = pod.spec.as_ref();
     let annotations = pod.metadata.annotations.as_ref();
+    let probes = spec.map(|spec| probe::of(spec, names)).unwrap_or_default();
+    let node_addresses = match probes.is_empty() {
+        true => Vec::new(),
+        false => node_addresses(status),
+    };
     let account = spec.and_then(|spec| spec.service_account_name.as_deref());
     let account = account.filter(|account| !account.is_empty());
     Some(Pod {
@@ -28,6 +33,8 @@ pub fn pod(pod: &wire::Pod, names: &Interner, problems: &mut Vec<Problem>) -> Op
         mutual_tls: annotations.is_some_and(wire::Annotations::say_mutual_tls),
         labels: names.labels(pod.metadata.labels.as_ref().unwrap_or(&BTreeMap::new())),
         service_account: names.text(account.unwrap_or(DEFAULT_ACCOUNT)),
+        probes: names.probes(&probes),
+        node_addresses,
         host_network: spec.and_then(|spec| spec.host_network) == Some(true),
         node: spec
             .and_then(|spec| spec.node_name.as_deref())
@@ -68,6 +75,19 @@ fn addresses(status: Option<&wire::PodStatus>, problems: &mut Problems) -> Vec<I
         }
     }
     // Kept for as long as the pod is: no room for more.
+    addresses.shrink_to_fit();
+    addresses
+}
+
+/// The addresses of its node, which the kubelet writes.
+fn node_addresses(status: Option<&wire::PodStatus>) -> Vec<IpAddr> {
+    let first = status.and_then(|status| status.host_ip.as_ref());
+    let all = status.and_then(|status| status.host_ips.as_ref());
+    let all = all.into_iter().flatten().map(|it| &it.ip);
+    let all = first.into_iter().chain(all);
+    let mut addresses: Vec<IpAddr> = all.filter_map(|text| text.parse().ok()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
     addresses.shrink_to_fit();
     addresses
 }

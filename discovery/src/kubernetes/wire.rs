@@ -316,14 +316,56 @@ pub struct PodSpec {
     pub host_network: Option<bool>,
     /// Its containers.
     pub containers: Option<Vec<Container>>,
+    /// Its init containers, native sidecars among them.
+    pub init_containers: Option<Vec<Container>>,
 }
 
 /// A container of a pod.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Container {
+    /// Its name.
+    pub name: String,
     /// Ports it says it listens on.
     pub ports: Option<Vec<ContainerPort>>,
+    /// Tells whether it is to be started again.
+    pub liveness_probe: Option<Probe>,
+    /// Tells whether it takes traffic.
+    pub readiness_probe: Option<Probe>,
+    /// Tells whether it has started.
+    pub startup_probe: Option<Probe>,
+}
+
+/// What the kubelet asks a container. That a port can be connected to, it needs no answer for.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Probe {
+    /// A request.
+    pub http_get: Option<HttpGet>,
+    /// A call of gRPC's health service.
+    pub grpc: Option<GrpcProbe>,
+}
+
+/// A request of a probe.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct HttpGet {
+    /// Whom it is sent to, where that is not the pod.
+    pub host: Option<String>,
+    /// Its path.
+    pub path: Option<String>,
+    /// Number or name of the port.
+    pub port: Option<IntOrString>,
+    /// `HTTP` unless it says otherwise.
+    pub scheme: Option<String>,
+}
+
+/// A call of gRPC's health service.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct GrpcProbe {
+    /// Number of the port.
+    pub port: i32,
 }
 
 /// A port of a container.
@@ -348,6 +390,12 @@ pub struct PodStatus {
     /// All its addresses.
     #[serde(rename = "podIPs")]
     pub pod_ips: Option<Vec<PodIp>>,
+    /// The first address of its node.
+    #[serde(rename = "hostIP")]
+    pub host_ip: Option<String>,
+    /// All addresses of its node.
+    #[serde(rename = "hostIPs")]
+    pub host_ips: Option<Vec<PodIp>>,
     /// Its conditions.
     pub conditions: Option<Vec<PodCondition>>,
 }
@@ -377,4 +425,36 @@ pub struct PodCondition {
 pub struct Node {
     /// Metadata.
     pub metadata: Meta,
+    /// What it is to be.
+    pub spec: Option<NodeSpec>,
+    /// What it is.
+    pub status: Option<NodeStatus>,
+}
+
+/// What a node is to be.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    /// The ranges of its pods' addresses.
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Option<Vec<String>>,
+}
+
+/// What a node is.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// Its addresses.
+    pub addresses: Option<Vec<NodeAddress>>,
+}
+
+/// An address of a node.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct NodeAddress {
+    /// `InternalIP`, `Hostname` and others.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// The address.
+    pub address: String,
 }

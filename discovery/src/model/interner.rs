@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Hints, Labels, Locality, NamespacedName};
+use super::{Hints, Labels, Locality, NamespacedName, Probe};
 
 /// Sizes below which nothing is swept: sweeping a small set gains nothing.
 const SWEEP_AT_LEAST: usize = 1024;
@@ -23,6 +23,7 @@ pub struct Interner {
     localities: Pool<Locality>,
     hints: Pool<Hints>,
     labels: Pool<Labels>,
+    probes: Pool<[Probe]>,
 }
 
 #[derive(Debug)]
@@ -65,6 +66,12 @@ impl Interner {
         let labels = labels.map(|(key, value)| (self.text(key), self.text(value)));
         self.labels
             .get(&labels.collect(), |it| Arc::new(it.clone()))
+    }
+
+    /// The one copy of probes: pods of one template have the same.
+    #[must_use]
+    pub fn probes(&self, probes: &[Probe]) -> Arc<[Probe]> {
+        self.probes.get(probes, |it| it.into())
     }
 
     /// The one copy of hints.

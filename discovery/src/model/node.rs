@@ -1,6 +1,6 @@
 //! Nodes: where pods are.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use super::Locality;
 
@@ -11,4 +11,6 @@ pub struct Node {
     pub name: Arc<str>,
     /// Where it is. Endpoints on the node are there too.
     pub locality: Arc<Locality>,
+    /// The addresses that its kubelet may call its pods from.
+    pub addresses: Vec<IpAddr>,
 }

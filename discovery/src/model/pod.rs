@@ -21,10 +21,32 @@ pub struct Pod {
     pub mutual_tls: bool,
     /// Whose name its certificate has.
     pub service_account: Arc<str>,
+    /// What the kubelet asks it, each once.
+    pub probes: Arc<[Probe]>,
+    /// Addresses of its node, where it has probes.
+    pub node_addresses: Vec<IpAddr>,
     /// Its labels, by which rules select it.
     pub labels: Arc<Labels>,
     /// What owns it.
     pub workload: Workload,
+}
+
+/// A request by which the kubelet finds out how a container is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Probe {
+    /// The port it is sent to.
+    pub port: u16,
+    /// What is asked.
+    pub question: Question,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Question {
+    /// `GET` of this path.
+    Http(Arc<str>),
+    /// A call of gRPC's health service.
+    Grpc,
 }
 
 /// What owns a pod, as people name it: a Deployment rather than its ReplicaSet.

@@ -153,6 +153,11 @@ impl Snapshot {
         self.pods_by_name.get(name)
     }
 
+    /// All pods, in no particular order.
+    pub fn all_pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.pods_by_name.iter().map(|(_, pod)| pod)
+    }
+
     /// The names of the services that have a pod among their endpoints, ready or not, in order. A
     /// name may be that of a service that is not there.
     #[must_use]

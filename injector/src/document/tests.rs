@@ -178,7 +178,7 @@ fn volumes_that_a_stateful_set_claims_for_its_pods_count_as_theirs() {
     let document = inject_document(set, "shop", &Config::default()).expect("document");
     assert_eq!(
         mounted(&document.object["spec"]["template"]),
-        ["weir-ca", "weir-token-2"]
+        ["weir-ca", "weir-token-2", "weir-state"]
     );
     // As the controller makes its pods: with the claim beside what the template has.
     let mut pod = document.object["spec"]["template"].clone();

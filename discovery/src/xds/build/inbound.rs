@@ -14,10 +14,11 @@ use weir_api::{
             config::{
                 cluster::v3::Cluster,
                 core::v3::{
-                    Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions,
+                    CidrRange, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions,
                     TrafficDirection,
                 },
                 listener::v3::{Filter, FilterChain, FilterChainMatch, Listener},
+                route::v3::RouteConfiguration,
             },
             extensions::{
                 filters::{
@@ -45,7 +46,7 @@ use super::{
     listener::{HTTP, http_inspector, listener_filter, network_filter, tcp_to, tls_inspector},
     route, tls, wrapped,
 };
-use crate::xds::AccessLog;
+use crate::{model::Probe, xds::AccessLog};
 
 /// The application decides how much is too much; these are the most that Envoy allows.
 const MAX_REQUEST_HEADERS_KB: u32 = 8192;
@@ -75,10 +76,21 @@ pub(in crate::xds) struct Inbound<'a> {
     pub(in crate::xds) ports: Vec<Port>,
     /// Who is served on all others.
     pub(in crate::xds) others: Served,
+    /// What the kubelet asks on ports that take mutual TLS alone.
+    pub(in crate::xds) probes: Probes,
     /// What the identities of clients of the mesh begin with.
     pub(in crate::xds) trust_domain: &'a TrustDomain,
     /// Who may do what there.
     pub(in crate::xds) authorization: Authorization<'a>,
+}
+
+/// What the kubelet asks, and from where.
+#[derive(Debug, Default)]
+pub(in crate::xds) struct Probes {
+    /// In the order of ports.
+    pub(in crate::xds) questions: Vec<Probe>,
+    /// Addresses of its node.
+    pub(in crate::xds) from: Vec<IpAddr>,
 }
 
 /// The listener of captured inbound connections: filter chains for each port of the application,
@@ -97,6 +109,7 @@ pub(in crate::xds) fn listener(
     )];
     let ports = inbound.ports.iter();
     filter_chains.extend(ports.flat_map(|port| chains(*port, inbound, log)));
+    filter_chains.extend(probe_chains(&inbound.probes, log));
     let (others, default_filter_chain) = of_other_ports(inbound, log);
     filter_chains.extend(others);
     Listener {
@@ -187,6 +200,34 @@ fn chains(port: Port, inbound: &Inbound<'_>, log: AccessLog) -> Vec<FilterChain>
     chains.map(of_port).collect()
 }
 
+/// The chains of the kubelet, one for each port that it asks: it has no certificate, and what it asks is
+/// answered in plaintext, to it and nothing else.
+fn probe_chains(probes: &Probes, log: AccessLog) -> impl Iterator<Item = FilterChain> {
+    let of_ports = probes
+        .questions
+        .chunk_by(|one, other| one.port == other.port);
+    of_ports.map(move |of_port| {
+        let port = of_port[0].port;
+        let questions = of_port.iter().map(|probe| &probe.question);
+        let routes = route::questions_to(&names::inbound_cluster(port), questions);
+        let criteria = FilterChainMatch {
+            destination_port: Some(wrapped(port.into())),
+            source_prefix_ranges: probes.from.iter().map(|it| alone(*it)).collect(),
+            ..transport("raw_buffer")
+        };
+        let manager = connection_manager(&format!("inbound_{port}_probe"), routes, None, log);
+        chain(&format!("inbound|{port}|probe"), criteria, vec![manager])
+    })
+}
+
+/// The range of one address.
+fn alone(address: IpAddr) -> CidrRange {
+    CidrRange {
+        address_prefix: address.to_string(),
+        prefix_len: Some(wrapped(if address.is_ipv4() { 32 } else { 128 })),
+    }
+}
+
 /// Where connections go.
 #[derive(Clone, Copy)]
 struct To<'a> {
@@ -254,50 +295,14 @@ impl To<'_> {
     }
 
     fn http(&self, kind: &str, criteria: FilterChainMatch) -> FilterChain {
-        chain(kind, criteria, vec![self.connection_manager()])
+        let routes = route::unchanged_to(self.cluster);
+        let authorization = Some(&self.inbound.authorization);
+        let manager = connection_manager(self.stat_prefix, routes, authorization, self.log);
+        chain(kind, criteria, vec![manager])
     }
 
     fn tcp(&self, kind: &str, criteria: FilterChainMatch) -> FilterChain {
         chain(kind, criteria, self.tcp_filters())
-    }
-
-    /// Sends everything to one cluster and changes nothing, but the paths of requests where rules speak
-    /// of paths: those are normalized, as everywhere with Istio.
-    fn connection_manager(&self) -> Filter {
-        let authorization = &self.inbound.authorization;
-        let mut http_filters = authorization.http_filters();
-        http_filters.push(http::router());
-        let zero = || Some(duration(Duration::ZERO));
-        let manager = HttpConnectionManager {
-            codec_type: CodecType::Auto.into(),
-            stat_prefix: self.stat_prefix.to_owned(),
-            route_specifier: Some(RouteSpecifier::RouteConfig(route::unchanged_to(
-                self.cluster,
-            ))),
-            http_filters,
-            normalize_path: authorization.speaks_of_paths().then(|| boolean(true)),
-            common_http_protocol_options: Some(HttpProtocolOptions {
-                idle_timeout: zero(),
-                max_headers_count: Some(wrapped(MAX_HEADERS)),
-                ..HttpProtocolOptions::default()
-            }),
-            http_protocol_options: Some(Http1ProtocolOptions {
-                accept_http_10: true,
-                ..Http1ProtocolOptions::default()
-            }),
-            max_request_headers_kb: Some(wrapped(MAX_REQUEST_HEADERS_KB)),
-            server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
-            stream_idle_timeout: zero(),
-            request_timeout: zero(),
-            generate_request_id: Some(boolean(false)),
-            upgrade_configs: http::upgrades(),
-            access_log: access_log(self.log),
-            ..HttpConnectionManager::default()
-        };
-        network_filter(
-            "envoy.filters.network.http_connection_manager",
-            codec::pack_http_connection_manager(&manager),
-        )
     }
 
     fn tcp_filters(&self) -> Vec<Filter> {
@@ -337,6 +342,48 @@ fn plaintext_http() -> FilterChainMatch {
         application_protocols: HTTP.map(str::to_owned).to_vec(),
         ..FilterChainMatch::default()
     }
+}
+
+/// Sends everything where its route says and changes nothing, but the paths of requests where rules
+/// speak of paths: those are normalized, as everywhere with Istio.
+fn connection_manager(
+    stat_prefix: &str,
+    routes: RouteConfiguration,
+    authorization: Option<&Authorization<'_>>,
+    log: AccessLog,
+) -> Filter {
+    let mut http_filters = authorization.map_or_else(Vec::new, Authorization::http_filters);
+    http_filters.push(http::router());
+    let normalize_path = authorization.is_some_and(Authorization::speaks_of_paths);
+    let zero = || Some(duration(Duration::ZERO));
+    let manager = HttpConnectionManager {
+        codec_type: CodecType::Auto.into(),
+        stat_prefix: stat_prefix.to_owned(),
+        route_specifier: Some(RouteSpecifier::RouteConfig(routes)),
+        http_filters,
+        normalize_path: normalize_path.then(|| boolean(true)),
+        common_http_protocol_options: Some(HttpProtocolOptions {
+            idle_timeout: zero(),
+            max_headers_count: Some(wrapped(MAX_HEADERS)),
+            ..HttpProtocolOptions::default()
+        }),
+        http_protocol_options: Some(Http1ProtocolOptions {
+            accept_http_10: true,
+            ..Http1ProtocolOptions::default()
+        }),
+        max_request_headers_kb: Some(wrapped(MAX_REQUEST_HEADERS_KB)),
+        server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
+        stream_idle_timeout: zero(),
+        request_timeout: zero(),
+        generate_request_id: Some(boolean(false)),
+        upgrade_configs: http::upgrades(),
+        access_log: access_log(log),
+        ..HttpConnectionManager::default()
+    };
+    network_filter(
+        "envoy.filters.network.http_connection_manager",
+        codec::pack_http_connection_manager(&manager),
+    )
 }
 
 /// The cluster of a port of the application: dials it at the address the peer used, from the

@@ -2,18 +2,26 @@
 
 use std::time::Duration;
 
-use weir_api::xds::envoy::config::route::v3::{
-    RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, route,
-    route_action::{self, HashPolicy, hash_policy},
-    route_match,
+use weir_api::xds::envoy::{
+    config::route::v3::{
+        DirectResponseAction, HeaderMatcher, RetryPolicy, Route, RouteAction, RouteConfiguration,
+        RouteMatch, VirtualHost,
+        header_matcher::HeaderMatchSpecifier,
+        route,
+        route_action::{self, HashPolicy, hash_policy},
+        route_match,
+    },
+    r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
 };
 
 use super::{duration, wrapped};
-use crate::model::SessionAffinity;
+use crate::model::{Question, SessionAffinity};
 
 /// Retried are only requests that no application can have seen: the dial failed, or the peer said
 /// that it did not look at the stream.
 const RETRY_ON: &str = "connect-failure,refused-stream";
+/// What gRPC's health service is asked by.
+const GRPC_HEALTH: &str = "/grpc.health.v1.Health/Check";
 /// Attempts after the first.
 const RETRIES: u32 = 2;
 
@@ -51,6 +59,55 @@ pub(super) fn unchanged_to(cluster: &str) -> RouteConfiguration {
     configuration(cluster, &unbounded(cluster))
 }
 
+/// These questions of a kubelet, and nothing else.
+pub(super) fn questions_to<'a>(
+    cluster: &str,
+    questions: impl Iterator<Item = &'a Question>,
+) -> RouteConfiguration {
+    let action = route::Action::Route(unbounded(cluster));
+    let routes = questions.map(|question| {
+        let (method, path) = match question {
+            Question::Http(path) => ("GET", &**path),
+            Question::Grpc => ("POST", GRPC_HEALTH),
+        };
+        Route {
+            name: "probe".to_owned(),
+            r#match: Some(RouteMatch {
+                path_specifier: Some(route_match::PathSpecifier::Path(path.to_owned())),
+                headers: vec![of_method(method)],
+                ..RouteMatch::default()
+            }),
+            action: Some(action.clone()),
+            ..Route::default()
+        }
+    });
+    let refused = Route {
+        name: "refused".to_owned(),
+        r#match: Some(RouteMatch {
+            path_specifier: Some(route_match::PathSpecifier::Prefix("/".to_owned())),
+            ..RouteMatch::default()
+        }),
+        action: Some(route::Action::DirectResponse(DirectResponseAction {
+            status: 403,
+            ..DirectResponseAction::default()
+        })),
+        ..Route::default()
+    };
+    with_routes(cluster, routes.chain([refused]).collect())
+}
+
+fn of_method(method: &str) -> HeaderMatcher {
+    let exact = StringMatcher {
+        match_pattern: Some(MatchPattern::Exact(method.to_owned())),
+        ..StringMatcher::default()
+    };
+    HeaderMatcher {
+        name: ":method".to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(exact)),
+        ..HeaderMatcher::default()
+    }
+}
+
 fn unbounded(cluster: &str) -> RouteAction {
     RouteAction {
         cluster_specifier: Some(route_action::ClusterSpecifier::Cluster(cluster.to_owned())),
@@ -71,16 +128,22 @@ fn configuration(name: &str, action: &RouteAction) -> RouteConfiguration {
         action: Some(route::Action::Route(action.clone())),
         ..Route::default()
     };
+    let routes = vec![
+        // The endpoint is a forward proxy: what it makes of CONNECT is its own affair.
+        route("tunnel", PathSpecifier::ConnectMatcher(ConnectMatcher {})),
+        route("default", PathSpecifier::Prefix("/".to_owned())),
+    ];
+    with_routes(name, routes)
+}
+
+/// For every Host.
+fn with_routes(name: &str, routes: Vec<Route>) -> RouteConfiguration {
     RouteConfiguration {
         name: name.to_owned(),
         virtual_hosts: vec![VirtualHost {
             name: name.to_owned(),
             domains: vec!["*".to_owned()],
-            routes: vec![
-                // The endpoint is a forward proxy: what it makes of CONNECT is its own affair.
-                route("tunnel", PathSpecifier::ConnectMatcher(ConnectMatcher {})),
-                route("default", PathSpecifier::Prefix("/".to_owned())),
-            ],
+            routes,
             ..VirtualHost::default()
         }],
         ..RouteConfiguration::default()

@@ -9,7 +9,7 @@ use weir_api::names;
 
 use super::{Generator, mutual_tls::other_accounts};
 use crate::{
-    model::{Changes, NamespacedName, ResolvedService, Snapshot},
+    model::{Changes, NamespacedName, Pod, ResolvedService, Snapshot},
     xds::{Kind, Scope, topology},
 };
 
@@ -59,6 +59,15 @@ impl Generator {
             }
         }
         let mut pods = pods_with_other_ports(changes);
+        if !changes.nodes.is_empty() {
+            // Their kubelets may call from other addresses now.
+            let on_them = |pod: &&Arc<Pod>| {
+                let node = pod.node.as_ref();
+                !pod.probes.is_empty() && node.is_some_and(|node| changes.nodes.contains(node))
+            };
+            let pods_on_them = snapshot.all_pods().filter(on_them);
+            pods.extend(pods_on_them.map(|pod| pod.name.clone()));
+        }
         pods.extend(changes.rules.iter().flatten().cloned());
         let unknown = changes.rules.is_some();
         if !pods.is_empty() || unknown {

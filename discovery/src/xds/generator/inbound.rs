@@ -1,6 +1,12 @@
 //! What one sidecar takes: the ports of its application, and who is served on them.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use weir_api::inbound_tls::Served;
 
 use super::Generator;
 use crate::{
@@ -9,7 +15,7 @@ use crate::{
         Client,
         build::{
             authorization::Authorization,
-            inbound::{Inbound, Port},
+            inbound::{Inbound, Port, Probes},
         },
     },
 };
@@ -19,17 +25,25 @@ impl Generator {
         let rules = rules(snapshot, client);
         let speaks_tls = client.mutual_tls && self.settings.mutual_tls;
         let mut ports = ports(snapshot, client);
-        for port in rules.ports.keys() {
+        let served = |port| rules.on(port).served(speaks_tls);
+        // Who else takes plaintext takes that of probes, too.
+        let mut probes = probes(snapshot, client);
+        probes
+            .questions
+            .retain(|probe| served(probe.port) == Served::Strict);
+        let probed = probes.questions.iter().map(|probe| &probe.port);
+        for port in rules.ports.keys().chain(probed) {
             ports.entry(*port).or_insert(Protocol::Auto);
         }
         let ports = ports.into_iter().map(|(number, protocol)| Port {
             number,
             protocol,
-            mode: rules.on(number).served(speaks_tls),
+            mode: served(number),
         });
         Inbound {
             ports: ports.collect(),
             others: rules.mode.served(speaks_tls),
+            probes,
             trust_domain: &self.settings.trust_domain,
             authorization: Authorization {
                 rules: authorization(snapshot, client),
@@ -61,6 +75,27 @@ fn authorization(snapshot: &Snapshot, client: &Client) -> Option<Vec<Arc<Attachm
     match snapshot.pod_named(name) {
         Some(pod) => Some(attachments.authorization_of(pod)),
         None => attachments.authorization_of_unknown(&name.namespace),
+    }
+}
+
+/// What the kubelet asks the pod of a sidecar, and from where.
+fn probes(snapshot: &Snapshot, client: &Client) -> Probes {
+    let pod = client
+        .pod
+        .as_ref()
+        .and_then(|name| snapshot.pod_named(name));
+    let Some(pod) = pod else {
+        return Probes::default();
+    };
+    let node = pod.node.as_ref().and_then(|name| snapshot.node(name));
+    let addresses = node.into_iter().flat_map(|node| &node.addresses);
+    let addresses: BTreeSet<_> = addresses.chain(&pod.node_addresses).copied().collect();
+    Probes {
+        questions: match addresses.is_empty() {
+            true => Vec::new(),
+            false => pod.probes.to_vec(),
+        },
+        from: addresses.into_iter().collect(),
     }
 }
 
