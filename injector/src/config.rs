@@ -33,6 +33,10 @@ pub struct Config {
     pub always_inject: Vec<LabelSelector>,
     /// Image of the sidecar and of its init container.
     pub image: String,
+    /// Images besides that one, and other versions of it, that a pod's author may choose for our
+    /// containers, there with a command of their own: `registry/weir:next`, or `registry/weir` for
+    /// all of its versions.
+    pub allowed_images: Vec<String>,
     /// When the kubelet pulls the image; the kubelet's own default if absent.
     pub image_pull_policy: Option<PullPolicy>,
     /// Whether there are nodes whose kernels know iptables-legacy only. The init container then gets
@@ -124,6 +128,7 @@ impl Default for Config {
             never_inject: Vec::new(),
             always_inject: Vec::new(),
             image: sidecar::DEFAULT_IMAGE.to_owned(),
+            allowed_images: Vec::new(),
             image_pull_policy: None,
             legacy_iptables: false,
             istio_labels: false,
@@ -153,6 +158,17 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether a pod's author may choose this image for our containers.
+    pub(crate) fn allows_image(&self, image: &str) -> bool {
+        repository(image) == repository(&self.image) || self.lists_image(image)
+    }
+
+    /// Whether the administrator lists this image.
+    pub(crate) fn lists_image(&self, image: &str) -> bool {
+        let mut listed = self.allowed_images.iter();
+        listed.any(|listed| listed == image || listed == repository(image))
+    }
+
     /// Whether the default annotations are ones a pod may carry.
     pub fn check(&self) -> Result<(), ConfigError> {
         let bad = settings::check_defaults(&self.default_annotations);
@@ -161,6 +177,16 @@ impl Config {
         } else {
             Err(ConfigError::DefaultAnnotations(bad))
         }
+    }
+}
+
+/// An image without its tag and digest.
+fn repository(image: &str) -> &str {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    match name.rsplit_once(':') {
+        // What follows the port of a registry is a path.
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
     }
 }
 
@@ -175,6 +201,34 @@ mod tests {
     #[test]
     fn an_empty_configuration_is_the_default() {
         assert_eq!(read("{}").expect("config"), Config::default());
+    }
+
+    #[test]
+    fn an_image_is_allowed_by_its_repository_or_where_it_is_listed() {
+        let config = Config {
+            image: "registry:5000/mesh/weir:1@sha256:00".to_owned(),
+            allowed_images: ["other/weir:2", "registry:5000/all"]
+                .map(str::to_owned)
+                .into(),
+            ..Config::default()
+        };
+        for (image, allowed, listed) in [
+            ("registry:5000/mesh/weir:1@sha256:00", true, false),
+            ("registry:5000/mesh/weir:0.9", true, false),
+            ("registry:5000/mesh/weir", true, false),
+            ("registry:5000/mesh/weir2:1", false, false),
+            ("registry:5000/mesh", false, false),
+            ("registry", false, false),
+            ("mesh/weir:1", false, false),
+            ("other/weir:2", true, true),
+            ("other/weir:3", false, false),
+            ("registry:5000/all:7@sha256:01", true, true),
+            ("evil/registry:5000/all:7", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(config.allows_image(image), allowed, "{image}");
+            assert_eq!(config.lists_image(image), listed, "{image}");
+        }
     }
 
     #[test]

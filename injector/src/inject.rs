@@ -20,6 +20,7 @@ use crate::{
 
 mod conflicts;
 mod edit;
+mod own_program;
 
 use conflicts::conflicts;
 use edit::edit;
@@ -63,6 +64,25 @@ pub enum InjectError {
         name: &'static str,
         /// What it says.
         policy: String,
+    },
+    /// A container of ours would run another's image.
+    #[error(
+        "container {name:?} has the image {image:?}, which is neither Weir's nor in the injector's \
+         allowedImages"
+    )]
+    Image {
+        /// Name of the container.
+        name: &'static str,
+        /// The image.
+        image: String,
+    },
+    /// A container of ours would run another command.
+    #[error(
+        "container {name:?} has a command; that is for images in the injector's allowedImages only"
+    )]
+    Command {
+        /// Name of the container.
+        name: &'static str,
     },
     /// The patch does not apply to the pod it was made from: a bug.
     #[error("the patch does not apply to the pod it was made for: {0}")]
@@ -113,6 +133,7 @@ pub(crate) fn inject_as(
     let mut settings =
         Settings::read(&pod, place, config, &mut warnings).map_err(InjectError::Annotations)?;
     adopt_own_container(&pod, &mut settings)?;
+    own_program::check(value, config)?;
     warnings.extend(conflicts(&pod, &settings));
     warnings.extend(refused_by_pod_security(place, &settings));
     let volumes = VolumeNames::of(&pod);

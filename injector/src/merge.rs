@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::editor::Editor;
 
 /// The images by which a container asks for the one the injector would use. An empty one is none.
-const AUTO_IMAGES: [&str; 2] = ["auto", ""];
+pub(crate) const AUTO_IMAGES: [&str; 2] = ["auto", ""];
 
 /// How a field that is there already is completed.
 enum Rule {

@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
     fn settings(&mut self, pod: Option<&Pod<'_>>, config: &Config) -> Settings {
         let (requests, limits) = self.resources(pod);
         let capture = self.capture();
-        let image = self.tolerate(names::PROXY_IMAGE, image);
+        let image = self.image(config);
         let mode = self.insist(names::TLS_MODE, tls_mode);
         // An image of another's choice may be of before there were certificates, and where nothing
         // is captured nobody takes TLS.
@@ -192,6 +192,19 @@ impl<'a> Reader<'a> {
             own_user: None,
             own_hook: false,
         }
+    }
+
+    /// The image the pod asks for; the administrator's own default needs no listing.
+    fn image(&mut self, config: &Config) -> Option<String> {
+        let is_its_own = self.annotations.contains_key(names::PROXY_IMAGE);
+        let image = self.tolerate(names::PROXY_IMAGE, image)?;
+        if is_its_own && !config.allows_image(&image) {
+            self.refused.push(BadAnnotation {
+                annotation: names::PROXY_IMAGE.to_owned(),
+                reason: format!("{image:?} is neither Weir's nor in the injector's allowedImages"),
+            });
+        }
+        Some(image)
     }
 
     fn value(&self, annotation: &str) -> Option<&'a str> {
