@@ -61,6 +61,12 @@ pub struct Config {
     #[arg(long, env = "NODE_IP", value_name = "ADDRESS")]
     pub node_ip: Option<IpAddr>,
 
+    /// Certificates, PEM, one of which has to have signed the client certificate of whoever asks the
+    /// webhooks. API servers show one where their AdmissionConfiguration says so; without this
+    /// anybody may ask.
+    #[arg(long, env = "WEIR_WEBHOOK_CLIENT_CA", value_name = "FILE")]
+    pub webhook_client_ca: Option<PathBuf>,
+
     /// Directory of the certificate authority, with --manifests; it is made there if there is none,
     /// and root-cert.pem beside it is what clients trust.
     #[arg(

@@ -12,7 +12,7 @@ use tokio::{
     sync::watch,
     task::JoinSet,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tracing_subscriber::EnvFilter;
 use weir_discovery::xds::{AdsServer, Limits};
 use weir_guard::{Guard, raise_open_files};
@@ -92,6 +92,7 @@ pub async fn run(
         Source::Files(files) => files.parts(&config),
         Source::Cluster(cluster) => Parts::new(&config, cluster.injector(), Arc::default()),
     };
+    let webhook_tls = webhook::tls(&parts.serving, config.webhook_client_ca.as_deref())?;
     let mut background = JoinSet::new();
     let (cluster, authenticator) = match source {
         Source::Files(files) => {
@@ -148,7 +149,13 @@ pub async fn run(
     let guard = guards.debug.clone();
     servers.spawn(serve::http(sockets.debug, guard, debug, stopped.clone()));
     let guard = guards.webhook.clone();
-    servers.spawn(webhooks(parts, sockets.webhook, guard, stopped));
+    servers.spawn(webhooks(
+        parts,
+        webhook_tls,
+        sockets.webhook,
+        guard,
+        stopped,
+    ));
     bound(&addresses);
     while let Some(ended) = servers.join_next().await {
         if let Err(error) = ended {
@@ -162,6 +169,7 @@ pub async fn run(
 /// what the administrator wants. Until then connections wait in the kernel's queue.
 async fn webhooks(
     parts: Parts,
+    tls: Arc<ServerConfig>,
     socket: TcpListener,
     guard: Arc<Guard>,
     stopped: watch::Receiver<bool>,
@@ -174,7 +182,7 @@ async fn webhooks(
         () = &mut stop => return,
     }
     let routes = weir_injector::webhook::router(parts.injector);
-    webhook::serve_guarded(socket, &guard, routes, &parts.serving, stop).await;
+    webhook::serve_guarded(socket, &guard, routes, tls, stop).await;
 }
 
 /// How many files may be open: as many as the kernel lets us.

@@ -15,7 +15,7 @@
 //! # }
 //! ```
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -25,6 +25,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper_util::service::TowerToHyperService;
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -33,8 +39,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use weir_guard::{Guard, Slot};
 
-use crate::{certificates::Serving, guards, serve::stop};
+use crate::{ControlError, certificates::Serving, guards, serve::stop};
 
+/// The preferred one first.
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 /// Time for requests under way when the server ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -46,25 +54,47 @@ pub async fn serve(
     serving: &Arc<Serving>,
     shutdown: impl Future<Output = ()>,
 ) {
-    serve_guarded(
-        listener,
-        &guards::webhook(Vec::new()),
-        router,
-        serving,
-        shutdown,
-    )
-    .await;
+    let (guard, tls) = (
+        guards::webhook(Vec::new()),
+        serving.server_config(PROTOCOLS),
+    );
+    serve_guarded(listener, &guard, router, tls, shutdown).await;
 }
 
-/// [`serve`], to those whom this guard lets in.
+/// The TLS of the webhooks: for clients with a certificate that one of those in this file signed, where
+/// there is one.
+pub(crate) fn tls(
+    serving: &Arc<Serving>,
+    client_ca: Option<&Path>,
+) -> Result<Arc<ServerConfig>, ControlError> {
+    let Some(file) = client_ca else {
+        return Ok(serving.server_config(PROTOCOLS));
+    };
+    let wrong = |reason: String| {
+        ControlError::Config(format!("--webhook-client-ca {}: {reason}", file.display()))
+    };
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(file);
+    for certificate in certificates.map_err(|error| wrong(error.to_string()))? {
+        let added = certificate.map(|certificate| roots.add(certificate));
+        let added = added.map_err(|error| wrong(error.to_string()))?;
+        added.map_err(|error| wrong(error.to_string()))?;
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    let clients = clients.map_err(|error| wrong(error.to_string()))?;
+    Ok(serving.server_config_for(PROTOCOLS, clients))
+}
+
+/// [`serve`], to those whom this guard and this TLS let in.
 pub(crate) async fn serve_guarded(
     listener: TcpListener,
     guard: &Arc<Guard>,
     router: Router,
-    serving: &Arc<Serving>,
+    tls: Arc<ServerConfig>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let tls = TlsAcceptor::from(serving.server_config(&[b"h2", b"http/1.1"]));
+    let tls = TlsAcceptor::from(tls);
     let router = router.layer(middleware::from_fn(within_time));
     let (stopping, stopped) = watch::channel(false);
     let shutdown = async move {

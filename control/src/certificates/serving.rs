@@ -7,7 +7,7 @@ use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
     pki_types::CertificateDer,
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 
@@ -38,12 +38,21 @@ impl Serving {
     /// A server configuration that offers these protocols by ALPN, the preferred one first, and
     /// serves the certificate of the moment.
     pub fn server_config(self: &Arc<Self>, protocols: &[&[u8]]) -> Arc<ServerConfig> {
+        self.server_config_for(protocols, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same, for clients that this verifier lets in.
+    pub(crate) fn server_config_for(
+        self: &Arc<Self>,
+        protocols: &[&[u8]],
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> Arc<ServerConfig> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let resolver: Arc<dyn ResolvesServerCert> = self.clone();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("aws-lc-rs has a cipher suite for TLS 1.2 and 1.3")
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(resolver);
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Arc::new(config)

@@ -14,6 +14,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use weir_injector::{Config, webhook::Injector};
+use weir_tests::certificates::Authority;
 
 use super::*;
 use crate::certificates::Certificates;
@@ -27,16 +28,28 @@ struct Server {
 }
 
 async fn server() -> Server {
+    server_for(None).await
+}
+
+/// One for clients that this authority knows.
+async fn server_for(client_ca: Option<&Authority>) -> Server {
     let directory = tempfile::tempdir().expect("directory");
     let certificates =
         Certificates::open(directory.path(), &["localhost".to_owned()]).expect("certificates");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
     let address = listener.local_addr().expect("address");
     let (stop, stopped) = oneshot::channel();
+    let file = client_ca.map(|authority| {
+        let file = directory.path().join("client-ca.pem");
+        std::fs::write(&file, &authority.pem).expect("written");
+        file
+    });
+    let tls = tls(certificates.serving(), file.as_deref()).expect("TLS");
     let task = tokio::spawn(async move {
         let router = weir_injector::webhook::router(Arc::new(Injector::new(Config::default())));
         let shutdown = async { stopped.await.unwrap_or_default() };
-        serve(listener, router, certificates.serving(), shutdown).await;
+        let guard = guards::webhook(Vec::new());
+        serve_guarded(listener, &guard, router, tls, shutdown).await;
     });
     Server {
         address,
@@ -49,6 +62,16 @@ async fn server() -> Server {
 /// Posts a body with curl, which trusts the root alone; gives curl's exit code, the answer's
 /// version, status and body.
 async fn curl(server: &Server, version: &str, body: &[u8]) -> (i32, String, String) {
+    curl_with(server, version, body, &[]).await
+}
+
+/// The same, with more arguments.
+async fn curl_with(
+    server: &Server,
+    version: &str,
+    body: &[u8],
+    more: &[&str],
+) -> (i32, String, String) {
     let root = server.directory.path().join("root-cert.pem");
     let port = server.address.port();
     let mut curl = Command::new("curl")
@@ -68,6 +91,7 @@ async fn curl(server: &Server, version: &str, body: &[u8]) -> (i32, String, Stri
             "\n%{http_version} %{http_code}",
         ])
         .arg(format!("https://localhost:{port}/inject"))
+        .args(more)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -158,4 +182,57 @@ async fn shutdown_closes_an_idle_connection_and_ends_the_server() {
         .expect("closed in order");
     server.task.await.expect("ended");
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn only_clients_that_the_authority_knows_are_served_where_there_is_one() {
+    let (known, other) = (Authority::new("front"), Authority::new("other"));
+    let server = server_for(Some(&known)).await;
+    let with = |authority: &Authority, name: &str| {
+        let certificate = authority.issue(&["apiserver.example"]);
+        let path = |kind: &str| server.directory.path().join(format!("{name}.{kind}"));
+        std::fs::write(path("crt"), certificate.chain).expect("written");
+        std::fs::write(path("key"), certificate.key).expect("written");
+        let path = |kind: &str| path(kind).to_str().expect("a path").to_owned();
+        [
+            "--cert".to_owned(),
+            path("crt"),
+            "--key".to_owned(),
+            path("key"),
+        ]
+    };
+    for version in ["--http1.1", "--http2"] {
+        let (code, _, body) = curl(&server, version, &review()).await;
+        assert!(
+            code != 0 && body.is_empty(),
+            "without a certificate: {code}"
+        );
+        for (authority, name, served) in [(&known, "known", true), (&other, "other", false)] {
+            let more = with(authority, name);
+            let more: Vec<_> = more.iter().map(String::as_str).collect();
+            let (code, status, body) = curl_with(&server, version, &review(), &more).await;
+            assert_eq!(
+                code == 0 && status.ends_with(" 200"),
+                served,
+                "{name}: {body}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_file_without_a_certificate_is_named() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("client-ca.pem");
+    let serving = Arc::new(Serving::default());
+    for content in [None, Some(""), Some("nonsense")] {
+        if let Some(content) = content {
+            std::fs::write(&file, content).expect("written");
+        }
+        let error = tls(&serving, Some(&file)).expect_err("refused").to_string();
+        assert!(
+            error.contains("--webhook-client-ca") && error.contains("client-ca.pem"),
+            "{error}"
+        );
+    }
 }

@@ -1,6 +1,8 @@
 //! What is rendered fits together: selectors and pods, Services and ports, names and who looks for them,
 //! flags and settings and who reads them.
 
+use std::path::Path;
+
 use clap::Parser;
 use serde_json::{Value, json};
 use weir_api::sidecar;
@@ -182,13 +184,21 @@ fn the_control_plane_looks_for_what_is_rendered() {
             maps.any(|object| object["metadata"]["name"] == *map),
             "{name}: {map}"
         );
-        let mounts = &container(rendered)["volumeMounts"][0]["mountPath"];
-        let directories = kubernetes.serving_cert_dir.or(kubernetes.ca_cert_dir);
-        assert_eq!(
-            directories.as_deref().and_then(|path| path.to_str()),
-            mounts.as_str(),
-            "{name}"
-        );
+        let mounts = container(rendered)["volumeMounts"].as_array();
+        let mounts = mounts.into_iter().flatten();
+        let mounts: Vec<_> = mounts.map(|mount| mount["mountPath"].as_str()).collect();
+        let client_ca = config(rendered).webhook_client_ca;
+        let directories = [
+            kubernetes.serving_cert_dir.as_deref(),
+            kubernetes.ca_cert_dir.as_deref(),
+            client_ca.as_deref().and_then(Path::parent),
+        ];
+        let directories: Vec<_> = directories
+            .into_iter()
+            .flatten()
+            .map(Path::to_str)
+            .collect();
+        assert_eq!(mounts, directories, "{name}");
     });
 }
 
@@ -255,7 +265,8 @@ fn the_control_plane_runs_where_pods_are_restricted() {
             assert_eq!(pod.get(shared), None, "{name}");
         }
         for volume in pod["volumes"].as_array().into_iter().flatten() {
-            assert!(volume.get("secret").is_some(), "{name}: {volume}");
+            let is_data = ["secret", "configMap"].map(|kind| volume.get(kind).is_some());
+            assert!(is_data.contains(&true), "{name}: {volume}");
         }
         let requests = &container["resources"]["requests"];
         assert!(
