@@ -187,7 +187,7 @@ messages! {
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute";
     unpack unpack_http_rbac, pack_parts pack_http_rbac:
         extensions::filters::http::rbac::v3::Rbac, "envoy.extensions.filters.http.rbac.v3.RBAC";
-    unpack unpack_rbac_per_route:
+    unpack unpack_rbac_per_route, pack pack_rbac_per_route:
         extensions::filters::http::rbac::v3::RbacPerRoute,
         "envoy.extensions.filters.http.rbac.v3.RBACPerRoute";
     unpack unpack_filter_config:

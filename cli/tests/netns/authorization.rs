@@ -9,6 +9,7 @@ use super::{
     demo::{Demos, text},
     inbound::Connection,
     mesh::mesh_works,
+    strict::from_node,
 };
 
 /// Far longer than anything takes; it only ends a test that fails.
@@ -20,7 +21,10 @@ kind: Pod
 metadata: {name: web, labels: {app: web}}
 spec:
   containers:
-    - {name: web, image: weir.dev/echo, ports: [{containerPort: 8080}]}
+    - name: web
+      image: weir.dev/echo
+      ports: [{containerPort: 8080}]
+      readinessProbe: {httpGet: {port: 8080, path: /ready}}
 ---
 apiVersion: v1
 kind: Pod
@@ -55,7 +59,8 @@ kind: ServiceAccount
 metadata: {name: guest, namespace: default}
 ";
 
-/// A policy; then who asks how, and the status of the answer. `outsider` has no sidecar.
+/// A policy; then who asks how, and the status of the answer. `outsider` has no sidecar, and `node` is where
+/// the kubelet's probes come from.
 type Case = (
     &'static str,
     &'static [(&'static str, &'static [&'static str], &'static str)],
@@ -68,6 +73,9 @@ const CASES: [Case; 6] = [
             ("teller", &["/"], "403"),
             ("guest", &["/"], "403"),
             ("outsider", &["/"], "403"),
+            ("outsider", &["/ready"], "403"),
+            ("node", &["/ready"], "200"),
+            ("node", &["/"], "403"),
         ],
     ),
     (
@@ -141,12 +149,16 @@ impl Mesh<'_> {
 
     /// The status that a pod gets: by the service, or without a sidecar at the pod's own address.
     fn status(&self, pod: &str, request: &[&str]) -> String {
+        let is_node = pod == "node";
         let (pod, host) = match pod {
-            "outsider" => ("weir-demo/outsider", format!("{}:8080", self.address)),
+            "outsider" | "node" => ("weir-demo/outsider", format!("{}:8080", self.address)),
             pod => (pod, "10.96.77.8".to_owned()),
         };
         let (path, flags) = request.split_first().expect("a path");
         let url = format!("http://{host}{path}");
+        if is_node {
+            return from_node(self.demos, &[&[&*url], flags].concat());
+        }
         let mut call = vec!["exec", pod, "--", "curl", "-s", "-o", "/dev/null"];
         call.extend(["-w", "%{http_code}", "-m", "5", &url]);
         call.extend(flags);

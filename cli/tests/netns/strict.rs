@@ -156,7 +156,7 @@ spec: {mtls: {mode: STRICT}}
 ";
 
 /// What the node itself is answered.
-fn from_node(demos: &Demos, arguments: &[&str]) -> String {
+pub(crate) fn from_node(demos: &Demos, arguments: &[&str]) -> String {
     let namespaces = demos.namespaces();
     let node = namespaces.iter().find(|name| name.contains("node"));
     let mut curl = Command::new("curl");

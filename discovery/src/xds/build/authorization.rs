@@ -19,13 +19,14 @@ use weir_api::{
                 rbac::v3::{Permission, Policy, Principal, Rbac, rbac},
             },
             extensions::filters::{
-                http::rbac::v3::Rbac as HttpRbac,
+                http::rbac::v3::{Rbac as HttpRbac, RbacPerRoute},
                 network::{
                     http_connection_manager::v3::{HttpFilter, http_filter},
                     rbac::v3::Rbac as NetworkRbac,
                 },
             },
         },
+        google::protobuf::Any,
     },
 };
 
@@ -37,6 +38,9 @@ use expression::{Expression, Names};
 
 /// Statistics of connections are `tcp.rbac.*`, as Istio has them.
 const TCP_STAT_PREFIX: &str = "tcp.";
+
+/// Name of all filters of requests: a route speaks of all of them.
+const HTTP_RBAC: &str = "envoy.filters.http.rbac";
 
 /// What rules say of one pod, in the order of their actions; nothing known: nobody is let in.
 #[derive(Debug, Clone)]
@@ -77,7 +81,7 @@ impl Authorization<'_> {
                 });
                 let config = codec::pack_http_rbac(&parts);
                 HttpFilter {
-                    name: "envoy.filters.http.rbac".to_owned(),
+                    name: HTTP_RBAC.to_owned(),
                     config_type: Some(http_filter::ConfigType::TypedConfig(config)),
                     ..HttpFilter::default()
                 }
@@ -103,6 +107,11 @@ impl Authorization<'_> {
                 )
             })
             .collect()
+    }
+
+    /// Whether there is anybody whom it refuses.
+    pub(in crate::xds) fn refuses(&self) -> bool {
+        self.rules.as_ref().is_none_or(|rules| !rules.is_empty())
     }
 
     /// Whether a rule speaks of paths. What it says of `/admin` must hold of `/x/../admin`, too.
@@ -205,6 +214,12 @@ impl Filtered {
         let shadow = shadow.map(|rules| message(None, Some(rules.clone())));
         enforced.chain(shadow).collect()
     }
+}
+
+/// What a route says whose requests no rule is about.
+pub(super) fn exempt() -> (String, Any) {
+    let none = codec::pack_rbac_per_route(&RbacPerRoute::default());
+    (HTTP_RBAC.to_owned(), none)
 }
 
 /// Of one action, without a policy: where it allows, nobody is let in.

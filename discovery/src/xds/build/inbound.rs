@@ -44,7 +44,8 @@ use super::{
     authorization::Authorization,
     boolean, capture, cluster, duration, http,
     listener::{HTTP, http_inspector, listener_filter, network_filter, tcp_to, tls_inspector},
-    route, tls, wrapped,
+    route::{self, Rest},
+    tls, wrapped,
 };
 use crate::{model::Probe, xds::AccessLog};
 
@@ -76,7 +77,7 @@ pub(in crate::xds) struct Inbound<'a> {
     pub(in crate::xds) ports: Vec<Port>,
     /// Who is served on all others.
     pub(in crate::xds) others: Served,
-    /// What the kubelet asks on ports that take mutual TLS alone.
+    /// What the kubelet asks on ports that would refuse it.
     pub(in crate::xds) probes: Probes,
     /// What the identities of clients of the mesh begin with.
     pub(in crate::xds) trust_domain: &'a TrustDomain,
@@ -109,7 +110,7 @@ pub(in crate::xds) fn listener(
     )];
     let ports = inbound.ports.iter();
     filter_chains.extend(ports.flat_map(|port| chains(*port, inbound, log)));
-    filter_chains.extend(probe_chains(&inbound.probes, log));
+    filter_chains.extend(probe_chains(inbound, log));
     let (others, default_filter_chain) = of_other_ports(inbound, log);
     filter_chains.extend(others);
     Listener {
@@ -200,23 +201,32 @@ fn chains(port: Port, inbound: &Inbound<'_>, log: AccessLog) -> Vec<FilterChain>
     chains.map(of_port).collect()
 }
 
-/// The chains of the kubelet, one for each port that it asks: it has no certificate, and what it asks is
-/// answered in plaintext, to it and nothing else.
-fn probe_chains(probes: &Probes, log: AccessLog) -> impl Iterator<Item = FilterChain> {
-    let of_ports = probes
-        .questions
-        .chunk_by(|one, other| one.port == other.port);
+/// The chains of the kubelet, one for each port that it asks: it has no certificate, and no rule lets it
+/// in. What it asks is answered in plaintext, to it alone; where mutual TLS is not demanded, what it
+/// does not ask is taken as from everybody else.
+fn probe_chains(inbound: &Inbound<'_>, log: AccessLog) -> impl Iterator<Item = FilterChain> {
+    let questions = &inbound.probes.questions;
+    let of_ports = questions.chunk_by(|one, other| one.port == other.port);
     of_ports.map(move |of_port| {
-        let port = of_port[0].port;
-        let questions = of_port.iter().map(|probe| &probe.question);
-        let routes = route::questions_to(&names::inbound_cluster(port), questions);
-        let criteria = FilterChainMatch {
-            destination_port: Some(wrapped(port.into())),
-            source_prefix_ranges: probes.from.iter().map(|it| alone(*it)).collect(),
-            ..transport("raw_buffer")
+        let number = of_port[0].port;
+        let mut ports = inbound.ports.iter();
+        let strict = ports.any(|port| port.number == number && port.mode == Served::Strict);
+        let (of, criteria, authorization, rest) = if strict {
+            ("_probe", transport("raw_buffer"), None, Rest::Refused)
+        } else {
+            let authorization = Some(&inbound.authorization);
+            ("", plaintext_http(), authorization, Rest::AsOthers)
         };
-        let manager = connection_manager(&format!("inbound_{port}_probe"), routes, None, log);
-        chain(&format!("inbound|{port}|probe"), criteria, vec![manager])
+        let asked = of_port.iter().map(|probe| &probe.question);
+        let routes = route::questions_to(&names::inbound_cluster(number), asked, rest);
+        let criteria = FilterChainMatch {
+            destination_port: Some(wrapped(number.into())),
+            source_prefix_ranges: inbound.probes.from.iter().map(|it| alone(*it)).collect(),
+            ..criteria
+        };
+        let stat_prefix = format!("inbound_{number}{of}");
+        let manager = connection_manager(&stat_prefix, routes, authorization, log);
+        chain(&format!("inbound|{number}|probe"), criteria, vec![manager])
     })
 }
 

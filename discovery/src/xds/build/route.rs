@@ -1,6 +1,6 @@
 //! Route configurations.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use weir_api::xds::envoy::{
     config::route::v3::{
@@ -14,7 +14,7 @@ use weir_api::xds::envoy::{
     r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
 };
 
-use super::{duration, wrapped};
+use super::{authorization, duration, wrapped};
 use crate::model::{Question, SessionAffinity};
 
 /// Retried are only requests that no application can have seen: the dial failed, or the peer said
@@ -59,10 +59,20 @@ pub(super) fn unchanged_to(cluster: &str) -> RouteConfiguration {
     configuration(cluster, &unbounded(cluster))
 }
 
-/// These questions of a kubelet, and nothing else.
+/// What comes behind the questions of a kubelet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It is refused.
+    Refused,
+    /// It is taken as from everybody, and only the questions are exempt from what RBAC filters say.
+    AsOthers,
+}
+
+/// These questions of a kubelet, and the rest.
 pub(super) fn questions_to<'a>(
     cluster: &str,
     questions: impl Iterator<Item = &'a Question>,
+    rest: Rest,
 ) -> RouteConfiguration {
     let action = route::Action::Route(unbounded(cluster));
     let routes = questions.map(|question| {
@@ -78,10 +88,14 @@ pub(super) fn questions_to<'a>(
                 ..RouteMatch::default()
             }),
             action: Some(action.clone()),
+            typed_per_filter_config: match rest {
+                Rest::Refused => HashMap::new(),
+                Rest::AsOthers => [authorization::exempt()].into(),
+            },
             ..Route::default()
         }
     });
-    let refused = Route {
+    let refused = || Route {
         name: "refused".to_owned(),
         r#match: Some(RouteMatch {
             path_specifier: Some(route_match::PathSpecifier::Prefix("/".to_owned())),
@@ -93,7 +107,11 @@ pub(super) fn questions_to<'a>(
         })),
         ..Route::default()
     };
-    with_routes(cluster, routes.chain([refused]).collect())
+    let rest = match rest {
+        Rest::Refused => vec![refused()],
+        Rest::AsOthers => all(&unbounded(cluster)),
+    };
+    with_routes(cluster, routes.chain(rest).collect())
 }
 
 fn of_method(method: &str) -> HeaderMatcher {
@@ -117,6 +135,11 @@ fn unbounded(cluster: &str) -> RouteAction {
 }
 
 fn configuration(name: &str, action: &RouteAction) -> RouteConfiguration {
+    with_routes(name, all(action))
+}
+
+/// Whatever is asked.
+fn all(action: &RouteAction) -> Vec<Route> {
     use route_match::{ConnectMatcher, PathSpecifier};
 
     let route = |name: &str, path: PathSpecifier| Route {
@@ -128,12 +151,11 @@ fn configuration(name: &str, action: &RouteAction) -> RouteConfiguration {
         action: Some(route::Action::Route(action.clone())),
         ..Route::default()
     };
-    let routes = vec![
+    vec![
         // The endpoint is a forward proxy: what it makes of CONNECT is its own affair.
         route("tunnel", PathSpecifier::ConnectMatcher(ConnectMatcher {})),
         route("default", PathSpecifier::Prefix("/".to_owned())),
-    ];
-    with_routes(name, routes)
+    ]
 }
 
 /// For every Host.

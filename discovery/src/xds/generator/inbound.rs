@@ -26,11 +26,18 @@ impl Generator {
         let speaks_tls = client.mutual_tls && self.settings.mutual_tls;
         let mut ports = ports(snapshot, client);
         let served = |port| rules.on(port).served(speaks_tls);
-        // Who else takes plaintext takes that of probes, too.
+        let authorization = Authorization {
+            rules: authorization(snapshot, client),
+            trust_domain: &self.settings.trust_domain,
+        };
+        // Where anybody's plaintext is taken, that of probes is, too.
         let mut probes = probes(snapshot, client);
-        probes
-            .questions
-            .retain(|probe| served(probe.port) == Served::Strict);
+        let refuses = authorization.refuses();
+        probes.questions.retain(|probe| match served(probe.port) {
+            Served::Strict => true,
+            Served::Permissive | Served::Plaintext => refuses,
+            Served::Refused => false,
+        });
         let probed = probes.questions.iter().map(|probe| &probe.port);
         for port in rules.ports.keys().chain(probed) {
             ports.entry(*port).or_insert(Protocol::Auto);
@@ -45,10 +52,7 @@ impl Generator {
             others: rules.mode.served(speaks_tls),
             probes,
             trust_domain: &self.settings.trust_domain,
-            authorization: Authorization {
-                rules: authorization(snapshot, client),
-                trust_domain: &self.settings.trust_domain,
-            },
+            authorization,
         }
     }
 }
