@@ -31,7 +31,7 @@ mod parts;
 mod settings_file;
 
 use files::Files;
-pub(crate) use parts::{Known, Parts, default_injector, injector};
+pub(crate) use parts::{Known, Parts, default_injector, injector, rule_settings};
 
 /// Batches of changes the registry may be ahead of the model: enough for a burst, and each is small.
 pub(crate) const EVENT_BATCHES: usize = 16;

@@ -100,6 +100,23 @@ impl Control {
         (answer.status, answer.body)
     }
 
+    /// What a webhook answers.
+    fn ask(&self, path: &str, review: &Value) -> Value {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--insecure",
+            "--max-time",
+            "10",
+            "--data-binary",
+            "@-",
+        ])
+        .args(["--header", "content-type: application/json"])
+        .arg(format!("https://{}{path}", self.address("webhook")));
+        let answer = output(&mut curl, &review.to_string(), PATIENCE).expect("an answer");
+        serde_json::from_str(&answer.stdout).expect("JSON")
+    }
+
     fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
         assert_eq!(status, 200, "{path}: {body}");
@@ -302,19 +319,7 @@ fn a_pod_is_told_at_admission_what_rules_demand_of_it() {
                    "spec": {"containers": [{"name": "app"}]}},
     }});
     let told = || {
-        let mut curl = Command::new("curl");
-        curl.args([
-            "--silent",
-            "--insecure",
-            "--max-time",
-            "10",
-            "--data-binary",
-            "@-",
-        ])
-        .args(["--header", "content-type: application/json"])
-        .arg(format!("https://{}/inject", control.address("webhook")));
-        let answer = output(&mut curl, &review.to_string(), PATIENCE).ok()?;
-        let answer: Value = serde_json::from_str(&answer.stdout).ok()?;
+        let answer = control.ask("/inject", &review);
         let patch = answer["response"]["patch"].as_str()?;
         let patch = BASE64_STANDARD.decode(patch).expect("base64");
         let patch = String::from_utf8(patch).expect("text");
@@ -322,4 +327,22 @@ fn a_pod_is_told_at_admission_what_rules_demand_of_it() {
         patch.contains(r#"{\"mode\":\"STRICT\"}"#).then_some(())
     };
     eventually(PATIENCE, told).expect("the rule");
+}
+
+#[test]
+fn a_rule_that_is_wrong_is_refused_where_it_is_written() {
+    let control = Control::start(SERVICE);
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u", "operation": "CREATE", "namespace": "shop", "name": "web",
+        "kind": {"group": "security.istio.io", "version": "v1", "kind": "PeerAuthentication"},
+        "object": {"metadata": {"name": "web"}, "spec": {"mtls": {"mode": "strict"}}},
+    }});
+    let answer = control.ask("/validate", &review);
+    assert_eq!(answer["response"]["allowed"], false, "{answer}");
+    let message = answer["response"]["status"]["message"].as_str();
+    let expected = "weir: spec.mtls.mode: unknown variant `strict`, expected one of `UNSET`";
+    assert!(
+        message.is_some_and(|it| it.starts_with(expected)),
+        "{answer}"
+    );
 }

@@ -26,7 +26,7 @@ use crate::{
     Config, ControlError,
     certificates::rotation::{Origin, Policy},
     config,
-    run::{EVENT_BATCHES, Parts, default_injector, injector},
+    run::{EVENT_BATCHES, Parts, default_injector, injector, rule_settings},
 };
 
 mod certificates;
@@ -82,7 +82,8 @@ impl Cluster {
     pub(crate) fn injector(&self) -> Injector {
         let (known, namespaces) = (self.namespaces.clone(), self.namespaces.clone());
         let reviewed = self.reviewed.clone();
-        let injector = injector(self.default_injector.clone())
+        let rules = rule_settings(&self.flags);
+        let injector = injector(self.default_injector.clone(), rules)
             .with_namespaces(move |name| known.get(name))
             .with_on_decision(move |decided| reviewed.tell(&decided.namespace, &namespaces));
         injector.set_cluster(self.about(None));
@@ -114,9 +115,7 @@ impl Cluster {
         self.start_configuration(parts, &shared, background);
         self.start_nodes(parts, background);
         let uninjected = self.start_reconciler(parts, &shared, background);
-        let rules = rules::Settings {
-            root_namespace: self.flags.namespace.as_str().into(),
-        };
+        let rules = rule_settings(&self.flags);
         let running = Running {
             authenticator: Arc::new(TokenReviewer::new(client(), self.metrics.clone())),
             views: Arc::new(Views {

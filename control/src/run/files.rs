@@ -6,7 +6,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use weir_discovery::{
     manifests::{self, Directory},
     model::Event,
-    publish, rules,
+    publish,
     xds::{Authenticator, MeshConfig, ROOT_CA},
 };
 
@@ -32,9 +32,7 @@ pub(super) struct Files {
 impl Files {
     /// Reads the manifests and all else.
     pub(super) fn open(config: &Config, manifests: &std::path::Path) -> Result<Self, ControlError> {
-        let rules = rules::Settings {
-            root_namespace: config.kubernetes.namespace.as_str().into(),
-        };
+        let rules = super::rule_settings(&config.kubernetes);
         let (directory, initial) = Directory::open(manifests, rules).map_err(|errors| {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             ControlError::Config(format!("--manifests: {}", errors.join("\n  ")))
@@ -75,7 +73,8 @@ impl Files {
 
     pub(super) fn parts(&self, config: &Config) -> Parts {
         let serving = Arc::clone(self.certificates.serving());
-        Parts::new(config, injector(self.injector.clone()), serving)
+        let rules = super::rule_settings(&config.kubernetes);
+        Parts::new(config, injector(self.injector.clone(), rules), serving)
     }
 
     /// Tells who a sidecar is, if anybody can.

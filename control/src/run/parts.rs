@@ -3,10 +3,20 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use weir_discovery::xds::{Generator, Hub, Settings};
-use weir_injector::{Validators, webhook::Injector};
+use weir_discovery::{
+    rules::{
+        self,
+        peer_authentication::{self, Judgement},
+    },
+    xds::{Generator, Hub, Settings},
+};
+use weir_injector::{
+    Validators,
+    validate::{Findings, Subject},
+    webhook::Injector,
+};
 
-use crate::{Config, certificates::Serving, configuration, health::Health, issuer::Issuer};
+use crate::{Config, certificates::Serving, config, configuration, health::Health, issuer::Issuer};
 
 /// What a source fills and servers serve.
 pub(crate) struct Parts {
@@ -73,10 +83,25 @@ impl Parts {
     }
 }
 
-/// An injector that also judges what an administrator or a pod's author writes.
-pub(crate) fn injector(config: weir_injector::Config) -> Injector {
+/// An injector that also judges what an administrator, a pod's author or who makes rules writes.
+pub(crate) fn injector(config: weir_injector::Config, rules: rules::Settings) -> Injector {
     let mesh = |text: &str| configuration::mesh_config(text).map(|_| ());
-    Injector::new(config).with_validators(Validators::default().with_mesh_config(mesh))
+    let rule = move |subject: &Subject<'_>| {
+        let namespace = subject.place.namespace;
+        let Judgement { errors, warnings } =
+            peer_authentication::judge(subject.object, namespace, &rules);
+        Findings { errors, warnings }
+    };
+    let validators = Validators::default().with_mesh_config(mesh);
+    let validators = validators.with(peer_authentication::GROUP, peer_authentication::KIND, rule);
+    Injector::new(config).with_validators(validators)
+}
+
+/// What the meaning of rules depends on.
+pub(crate) fn rule_settings(config: &config::Kubernetes) -> rules::Settings {
+    rules::Settings {
+        root_namespace: config.namespace.as_str().into(),
+    }
 }
 
 /// Configuration of the injector where the administrator gives none.

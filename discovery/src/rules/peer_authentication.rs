@@ -1,6 +1,8 @@
 //! `security.istio.io` `PeerAuthentication`: whether whoever connects to a pod must, may or cannot
 //! use mutual TLS.
 
+mod validate;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -11,6 +13,10 @@ use crate::{
     model::{Attachment, Effect, InboundTlsRule, Interner, RuleName, Target, TlsMode},
 };
 
+pub use validate::{Judgement, judge};
+
+/// API group of the kind.
+pub const GROUP: &str = "security.istio.io";
 /// Name of the kind.
 pub const KIND: &str = "PeerAuthentication";
 /// Versions in which it is written. They mean the same.
