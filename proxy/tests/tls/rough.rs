@@ -164,7 +164,7 @@ fn a_client_that_ends_without_saying_so_has_ended() {
 #[test]
 fn a_handshake_may_take_as_long_as_configured() {
     run(async {
-        let (proxy, authority) = relaying(", transport_socket_connect_timeout: 0.2s").await;
+        let (proxy, authority) = relaying(", transport_socket_connect_timeout: 2s").await;
         let began = std::time::Instant::now();
         let mut stream = TcpStream::connect(proxy.address())
             .await
@@ -172,7 +172,7 @@ fn a_handshake_may_take_as_long_as_configured() {
         let hello = client_hello(&authority);
         stream.write_all(&hello[..10]).await.expect("sent");
         let _ = stream.read_to_end(&mut Vec::new()).await;
-        assert!(began.elapsed() >= Duration::from_millis(200));
+        assert!(began.elapsed() >= Duration::from_secs(2));
         until_stat(&proxy, "listener", "ssl.connection_error", 1);
         echoes(&proxy, &authority).await;
     });
