@@ -17,12 +17,17 @@ pub const DEBOUNCE_QUIET: Duration = Duration::from_millis(100);
 /// Time after which changes are published however busy it is.
 pub const DEBOUNCE_MAX: Duration = Duration::from_secs(10);
 
-/// Publishes what the registry says at first at once, then follows it until it ends.
-pub async fn publish(initial: Vec<Event>, events: mpsc::Receiver<Vec<Event>>, hub: Arc<Hub>) {
+/// Publishes what the registry says at first, at once: who asks after that is told. What is returned
+/// follows the registry until it ends.
+pub fn publish(
+    initial: Vec<Event>,
+    events: mpsc::Receiver<Vec<Event>>,
+    hub: Arc<Hub>,
+) -> impl Future<Output = ()> {
     let mut index = Index::default();
     initial.into_iter().for_each(|event| index.apply(event));
     commit(&mut index, &hub, Instant::now());
-    follow(index, events, hub).await;
+    follow(index, events, hub)
 }
 
 /// Publishes nothing before `synced`, by when the registry has sent all it has to say at first:
