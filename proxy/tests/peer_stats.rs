@@ -84,6 +84,7 @@ const OURS: &[&str] = &[
     "listener.ADDRESS.original_dst_",
     "cluster.web.lb_lower_priority",
     "server.panics",
+    "auxiliary.",
     // Envoy shows these once there was such a response.
     "cluster.web.upstream_rq_1xx",
     "cluster.web.upstream_rq_2xx",
