@@ -330,19 +330,40 @@ fn a_pod_is_told_at_admission_what_rules_demand_of_it() {
 }
 
 #[test]
-fn a_rule_that_is_wrong_is_refused_where_it_is_written() {
+fn a_rule_that_is_wrong_is_refused_where_it_is_written_and_one_that_is_not_honoured_is_warned_of() {
     let control = Control::start(SERVICE);
-    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
-        "uid": "u", "operation": "CREATE", "namespace": "shop", "name": "web",
-        "kind": {"group": "security.istio.io", "version": "v1", "kind": "PeerAuthentication"},
-        "object": {"metadata": {"name": "web"}, "spec": {"mtls": {"mode": "strict"}}},
-    }});
-    let answer = control.ask("/validate", &review);
-    assert_eq!(answer["response"]["allowed"], false, "{answer}");
-    let message = answer["response"]["status"]["message"].as_str();
-    let expected = "weir: spec.mtls.mode: unknown variant `strict`, expected one of `UNSET`";
-    assert!(
-        message.is_some_and(|it| it.starts_with(expected)),
-        "{answer}"
-    );
+    let answer = |kind: &str, spec: Value| {
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "u", "operation": "CREATE", "namespace": "shop", "name": "web",
+            "kind": {"group": "security.istio.io", "version": "v1", "kind": kind},
+            "object": {"metadata": {"name": "web"}, "spec": spec},
+        }});
+        control.ask("/validate", &review)["response"].take()
+    };
+    for (kind, spec, expected) in [
+        (
+            "PeerAuthentication",
+            json!({"mtls": {"mode": "strict"}}),
+            "weir: spec.mtls.mode: unknown variant `strict`, expected one of `UNSET`",
+        ),
+        (
+            "AuthorizationPolicy",
+            json!({"rules": [{"to": [{"operation": {"ports": ["http"]}}]}]}),
+            "weir: spec.rules[0].to[0].operation.ports[0]: \"http\" is not a port",
+        ),
+    ] {
+        let answer = answer(kind, spec);
+        assert_eq!(answer["allowed"], false, "{answer}");
+        let message = answer["status"]["message"].as_str();
+        let is_said = message.is_some_and(|it| it.starts_with(expected));
+        assert!(is_said, "{answer}");
+    }
+    let custom = json!({"action": "CUSTOM", "provider": {"name": "x"}, "rules": [{}]});
+    let answer = answer("AuthorizationPolicy", custom);
+    assert_eq!(answer["allowed"], true, "{answer}");
+    let warning = answer["warnings"][0].as_str();
+    let expected =
+        "spec.action: CUSTOM is not supported yet, so what the policy is about is refused";
+    let is_said = warning.is_some_and(|it| it.contains(expected));
+    assert!(is_said, "{answer}");
 }

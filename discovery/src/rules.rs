@@ -3,16 +3,25 @@
 //! builds resources reads attachments and knows no kind.
 //!
 //! What cannot be honoured is a [`Problem`](crate::kubernetes::Problem) that names the object and the
-//! field, and what is not known is no object of its kind: nothing is passed over in silence.
+//! field, and what is not known is no object of its kind: nothing is passed over in silence. The same is
+//! said where an object is written, by its [`Judgement`].
+//!
+//! A kind is a [`RuleKind`], and has a line in [`KINDS`].
 
 pub mod authorization_policy;
+mod judgement;
+mod kind;
 pub mod peer_authentication;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 
-use crate::model::{Interner, Labels};
+pub use judgement::{Findings, Judgement};
+pub(crate) use kind::Rule;
+pub use kind::{KINDS, KnownKind, Place, RuleKind, RuleObject};
+
+use crate::model::{Interner, Labels, Target};
 
 /// What the meaning of rules depends on beside themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +45,30 @@ impl Selector {
     fn labels(&self) -> Option<&BTreeMap<String, String>> {
         self.match_labels.as_ref().filter(|it| !it.is_empty())
     }
+
+    /// What its author should know, with Istio's rules for it.
+    fn advise(&self, findings: &mut Findings) {
+        let Some(labels) = self.labels() else {
+            findings.warned(
+                "spec.selector",
+                "names no label, so the rule is about all pods: leave it out, or name one",
+            );
+            return;
+        };
+        for (key, value) in labels {
+            if key.is_empty() {
+                findings.malformed("spec.selector.matchLabels", "a label has no name: name it");
+            }
+            if key.contains('*') || value.contains('*') {
+                findings.malformed(
+                    format!("spec.selector.matchLabels[{key}]"),
+                    format!(
+                        "{value:?}: a * stands for itself and selects nothing: write the label out"
+                    ),
+                );
+            }
+        }
+    }
 }
 
 // === impl Settings ===
@@ -45,6 +78,16 @@ impl Default for Settings {
         Self {
             root_namespace: "weir-system".into(),
         }
+    }
+}
+
+/// The pods of a selector, or all: of the namespace, or of the mesh where that is the root.
+fn target(selector: Option<&Selector>, place: &Place<'_>) -> Target {
+    match selector.and_then(Selector::labels) {
+        Some(labels) if place.is_root() => Target::MeshWorkloads(texts(labels, place.names)),
+        Some(labels) => Target::Workloads(texts(labels, place.names)),
+        None if place.is_root() => Target::Mesh,
+        None => Target::Namespace,
     }
 }
 

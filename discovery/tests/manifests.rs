@@ -8,7 +8,7 @@ use std::{
 use weir_discovery::{
     manifests::{Directory, ManifestError},
     model::{Event, NamespacedName, ObjectKey},
-    rules::{self, peer_authentication},
+    rules::{self, RuleKind as _, peer_authentication},
 };
 
 struct Files(tempfile::TempDir);
@@ -232,7 +232,7 @@ fn a_rule_that_becomes_wrong_stays_as_it_was_and_at_the_start_it_is_an_error() {
              metadata: {{name: default, namespace: shop}}\nspec: {{mtls: {{mode: {mode}}}}}\n"
         )
     };
-    let named = peer_authentication::rule(NamespacedName::new("shop", "default"));
+    let named = peer_authentication::Spec::rule(NamespacedName::new("shop", "default"));
     let key = ObjectKey::Attachment(named);
     let files = Files::new();
     files.write("rule.yaml", &rule("v1beta1", "STRICT"));

@@ -83,7 +83,7 @@ impl Cluster {
         let (known, namespaces) = (self.namespaces.clone(), self.namespaces.clone());
         let reviewed = self.reviewed.clone();
         let rules = rule_settings(&self.flags);
-        let injector = injector(self.default_injector.clone(), rules)
+        let injector = injector(self.default_injector.clone(), &rules)
             .with_namespaces(move |name| known.get(name))
             .with_on_decision(move |decided| reviewed.tell(&decided.namespace, &namespaces));
         injector.set_cluster(self.about(None));

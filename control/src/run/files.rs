@@ -74,7 +74,7 @@ impl Files {
     pub(super) fn parts(&self, config: &Config) -> Parts {
         let serving = Arc::clone(self.certificates.serving());
         let rules = super::rule_settings(&config.kubernetes);
-        Parts::new(config, injector(self.injector.clone(), rules), serving)
+        Parts::new(config, injector(self.injector.clone(), &rules), serving)
     }
 
     /// Tells who a sidecar is, if anybody can.

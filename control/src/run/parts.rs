@@ -4,17 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use weir_discovery::{
-    rules::{
-        self,
-        peer_authentication::{self, Judgement},
-    },
+    rules::{self, Judgement},
     xds::{Generator, Hub, Settings},
 };
-use weir_injector::{
-    Validators,
-    validate::{Findings, Subject},
-    webhook::Injector,
-};
+use weir_injector::{Validators, validate::Findings, webhook::Injector};
 
 use crate::{Config, certificates::Serving, config, configuration, health::Health, issuer::Issuer};
 
@@ -84,16 +77,17 @@ impl Parts {
 }
 
 /// An injector that also judges what an administrator, a pod's author or who makes rules writes.
-pub(crate) fn injector(config: weir_injector::Config, rules: rules::Settings) -> Injector {
+pub(crate) fn injector(config: weir_injector::Config, rules: &rules::Settings) -> Injector {
     let mesh = |text: &str| configuration::mesh_config(text).map(|_| ());
-    let rule = move |subject: &Subject<'_>| {
-        let namespace = subject.place.namespace;
-        let Judgement { errors, warnings } =
-            peer_authentication::judge(subject.object, namespace, &rules);
-        Findings { errors, warnings }
-    };
     let validators = Validators::default().with_mesh_config(mesh);
-    let validators = validators.with(peer_authentication::GROUP, peer_authentication::KIND, rule);
+    let validators = rules::KINDS.iter().fold(validators, |validators, kind| {
+        let rules = rules.clone();
+        validators.with(kind.group, kind.kind, move |subject| {
+            let namespace = subject.place.namespace;
+            let Judgement { errors, warnings } = kind.judge(subject.object, namespace, &rules);
+            Findings { errors, warnings }
+        })
+    });
     Injector::new(config).with_validators(validators)
 }
 

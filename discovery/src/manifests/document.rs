@@ -1,6 +1,6 @@
 //! The text of a manifest file to the objects in it.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use k8s_openapi::api::core::v1::Endpoints;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -9,21 +9,17 @@ use serde_json::Value;
 use super::{ManifestError, legacy};
 use crate::{
     kubernetes::wire::{EndpointSlice, Meta, Node, Pod, Service},
-    rules::{
-        authorization_policy::{self, AuthorizationPolicy},
-        peer_authentication::{self, PeerAuthentication},
-    },
+    rules::{KnownKind, Rule},
 };
 
 /// An object of a manifest.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) enum Manifest {
     Service(Box<Service>),
     EndpointSlice(EndpointSlice),
     Pod(Box<Pod>),
     Node(Box<Node>),
-    PeerAuthentication(Box<PeerAuthentication>),
-    AuthorizationPolicy(Box<AuthorizationPolicy>),
+    Rule(Arc<dyn Rule>),
     /// A kind that discovery knows and needs nothing of, by kind, namespace and name.
     Other {
         kind: String,
@@ -69,7 +65,7 @@ const NAMED_ONLY: [(&str, &str); 7] = [
 ];
 
 /// An object and where in its file it stands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Located {
     /// Which document of the file, from 1.
     pub(super) document: usize,
@@ -91,6 +87,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Located>, ManifestErr
     }
     Ok(objects)
 }
+
+/// Why an object is none of its kind.
+type PathError = serde_path_to_error::Error<serde_json::Error>;
 
 struct Reader<'a> {
     path: &'a Path,
@@ -133,6 +132,11 @@ impl Reader<'_> {
         if let Some(item_kind) = kind.strip_suffix("List") {
             return self.list(value, at, (&version, item_kind), into);
         }
+        if let Some(kind) = KnownKind::find(&version, &kind) {
+            let rule = kind.read(value).map_err(|error| self.at(at, error))?;
+            into.push(self.located(Manifest::Rule(rule)));
+            return Ok(());
+        }
         let manifest = match (version.as_str(), kind.as_str()) {
             ("v1", "Service") => Manifest::Service(Box::new(self.typed(value, at)?)),
             ("v1", "Pod") => Manifest::Pod(Box::new(self.typed(value, at)?)),
@@ -144,16 +148,6 @@ impl Reader<'_> {
                 let slices = legacy::mirror(&self.typed::<Endpoints>(value, at)?).into_iter();
                 into.extend(slices.map(|slice| self.located(Manifest::EndpointSlice(slice))));
                 return Ok(());
-            }
-            (version, peer_authentication::KIND)
-                if peer_authentication::VERSIONS.contains(&version) =>
-            {
-                Manifest::PeerAuthentication(Box::new(self.typed(value, at)?))
-            }
-            (version, authorization_policy::KIND)
-                if authorization_policy::VERSIONS.contains(&version) =>
-            {
-                Manifest::AuthorizationPolicy(Box::new(self.typed(value, at)?))
             }
             named if NAMED_ONLY.contains(&named) => {
                 let meta = value.get("metadata").cloned().unwrap_or_default();
@@ -209,10 +203,13 @@ impl Reader<'_> {
     }
 
     fn typed<T: DeserializeOwned>(&self, value: Value, at: &str) -> Result<T, ManifestError> {
-        serde_path_to_error::deserialize(value).map_err(|error| {
-            let field = error.path().to_string();
-            self.error(&join(at, &field), error.into_inner().to_string())
-        })
+        serde_path_to_error::deserialize(value).map_err(|error| self.at(at, error))
+    }
+
+    /// What is wrong with an object whose path within the document that is.
+    fn at(&self, at: &str, error: PathError) -> ManifestError {
+        let field = error.path().to_string();
+        self.error(&join(at, &field), error.into_inner().to_string())
     }
 }
 

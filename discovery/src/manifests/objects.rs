@@ -13,11 +13,7 @@ use super::{
 use crate::{
     kubernetes::{self, Problem, wire::Meta},
     model::{Interner, Object, ObjectKey},
-    rules::{
-        self,
-        authorization_policy::{self, authorization_policy},
-        peer_authentication::{self, peer_authentication},
-    },
+    rules,
 };
 
 /// Objects of the model, and what is wrong in the files, each with the file it is in.
@@ -121,11 +117,9 @@ fn read(
         }
         Manifest::Pod(pod) => kubernetes::pod(pod, names, problems).map(Object::Pod),
         Manifest::Node(node) => kubernetes::node(node, names, problems).map(Object::Node),
-        Manifest::PeerAuthentication(rule) => {
-            peer_authentication(rule, names, rules, problems).map(Object::Attachment)
-        }
-        Manifest::AuthorizationPolicy(rule) => {
-            authorization_policy(rule, names, rules, problems).map(Object::Attachment)
+        Manifest::Rule(rule) => {
+            let attachment = rule.attachment(names, rules, problems);
+            attachment.map(Object::Attachment)
         }
         Manifest::Other { .. } | Manifest::Unknown { .. } => None,
     }
@@ -137,8 +131,7 @@ fn identity(manifest: &Manifest) -> (&str, &Meta) {
         Manifest::EndpointSlice(slice) => ("EndpointSlice", &slice.metadata),
         Manifest::Pod(pod) => ("Pod", &pod.metadata),
         Manifest::Node(node) => ("Node", &node.metadata),
-        Manifest::PeerAuthentication(rule) => (peer_authentication::KIND, &rule.metadata),
-        Manifest::AuthorizationPolicy(rule) => (authorization_policy::KIND, &rule.metadata),
+        Manifest::Rule(rule) => (rule.kind(), rule.meta()),
         Manifest::Other { kind, meta } | Manifest::Unknown { kind, meta, .. } => (kind, meta),
     }
 }

@@ -1,36 +1,15 @@
 //! `security.istio.io` `PeerAuthentication`: whether whoever connects to a pod must, may or cannot
 //! use mutual TLS.
 
-mod validate;
-
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Selector, Settings, texts};
-use crate::{
-    kubernetes::{Problem, Problems, wire::Meta},
-    model::{Attachment, Effect, InboundTlsRule, Interner, RuleName, Target, TlsMode},
-};
+use super::{Findings, Place, RuleKind, RuleObject, Selector, target};
+use crate::model::{Effect, InboundTlsRule, Target, TlsMode};
 
-pub use validate::{Judgement, judge};
-
-/// API group of the kind.
-pub const GROUP: &str = "security.istio.io";
-/// Name of the kind.
-pub const KIND: &str = "PeerAuthentication";
-/// Versions in which it is written. They mean the same.
-pub const VERSIONS: [&str; 2] = ["security.istio.io/v1", "security.istio.io/v1beta1"];
-
-/// The object. Its status is nobody's business here.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct PeerAuthentication {
-    /// Metadata.
-    pub metadata: Meta,
-    /// What it demands. One that demands nothing leaves all to the level around it.
-    pub spec: Option<Spec>,
-}
+/// The object. One that demands nothing leaves all to the level around it.
+pub type PeerAuthentication = RuleObject<Spec>;
 
 /// What it demands.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -80,68 +59,75 @@ impl Mode {
     }
 }
 
-/// The name of the rule that a `PeerAuthentication` of that name is.
-#[must_use]
-pub fn rule(name: crate::model::NamespacedName) -> RuleName {
-    RuleName { kind: KIND, name }
-}
+// === impl Spec ===
 
-/// What it attaches, and to whom. `None` if that is nothing.
-pub fn peer_authentication(
-    object: &PeerAuthentication,
-    names: &Interner,
-    settings: &Settings,
-    problems: &mut Vec<Problem>,
-) -> Option<Attachment> {
-    let mut problems = Problems::of(KIND, &object.metadata, problems);
-    let name = problems.name(names)?;
-    let none = Spec::default();
-    let spec = object.spec.as_ref().unwrap_or(&none);
-    let labels = spec.selector.as_ref().and_then(Selector::labels);
-    let of_root = name.namespace == settings.root_namespace;
-    let target = match labels {
-        Some(_) if of_root => {
-            problems.push(
+impl RuleKind for Spec {
+    const KIND: &'static str = "PeerAuthentication";
+    const GROUP: &'static str = "security.istio.io";
+    const VERSIONS: &'static [&'static str] = &["v1", "v1beta1"];
+    const PATH: &'static str = "/apis/security.istio.io/v1/peerauthentications";
+
+    fn selector(&self) -> Option<&Selector> {
+        self.selector.as_ref()
+    }
+
+    fn read(&self, place: &Place<'_>, findings: &mut Findings) -> Option<(Target, Effect)> {
+        let target = target(self.selector(), place);
+        if matches!(target, Target::MeshWorkloads(_)) {
+            findings.warned(
                 "spec.selector",
-                "a rule of the root namespace is about the whole mesh and selects no pods: \
-                 it is left out",
+                format!(
+                    "a rule in {} is about the whole mesh and selects no pods, so this one is left \
+                     out: write it in the pods' namespace",
+                    place.namespace
+                ),
             );
             return None;
         }
-        Some(labels) => Target::Workloads(texts(labels, names)),
-        None if of_root => Target::Mesh,
-        None => Target::Namespace,
-    };
-    Some(Attachment {
-        rule: rule(name),
-        created: object.metadata.created(),
-        effect: Effect::InboundTls(InboundTlsRule {
-            mode: spec.mtls.and_then(|mtls| mtls.mode.said()),
-            ports: ports(spec, &target, &mut problems),
-        }),
-        target,
-    })
-}
+        let effect = Effect::InboundTls(InboundTlsRule {
+            mode: self.mtls.and_then(|mtls| mtls.mode.said()),
+            ports: self.ports(&target, findings),
+        });
+        Some((target, effect))
+    }
 
-/// Ports of pods that differ in what they listen on mean nothing, so only a rule that selects pods
-/// may name some.
-fn ports(spec: &Spec, target: &Target, problems: &mut Problems<'_>) -> BTreeMap<u16, TlsMode> {
-    let ports = spec.port_level_mtls.iter().flatten();
-    if !matches!(target, Target::Workloads(_)) {
-        if ports.count() > 0 {
-            problems.push(
+    fn advise(&self, _: &Place<'_>, findings: &mut Findings) {
+        if self
+            .port_level_mtls
+            .as_ref()
+            .is_some_and(BTreeMap::is_empty)
+        {
+            findings.malformed(
                 "spec.portLevelMtls",
-                "only a rule with a selector may name ports: they are left out",
+                "names no port: leave it out, or name one",
             );
         }
-        return BTreeMap::new();
     }
-    let said = ports.filter_map(|(port, mtls)| Some((*port, mtls.mode.said()?)));
-    let (wrong, good) = said.partition::<BTreeMap<_, _>, _>(|(port, _)| *port == 0);
-    if !wrong.is_empty() {
-        problems.push("spec.portLevelMtls.0", "0 is not a port (1 to 65535)");
+}
+
+impl Spec {
+    /// Ports of pods that differ in what they listen on mean nothing, so only a rule that selects pods
+    /// may name some.
+    fn ports(&self, target: &Target, findings: &mut Findings) -> BTreeMap<u16, TlsMode> {
+        let ports = self.port_level_mtls.iter().flatten();
+        if !matches!(target, Target::Workloads(_)) {
+            if ports.count() > 0 {
+                findings.malformed(
+                    "spec.portLevelMtls",
+                    "ports are those of the pods that spec.selector selects, and without it they are \
+                     left out: select some, or use spec.mtls",
+                );
+            }
+            return BTreeMap::new();
+        }
+        let (wrong, good) = ports.partition::<Vec<_>, _>(|(port, _)| **port == 0);
+        if !wrong.is_empty() {
+            findings.malformed("spec.portLevelMtls[0]", "0 is not a port (1 to 65535)");
+        }
+        let said = good.into_iter();
+        said.filter_map(|(port, mtls)| Some((*port, mtls.mode.said()?)))
+            .collect()
     }
-    good
 }
 
 #[cfg(test)]

@@ -9,9 +9,8 @@ use crate::{
     },
     model::{Interner, NamespacedName, Object, ObjectKey},
     rules::{
-        self,
-        authorization_policy::{self, AuthorizationPolicy, authorization_policy},
-        peer_authentication::{self, PeerAuthentication, peer_authentication},
+        self, Rule as _, RuleKind, RuleObject, authorization_policy::AuthorizationPolicy,
+        peer_authentication::PeerAuthentication,
     },
 };
 
@@ -137,9 +136,9 @@ impl Kind for wire::Node {
     }
 }
 
-impl Kind for PeerAuthentication {
-    const KIND: &'static str = peer_authentication::KIND;
-    const PATH: &'static str = "/apis/security.istio.io/v1/peerauthentications";
+impl<S: RuleKind> Kind for RuleObject<S> {
+    const KIND: &'static str = S::KIND;
+    const PATH: &'static str = S::PATH;
     const OPTIONAL: bool = true;
 
     fn meta(&self) -> &Meta {
@@ -152,33 +151,11 @@ impl Kind for PeerAuthentication {
         rules: &rules::Settings,
         problems: &mut Vec<Problem>,
     ) -> Option<Object> {
-        peer_authentication(self, names, rules, problems).map(Object::Attachment)
+        let attachment = self.attachment(names, rules, problems);
+        attachment.map(Object::Attachment)
     }
 
     fn key(name: NamespacedName) -> ObjectKey {
-        ObjectKey::Attachment(peer_authentication::rule(name))
-    }
-}
-
-impl Kind for AuthorizationPolicy {
-    const KIND: &'static str = authorization_policy::KIND;
-    const PATH: &'static str = "/apis/security.istio.io/v1/authorizationpolicies";
-    const OPTIONAL: bool = true;
-
-    fn meta(&self) -> &Meta {
-        &self.metadata
-    }
-
-    fn read(
-        &self,
-        names: &Interner,
-        rules: &rules::Settings,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Object> {
-        authorization_policy(self, names, rules, problems).map(Object::Attachment)
-    }
-
-    fn key(name: NamespacedName) -> ObjectKey {
-        ObjectKey::Attachment(authorization_policy::rule(name))
+        ObjectKey::Attachment(S::rule(name))
     }
 }

@@ -1,7 +1,10 @@
 //! Policies in, what they attach out.
 
 use super::*;
-use crate::model::{Attachments, Event, Index, Labels, Object, Value};
+use crate::{
+    model::{Attachment, Attachments, Attribute, Event, Index, Interner, Labels, Object, Value},
+    rules::{Rule as _, Settings},
+};
 
 fn parsed(yaml: &str) -> AuthorizationPolicy {
     let document = yaml_serde::Deserializer::from_str(yaml).next().expect(yaml);
@@ -12,7 +15,7 @@ fn parsed(yaml: &str) -> AuthorizationPolicy {
 fn read(yaml: &str) -> (Option<Attachment>, Vec<String>) {
     let (names, settings) = (Interner::default(), Settings::default());
     let mut problems = Vec::new();
-    let read = authorization_policy(&parsed(yaml), &names, &settings, &mut problems);
+    let read = parsed(yaml).attachment(&names, &settings, &mut problems);
     (read, problems.iter().map(ToString::to_string).collect())
 }
 
@@ -115,7 +118,7 @@ fn nobody_is_let_in_by_what_cannot_be_honoured() {
             "from: [{source: {notIpBlocks: [x]}}]",
             "from[0].source.notIpBlocks[0]",
         ),
-        ("to: [{operation: {ports: []}}]", "to[0].operation.ports"),
+        ("to: [{operation: {ports: []}}]", "to[0].operation"),
         (
             "to: [{operation: {paths: ['/{a}']}}]",
             "to[0].operation.paths[0]",
@@ -150,6 +153,15 @@ fn nobody_is_let_in_by_what_cannot_be_honoured() {
             "{rule}: {clause:?}"
         );
     }
+}
+
+#[test]
+fn an_empty_list_beside_another_field_lets_nobody_in() {
+    let (allows, problems) = rule_of("{rules: [{to: [{operation: {ports: [], paths: [/]}}]}, {}]}");
+    let left: Vec<_> = allows.clauses.iter().map(|it| it.index).collect();
+    assert_eq!(left, [1]);
+    let named = "AuthorizationPolicy shop/p: spec.rules[0].to[0].operation.ports: ";
+    assert!(problems[0].starts_with(named), "{problems:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub(super) fn value(
     names: &Interner,
 ) -> Result<Value, String> {
     if text.is_empty() {
-        return Err("must not be empty".to_owned());
+        return Err("is empty: name a value, or leave it out".to_owned());
     }
     match attribute {
         Attribute::SourceIp | Attribute::RemoteIp | Attribute::DestinationIp => network(text),

@@ -1,7 +1,10 @@
 //! Objects in, what a pod's ports take out.
 
 use super::*;
-use crate::model::{Attachments, Event, Index, Object};
+use crate::{
+    model::{Attachments, Event, Index, Interner, Object},
+    rules::{Rule as _, Settings},
+};
 
 /// Reads documents, each a rule. Every one must parse.
 fn objects(yaml: &str) -> Vec<PeerAuthentication> {
@@ -16,7 +19,7 @@ fn read(yaml: &str) -> (Attachments, Vec<String>) {
     let (names, settings) = (Interner::default(), Settings::default());
     let (mut problems, mut index) = (Vec::new(), Index::default());
     for object in objects(yaml) {
-        let read = peer_authentication(&object, &names, &settings, &mut problems);
+        let read = object.attachment(&names, &settings, &mut problems);
         read.into_iter()
             .for_each(|it| index.apply(Event::Applied(Object::Attachment(it))));
     }
@@ -115,7 +118,7 @@ fn a_pod_that_is_not_known_is_served_as_the_strictest_rule_that_may_select_it_sa
 fn the_rules_that_do_not_count_beside_an_older_one_are_known() {
     let (attachments, _) = read(&[YOUNG, OLD, WEB, MESH, UNSET].join("\n---\n"));
     let rivals = |name: &str, namespace: &str| -> Vec<String> {
-        let rule = rule(crate::model::NamespacedName::new(namespace, name));
+        let rule = Spec::rule(crate::model::NamespacedName::new(namespace, name));
         let attachment = attachments.get(&rule).expect("a rule");
         let rivals = attachments.rivals(attachment);
         rivals.map(|rule| rule.name.name.to_string()).collect()
@@ -143,7 +146,7 @@ fn what_cannot_be_honoured_is_named_and_the_rest_counts() {
         (
             "{metadata: {name: a, namespace: shop}, spec: {selector: {matchLabels: {app: web}}, \
              mtls: {mode: STRICT}, portLevelMtls: {0: {mode: DISABLE}}}}",
-            "PeerAuthentication shop/a: spec.portLevelMtls.0: ",
+            "PeerAuthentication shop/a: spec.portLevelMtls[0]: ",
             TlsMode::Strict,
         ),
         (
