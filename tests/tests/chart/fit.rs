@@ -13,9 +13,10 @@ use weir_tests::helm::{NAMESPACE, Rendered, available, identity, matrix};
 use crate::selector::{Labels, selects};
 
 /// Kinds without a namespace.
-const CLUSTER_SCOPED: [&str; 4] = [
+const CLUSTER_SCOPED: [&str; 5] = [
     "ClusterRole",
     "ClusterRoleBinding",
+    "CustomResourceDefinition",
     "MutatingWebhookConfiguration",
     "ValidatingWebhookConfiguration",
 ];

@@ -9,5 +9,6 @@ mod golden;
 mod image;
 mod reach;
 mod refused;
+mod rule_kinds;
 mod selector;
 mod strict;

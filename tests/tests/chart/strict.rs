@@ -9,6 +9,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use weir_tests::helm::{Rendered, available, identity, matrix};
@@ -59,6 +60,9 @@ fn faults(object: &Value) -> Vec<String> {
         ("v1", "Pod") => typed::<Pod>(object),
         ("v1", "Service") => typed::<Service>(object),
         ("v1", "ServiceAccount") => typed::<ServiceAccount>(object),
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => {
+            typed::<CustomResourceDefinition>(object)
+        }
         ("apps/v1", "Deployment") => typed::<Deployment>(object),
         ("autoscaling/v2", "HorizontalPodAutoscaler") => typed::<HorizontalPodAutoscaler>(object),
         ("networking.k8s.io/v1", "NetworkPolicy") => typed::<NetworkPolicy>(object),

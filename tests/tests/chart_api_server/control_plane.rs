@@ -93,7 +93,8 @@ impl Cluster {
     pub(crate) fn ask(&self, path: &str) -> Result<String> {
         self.server.netns().unwrap().run(|| {
             let mut stream = TcpStream::connect(("127.0.0.1", 15014))?;
-            let request = format!("GET {path} HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n");
+            let request =
+                format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
             stream.write_all(request.as_bytes())?;
             let mut response = String::new();
             stream.read_to_string(&mut response)?;

@@ -15,3 +15,4 @@ mod document;
 mod helm_test;
 mod life;
 mod release;
+mod rules;
