@@ -13,14 +13,17 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     num::NonZeroUsize,
     path::PathBuf,
+    str::FromStr,
     time::Duration,
 };
 
 use anyhow::{Context, anyhow};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use weir_api::{
     CaptureSpec,
     capture::CaptureMode,
+    inbound_demands::{InboundDemands, Probe},
     inbound_tls::InboundTls,
     ports,
     sidecar::{self, PodPort, env},
@@ -68,12 +71,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DOMAIN", env = env::TRUST_DOMAIN, default_value_t = TrustDomain::default())]
     trust_domain: TrustDomain,
     /// Ports of the application, a JSON list of `{"name":..,"containerPort":..}`.
-    #[arg(long, value_name = "JSON", env = env::POD_PORTS, default_value = "[]", value_parser = pod_ports)]
-    pod_ports: Ports,
+    #[arg(long, value_name = "JSON", env = env::POD_PORTS, default_value = "[]")]
+    pod_ports: JsonList<PodPort>,
     /// Who is served on the application's ports until the control plane says it, JSON such as
     /// `{"mode":"STRICT"}`. Absent: everybody.
     #[arg(long, value_name = "JSON", env = env::INBOUND_TLS)]
     inbound_tls: Option<InboundTls>,
+    /// Serve nobody on the application's ports until the control plane has said who may do what, but the
+    /// node what its probes ask.
+    #[arg(long, env = env::REFUSE_INBOUND)]
+    refuse_inbound: bool,
+    /// What the kubelet asks, a JSON list of `{"port":..,"path":..}`; without a path, gRPC's health
+    /// service. It is answered where plaintext is refused.
+    #[arg(long, value_name = "JSON", env = env::PROBES, default_value = "[]")]
+    probes: JsonList<Probe>,
+    /// Address of the node, where probes come from, beside this network's gateways.
+    #[arg(long, value_name = "ADDRESS", env = env::HOST_IP)]
+    host_ip: Option<IpAddr>,
     /// Where the last inbound policy is kept, which a restart begins with.
     #[arg(long, value_name = "DIRECTORY", env = env::STATE_DIR, default_value = sidecar::STATE_DIR)]
     state_dir: PathBuf,
@@ -98,12 +112,24 @@ pub(crate) struct Args {
     print_bootstrap: bool,
 }
 
-/// Ports of the application.
+/// A list in a variable; an empty one is what an absent annotation leaves behind.
 #[derive(Debug, Clone)]
-struct Ports(Vec<PodPort>);
+struct JsonList<T>(Vec<T>);
+
+// === impl JsonList ===
+
+impl<T: DeserializeOwned> FromStr for JsonList<T> {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = if text.trim().is_empty() { "[]" } else { text };
+        serde_json::from_str(text).map(Self)
+    }
+}
 
 pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
-    let sidecar = sidecar(args);
+    let node_addresses = node_addresses(args);
+    let sidecar = sidecar(args, &node_addresses);
     let policy = InboundPolicy::new(args.state_dir.clone(), sidecar.has_ipv6);
     let began = bootstrap(&sidecar, &policy)?;
     if args.print_bootstrap {
@@ -128,8 +154,9 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
     let (inbound_note, inbound_noted) = watch::channel(inbound_note);
     if issuer.is_some() {
         options.local_secrets = Some(secrets.clone());
-        options.notes = vec![noted, inbound_noted];
+        options.notes.push(noted);
     }
+    options.notes.push(inbound_noted);
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -187,7 +214,7 @@ fn bootstrap(sidecar: &Sidecar<'_>, policy: &InboundPolicy) -> Result<Began, Fai
         let begun = begin(&Sidecar {
             kept: &kept,
             node: sidecar.node.clone(),
-            inbound_tls: sidecar.inbound_tls.clone(),
+            demands: sidecar.demands.clone(),
             ..*sidecar
         });
         Ok((begun?, !kept.is_empty()))
@@ -208,25 +235,56 @@ fn bootstrap(sidecar: &Sidecar<'_>, policy: &InboundPolicy) -> Result<Began, Fai
             )
         }
     };
-    let whose = match is_kept {
-        true => "as the control plane said before the last restart".to_owned(),
-        false => format!("as rules said at admission, {}", sidecar.inbound_tls),
-    };
+    let note = inbound_note(sidecar, is_kept);
+    if sidecar.demands.is_guarded && !is_kept {
+        tracing::warn!(
+            control_plane = sidecar.control_plane.unwrap_or("none"),
+            "inbound connections are refused until the control plane has said who may do what"
+        );
+    }
     Ok(Began {
         source,
         bootstrap,
-        note: format!("inbound policy: {whose}; the control plane has not said it yet"),
+        note,
     })
 }
 
-fn sidecar(args: &Args) -> Sidecar<'_> {
+/// What is to be said of the inbound policy for as long as the control plane has not said it.
+fn inbound_note(sidecar: &Sidecar<'_>, is_kept: bool) -> String {
+    let demands = &sidecar.demands;
+    let whose = match is_kept {
+        true => "as the control plane said before the last restart".to_owned(),
+        false if demands.is_guarded => {
+            "nobody is let in, for an AuthorizationPolicy was about the pod at admission".to_owned()
+        }
+        // Who asks nobody has no other policy to wait for.
+        false if sidecar.control_plane.is_none() => return String::new(),
+        false => format!("as rules said at admission, {}", demands.tls),
+    };
+    format!("inbound policy: {whose}; the control plane has not said it yet")
+}
+
+/// Where the kubelet's probes come from.
+fn node_addresses(args: &Args) -> Vec<IpAddr> {
+    let mut addresses: Vec<_> = args.host_ip.into_iter().chain(default_gateways()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+fn sidecar<'a>(args: &'a Args, node_addresses: &'a [IpAddr]) -> Sidecar<'a> {
     let control_plane = Some(args.control_plane.as_str()).filter(|address| !address.is_empty());
     Sidecar {
         node: args.pod.node(&args.pod_ports.0, control_plane.is_some()),
         ports: &args.pod_ports.0,
         // Who has nobody to ask has no certificate.
         mutual_tls: control_plane.map(|_| &args.trust_domain),
-        inbound_tls: args.inbound_tls.clone().unwrap_or_default(),
+        demands: InboundDemands {
+            tls: args.inbound_tls.clone().unwrap_or_default(),
+            is_guarded: args.refuse_inbound,
+            probes: args.probes.0.clone(),
+        },
+        node_addresses,
         kept: &[],
         control_plane,
         has_ipv6: args.pod.has_ipv6(),
@@ -293,12 +351,6 @@ fn read_only() -> ReadOnlyListeners {
         status: any(ports::STATUS),
         probes: default_gateways(),
     }
-}
-
-fn pod_ports(text: &str) -> Result<Ports, serde_json::Error> {
-    // An empty variable is what an absent annotation leaves behind.
-    let text = if text.trim().is_empty() { "[]" } else { text };
-    serde_json::from_str(text).map(Ports)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,5 +1,6 @@
 //! `weir-agent run` in a network namespace, with the rules of `weir-agent capture`: traffic goes
-//! through, readiness waits for the redirect, SIGTERM drains, and a strict port takes no plaintext.
+//! through, readiness waits for the redirect, SIGTERM drains, a strict port takes no plaintext, and a pod
+//! that policies are about serves nobody before they are known.
 
 use std::{
     fs::{self, Permissions},
@@ -17,7 +18,7 @@ use std::{
 
 use tempfile::TempDir;
 use weir_api::{identity, ports, sidecar::READY_PATH};
-use weir_process::command::{LIMIT, execute};
+use weir_process::command::{LIMIT, execute, output};
 use weir_tests::{
     eventually::eventually,
     http,
@@ -207,15 +208,16 @@ fn a_second_signal_ends_it_at_once() {
     });
 }
 
-/// A control plane that reads rules, and the address of its xDS.
-fn control(program: &Path, directory: &Path, rule: &str) -> (Running, String) {
+/// A control plane that reads rules and serves xDS there, and the address that it then has.
+fn control(program: &Path, directory: &Path, rule: &str, xds: &str) -> (Running, String) {
     let manifests = directory.join("manifests");
     fs::create_dir(&manifests).expect("directory");
     fs::write(manifests.join("rule.yaml"), rule).expect("written");
     let mut command = Command::new(program);
     command.arg("--manifests").arg(manifests);
     command.arg("--certs-dir").arg(directory.join("certs"));
-    for socket in ["xds-plaintext", "xds", "debug", "webhook"] {
+    command.arg(format!("--xds-plaintext-addr={xds}"));
+    for socket in ["xds", "debug", "webhook"] {
         command.arg(format!("--{socket}-addr=127.0.0.1:0"));
     }
     command.stdout(Stdio::piped()).stderr(Stdio::null());
@@ -287,7 +289,7 @@ fn a_strict_port_takes_no_plaintext_while_no_control_plane_answers() {
 
     let rule = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
                 metadata: {name: all, namespace: weir-system}\nspec: {mtls: {mode: STRICT}}\n";
-    let (control, address) = pod.run(|| control(&program, directory.path(), rule));
+    let (control, address) = pod.run(|| control(&program, directory.path(), rule, "127.0.0.1:0"));
     let sidecar = start(&address, &[]);
     until("the rule", || !is_served());
     let kept = state.path().join("inbound-listeners.pb");
@@ -310,4 +312,90 @@ fn a_strict_port_takes_no_plaintext_while_no_control_plane_answers() {
         assert!(is_served(), "nothing is stamped");
         sidecar
     });
+}
+
+/// The node, and somebody else.
+const NODE: &str = "10.88.0.1";
+const OTHER: &str = "10.88.0.3";
+
+/// What a caller is answered, and the reason that the proxy gives.
+fn answer(peer: &NetNs, from: &str, path: &str) -> String {
+    let mut curl = Command::new("curl");
+    curl.args([
+        "-s",
+        "--max-time",
+        "10",
+        "-o",
+        "/dev/null",
+        "--interface",
+        from,
+    ])
+    .args(["-w", "%{http_code} %header{x-weir-reason}"])
+    .arg(format!("http://10.88.0.2:8080{path}"));
+    let output = peer.run(|| output(&mut curl, "", LIMIT).expect("curl runs"));
+    output.stdout.trim().to_owned()
+}
+
+/// The control plane cannot be reached when the sidecar starts, comes, and is gone when it starts again.
+#[test]
+fn a_pod_that_policies_are_about_serves_nobody_but_probes_before_they_are_known() {
+    const XDS: &str = "127.0.0.1:15010";
+    const NOBODY: &str = "127.0.0.1:9";
+    let Some(program) = skip::built("weir-control").filter(|_| netns::available()) else {
+        return;
+    };
+    let (pod, peer) = (NetNs::new().expect("new"), NetNs::new().expect("new"));
+    let both = [format!("{NODE}/24"), format!("{OTHER}/24")];
+    let both: Vec<&str> = both.iter().map(String::as_str).collect();
+    pod.link("eth0", &["10.88.0.2/24"], &peer, &both)
+        .expect("link");
+    pod.run(|| application("0.0.0.0:8080"));
+    let (state, directory) = (folder(0o777), folder(0o755));
+    let start = |control: &str| {
+        let state_dir = state.path().to_str().expect("a path");
+        let common = ["--drain-minimum", "0", "--state-dir", state_dir];
+        let reach = ["--control-plane", control, "--control-plane-plaintext"];
+        let probes = ["--probes", r#"[{"port":8080,"path":"/ready"}]"#];
+        let stamp = ["--refuse-inbound", "--host-ip", NODE];
+        let arguments = [&common[..], &reach, &probes, &stamp].concat();
+        let sidecar = pod.run(|| Sidecar::start(&arguments));
+        assert!(pod.run(|| agent(&["capture"])), "capture");
+        assert!(pod.run(|| agent(&["wait", "--timeout", "20"])), "wait");
+        sidecar
+    };
+    let ready = || pod.run(|| page(ports::READINESS, READY_PATH));
+
+    let mut sidecar = start(XDS);
+    for (from, path, expected) in [
+        (OTHER, "/", "403 rbac_access_denied"),
+        (OTHER, "/ready", "403 rbac_access_denied"),
+        (NODE, "/ready", "200"),
+        (NODE, "/", "403 rbac_access_denied"),
+    ] {
+        assert_eq!(answer(&peer, from, path), expected, "{from} {path}");
+    }
+    let said = "inbound policy: nobody is let in, for an AuthorizationPolicy was about the pod";
+    assert!(ready().contains(said), "{}", ready());
+    let denied = pod.run(|| page(ports::ADMIN, "/stats?filter=inbound_8080.rbac.denied"));
+    assert!(denied.contains("rbac.denied: 3"), "{denied}");
+
+    let rule = format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+         metadata: {{name: other, namespace: default}}\n\
+         spec: {{rules: [{{from: [{{source: {{ipBlocks: [{OTHER}]}}}}]}}]}}\n"
+    );
+    let (control, _) = pod.run(|| control(&program, directory.path(), &rule, XDS));
+    until("the policy", || answer(&peer, OTHER, "/") == "200");
+    assert_eq!(answer(&peer, NODE, "/"), "403 rbac_access_denied");
+    let kept = state.path().join("inbound-listeners.pb");
+    until("the file", || kept.exists());
+    assert!(!ready().contains("inbound policy"), "{}", ready());
+    sidecar.process.terminate();
+    assert_eq!(sidecar.wait(), Some(0));
+    drop(control);
+
+    // What was kept counts for more than what was stamped.
+    let _sidecar = start(NOBODY);
+    assert_eq!(answer(&peer, OTHER, "/"), "200");
+    assert_eq!(answer(&peer, NODE, "/"), "403 rbac_access_denied");
 }

@@ -11,6 +11,7 @@ pub mod annotations;
 pub mod ca;
 pub mod capture;
 pub mod identity;
+pub mod inbound_demands;
 pub mod inbound_tls;
 pub mod names;
 pub mod node;

@@ -46,6 +46,14 @@ pub mod env {
     /// Who is served on the pod's ports, as rules said when it was admitted: an
     /// [`crate::inbound_tls::InboundTls`]. Absent: everybody.
     pub const INBOUND_TLS: &str = "WEIR_INBOUND_TLS";
+    /// `true`: an AuthorizationPolicy was about the pod when it was admitted, so that nobody is served
+    /// until the control plane has said who may do what.
+    pub const REFUSE_INBOUND: &str = "WEIR_REFUSE_INBOUND";
+    /// What the kubelet asks the pod, where it would be refused: a JSON list of
+    /// [`crate::inbound_demands::Probe`].
+    pub const PROBES: &str = "WEIR_PROBES";
+    /// Address of the pod's node, which probes come from.
+    pub const HOST_IP: &str = "WEIR_HOST_IP";
     /// Instead of [`super::STATE_DIR`].
     pub const STATE_DIR: &str = "WEIR_STATE_DIR";
     /// A `tracing` filter.

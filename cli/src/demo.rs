@@ -149,6 +149,9 @@ impl Demo {
         };
         shared.cluster().apply(&self.manifests)?;
         shared.publish()?;
+        if let Some(control) = &control {
+            playground.wait_told(control).await?;
+        }
         if self.args.manifests.is_none() {
             let (name, address) = world::OUTSIDE;
             playground

@@ -310,13 +310,20 @@ fn an_api_server_that_is_not_there_is_waited_for_and_said() {
 fn a_pod_is_told_at_admission_what_rules_demand_of_it() {
     let rule = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
                 metadata: {name: web, namespace: shop}\n\
-                spec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}}\n";
+                spec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}}\n\
+                ---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+                metadata: {name: web, namespace: shop}\n\
+                spec: {selector: {matchLabels: {app: web}}}\n";
     let control = Control::start(rule);
     let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "u", "operation": "CREATE", "namespace": "shop",
         "kind": {"group": "", "version": "v1", "kind": "Pod"},
         "object": {"metadata": {"name": "web", "labels": {"app": "web"}},
-                   "spec": {"containers": [{"name": "app"}]}},
+                   "spec": {"containers": [{
+                       "name": "app", "ports": [{"name": "page", "containerPort": 8080}],
+                       "readinessProbe": {"httpGet": {"port": "page", "path": "/ready"}},
+                       "livenessProbe": {"grpc": {"port": 9090}},
+                   }]}},
     }});
     let told = || {
         let answer = control.ask("/inject", &review);
@@ -324,9 +331,13 @@ fn a_pod_is_told_at_admission_what_rules_demand_of_it() {
         let patch = BASE64_STANDARD.decode(patch).expect("base64");
         let patch = String::from_utf8(patch).expect("text");
         // The webhook may be served before the manifests are published.
-        patch.contains(r#"{\"mode\":\"STRICT\"}"#).then_some(())
+        patch.contains(r#"{\"mode\":\"STRICT\"}"#).then_some(patch)
     };
-    eventually(PATIENCE, told).expect("the rule");
+    let patch = eventually(PATIENCE, told).expect("the rule");
+    let guarded = r#"{"name":"WEIR_REFUSE_INBOUND","value":"true"}"#;
+    assert!(patch.contains(guarded), "{patch}");
+    let probes = r#""[{\"path\":\"/ready\",\"port\":8080},{\"port\":9090}]""#;
+    assert!(patch.contains(probes), "{patch}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::fmt;
 pub use endpoint_slice::{SERVICE_NAME_LABEL, endpoint_slice};
 pub use node::{REGION_LABEL, SUB_ZONE_LABEL, ZONE_LABEL, node};
 pub use pod::{pod, pod_is_ready, workload};
+pub use probe::probes;
 pub use service::service;
 pub use watch::{WatchStatus, Watches, watch};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weir_api::inbound_tls::InboundTls;
+use weir_api::inbound_demands::InboundDemands;
 
 /// Where a pod goes, as far as it is known.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,7 @@ pub struct Place<'a> {
     /// here of those may be older, and does not decide then.
     pub is_selected: bool,
     /// What rules demand of whoever connects to the pod; `None` if that is not known.
-    pub inbound_tls: Option<&'a InboundTls>,
+    pub inbound: Option<&'a InboundDemands>,
 }
 
 /// What a namespace says of itself.
@@ -58,7 +58,7 @@ impl<'a> From<&'a str> for Place<'a> {
             about: None,
             cluster: None,
             is_selected: false,
-            inbound_tls: None,
+            inbound: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
-use weir_api::inbound_tls::InboundTls;
+use weir_api::inbound_demands::InboundDemands;
 
 use crate::{
     Cluster, Config, Decision, InjectError, Injection, Namespace, Place,
@@ -45,8 +45,9 @@ pub enum Outcome {
 
 /// What is known of a namespace.
 pub(crate) type Namespaces<'a> = dyn Fn(&str) -> Option<Arc<Namespace>> + Send + Sync + 'a;
-/// What rules demand of whoever connects to a pod, given its namespace and its labels.
-pub(crate) type Rules = dyn Fn(&str, &BTreeMap<&str, &str>) -> Option<InboundTls> + Send + Sync;
+/// What rules demand of whoever connects to a pod, given its namespace, its labels and all of it.
+pub(crate) type Rules =
+    dyn Fn(&str, &BTreeMap<&str, &str>, &Value) -> Option<InboundDemands> + Send + Sync;
 
 /// What is known of the cluster that a pod is created in.
 pub(crate) struct Known<'a> {
@@ -63,7 +64,7 @@ pub(crate) struct Known<'a> {
 pub fn review(body: &[u8], config: &Config) -> Result<Reviewed, ReviewError> {
     let known = Known {
         about: &|_| None,
-        rules: &|_, _| None,
+        rules: &|_, _, _| None,
         cluster: None,
     };
     review_in(body, &known, config)
@@ -89,13 +90,14 @@ pub(crate) fn review_in(
         });
     }
     let about = (known.about)(request.namespace());
-    let inbound_tls = (known.rules)(request.namespace(), &labels(&request.object));
+    let pod = &request.object;
+    let inbound = (known.rules)(request.namespace(), &labels(pod), pod);
     let place = Place {
         namespace: request.namespace(),
         about: about.as_deref(),
         cluster: known.cluster,
         is_selected: true,
-        inbound_tls: inbound_tls.as_ref(),
+        inbound: inbound.as_ref(),
     };
     let injection = inject(&request.object, place, config);
     let (outcome, fields, reason) = match &injection {

@@ -14,7 +14,7 @@ use weir_api::{
     annotations::{self as names, KNOWN},
     capture::{self, CaptureMode},
     identity,
-    inbound_tls::InboundTls,
+    inbound_demands::InboundDemands,
 };
 
 use crate::{
@@ -49,7 +49,7 @@ pub(crate) struct Settings {
     /// Whether to write that other sidecars speak mutual TLS with this one.
     pub(crate) mutual_tls: bool,
     /// What it is told that rules demand of whoever connects to the pod, where that is not the usual.
-    pub(crate) inbound_tls: Option<InboundTls>,
+    pub(crate) inbound: Option<InboundDemands>,
     /// User the sidecar runs as, unless its own container says another.
     pub(crate) user: u32,
     /// User that a container of the pod's own, named like the sidecar, asks for.
@@ -85,8 +85,7 @@ impl Settings {
         let mut reader = Reader::new(&pod.annotations, &config.default_annotations);
         let mut settings = reader.settings(Some(pod), config);
         settings.sidecar = reader.sidecar().unwrap_or_else(|| by_config(place, config));
-        let usual = InboundTls::default();
-        settings.inbound_tls = place.inbound_tls.filter(|it| **it != usual).cloned();
+        settings.inbound = place.inbound.filter(|it| !it.is_usual()).cloned();
         if let Some(user) = place.last_user() {
             settings.user = user;
             settings.capture.proxy_uids = vec![user];
@@ -187,7 +186,7 @@ impl<'a> Reader<'a> {
             limits,
             log_level: self.tolerate(names::LOG_LEVEL, log_level),
             concurrency: self.tolerate(names::CONCURRENCY, concurrency),
-            inbound_tls: None,
+            inbound: None,
             user: identity::PROXY_UID,
             own_user: None,
             own_hook: false,

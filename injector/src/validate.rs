@@ -139,7 +139,7 @@ impl Validators {
             about: about.as_deref(),
             cluster,
             is_selected: false,
-            inbound_tls: None,
+            inbound: None,
         };
         let (validation, fields, warnings) = self.judge(&request, place, config);
         Ok((validation, answer(&request.uid, fields, warnings)))

@@ -14,7 +14,7 @@ use axum::{
 };
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use weir_api::inbound_tls::InboundTls;
+use weir_api::inbound_demands::InboundDemands;
 
 use crate::{
     Cluster, Config, Decided, Decision, InjectError, Namespace, Place, ReviewError, WrongType,
@@ -82,7 +82,7 @@ impl Injector {
             config: ArcSwap::from_pointee(config),
             cluster: ArcSwapOption::empty(),
             namespaces: Box::new(|_| None),
-            rules: Box::new(|_, _| None),
+            rules: Box::new(|_, _, _| None),
             on_decision: Box::new(|_| {}),
             validators: Validators::default(),
             metrics: Metrics::default(),
@@ -102,12 +102,15 @@ impl Injector {
     }
 
     /// Looks up what rules demand of whoever connects to a pod of that namespace and with these
-    /// labels: its sidecar is told, and keeps to it until discovery says more. It is asked for each
-    /// pod that is created and must not block.
+    /// labels, given with the pod itself: its sidecar is told, and keeps to it until discovery says
+    /// more. It is asked for each pod that is created and must not block.
     #[must_use]
     pub fn with_rules(
         mut self,
-        lookup: impl Fn(&str, &BTreeMap<&str, &str>) -> Option<InboundTls> + Send + Sync + 'static,
+        lookup: impl Fn(&str, &BTreeMap<&str, &str>, &Value) -> Option<InboundDemands>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         self.rules = Box::new(lookup);
         self
@@ -150,7 +153,7 @@ impl Injector {
             about: about.as_deref(),
             cluster: cluster.as_deref(),
             is_selected: false,
-            inbound_tls: None,
+            inbound: None,
         };
         decide(pod, place, &self.config.load())
     }
@@ -166,7 +169,7 @@ impl Injector {
             about: about.as_deref(),
             cluster: cluster.as_deref(),
             is_selected: true,
-            inbound_tls: None,
+            inbound: None,
         };
         let injection = inject(pod, place, &self.config.load())?;
         Ok(injection.warnings)

@@ -13,7 +13,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value};
-use weir_api::inbound_tls::InboundTls;
+use weir_api::inbound_demands::InboundDemands;
 use weir_injector::{Cluster, Config, Injection, Namespace, Place, inject, uninject};
 
 /// A case as read from its file.
@@ -23,7 +23,7 @@ struct Case {
     about: Option<Namespace>,
     cluster: Option<Cluster>,
     config: Config,
-    inbound_tls: Option<InboundTls>,
+    inbound: Option<InboundDemands>,
 }
 
 fn cases() -> Vec<PathBuf> {
@@ -56,7 +56,12 @@ impl Case {
                 least_kubelet: Some((1, minor.parse().expect("a minor version"))),
                 ..Cluster::default()
             }),
-            inbound_tls: setting("rules").map(|text| text.parse().expect("rules")),
+            inbound: setting("rules").map(|text| InboundDemands {
+                tls: text.parse().expect("rules"),
+                is_guarded: setting("guarded").is_some(),
+                probes: setting("probes")
+                    .map_or_else(Vec::new, |text| serde_json::from_str(text).expect("probes")),
+            }),
             pod: yaml_serde::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
             namespace: setting("namespace").unwrap_or("shop").to_owned(),
             config: Config::read(&mut serde_json::Deserializer::from_str(config))
@@ -70,7 +75,7 @@ impl Case {
             about: self.about.as_ref(),
             cluster: self.cluster.as_ref(),
             is_selected: false,
-            inbound_tls: self.inbound_tls.as_ref(),
+            inbound: self.inbound.as_ref(),
         }
     }
 

@@ -9,7 +9,7 @@ use axum::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use weir_api::inbound_tls::InboundTls;
+use weir_api::inbound_demands::InboundDemands;
 use weir_injector::{
     Cluster, Config, Decision, Namespace,
     config::Policy,
@@ -229,12 +229,15 @@ async fn objects_are_validated_and_counted() {
 #[tokio::test]
 async fn the_sidecar_is_told_what_rules_demand_of_its_pod() {
     let strict = r#"{"mode":"STRICT"}"#;
-    let injector = Injector::new(Config::default()).with_rules(move |namespace, labels| {
+    let injector = Injector::new(Config::default()).with_rules(move |namespace, labels, pod| {
+        assert!(pod["spec"]["containers"].is_array(), "{pod}");
         let selected = namespace == "shop" && labels.get("app") == Some(&"web");
-        Some(if selected {
-            strict.parse().ok()?
-        } else {
-            InboundTls::default()
+        Some(match selected {
+            true => InboundDemands {
+                tls: strict.parse().ok()?,
+                ..InboundDemands::default()
+            },
+            false => InboundDemands::default(),
         })
     });
     for (labels, is_told) in [

@@ -3,12 +3,16 @@
 //! Everything passes as it came: no header added or rewritten, no timeout, no limit that the
 //! application would notice.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    net::IpAddr,
+};
 
 use anyhow::Context;
 use serde_json::{Value, json};
 use weir_api::{
-    inbound_tls::{InboundTls, Served, TlsMode},
+    inbound_demands::InboundDemands,
+    inbound_tls::{Served, TlsMode},
     names, ports,
     sidecar::PodPort,
     spiffe::TrustDomain,
@@ -24,6 +28,8 @@ use crate::failure::Failure;
 mod inbound;
 mod outbound;
 mod parts;
+mod probe;
+mod refused;
 mod tls;
 
 use parts::address;
@@ -40,8 +46,11 @@ pub(super) struct Sidecar<'a> {
     pub(super) ports: &'a [PodPort],
     /// Clients of the mesh are served by mutual TLS with identities of this trust domain.
     pub(super) mutual_tls: Option<&'a TrustDomain>,
-    /// Who is served on the application's ports until the control plane says it.
-    pub(super) inbound_tls: InboundTls,
+    /// Who is served on the application's ports until the control plane says it, and what is answered to
+    /// the kubelet all the same.
+    pub(super) demands: InboundDemands,
+    /// Where the kubelet's probes come from.
+    pub(super) node_addresses: &'a [IpAddr],
     /// The listeners of inbound connections as the control plane had them last, in place of those that
     /// would be made from the above. Empty: there are none.
     pub(super) kept: &'a [Listener],
@@ -93,6 +102,11 @@ impl Sidecar<'_> {
     /// Who is served where rules demand that.
     fn served(&self, mode: TlsMode) -> Served {
         mode.served(self.mutual_tls.is_some())
+    }
+
+    /// Who is served on a port, by what is demanded of TLS.
+    fn served_on(&self, port: u16) -> Served {
+        self.served(self.demands.tls.on(port))
     }
 
     fn json(&self) -> Value {

@@ -96,7 +96,7 @@ impl Scope {
             about: Some(&about),
             cluster: Some(&self.cluster),
             is_selected: false,
-            inbound_tls: None,
+            inbound: None,
         };
         decide(pod, place, &self.config).ok()
     }

@@ -15,7 +15,7 @@ use super::{
 /// Far longer than anything takes; it only ends a test that fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const PODS: &str = "
+pub(crate) const PODS: &str = "
 apiVersion: v1
 kind: Pod
 metadata: {name: web, labels: {app: web}}

@@ -5,6 +5,7 @@ mod authorization;
 mod demo;
 mod ends;
 mod foreign;
+mod guarded;
 mod inbound;
 mod last_resort;
 mod mesh;

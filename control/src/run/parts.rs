@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use weir_api::inbound_demands::{InboundDemands, Probe};
 use weir_discovery::{
+    kubernetes,
+    model::{self, Question},
     rules::{self, Judgement},
     xds::{Generator, Hub, Settings},
 };
@@ -51,16 +54,17 @@ impl Parts {
             mutual_tls: config.issues_certificates(),
         })));
         let rules = hub.clone();
-        let injector = injector.with_rules(move |namespace, labels| {
+        let injector = injector.with_rules(move |namespace, labels, pod| {
             // Before the registry is read the control plane is not ready, and is not asked.
             let snapshot = rules.snapshot()?;
             let labels = labels.iter();
             let labels = labels.map(|(name, value)| (Arc::from(*name), Arc::from(*value)));
-            Some(
-                snapshot
-                    .attachments()
-                    .inbound_tls(namespace, &labels.collect()),
-            )
+            let (attachments, labels) = (snapshot.attachments(), labels.collect());
+            Some(InboundDemands {
+                tls: attachments.inbound_tls(namespace, &labels),
+                is_guarded: attachments.is_guarded(namespace, &labels),
+                probes: kubernetes::probes(pod).into_iter().map(asked).collect(),
+            })
         });
         Self {
             hub,
@@ -73,6 +77,16 @@ impl Parts {
             health: Arc::default(),
             known: watch::Sender::default(),
         }
+    }
+}
+
+fn asked(probe: model::Probe) -> Probe {
+    Probe {
+        port: probe.port,
+        path: match probe.question {
+            Question::Http(path) => Some(path.to_string()),
+            Question::Grpc => None,
+        },
     }
 }
 

@@ -1,10 +1,19 @@
 //! What the kubelet asks containers, read from a pod's specification.
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::Deserialize as _;
+use serde_json::Value;
 use weir_api::sidecar::PROXY_CONTAINER;
 
 use super::wire;
 use crate::model::{Interner, Probe, Question};
+
+/// The requests of all probes of a pod that is about to be, each once; none of a pod that is none.
+#[must_use]
+pub fn probes(pod: &Value) -> Vec<Probe> {
+    let spec = wire::PodSpec::deserialize(&pod["spec"]).unwrap_or_default();
+    of(&spec, &Interner::default())
+}
 
 /// The requests of all probes of a pod, each once. A sidecar's own are not captured. A probe that cannot
 /// be read is none, as is one that is not for the pod, or that is made over TLS: what that asks for,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use weir_api::inbound_tls::{InboundTls, TlsMode};
 
-use super::{AuthorizationRule, NamespacedName, Pod};
+use super::{AuthorizationAction, AuthorizationRule, NamespacedName, Pod};
 
 /// Labels of a pod, or those that a rule asks for.
 pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
@@ -197,6 +197,14 @@ impl Attachments {
         let selects = |it: &Target| matches!(it, Target::Workloads(_) | Target::MeshWorkloads(_));
         let may_be_more = !self.authorization_where(namespace, selects).is_empty();
         (!may_be_more).then(|| self.authorization_where(namespace, |_| true))
+    }
+
+    /// Whether a rule refuses anybody at a pod in that namespace and with these labels.
+    #[must_use]
+    pub fn is_guarded(&self, namespace: &str, labels: &Labels) -> bool {
+        let rules = self.authorization(namespace, labels);
+        let mut rules = rules.iter().filter_map(|it| it.effect.authorization());
+        rules.any(|it| !it.is_dry_run && it.action != AuthorizationAction::Audit)
     }
 
     fn authorization_where(

@@ -194,7 +194,7 @@ fn what_is_known_of_the_place_decides_as_well() {
             about,
             cluster: Some(cluster),
             is_selected: false,
-            inbound_tls: None,
+            inbound: None,
         };
         let pod = pod(&labels, &json!({}));
         let decision = decide(&pod, place, &Config::default()).expect("pod");

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use weir_api::{
     capture::CaptureMode,
+    inbound_demands::InboundDemands,
+    inbound_tls::InboundTls,
     sidecar::{PROXY_CONTAINER, PodPort, env},
     spiffe::TrustDomain,
 };
@@ -35,9 +37,7 @@ pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> 
     if config.trust_domain != TrustDomain::default() {
         variables.push(value(env::TRUST_DOMAIN, config.trust_domain.as_str()));
     }
-    if let Some(demanded) = &settings.inbound_tls {
-        variables.push(value(env::INBOUND_TLS, &demanded.to_string()));
-    }
+    variables.extend(settings.inbound.iter().flat_map(demanded));
     if settings.capture.mode == CaptureMode::None {
         variables.push(value(env::CAPTURE_MODE, &CaptureMode::None.to_string()));
     }
@@ -53,6 +53,23 @@ pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> 
     }
     if let Some(level) = &settings.log_level {
         variables.push(value(env::LOG, level));
+    }
+    variables
+}
+
+/// What rules demand of whoever connects, and who is answered all the same.
+fn demanded(demands: &InboundDemands) -> Vec<Value> {
+    let mut variables = Vec::new();
+    if demands.tls != InboundTls::default() {
+        variables.push(value(env::INBOUND_TLS, &demands.tls.to_string()));
+    }
+    if demands.is_guarded {
+        variables.push(value(env::REFUSE_INBOUND, "true"));
+    }
+    if demands.refuse_plaintext() && !demands.probes.is_empty() {
+        let probes = json!(demands.probes).to_string();
+        variables.push(value(env::PROBES, &probes));
+        variables.push(field(env::HOST_IP, "status.hostIP"));
     }
     variables
 }

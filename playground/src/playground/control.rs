@@ -1,7 +1,7 @@
 //! The control plane of a playground: `weir-control` in a pod of its own, behind a Service, fed by
 //! the live objects; and its webhook as the API server knows it.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, fmt, fs, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
@@ -119,15 +119,37 @@ impl Playground {
     /// # Errors
     /// If it does not within half a minute, or cannot be asked.
     pub async fn wait_known(&self, control: &ControlPlane) -> Result<()> {
+        self.wait_for(control, "/debug/endpointz", endpoints_of, ready_endpoints)
+            .await
+    }
+
+    /// Waits until the control plane knows every Service, and with them the rules, which are written
+    /// down before: pods that are created from then on are told at admission what rules demand.
+    ///
+    /// # Errors
+    /// If it does not within half a minute, or cannot be asked.
+    pub async fn wait_told(&self, control: &ControlPlane) -> Result<()> {
+        self.wait_for(control, "/debug/registryz", services_of, service_names)
+            .await
+    }
+
+    /// Waits until everything that is wanted is among what a page of the control plane lists.
+    async fn wait_for<T: Ord + fmt::Display>(
+        &self,
+        control: &ControlPlane,
+        page: &str,
+        known: fn(&[Value]) -> BTreeSet<T>,
+        wanted: fn(&Cluster) -> BTreeSet<T>,
+    ) -> Result<()> {
         let wrong = |reason: String| Error::Pod {
             pod: control.pod.to_string(),
             reason,
         };
         let deadline = Instant::now() + LIMIT;
         loop {
-            let known = control.known_endpoints().await.map_err(wrong)?;
-            let ready = ready_endpoints(&self.shared().cluster());
-            let Some(missing) = ready.difference(&known).next() else {
+            let known = known(&control.list(page).await.map_err(wrong)?);
+            let wanted = wanted(&self.shared().cluster());
+            let Some(missing) = wanted.difference(&known).next() else {
                 return Ok(());
             };
             if Instant::now() > deadline {
@@ -144,27 +166,50 @@ impl Playground {
 // === impl ControlPlane ===
 
 impl ControlPlane {
-    /// Addresses of the endpoints the control plane takes for ready.
-    async fn known_endpoints(&self) -> std::result::Result<BTreeSet<SocketAddr>, String> {
+    /// What a page of its debug endpoints lists.
+    async fn list(&self, page: &str) -> std::result::Result<Vec<Value>, String> {
         let stream = TcpStream::connect(self.debug).await;
         let stream = stream.map_err(|error| format!("cannot reach {}: {error}", self.debug))?;
-        let request = Request::get("/debug/endpointz")
+        let request = Request::get(page)
             .header("host", self.debug.to_string())
             .body(Full::new(Bytes::new()))
             .map_err(|error| error.to_string())?;
         let (status, body) = request::send(stream, request).await?;
         if status != 200 {
-            return Err(format!("/debug/endpointz answered {status}"));
+            return Err(format!("{page} answered {status}"));
         }
-        let services: Vec<Value> =
-            serde_json::from_slice(&body).map_err(|error| format!("/debug/endpointz: {error}"))?;
-        let ports = services.iter().flat_map(|service| list(service, "ports"));
-        let endpoints = ports.flat_map(|port| list(port, "endpoints"));
-        let ready = endpoints.filter(|endpoint| endpoint["readiness"] == "ready");
-        Ok(ready
-            .filter_map(|endpoint| endpoint["address"].as_str()?.parse().ok())
-            .collect())
+        serde_json::from_slice(&body).map_err(|error| format!("{page}: {error}"))
     }
+}
+
+/// Addresses of the endpoints the control plane takes for ready.
+fn endpoints_of(services: &[Value]) -> BTreeSet<SocketAddr> {
+    let ports = services.iter().flat_map(|service| list(service, "ports"));
+    let endpoints = ports.flat_map(|port| list(port, "endpoints"));
+    let ready = endpoints.filter(|endpoint| endpoint["readiness"] == "ready");
+    ready
+        .filter_map(|endpoint| endpoint["address"].as_str()?.parse().ok())
+        .collect()
+}
+
+/// Namespaces and names of the Services that the control plane knows.
+fn services_of(services: &[Value]) -> BTreeSet<String> {
+    let text = |service: &Value, field: &str| service[field].as_str().map(str::to_owned);
+    let names = services.iter().filter_map(|service| {
+        let (namespace, name) = (text(service, "namespace")?, text(service, "name")?);
+        Some(format!("{namespace}/{name}"))
+    });
+    names.collect()
+}
+
+/// Namespaces and names of all Services.
+fn service_names(cluster: &Cluster) -> BTreeSet<String> {
+    let services = cluster.services.iter().map(|service| &service.metadata);
+    let names = services.filter_map(|meta| {
+        let (namespace, name) = (meta.namespace.as_deref()?, meta.name.as_deref()?);
+        Some(format!("{namespace}/{name}"))
+    });
+    names.collect()
 }
 
 /// Addresses of every ready endpoint of every Service.

@@ -14,10 +14,10 @@ use weir_api::{
 use super::{
     Sidecar,
     parts::{
-        address, http_connection_manager, http_protocol, listener_filter, original_dst_cluster,
-        tcp_proxy,
+        address, all_to, http_connection_manager, http_protocol, listener_filter,
+        original_dst_cluster, tcp_proxy,
     },
-    tls,
+    probe, refused, tls,
 };
 
 /// How long a client may take for its ClientHello where it must send one, and then for its handshake.
@@ -36,9 +36,9 @@ pub(super) fn listeners(sidecar: &Sidecar<'_>) -> Vec<Value> {
         "filters": [tcp_proxy(names::BLACK_HOLE_CLUSTER)],
     })];
     for (number, protocol) in ports(sidecar) {
-        let served = sidecar.served(sidecar.inbound_tls.on(number));
-        chains.extend(port_chains(number, protocol, served, sidecar.mutual_tls));
+        chains.extend(port_chains(number, protocol, sidecar));
     }
+    chains.extend(probe::chains(sidecar));
     let (others, default) = of_other_ports(sidecar);
     chains.extend(others);
     let listener = |(any, suffix): (&str, &str)| {
@@ -91,8 +91,8 @@ fn own_port(chain: &FilterChain) -> Option<u16> {
     (port != ports::INBOUND).then_some(port)
 }
 
-/// The ports that the application declares and that carry TCP, each once, and those that rules speak
-/// of.
+/// The ports that the application declares and that carry TCP, each once, and those that rules or
+/// probes speak of.
 fn ports(sidecar: &Sidecar<'_>) -> impl Iterator<Item = (u16, Protocol)> {
     let tcp = |port: &&PodPort| port.protocol.as_deref().is_none_or(|name| name == "TCP");
     let mut ports: Vec<(u16, Protocol)> = Vec::new();
@@ -101,8 +101,9 @@ fn ports(sidecar: &Sidecar<'_>) -> impl Iterator<Item = (u16, Protocol)> {
         let hint = Hint::of(None, port.name.as_deref(), number);
         (number, hint.protocol)
     });
-    let named = sidecar.inbound_tls.ports.keys();
-    for port in declared.chain(named.map(|number| (*number, Protocol::Auto))) {
+    let named = sidecar.demands.tls.ports.keys().copied();
+    let named = named.chain(probe::answered(sidecar).map(|probe| probe.port));
+    for port in declared.chain(named.map(|number| (number, Protocol::Auto))) {
         if !ports.iter().any(|(number, _)| *number == port.0) {
             ports.push(port);
         }
@@ -114,7 +115,12 @@ fn ports(sidecar: &Sidecar<'_>) -> impl Iterator<Item = (u16, Protocol)> {
 fn of_other_ports(sidecar: &Sidecar<'_>) -> (Vec<Value>, Option<Value>) {
     let rest =
         |name: String, cluster| Some(json!({ "name": name, "filters": [tcp_proxy(cluster)] }));
-    let served = sidecar.served(sidecar.inbound_tls.mode);
+    if sidecar.demands.is_guarded {
+        let chains = refused::chains(names::INBOUND_PASSTHROUGH_CLUSTER);
+        let named = |kind: &str| format!("{}-{kind}", names::VIRTUAL_INBOUND);
+        return (renamed(chains, named), None);
+    }
+    let served = sidecar.served(sidecar.demands.tls.mode);
     if served == Served::Refused {
         let name = format!("{}-refused", names::VIRTUAL_INBOUND);
         return (Vec::new(), rest(name, names::BLACK_HOLE_CLUSTER));
@@ -125,45 +131,51 @@ fn of_other_ports(sidecar: &Sidecar<'_>) -> (Vec<Value>, Option<Value>) {
     };
     let mut chains = passthrough.chains(Protocol::Auto, served, sidecar.mutual_tls);
     // What fits no chain may be plaintext on a port that serves TLS alone: there the rest is named.
-    let mut modes = ports(sidecar).map(|(number, _)| sidecar.inbound_tls.on(number));
-    let strict = |mode| sidecar.served(mode) == Served::Strict;
-    let strict = served == Served::Strict || modes.any(strict);
+    let mut ports = ports(sidecar).map(|(number, _)| sidecar.served_on(number));
+    let strict = served == Served::Strict || ports.any(|served| served == Served::Strict);
     let kind = |chain: &Value| chain["name"].as_str().unwrap_or_default().to_owned();
     if !strict {
         chains.retain(|chain| !["tcp", "tls"].contains(&kind(chain).as_str()));
     }
-    for chain in &mut chains {
-        let kind = match kind(chain).as_str() {
-            "http" => "catchall-http".to_owned(),
-            kind => kind.to_owned(),
+    let chains = renamed(chains, |kind| {
+        let kind = if kind == "http" {
+            "catchall-http"
+        } else {
+            kind
         };
-        chain["name"] = format!("{}-{kind}", names::VIRTUAL_INBOUND).into();
-    }
+        format!("{}-{kind}", names::VIRTUAL_INBOUND)
+    });
     let name = names::VIRTUAL_INBOUND.to_owned();
     let default = rest(name, names::INBOUND_PASSTHROUGH_CLUSTER);
     (chains, default.filter(|_| !strict))
 }
 
-fn port_chains(
-    number: u16,
-    protocol: Protocol,
-    served: Served,
-    mutual_tls: Option<&TrustDomain>,
-) -> Vec<Value> {
+fn port_chains(number: u16, protocol: Protocol, sidecar: &Sidecar<'_>) -> Vec<Value> {
+    let stat_prefix = format!("inbound_{number}");
     let to = To {
-        stat_prefix: &format!("inbound_{number}"),
+        stat_prefix: &stat_prefix,
         cluster: &names::inbound_cluster(number),
     };
-    let mut chains = to.chains(protocol, served, mutual_tls);
+    let chains = match sidecar.demands.is_guarded {
+        true => refused::chains(&stat_prefix),
+        false => to.chains(protocol, sidecar.served_on(number), sidecar.mutual_tls),
+    };
+    let mut chains = renamed(chains, |kind| format!("inbound|{number}|{kind}"));
     for chain in &mut chains {
-        let kind = chain["name"].as_str().unwrap_or_default();
-        chain["name"] = format!("inbound|{number}|{kind}").into();
         chain["filter_chain_match"]["destination_port"] = number.into();
     }
     chains
 }
 
-fn plaintext_http() -> Value {
+/// Chains under names of which the ones that they have are the last part.
+fn renamed(mut chains: Vec<Value>, name: impl Fn(&str) -> String) -> Vec<Value> {
+    for chain in &mut chains {
+        chain["name"] = name(chain["name"].as_str().unwrap_or_default()).into();
+    }
+    chains
+}
+
+pub(super) fn plaintext_http() -> Value {
     json!({ "transport_protocol": "raw_buffer", "application_protocols": HTTP })
 }
 
@@ -244,7 +256,8 @@ impl To<'_> {
     }
 
     fn http(&self, kind: &str, criteria: Value) -> Value {
-        let manager = http_connection_manager(self.stat_prefix, self.cluster);
+        let routes = (self.cluster, all_to(self.cluster));
+        let manager = http_connection_manager(self.stat_prefix, routes, Vec::new());
         chain(kind, criteria, manager)
     }
 
@@ -257,7 +270,7 @@ impl To<'_> {
     clippy::needless_pass_by_value,
     reason = "both are made for this alone"
 )]
-fn chain(name: &str, criteria: Value, filter: Value) -> Value {
+pub(super) fn chain(name: &str, criteria: Value, filter: Value) -> Value {
     json!({ "name": name, "filter_chain_match": criteria, "filters": [filter] })
 }
 

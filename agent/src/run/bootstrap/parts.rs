@@ -34,14 +34,27 @@ pub(super) fn tcp_proxy(cluster: &str) -> Value {
     )
 }
 
-/// An HTTP connection manager that sends everything to one cluster and changes nothing.
-pub(super) fn http_connection_manager(stat_prefix: &str, cluster: &str) -> Value {
-    let router = typed(
+/// Routes that send everything to one cluster.
+pub(super) fn all_to(cluster: &str) -> Value {
+    let route = json!({ "cluster": cluster, "timeout": "0s" });
+    json!([
+        { "name": "tunnel", "match": { "connect_matcher": {} }, "route": route },
+        { "name": "default", "match": { "prefix": "/" }, "route": route },
+    ])
+}
+
+/// An HTTP connection manager with these routes, and filters in front of the router, that changes
+/// nothing.
+pub(super) fn http_connection_manager(
+    stat_prefix: &str,
+    (name, routes): (&str, Value),
+    mut filters: Vec<Value>,
+) -> Value {
+    filters.push(typed(
         "envoy.filters.http.router",
         "filters.http.router.v3.Router",
         json!({ "suppress_envoy_headers": true }),
-    );
-    let route = json!({ "cluster": cluster, "timeout": "0s" });
+    ));
     typed(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -58,17 +71,10 @@ pub(super) fn http_connection_manager(stat_prefix: &str, cluster: &str) -> Value
             "max_request_headers_kb": 8192,
             "upgrade_configs": [{ "upgrade_type": "websocket" }, { "upgrade_type": "CONNECT" }],
             "route_config": {
-                "name": cluster,
-                "virtual_hosts": [{
-                    "name": cluster,
-                    "domains": ["*"],
-                    "routes": [
-                        { "name": "tunnel", "match": { "connect_matcher": {} }, "route": route },
-                        { "name": "default", "match": { "prefix": "/" }, "route": route },
-                    ],
-                }],
+                "name": name,
+                "virtual_hosts": [{ "name": name, "domains": ["*"], "routes": routes }],
             },
-            "http_filters": [router],
+            "http_filters": filters,
         }),
     )
 }

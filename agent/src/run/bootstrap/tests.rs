@@ -3,6 +3,7 @@
 use std::{env, fs, path::PathBuf};
 
 use serde_json::json;
+use weir_api::inbound_demands::Probe;
 use weir_proxy::convert;
 use weir_tests::envoy;
 
@@ -38,6 +39,13 @@ fn check(name: &str, sidecar: &Sidecar<'_>) {
     }
 }
 
+fn demands(inbound_tls: &str) -> InboundDemands {
+    InboundDemands {
+        tls: inbound_tls.parse().expect("JSON"),
+        ..InboundDemands::default()
+    }
+}
+
 fn port(number: u16, name: Option<&str>, protocol: Option<&str>) -> PodPort {
     PodPort {
         name: name.map(str::to_owned),
@@ -67,7 +75,8 @@ fn a_pod_with_ports_and_both_families_gets_chains_for_each_port() {
         node: node(),
         ports: &ports,
         mutual_tls,
-        inbound_tls: inbound_tls.parse().expect("JSON"),
+        demands: demands(inbound_tls),
+        node_addresses: &[],
         kept: &[],
         control_plane: Some("127.0.0.1:15010"),
         has_ipv6: true,
@@ -86,6 +95,50 @@ fn a_pod_with_ports_and_both_families_gets_chains_for_each_port() {
     check("bootstrap-refused.yaml", &sidecar(strict, None));
 }
 
+/// Policies are about the pod, of which the kubelet asks something: nobody is served, but it is answered.
+#[test]
+fn a_guarded_pod_answers_probes_of_its_node_and_refuses_all_else() {
+    let (ports, trust_domain) = (ports(), TrustDomain::default());
+    let node_addresses = [
+        "10.4.0.1".parse().expect("one"),
+        "fd00::1".parse().expect("one"),
+    ];
+    let probe = |port, path: Option<&str>| Probe {
+        port,
+        path: path.map(str::to_owned),
+    };
+    let sidecar = |inbound_tls: &str, is_guarded| Sidecar {
+        node: node(),
+        ports: &ports[..2],
+        mutual_tls: Some(&trust_domain),
+        demands: InboundDemands {
+            is_guarded,
+            probes: vec![
+                probe(8080, Some("/ready")),
+                probe(7000, None),
+                probe(8080, Some("/live")),
+            ],
+            ..demands(inbound_tls)
+        },
+        node_addresses: &node_addresses,
+        kept: &[],
+        control_plane: Some("127.0.0.1:15010"),
+        has_ipv6: false,
+    };
+    check("bootstrap-guarded.yaml", &sidecar("{}", true));
+    check(
+        "bootstrap-strict-probed.yaml",
+        &sidecar(r#"{"mode": "STRICT"}"#, false),
+    );
+    // Where plaintext is taken, that of probes is, too.
+    let permissive = sidecar("{}", false).bootstrap().expect("a bootstrap");
+    let unprobed = Sidecar {
+        demands: InboundDemands::default(),
+        ..sidecar("{}", false)
+    };
+    assert_eq!(permissive, unprobed.bootstrap().expect("a bootstrap"));
+}
+
 #[test]
 fn what_was_kept_takes_the_place_of_what_was_stamped() {
     let (ports, trust_domain) = (ports(), TrustDomain::default());
@@ -93,7 +146,8 @@ fn what_was_kept_takes_the_place_of_what_was_stamped() {
         node: node(),
         ports: &ports[..1],
         mutual_tls: Some(&trust_domain),
-        inbound_tls: inbound_tls.parse().expect("JSON"),
+        demands: demands(inbound_tls),
+        node_addresses: &[],
         kept: &[],
         control_plane: Some("127.0.0.1:15010"),
         has_ipv6: false,
@@ -135,7 +189,8 @@ fn a_pod_without_ports_or_control_plane_passes_everything_through() {
         node: json!({ "id": "sidecar~10.4.0.7~job.shop~shop.svc.cluster.local", "cluster": "web.shop" }),
         ports: &[],
         mutual_tls: None,
-        inbound_tls: InboundTls::default(),
+        demands: InboundDemands::default(),
+        node_addresses: &[],
         kept: &[],
         control_plane: None,
         has_ipv6: false,

@@ -267,6 +267,31 @@ fn all_policies_about_a_pod_count_whatever_their_age_and_those_of_the_root_names
     assert_eq!(of("other", "db"), ["mesh"]);
 }
 
+#[test]
+fn a_pod_is_guarded_by_policies_that_refuse_somebody() {
+    let annotations = "annotations: {istio.io/dry-run: 'true'}";
+    for (policy, is_guarded) in [
+        ("{metadata: {name: a, namespace: shop}}".to_owned(), true),
+        (shop("{action: DENY, rules: [{}]}"), true),
+        (shop("{selector: {matchLabels: {app: web}}}"), true),
+        (shop("{selector: {matchLabels: {app: db}}}"), false),
+        (shop("{action: AUDIT, rules: [{}]}"), false),
+        (
+            format!("{{metadata: {{name: a, namespace: shop, {annotations}}}}}"),
+            false,
+        ),
+        ("{metadata: {name: a, namespace: bank}}".to_owned(), false),
+        (
+            "{metadata: {name: a, namespace: weir-system}}".to_owned(),
+            true,
+        ),
+    ] {
+        let labels = Labels::from([("app".into(), "web".into())]);
+        let is = attachments(&[&policy]).is_guarded("shop", &labels);
+        assert_eq!(is, is_guarded, "{policy}");
+    }
+}
+
 /// Before a pod is known nobody can say which policies are about it.
 #[test]
 fn of_a_pod_that_is_not_known_nothing_is_said_where_a_policy_may_select_it() {

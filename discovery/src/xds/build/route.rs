@@ -2,16 +2,19 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use weir_api::xds::envoy::{
-    config::route::v3::{
-        DirectResponseAction, HeaderMatcher, RetryPolicy, Route, RouteAction, RouteConfiguration,
-        RouteMatch, VirtualHost,
-        header_matcher::HeaderMatchSpecifier,
-        route,
-        route_action::{self, HashPolicy, hash_policy},
-        route_match,
+use weir_api::{
+    inbound_demands::GRPC_HEALTH,
+    xds::envoy::{
+        config::route::v3::{
+            DirectResponseAction, HeaderMatcher, RetryPolicy, Route, RouteAction,
+            RouteConfiguration, RouteMatch, VirtualHost,
+            header_matcher::HeaderMatchSpecifier,
+            route,
+            route_action::{self, HashPolicy, hash_policy},
+            route_match,
+        },
+        r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
     },
-    r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
 };
 
 use super::{authorization, duration, wrapped};
@@ -20,8 +23,6 @@ use crate::model::{Question, SessionAffinity};
 /// Retried are only requests that no application can have seen: the dial failed, or the peer said
 /// that it did not look at the stream.
 const RETRY_ON: &str = "connect-failure,refused-stream";
-/// What gRPC's health service is asked by.
-const GRPC_HEALTH: &str = "/grpc.health.v1.Health/Check";
 /// Attempts after the first.
 const RETRIES: u32 = 2;
 
