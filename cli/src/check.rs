@@ -22,6 +22,7 @@ mod finding;
 mod nodes;
 mod permissions;
 mod pods;
+mod rules;
 mod scope;
 mod services;
 mod unconnected;
@@ -108,6 +109,7 @@ async fn check(args: &CheckArgs) -> anyhow::Result<Report> {
         findings.extend(dry_run::check(&facts));
         findings.extend(pods::check(&facts));
         findings.extend(unconnected::check(&facts));
+        findings.extend(rules::check(&facts));
     } else {
         findings.extend(permissions::of_user(&facts));
         findings.push(control_plane::not_installed(&facts));

@@ -15,7 +15,8 @@ use k8s_openapi::{
     apimachinery::pkg::version::Info,
 };
 use kube::{Api, Client, Resource, api::ListParams};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use weir_api::sidecar;
 
 use super::{
@@ -24,14 +25,15 @@ use super::{
     finding::Finding,
     nodes,
     permissions::{self, Access},
-    pods::{self, Census},
+    pods::{self, Census, LookedFor},
+    rules::{self, Rule},
     scope::Scope,
     unconnected::{self, Accused},
 };
 use crate::cluster::reason;
 
 /// Objects a page, so that a large cluster costs no more memory than a small one.
-const PAGE: u32 = 500;
+pub(super) const PAGE: u32 = 500;
 
 /// Something that was read, or why it was not.
 pub(super) type Read<T> = Result<T, Unread>;
@@ -69,6 +71,8 @@ pub(super) struct Facts {
     /// Pods whose sidecar never reached the control plane, as Events have it.
     pub(super) unconnected: Read<Accused>,
     pub(super) policies: Read<Vec<NetworkPolicy>>,
+    /// What people say of who may connect.
+    pub(super) rules: Read<Vec<Rule>>,
 }
 
 // === impl Facts ===
@@ -110,6 +114,10 @@ impl Facts {
             Some(_) => list(&client, &all).await,
             None => Ok(Vec::new()),
         };
+        let rules = match installed {
+            true => rules::read(&client, &names).await,
+            false => Ok(Vec::new()),
+        };
         Self {
             nodes,
             validating: list(&client, &all).await,
@@ -140,7 +148,11 @@ impl Facts {
             pods: match (&namespaces, installed) {
                 (Ok(namespaces), true) => {
                     let none = Accused::new();
-                    pods::read(&client, &scope, namespaces, accused.unwrap_or(&none)).await
+                    let looked_for = LookedFor {
+                        accused: accused.unwrap_or(&none),
+                        rules: rules.as_deref().unwrap_or_default(),
+                    };
+                    pods::read(&client, &scope, namespaces, &looked_for).await
                 }
                 (Err(unread), true) => Err(unread.clone()),
                 (_, false) => Ok(Census::default()),
@@ -154,6 +166,7 @@ impl Facts {
             deployment,
             unconnected,
             policies,
+            rules,
         }
     }
 
@@ -190,6 +203,7 @@ impl Facts {
             pods: Ok(Census::default()),
             unconnected: Ok(Accused::new()),
             policies: Ok(Vec::new()),
+            rules: Ok(Vec::new()),
         }
     }
 
@@ -288,6 +302,36 @@ where
         match next {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(all),
+        }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+struct Page {
+    metadata: Value,
+    items: Vec<Value>,
+}
+
+/// Hands over each object of a list as the API server has it, and holds no more than a page of that
+/// many.
+pub(super) async fn each_raw(
+    client: &Client,
+    path: &str,
+    page: u32,
+    mut take: impl FnMut(Value),
+) -> Result<(), kube::Error> {
+    let mut next = String::new();
+    loop {
+        let path = format!("{path}?limit={page}&continue={next}");
+        let request = http::Request::get(path).body(Vec::new());
+        let page: Page = client
+            .request(request.map_err(kube::Error::HttpError)?)
+            .await?;
+        page.items.into_iter().for_each(&mut take);
+        match page.metadata.get("continue").and_then(Value::as_str) {
+            Some(token) if !token.is_empty() => next = token.to_owned(),
+            _ => return Ok(()),
         }
     }
 }

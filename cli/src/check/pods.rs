@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
-use serde::Deserialize;
 use serde_json::Value;
 use weir_api::{annotations, sidecar};
 use weir_injector::Decision;
 
 use super::{
-    facts::{Facts, Read, name_of},
+    facts::{Facts, Read, each_raw, name_of},
     finding::Finding,
     nodes::shorten,
+    rules::Rule,
     scope::Scope,
     unconnected::Accused,
 };
@@ -32,13 +32,17 @@ pub(super) struct Census {
     with: BTreeMap<String, usize>,
     /// Pods whose sidecar never reached the control plane, as they are.
     pub(super) unconnected: Vec<Value>,
+    /// The rules that select a pod with a sidecar, by their place in the list.
+    pub(super) rules: BTreeSet<usize>,
 }
 
-/// A page of a list.
-#[derive(Debug, Deserialize)]
-struct Page {
-    metadata: Value,
-    items: Vec<Value>,
+/// What is looked for among all pods.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LookedFor<'a> {
+    /// Pods that Events speak of.
+    pub(super) accused: &'a Accused,
+    /// Rules, of which each is to select one.
+    pub(super) rules: &'a [Rule],
 }
 
 // === impl Census ===
@@ -50,7 +54,13 @@ impl Census {
     }
 
     /// Takes one pod into account.
-    fn count(&mut self, pod: &Value, namespace: &Namespace, scope: &Scope, accused: &Accused) {
+    fn count(
+        &mut self,
+        pod: &Value,
+        namespace: &Namespace,
+        scope: &Scope,
+        looked_for: &LookedFor<'_>,
+    ) {
         let text = |path: &str| pod.pointer(path).and_then(Value::as_str);
         // What has ended or is about to is past injecting.
         let ended = matches!(text("/status/phase"), Some("Succeeded" | "Failed"));
@@ -62,7 +72,10 @@ impl Census {
         match sidecar_image(pod) {
             Some(image) => {
                 *self.with.entry(into.clone()).or_default() += 1;
-                let uid = accused.get(&(into.clone(), name.clone()));
+                let rules = looked_for.rules.iter().enumerate();
+                let selecting = rules.filter(|(_, rule)| rule.selects(pod));
+                self.rules.extend(selecting.map(|(index, _)| index));
+                let uid = looked_for.accused.get(&(into.clone(), name.clone()));
                 let is_same =
                     |uid: &Option<String>| uid.is_none() || uid.as_deref() == text("/metadata/uid");
                 if uid.is_some_and(is_same) {
@@ -88,10 +101,19 @@ impl Census {
 
 /// What became of these pods of one namespace.
 #[cfg(test)]
-pub(super) fn census(pods: &[Value], namespace: &Namespace, scope: &Scope) -> Census {
+pub(super) fn census(
+    pods: &[Value],
+    namespace: &Namespace,
+    scope: &Scope,
+    rules: &[Rule],
+) -> Census {
     let mut census = Census::default();
+    let looked_for = LookedFor {
+        accused: &Accused::new(),
+        rules,
+    };
     for pod in pods {
-        census.count(pod, namespace, scope, &Accused::new());
+        census.count(pod, namespace, scope, &looked_for);
     }
     census
 }
@@ -101,30 +123,20 @@ pub(super) async fn read(
     client: &Client,
     scope: &Scope,
     namespaces: &[Namespace],
-    accused: &Accused,
+    looked_for: &LookedFor<'_>,
 ) -> Read<Census> {
     let by_name: BTreeMap<&str, &Namespace> =
         namespaces.iter().map(|one| (name_of(one), one)).collect();
     let mut census = Census::default();
-    let mut next = String::new();
-    loop {
-        // Raw, as the injector reads them.
-        let path = format!("/api/v1/pods?limit={PAGE}&continue={next}");
-        let request = http::Request::get(path)
-            .body(Vec::new())
-            .map_err(kube::Error::HttpError)?;
-        let page: Page = client.request(request).await?;
-        for pod in &page.items {
-            let namespace = pod.pointer("/metadata/namespace").and_then(Value::as_str);
-            if let Some(namespace) = namespace.and_then(|name| by_name.get(name)) {
-                census.count(pod, namespace, scope, accused);
-            }
+    // Raw, as the injector reads them.
+    let read = each_raw(client, "/api/v1/pods", PAGE, |pod| {
+        let namespace = pod.pointer("/metadata/namespace").and_then(Value::as_str);
+        if let Some(namespace) = namespace.and_then(|name| by_name.get(name)) {
+            census.count(&pod, namespace, scope, looked_for);
         }
-        match page.metadata.get("continue").and_then(Value::as_str) {
-            Some(token) if !token.is_empty() => next = token.to_owned(),
-            _ => return Ok(census),
-        }
-    }
+    });
+    read.await?;
+    Ok(census)
 }
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {

@@ -3,13 +3,16 @@
 use k8s_openapi::{ByteString, apimachinery::pkg::version::Info};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use weir_discovery::rules::KINDS;
 use weir_injector::config::SidecarMode;
 
 use super::{
     Names, certificate, conflicts, control_plane,
     facts::Facts,
     finding::{Finding, Level, Report},
-    nodes, pods, services, webhook,
+    nodes, pods,
+    rules::{self, Rule},
+    services, webhook,
 };
 
 fn object<T: DeserializeOwned>(value: Value) -> T {
@@ -279,7 +282,7 @@ fn pods_without_the_sidecar_they_should_have_are_counted_by_what_the_webhook_wou
         done,
     ];
     let mut facts = facts;
-    facts.pods = Ok(pods::census(&all, &namespace, &facts.scope));
+    facts.pods = Ok(pods::census(&all, &namespace, &facts.scope, &[]));
     let findings = pods::check(&facts);
     let warnings = said(&findings, Level::Warning);
     assert_eq!(warnings.len(), 2, "{findings:?}");
@@ -288,6 +291,57 @@ fn pods_without_the_sidecar_they_should_have_are_counted_by_what_the_webhook_wou
         warnings[1].starts_with("pods in shop have a sidecar of another")
             && warnings[1].ends_with(": old")
     );
+}
+
+#[test]
+fn rules_that_are_not_honoured_and_rules_that_select_no_sidecar_are_named() {
+    let mut facts = cluster(&[injector()]);
+    assert_eq!(rules::check(&facts)[0].level, Level::Ok);
+    let policy = KINDS.iter().find(|it| it.kind == "AuthorizationPolicy");
+    let policy = |name: &str, namespace: &str, spec: Value| {
+        let metadata = json!({"name": name, "namespace": namespace});
+        let object = json!({"metadata": metadata, "spec": spec});
+        Rule::new(policy.expect("a kind"), object, &names())
+    };
+    let selecting = |labels: Value| json!({"selector": {"matchLabels": labels}, "rules": [{}]});
+    let all = vec![
+        policy("all", "shop", json!({})),
+        policy("web", "shop", selecting(json!({"app": "web"}))),
+        policy("bare", "shop", selecting(json!({"app": "bare"}))),
+        policy(
+            "both",
+            "shop",
+            selecting(json!({"app": "web", "tier": "x"})),
+        ),
+        policy("elsewhere", "bank", selecting(json!({"app": "web"}))),
+        policy("mesh", "weir-system", selecting(json!({"app": "web"}))),
+        policy(
+            "custom",
+            "shop",
+            json!({"action": "CUSTOM", "provider": {"name": "x"}, "rules": [{}]}),
+        ),
+    ];
+    let pod = |app: &str, container: &str| {
+        let metadata = json!({"name": app, "namespace": "shop", "labels": {"app": app}});
+        json!({"metadata": metadata, "spec": {"containers": [{"name": container, "image": "x"}]}})
+    };
+    let pods = [pod("web", "weir-proxy"), pod("bare", "app")];
+    let namespace = object(shop(&[], &json!({})));
+    facts.pods = Ok(pods::census(&pods, &namespace, &facts.scope, &all));
+    facts.rules = Ok(all);
+    let findings = rules::check(&facts);
+    let warnings = said(&findings, Level::Warning);
+    let none = |name: &str| format!("AuthorizationPolicy {name}: spec.selector: selects no pod");
+    assert!(warnings[0].starts_with("AuthorizationPolicy shop/custom: spec.action: CUSTOM"));
+    for (said, name) in warnings[1..]
+        .iter()
+        .zip(["shop/bare", "shop/both", "bank/elsewhere"])
+    {
+        assert!(said.starts_with(&none(name)), "{warnings:?}");
+    }
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    let advice = findings[1].advice.as_deref();
+    assert_eq!(advice, Some("kubectl get pods -n shop -l app=bare"));
 }
 
 #[test]

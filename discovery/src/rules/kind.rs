@@ -71,6 +71,8 @@ pub struct KnownKind {
     pub kind: &'static str,
     /// Its API group.
     pub group: &'static str,
+    /// Where the API server has its objects.
+    pub path: &'static str,
     versions: &'static [&'static str],
     judge: fn(&Value, &str, &Settings) -> Judgement,
     read: fn(Value) -> Result<Arc<dyn Rule>, PathError>,
@@ -106,6 +108,7 @@ impl KnownKind {
         Self {
             kind: S::KIND,
             group: S::GROUP,
+            path: S::PATH,
             versions: S::VERSIONS,
             judge: judge::<S>,
             read: read::<S>,

@@ -3,9 +3,11 @@
 use std::{fs, thread};
 
 use serde_json::Value;
+use weir_process::command::{LIMIT, output};
 use weir_tests::{
     eventually::eventually,
     helm::{documents, root},
+    skip,
 };
 
 use crate::{
@@ -44,6 +46,7 @@ fn rules_count_once_their_kinds_are_defined_and_stay_when_the_release_goes() {
             eventually(PATIENCE, taken).unwrap_or_else(|error| panic!("{kind}: {error}"));
         }
         cluster.refuses_malformed_rules();
+        cluster.tells_of_rules_that_select_nothing(&names);
         names
     });
     cluster.helm(&["uninstall", "weir"]).unwrap();
@@ -120,6 +123,22 @@ impl Cluster {
             let error = self.server.kubectl_with(&["create", "-f", "-"], &rule);
             let error = error.expect_err(&rule).to_string();
             assert!(error.contains(said), "{rule}: {error}");
+        }
+    }
+
+    /// There are no pods, so that what selects some is in force nowhere.
+    fn tells_of_rules_that_select_nothing(&self, names: &[String]) {
+        let Some(weir) = skip::built("weir") else {
+            return;
+        };
+        let mut check = self.server.command(weir);
+        check.env("KUBECONFIG", self.server.kubeconfig());
+        let said = output(check.arg("check"), "", LIMIT).unwrap().stdout;
+        for name in names {
+            let (kind, name) = name.split_once('/').unwrap();
+            let warning =
+                format!("{kind} {NAMESPACE_OF_RULES}/{name}: spec.selector: selects no pod");
+            assert!(said.contains(&warning), "{warning}: {said}");
         }
     }
 

@@ -46,6 +46,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
         "weir-cli",
         &[
             "weir-api",
+            "weir-discovery",
             "weir-injector",
             "weir-playground",
             "weir-process",
