@@ -23,10 +23,15 @@ fn object(line: &str) -> (&str, Value) {
     (namespace, object)
 }
 
+/// The lines of a file that are objects.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let is_object = |line: &&str| !line.starts_with(['#', ' ']) && !line.is_empty();
+    text.lines().filter(is_object)
+}
+
 fn judged(kind: &KnownKind, text: &str) -> String {
     let mut said = NOTE.to_owned();
-    let is_object = |line: &&str| !line.starts_with(['#', ' ']) && !line.is_empty();
-    for line in text.lines().filter(is_object) {
+    for line in lines(text) {
         let (namespace, object) = object(line);
         let Judgement { errors, warnings } = kind.judge(&object, namespace, &Settings::default());
         said += &format!("\n{line}\n");
@@ -36,6 +41,56 @@ fn judged(kind: &KnownKind, text: &str) -> String {
         said += if all.is_empty() { "  nothing\n" } else { &all };
     }
     said
+}
+
+/// Pointers to every value within one.
+fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
+    all.push(at.to_owned());
+    let keys: Vec<String> = match value {
+        Value::Object(fields) => fields.keys().cloned().collect(),
+        Value::Array(items) => (0..items.len()).map(|index| index.to_string()).collect(),
+        _ => Vec::new(),
+    };
+    for key in keys {
+        let key = key.replace('~', "~0").replace('/', "~1");
+        let at = format!("{at}/{key}");
+        if let Some(value) = value.pointer(&at[at.rfind('/').unwrap_or(0)..]) {
+            pointers(value, &at, all);
+        }
+    }
+}
+
+/// Whatever a stranger sends, it is judged.
+#[test]
+fn a_value_of_another_type_anywhere_stops_nothing() {
+    let others = [
+        Value::Null,
+        json!(-7),
+        json!(""),
+        json!("*"),
+        json!([null]),
+        json!([""]),
+        json!({"": null}),
+    ];
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judged");
+    let mut judged = 0;
+    for kind in &KINDS {
+        let text = fs::read_to_string(directory.join(format!("{}.txt", kind.kind))).expect("text");
+        for (namespace, object) in lines(&text).map(object) {
+            let mut all = Vec::new();
+            pointers(&object, "", &mut all);
+            for (pointer, other) in all
+                .iter()
+                .flat_map(|at| others.iter().map(move |it| (at, it)))
+            {
+                let mut object = object.clone();
+                *object.pointer_mut(pointer).expect("it is there") = other.clone();
+                let _judgement = kind.judge(&object, namespace, &Settings::default());
+                judged += 1;
+            }
+        }
+    }
+    assert!(judged > 3000, "{judged}");
 }
 
 #[test]

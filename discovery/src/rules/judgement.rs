@@ -13,67 +13,76 @@ pub struct Judgement {
 
 /// What was found while a rule was read.
 #[derive(Debug, Default)]
-pub struct Findings(Vec<Finding>);
-
-#[derive(Debug)]
-struct Finding {
-    field: String,
-    reason: String,
-    /// Nobody may write it like this.
-    is_malformed: bool,
+pub struct Findings {
+    malformed: Said,
+    warned: Said,
 }
 
-/// Errors and warnings that are said of one object, each: a rule has room for thousands, and who reads
-/// an answer for some.
-const SAID: usize = 16;
+/// Findings of one gravity: the first of them, and how many more there were.
+#[derive(Debug, Default)]
+struct Said {
+    first: Vec<(String, String)>,
+    more: usize,
+}
+
+/// Errors and warnings that are kept of one object, each: a rule has room for a hundred thousand, and
+/// who reads an answer or a log for some.
+const MOST: usize = 16;
 
 // === impl Findings ===
 
 impl Findings {
     /// The field must not be like this.
     pub fn malformed(&mut self, field: impl Into<String>, reason: impl Into<String>) {
-        self.push(field.into(), reason.into(), true);
+        self.malformed.push(field.into(), reason.into());
     }
 
     /// The field may be like this and means something else than its author may think.
     pub fn warned(&mut self, field: impl Into<String>, reason: impl Into<String>) {
-        self.push(field.into(), reason.into(), false);
+        self.warned.push(field.into(), reason.into());
     }
 
     /// For who runs the mesh.
     pub(super) fn note(self, problems: &mut Problems<'_>) {
-        for Finding { field, reason, .. } in self.0 {
-            problems.push(field, reason);
+        for Said { first, more } in [self.malformed, self.warned] {
+            for (field, reason) in first {
+                problems.push(field, reason);
+            }
+            if more > 0 {
+                problems.push("spec", format!("and {more} more"));
+            }
+        }
+    }
+}
+
+// === impl Said ===
+
+impl Said {
+    fn push(&mut self, field: String, reason: String) {
+        if self.first.len() < MOST {
+            self.first.push((field, reason));
+        } else {
+            self.more += 1;
         }
     }
 
-    fn push(&mut self, field: String, reason: String, is_malformed: bool) {
-        self.0.push(Finding {
-            field,
-            reason,
-            is_malformed,
-        });
+    fn texts(self) -> Vec<String> {
+        let first = self.first.into_iter();
+        let first = first.map(|(field, reason)| format!("{field}: {reason}"));
+        let more = (self.more > 0).then(|| format!("and {} more", self.more));
+        first.chain(more).collect()
     }
 }
 
 // === impl Judgement ===
 
 impl From<Findings> for Judgement {
-    fn from(Findings(all): Findings) -> Self {
-        let (errors, warnings): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.is_malformed);
+    fn from(Findings { malformed, warned }: Findings) -> Self {
         Self {
-            errors: said(errors),
-            warnings: said(warnings),
+            errors: malformed.texts(),
+            warnings: warned.texts(),
         }
     }
-}
-
-fn said(findings: Vec<Finding>) -> Vec<String> {
-    let more = findings.len().saturating_sub(SAID);
-    let said = findings.into_iter().take(SAID);
-    let said = said.map(|Finding { field, reason, .. }| format!("{field}: {reason}"));
-    let rest = (more > 0).then(|| format!("and {more} more"));
-    said.chain(rest).collect()
 }
 
 #[cfg(test)]
@@ -85,9 +94,9 @@ mod tests {
         let mut findings = Findings::default();
         (0..1000).for_each(|at| findings.malformed(format!("spec.rules[{at}]"), "is wrong"));
         let Judgement { errors, warnings } = findings.into();
-        assert_eq!(errors.len(), SAID + 1);
+        assert_eq!(errors.len(), MOST + 1);
         assert_eq!(errors[0], "spec.rules[0]: is wrong");
-        assert_eq!(errors[SAID], "and 984 more");
+        assert_eq!(errors[MOST], "and 984 more");
         assert!(warnings.is_empty());
     }
 }
