@@ -32,9 +32,9 @@ struct Cli {
 // One variant, one module with `Args` and `main`, one arm in `main` below.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Capture(capture::Args),
+    Capture(Box<capture::Args>),
     Proxy(proxy::Args),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Wait(wait::Args),
 }
 

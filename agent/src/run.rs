@@ -14,6 +14,7 @@ use std::{
     num::NonZeroUsize,
     path::PathBuf,
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,6 +26,7 @@ use weir_api::{
     capture::CaptureMode,
     inbound_demands::{InboundDemands, Probe},
     inbound_tls::InboundTls,
+    mesh_metrics::MeshMetrics as Names,
     ports,
     sidecar::{self, PodPort, env},
     spiffe::TrustDomain,
@@ -35,6 +37,7 @@ use weir_iptables::Family;
 use weir_proxy::{
     config::Bootstrap,
     convert,
+    mesh_metrics::{MeshMetrics, Settings},
     options::{ControlPlane, ControlPlaneTls, Options, ReadOnlyListeners},
     secrets::Local,
     server::Server,
@@ -91,6 +94,10 @@ pub(crate) struct Args {
     /// Where the last inbound policy is kept, which a restart begins with.
     #[arg(long, value_name = "DIRECTORY", env = env::STATE_DIR, default_value = sidecar::STATE_DIR)]
     state_dir: PathBuf,
+    /// What the names of mesh metrics begin with, such as `istio` for dashboards that know those;
+    /// `off`: calls are not counted by who calls whom.
+    #[arg(long, value_name = "PREFIX", env = env::MESH_METRICS, default_value_t = Names::default())]
+    mesh_metrics: Names,
     /// Worker threads.
     #[arg(long, value_name = "N", env = env::CONCURRENCY)]
     concurrency: Option<NonZeroUsize>,
@@ -111,6 +118,9 @@ pub(crate) struct Args {
     #[arg(long)]
     print_bootstrap: bool,
 }
+
+/// What the cluster is called in metrics, as Istio calls one that has no name.
+const CLUSTER: &str = "Kubernetes";
 
 /// A list in a variable; an empty one is what an absent annotation leaves behind.
 #[derive(Debug, Clone)]
@@ -148,6 +158,7 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
     options.read_only = read_only();
     options.log_filter = Some(logging.filter());
     options.ready = Some(receiver);
+    options.mesh_metrics = mesh_metrics(args);
     let issuer = issuer(args);
     let secrets = Local::new(&[identity::SECRET]);
     let (note, noted) = watch::channel(String::new());
@@ -193,6 +204,17 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
         })
         .context("data plane")?;
     Ok(())
+}
+
+fn mesh_metrics(args: &Args) -> Option<Arc<MeshMetrics>> {
+    let Names::Named(prefix) = &args.mesh_metrics else {
+        return None;
+    };
+    Some(MeshMetrics::new(Settings {
+        prefix: prefix.clone(),
+        own: args.pod.workload(),
+        cluster: CLUSTER.to_owned(),
+    }))
 }
 
 /// What the sidecar begins with.

@@ -13,12 +13,14 @@ pub mod capture;
 pub mod identity;
 pub mod inbound_demands;
 pub mod inbound_tls;
+pub mod mesh_metrics;
 pub mod names;
 pub mod node;
 pub mod ports;
 pub mod protocol;
 pub mod sidecar;
 pub mod spiffe;
+pub mod workload;
 pub mod xds;
 
 pub use capture::CaptureSpec;

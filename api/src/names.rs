@@ -1,6 +1,6 @@
 //! Names of clusters and listeners, as people read them in stats and configuration dumps.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Forwards to the original destination of a captured outbound connection.
 pub const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
@@ -54,6 +54,24 @@ pub fn outbound_listener_destination(name: &str) -> Option<SocketAddr> {
     name.strip_prefix(OUTBOUND_LISTENER_PREFIX)?.parse().ok()
 }
 
+/// Prefix of the names of load assignments that say whose an address is.
+pub const WORKLOAD_PREFIX: &str = "workload|";
+
+/// Name of the load assignment that says, in the metadata of its one endpoint, which workload has an
+/// address ([`crate::workload`]): `workload|10.4.0.7`. Asked for by need, as listeners are.
+#[must_use]
+pub fn workload(address: IpAddr) -> String {
+    format!("{WORKLOAD_PREFIX}{address}")
+}
+
+/// The address in the name of such a load assignment; `None` if the name is not one.
+#[must_use]
+pub fn workload_address(name: &str) -> Option<IpAddr> {
+    let address = name.strip_prefix(WORKLOAD_PREFIX)?.parse().ok()?;
+    // Other spellings of an address are other names, and nobody's.
+    (workload(address) == name).then_some(address)
+}
+
 /// Fully qualified name of a Service: `dest-app.ns.svc.cluster.local`.
 #[must_use]
 pub fn service_host(name: &str, namespace: &str, cluster_domain: &str) -> String {
@@ -75,6 +93,17 @@ mod tests {
             "x",
         ] {
             assert_eq!(inbound_cluster_port(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_workloads_round_trip_in_both_families() {
+        for address in ["10.4.0.7", "2001:db8::7"] {
+            let address: IpAddr = address.parse().expect("address");
+            assert_eq!(workload_address(&workload(address)), Some(address));
+        }
+        for name in ["workload|2001:DB8::7", "workload|10.4.0.7:80", "10.4.0.7"] {
+            assert_eq!(workload_address(name), None, "{name}");
         }
     }
 

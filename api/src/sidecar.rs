@@ -39,6 +39,12 @@ pub mod env {
     pub const WORKLOAD: &str = "WEIR_WORKLOAD";
     /// Kind of the workload that owns the pod, such as `Deployment`.
     pub const WORKLOAD_KIND: &str = "WEIR_WORKLOAD_KIND";
+    /// Labels of the pod by which metrics name its workload: a JSON object with those of
+    /// [`crate::workload::LABELS`] that it has. Absent: it has none.
+    pub const POD_LABELS: &str = "WEIR_POD_LABELS";
+    /// What mesh metrics are called, where it is not the default: a
+    /// [`crate::mesh_metrics::MeshMetrics`].
+    pub const MESH_METRICS: &str = "WEIR_MESH_METRICS";
     /// Domain of the cluster.
     pub const CLUSTER_DOMAIN: &str = "WEIR_CLUSTER_DOMAIN";
     /// Trust domain of the mesh, where it is not the default.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_api::{sidecar, spiffe::TrustDomain};
+use weir_api::{mesh_metrics::MeshMetrics, sidecar, spiffe::TrustDomain};
 
 use crate::{
     selector::LabelSelector,
@@ -47,6 +47,8 @@ pub struct Config {
     pub istio_labels: bool,
     /// How the sidecar is placed in a pod that does not say so itself.
     pub sidecar: SidecarMode,
+    /// Whether sidecars count who calls whom, and under which names.
+    pub mesh_metrics: MeshMetrics,
     /// `host:port` of the control plane's xDS over TLS.
     pub control_plane: String,
     /// Domain of the cluster.
@@ -133,6 +135,7 @@ impl Default for Config {
             legacy_iptables: false,
             istio_labels: false,
             sidecar: SidecarMode::Auto,
+            mesh_metrics: MeshMetrics::default(),
             control_plane: sidecar::DEFAULT_CONTROL_PLANE.to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             trust_domain: TrustDomain::default(),

@@ -36,6 +36,7 @@ use crate::{
     config::Bootstrap,
     connection_log::ConnectionLog,
     handle::Handle,
+    mesh_metrics::MeshMetrics,
     options::{LogFilter, Options},
     secrets::Secrets,
     server_stats::ServerStats,
@@ -72,6 +73,7 @@ pub(crate) struct Admin {
     log_filter: Option<LogFilter>,
     notes: Vec<watch::Receiver<String>>,
     ready: Option<watch::Receiver<bool>>,
+    mesh_metrics: Option<Arc<MeshMetrics>>,
     logs: Vec<Arc<ConnectionLog>>,
     stats: ServerStats,
     discovery_stats: Arc<DiscoveryStats>,
@@ -125,6 +127,7 @@ impl Admin {
             log_filter: options.log_filter,
             notes: options.notes,
             ready: options.ready,
+            mesh_metrics: options.mesh_metrics,
             logs,
             stats,
         }

@@ -1,6 +1,7 @@
-//! What workers ask of the control thread: destinations nobody has told them of.
+//! What workers ask of the control thread: destinations nobody has told them of, and whose an address
+//! is.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::sync::mpsc;
 
@@ -8,11 +9,13 @@ use tokio::sync::mpsc;
 /// destinations within one round trip is a scan; what does not fit is passed through and counted.
 pub const CAPACITY: usize = 1024;
 
-/// A connection went to a destination that the snapshot does not know.
+/// What the snapshot does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Demand {
-    /// The original destination.
-    pub destination: SocketAddr,
+pub enum Demand {
+    /// An original destination that a connection went to.
+    Destination(SocketAddr),
+    /// The workload at the other end of a connection, for metrics.
+    Workload(IpAddr),
 }
 
 /// The end the workers hold.

@@ -10,6 +10,7 @@ use crate::{
     access_log::AccessLogFiles,
     cluster::Clusters,
     config::{RouteConfiguration, feature_flag::FeatureFlag},
+    mesh_metrics::Reporter,
     runtime::Runtime,
     secrets::Secrets,
     singletons::Singletons,
@@ -25,6 +26,8 @@ pub(crate) struct FactoryContext {
     pub(crate) singletons: Arc<Singletons>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) access_logs: AccessLogFiles,
+    /// Who calls whom, if that is counted.
+    pub(crate) mesh_metrics: Option<Reporter>,
 }
 
 /// The route configurations that came by themselves, over RDS.
@@ -43,6 +46,7 @@ impl FactoryContext {
         registry: Arc<Registry>,
         singletons: Arc<Singletons>,
         secrets: Arc<Secrets>,
+        mesh_metrics: Option<Reporter>,
     ) -> Self {
         Self {
             clusters,
@@ -54,6 +58,7 @@ impl FactoryContext {
             singletons,
             secrets,
             access_logs: AccessLogFiles::default(),
+            mesh_metrics,
         }
     }
 
@@ -69,6 +74,9 @@ impl FactoryContext {
     pub(crate) fn apply(&self, snapshot: &Arc<Snapshot>) {
         self.routes.apply(snapshot);
         self.clusters.apply(snapshot);
+        if let Some(reporter) = &self.mesh_metrics {
+            reporter.apply(snapshot);
+        }
     }
 }
 

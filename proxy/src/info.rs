@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
+use weir_api::workload::Workload;
 
 use crate::{
     config::{
@@ -100,12 +101,20 @@ pub(crate) struct Outcome {
     pub(crate) bytes_sent: u64,
     pub(crate) cluster: Option<Arc<Cluster>>,
     pub(crate) upstream_host: Option<SocketAddr>,
+    /// Who is behind the endpoint.
+    pub(crate) workload: Option<Arc<Workload>>,
     pub(crate) response_code: u16,
+    /// Of a call of gRPC, if its response had one.
+    pub(crate) grpc_status: Option<u16>,
     pub(crate) reason: Option<Reason>,
     /// The policy would have it sent again, but not so often (`URX`).
     pub(crate) is_exhausted: bool,
     /// `%RESPONSE_CODE_DETAILS%`, where it says more than the reason.
-    pub(crate) details: Option<Box<str>>,
+    #[expect(
+        clippy::box_collection,
+        reason = "each connection has room for it, and few need it"
+    )]
+    pub(crate) details: Option<Box<String>>,
     /// A delay was injected.
     pub(crate) is_delayed: bool,
 }
@@ -203,6 +212,18 @@ impl Outcome {
         Self {
             reason: self.reason.filter(|reason| reason.flag() == "DPE"),
             ..Self::default()
+        }
+    }
+
+    /// `%RESPONSE_FLAGS%`, in Envoy's order; empty ones are none.
+    pub(crate) fn response_flags(&self) -> [&'static str; 3] {
+        let flag = self.reason.map_or("", Reason::flag);
+        let delay = if self.is_delayed { "DI" } else { "" };
+        let is_before = matches!(flag, "UH" | "UT" | "UR" | "UF" | "UC" | "UO" | "NR");
+        let exhausted = if self.is_exhausted { "URX" } else { "" };
+        match is_before {
+            true => [flag, delay, exhausted],
+            false => [delay, flag, exhausted],
         }
     }
 

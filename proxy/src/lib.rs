@@ -20,6 +20,7 @@ pub mod handle;
 pub mod http;
 pub mod info;
 pub mod listener;
+pub mod mesh_metrics;
 pub mod metadata;
 pub mod net;
 pub mod options;

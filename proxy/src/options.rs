@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use weir_api::xds::envoy::config::bootstrap::v3 as proto;
 
-use crate::secrets::Local;
+use crate::{mesh_metrics::MeshMetrics, secrets::Local};
 
 /// What the binary tells the data plane besides the bootstrap.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct Options {
     pub ready: Option<watch::Receiver<bool>>,
     /// Secrets that the process itself provides.
     pub local_secrets: Option<Local>,
+    /// Counts who calls whom; none: that is not counted.
+    pub mesh_metrics: Option<Arc<MeshMetrics>>,
 }
 
 /// How the control plane is reached, beyond what the bootstrap says.
@@ -124,6 +126,7 @@ impl Options {
             notes: Vec::new(),
             ready: None,
             local_secrets: None,
+            mesh_metrics: None,
         }
     }
 }

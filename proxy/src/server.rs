@@ -106,6 +106,7 @@ impl Server {
             registry: Arc::clone(&registry),
             singletons: Arc::default(),
             secrets: Arc::clone(&secrets),
+            mesh_metrics: options.mesh_metrics.clone(),
             boundary: boundary.clone(),
         };
         let mut workers = Vec::with_capacity(options.concurrency.get());

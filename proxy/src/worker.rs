@@ -11,8 +11,9 @@ use std::{
 use tokio::{runtime::LocalOptions, sync::watch};
 
 use crate::{
-    boundary::Boundary, connection_log::ConnectionLog, demand::DemandSender, secrets::Secrets,
-    singletons::Singletons, snapshot::Snapshot, stats::Registry,
+    boundary::Boundary, connection_log::ConnectionLog, demand::DemandSender,
+    mesh_metrics::MeshMetrics, secrets::Secrets, singletons::Singletons, snapshot::Snapshot,
+    stats::Registry,
 };
 
 mod listeners;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub singletons: Arc<Singletons>,
     /// Certificates, keys, and what certificates are judged by.
     pub secrets: Arc<Secrets>,
+    /// Who calls whom, if that is counted.
+    pub mesh_metrics: Option<Arc<MeshMetrics>>,
     /// What panics end.
     pub boundary: Boundary,
 }

@@ -40,7 +40,6 @@ const CRATES: &[Crate] = &[Crate {
         "convert",
         // Secrets, which are read with it.
         "secrets",
-        "options",
         // Sockets, addresses, what moves bytes; what is in force, asked for and remembered.
         "net",
         "snapshot",
@@ -50,6 +49,9 @@ const CRATES: &[Crate] = &[Crate {
         "info",
         "format",
         "access_log",
+        "mesh_metrics",
+        // What the process is given besides its configuration.
+        "options",
         // Heads, edits, routes, local replies; codecs, which hold no policy.
         "http/authority",
         "http/codec",

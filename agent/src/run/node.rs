@@ -1,11 +1,15 @@
 //! Who the pod is, towards the control plane.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use serde_json::{Value, json};
 use weir_api::{
     node::{self, NodeId},
     sidecar::{PodPort, env},
+    workload::Workload,
 };
 
 /// Who the pod is.
@@ -35,9 +39,20 @@ pub(super) struct Pod {
     /// Kind of the workload that owns the pod.
     #[arg(long, value_name = "KIND", env = env::WORKLOAD_KIND, default_value = "")]
     workload_kind: String,
+    /// Labels of the pod by which metrics name its workload, a JSON object.
+    #[arg(long, value_name = "JSON", env = env::POD_LABELS, default_value = "{}", value_parser = labels)]
+    pod_labels: Labels,
     /// Domain of the cluster.
     #[arg(long, value_name = "DOMAIN", env = env::CLUSTER_DOMAIN, default_value = "cluster.local")]
     cluster_domain: String,
+}
+
+/// Labels of the pod.
+#[derive(Debug, Clone)]
+struct Labels(BTreeMap<String, String>);
+
+fn labels(text: &str) -> Result<Labels, serde_json::Error> {
+    serde_json::from_str(text).map(Labels)
 }
 
 // === impl Pod ===
@@ -45,6 +60,19 @@ pub(super) struct Pod {
 impl Pod {
     pub(super) fn has_ipv6(&self) -> bool {
         self.addresses().any(|address| address.is_ipv6())
+    }
+
+    fn workload_name(&self) -> &str {
+        match self.workload.as_str() {
+            "" => &self.pod_name,
+            name => name,
+        }
+    }
+
+    /// The workload as metrics name it.
+    pub(super) fn workload(&self) -> Workload {
+        let label = |key: &str| self.pod_labels.0.get(key).map(String::as_str);
+        Workload::new(self.workload_name(), &self.pod_namespace, label)
     }
 
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
@@ -64,11 +92,7 @@ impl Pod {
             namespace: self.pod_namespace.clone(),
             cluster_domain: self.cluster_domain.clone(),
         };
-        let workload = if self.workload.is_empty() {
-            &self.pod_name
-        } else {
-            &self.workload
-        };
+        let workload = self.workload_name();
         let mut addresses: Vec<IpAddr> = self.addresses().collect();
         addresses.dedup();
         let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();

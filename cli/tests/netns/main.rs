@@ -9,6 +9,7 @@ mod guarded;
 mod inbound;
 mod last_resort;
 mod mesh;
+mod metrics;
 mod pod_life;
 mod refusals;
 mod strict;

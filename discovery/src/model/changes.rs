@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -17,6 +17,8 @@ pub struct Changes {
     pub addresses: BTreeMap<SocketAddr, AddressChange>,
     /// Pods that came, went, or changed in themselves or in the services they stand behind.
     pub pods: BTreeSet<NamespacedName>,
+    /// Addresses that another pod has now, or the same one otherwise, or none.
+    pub pod_addresses: BTreeSet<IpAddr>,
     /// Nodes that came, went or moved.
     pub nodes: BTreeSet<Arc<str>>,
     /// If rules changed, the pods of which they say something else now. That may be so of pods that

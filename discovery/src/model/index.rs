@@ -30,6 +30,7 @@ pub struct Index {
     dirty: BTreeSet<NamespacedName>,
     /// What changed of pods and nodes since the last commit.
     changed_pods: BTreeSet<NamespacedName>,
+    changed_addresses: BTreeSet<IpAddr>,
     changed_nodes: BTreeSet<Arc<str>>,
     /// As of what was applied, in part.
     current: Snapshot,
@@ -66,6 +67,7 @@ impl Index {
         let mut changes = Changes {
             rules,
             pods: std::mem::take(&mut self.changed_pods),
+            pod_addresses: std::mem::take(&mut self.changed_addresses),
             nodes: std::mem::take(&mut self.changed_nodes),
             ..Changes::default()
         };

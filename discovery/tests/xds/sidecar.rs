@@ -355,3 +355,53 @@ async fn a_service_without_endpoints_is_left_to_its_own_address() {
     mesh.write("mesh.yaml", &service("cart", "10.4.0.1", &["10.5.0.1"]));
     assert_eq!(addresses(&client.next().await), ["10.5.0.1"]);
 }
+
+#[tokio::test]
+async fn a_sidecar_is_told_whose_an_address_is_while_it_is_so() {
+    let mut mesh = Mesh::of(POD).await;
+    let mut client = Delta::connect_as(&mesh.address, web()).await;
+    let (own, other) = ("workload|10.5.0.7", "workload|10.5.0.9");
+    client.subscribe(Kind::Endpoint, &[own, other]).await;
+    let first = client.settle().await;
+    let told: Vec<_> = first.iter().flat_map(|it| names(it).0).collect();
+    assert_eq!(told, [own]);
+    // That there is no such pod as the other may be told before.
+    let first = first.iter().find(|it| !it.resources.is_empty());
+    let first = first.expect("one with a resource");
+    assert_eq!(addresses(first), ["10.5.0.7"]);
+    assert_eq!(workload(first), ["web-0", "shop", "web"]);
+
+    mesh.write("mesh.yaml", &POD.replace("app: web", "app: front"));
+    let second = client.settle().await;
+    assert_eq!(workload(&second[0]), ["web-0", "shop", "front"]);
+    mesh.write("mesh.yaml", "");
+    let third = client.settle().await;
+    assert_eq!(third[0].removed_resources, [own]);
+}
+
+#[tokio::test]
+async fn the_inbound_listener_says_which_service_leads_to_a_port() {
+    let ports = "{name: a, port: 80, targetPort: 8080}, {name: b, port: 81, targetPort: 9000}";
+    let mesh = Mesh::of(&(POD.to_owned() + &selecting("web", "10.4.0.1", ports))).await;
+    let mut client = Delta::connect_as(&mesh.address, web()).await;
+    client.subscribe(Kind::Listener, &["virtualInbound"]).await;
+    let listener = listener(&client.next().await);
+    let (namespace, field) = weir_api::workload::SERVICES;
+    let metadata = listener.metadata.expect("metadata");
+    let said = &metadata.filter_metadata[namespace].fields[field].kind;
+    let expected = "8080=web.shop.svc.cluster.local,9000=web.shop.svc.cluster.local";
+    assert_eq!(*said, Some(value::Kind::StringValue(expected.to_owned())));
+}
+
+/// Name, namespace and app in a response that holds whose an address is.
+fn workload(response: &DeltaDiscoveryResponse) -> [String; 3] {
+    let body = response.resources[0].resource.as_ref().expect("a body");
+    let assignment = codec::unpack_cluster_load_assignment(body).expect("an assignment");
+    let endpoint = &assignment.endpoints[0].lb_endpoints[0];
+    let metadata = endpoint.metadata.as_ref().expect("metadata");
+    let fields = &metadata.filter_metadata["weir.dev"].fields;
+    ["workload", "namespace", "app"].map(|field| match &fields[field].kind {
+        Some(value::Kind::StringValue(text)) => text.clone(),
+        other => panic!("{field}: {other:?}"),
+    })
+}

@@ -1,12 +1,16 @@
 //! Environment of the sidecar.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use weir_api::{
     capture::CaptureMode,
     inbound_demands::InboundDemands,
     inbound_tls::InboundTls,
+    mesh_metrics::MeshMetrics,
     sidecar::{PROXY_CONTAINER, PodPort, env},
     spiffe::TrustDomain,
+    workload::LABELS,
 };
 
 use super::workload::Workload;
@@ -34,10 +38,17 @@ pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> 
         value(env::WORKLOAD_KIND, &workload.kind),
         value(env::CLUSTER_DOMAIN, &config.cluster_domain),
     ];
+    let labels = labels(pod);
+    if !labels.is_empty() {
+        variables.push(value(env::POD_LABELS, &json!(labels).to_string()));
+    }
     if config.trust_domain != TrustDomain::default() {
         variables.push(value(env::TRUST_DOMAIN, config.trust_domain.as_str()));
     }
     variables.extend(settings.inbound.iter().flat_map(demanded));
+    if config.mesh_metrics != MeshMetrics::default() {
+        variables.push(value(env::MESH_METRICS, &config.mesh_metrics.to_string()));
+    }
     if settings.capture.mode == CaptureMode::None {
         variables.push(value(env::CAPTURE_MODE, &CaptureMode::None.to_string()));
     }
@@ -85,6 +96,14 @@ fn ports<'a>(pod: &'a Pod<'_>) -> Vec<&'a PodPort> {
         .chain(sidecars)
         .filter(|container| container.name != PROXY_CONTAINER)
         .flat_map(|container| &container.ports)
+        .collect()
+}
+
+/// The labels by which metrics name the workload.
+fn labels<'a>(pod: &'a Pod<'_>) -> BTreeMap<&'static str, &'a str> {
+    let known = LABELS.into_iter();
+    known
+        .filter_map(|key| Some((key, *pod.labels.get(key)?)))
         .collect()
 }
 

@@ -15,7 +15,6 @@ use crate::{
     format::Values,
     info::{ConnectionInfo, Outcome, head::RequestHead},
     net::tls::{Fingerprint, TlsInfo, url_encoded_pem},
-    reason::Reason,
 };
 
 /// Envoy's default text format.
@@ -189,18 +188,10 @@ fn time(out: &mut String, seconds: i64) -> Option<()> {
     Some(())
 }
 
-/// Response flags in Envoy's order, `-` without any, also where that stands in a header.
+/// Response flags, `-` without any, also where that stands in a header.
 fn flags(outcome: &Outcome, out: &mut String) {
-    let flag = outcome.reason.map_or("", Reason::flag);
-    let delay = if outcome.is_delayed { "DI" } else { "" };
-    let is_before = matches!(flag, "UH" | "UT" | "UR" | "UF" | "UC" | "UO" | "NR");
-    let exhausted = if outcome.is_exhausted { "URX" } else { "" };
-    let order = if is_before {
-        [flag, delay, exhausted]
-    } else {
-        [delay, flag, exhausted]
-    };
-    let mut said = order.into_iter().filter(|flag| !flag.is_empty());
+    let flags = outcome.response_flags();
+    let mut said = flags.into_iter().filter(|flag| !flag.is_empty());
     out.push_str(said.next().unwrap_or("-"));
     said.for_each(|flag| out.extend([",", flag]));
 }

@@ -7,7 +7,10 @@ use regex::Regex;
 use serde_json::{Value as Json, json};
 
 use super::{Admin, histogram, prometheus, query::Query, reply::Reply};
-use crate::stats::{Reading, Scope, ScopeReading, Value};
+use crate::{
+    mesh_metrics::MetricKind,
+    stats::{Reading, Scope, ScopeReading, Value},
+};
 
 pub(super) const PARAMETERS: &[(&str, &str)] = &[
     (
@@ -63,7 +66,11 @@ pub(super) fn prometheus(admin: &Admin, query: &Query) -> Reply {
             admin.refresh();
             let scopes = admin.handle.registry().read();
             let wanted = |scope: &Scope, value: &Value| selection.takes(&name(scope, value), value);
-            Reply::text(prometheus::text(&scopes, wanted))
+            let mut text = prometheus::text(&scopes, wanted);
+            if let Some(metrics) = &admin.mesh_metrics {
+                metrics.text(&mut text, &|name, kind| selection.takes_metric(name, kind));
+            }
+            Reply::text(text)
         }
         Err(reason) => Reply::error(StatusCode::BAD_REQUEST, reason + "\n"),
     }
@@ -154,11 +161,21 @@ impl Selection {
             Reading::Gauge(value) => (Kind::Gauges, *value != 0),
             Reading::Histogram(reading) => (Kind::Histograms, reading.count() > 0),
         };
-        (self.kind == Kind::All || self.kind == kind)
-            && (used || !self.used_only)
-            && self
-                .filter
-                .as_ref()
-                .is_none_or(|filter| filter.is_match(name))
+        (used || !self.used_only) && self.takes_named(name, kind)
+    }
+
+    /// Whether a metric of the mesh is wanted. What was never counted is none.
+    fn takes_metric(&self, name: &str, kind: MetricKind) -> bool {
+        let kind = match kind {
+            MetricKind::Counter => Kind::Counters,
+            MetricKind::Gauge => Kind::Gauges,
+            MetricKind::Histogram => Kind::Histograms,
+        };
+        self.takes_named(name, kind)
+    }
+
+    fn takes_named(&self, name: &str, kind: Kind) -> bool {
+        let mut filter = self.filter.iter();
+        (self.kind == Kind::All || self.kind == kind) && filter.all(|filter| filter.is_match(name))
     }
 }

@@ -96,6 +96,7 @@ mod tests {
             hash_key: None,
             last_resort: false,
             sidecar: false,
+            workload: None,
             transport_socket_match: None,
         };
         let locality = LocalityEndpoints {

@@ -11,6 +11,7 @@ use std::{
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
+use weir_api::workload::Workload;
 
 use super::{http2::Http2Pool, pool::Idle, ring_hash::Ring};
 use crate::config::{
@@ -32,6 +33,8 @@ pub struct Host {
     pub(super) last_resort: bool,
     /// One of our sidecars stands before it, so that what it says of a request is so.
     pub(crate) sidecar: bool,
+    /// Who is behind it.
+    pub(crate) workload: Option<Arc<Workload>>,
     /// What chooses among the transport sockets of its cluster.
     pub(super) transport_socket_match: Option<Arc<Map<String, Value>>>,
     /// The name that its connections ask for, where that goes by the request.
@@ -102,6 +105,7 @@ impl Host {
             hash_key: endpoint.hash_key.clone(),
             last_resort: endpoint.last_resort,
             sidecar: endpoint.sidecar,
+            workload: endpoint.workload.clone(),
             transport_socket_match: endpoint.transport_socket_match.clone(),
             server_name: None,
             shared: Rc::default(),
@@ -120,6 +124,7 @@ impl Host {
         let host = Rc::new(Self {
             hostname: self.hostname.clone(),
             hash_key: self.hash_key.clone(),
+            workload: self.workload.clone(),
             transport_socket_match: self.transport_socket_match.clone(),
             server_name: Some(name.into()),
             shared: Rc::new(shared),
@@ -396,6 +401,7 @@ mod tests {
                 hash_key: None,
                 last_resort: false,
                 sidecar: false,
+                workload: None,
                 transport_socket_match: None,
             };
             LocalityEndpoints {

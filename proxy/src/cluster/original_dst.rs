@@ -33,6 +33,7 @@ impl Hosts {
             hash_key: None,
             last_resort: false,
             sidecar: false,
+            workload: None,
             transport_socket_match: None,
         };
         let host = Rc::new(Host::new(&endpoint));

@@ -103,6 +103,7 @@ mod tests {
             hash_key: hash_key.map(Into::into),
             last_resort: false,
             sidecar: false,
+            workload: None,
             transport_socket_match: None,
         }))
     }

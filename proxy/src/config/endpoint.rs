@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use serde_json::{Map, Value};
+use weir_api::workload::Workload;
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Endpoint {
     pub last_resort: bool,
     /// One of our sidecars stands before it ([`weir_api::xds::peer`]).
     pub sidecar: bool,
+    /// Who is behind it ([`weir_api::workload`]).
+    pub workload: Option<Arc<Workload>>,
     /// What chooses among the transport sockets of its cluster (`envoy.transport_socket_match` in
     /// its metadata, or else in that of its locality).
     pub transport_socket_match: Option<Arc<Map<String, Value>>>,

@@ -44,6 +44,8 @@ pub struct Listener {
     pub default_filter_chain: Option<Arc<FilterChain>>,
     /// Relation to the workload, for stats and logs.
     pub direction: TrafficDirection,
+    /// Hosts of the services that lead to a port ([`weir_api::workload::SERVICES`]).
+    pub services: Vec<(u16, Box<str>)>,
     /// `tcp_backlog_size`; the kernel caps it at net.core.somaxconn.
     pub backlog: u32,
     /// Connection-level access logs, written for connections that reach no filter chain.

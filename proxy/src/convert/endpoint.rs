@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use weir_api::xds::{
-    LAST_RESORT,
-    envoy::config::{
-        core::v3::{HealthStatus as PbHealthStatus, Locality, Metadata},
-        endpoint::v3 as pb,
+use weir_api::{
+    workload::Workload,
+    xds::{
+        LAST_RESORT,
+        envoy::config::{
+            core::v3::{HealthStatus as PbHealthStatus, Locality, Metadata},
+            endpoint::v3 as pb,
+        },
+        google::protobuf::value,
+        on_demand, peer,
     },
-    google::protobuf::value,
-    on_demand, peer,
 };
 
 use super::{
@@ -97,6 +100,7 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
     });
     let (hash_key, last_resort) = (hash_key(metadata.as_ref()), last_resort(metadata.as_ref()));
     let transport_socket_match = transport_socket_match(metadata.as_ref());
+    let workload = metadata.as_ref().and_then(workload).map(Arc::new);
     let sidecar = metadata.is_some_and(has_sidecar);
     let weight = weight(at, load_balancing_weight);
     let health = enumeration(&at.field("health_status"), health_status);
@@ -128,6 +132,7 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
         hash_key,
         last_resort,
         sidecar,
+        workload,
         transport_socket_match,
     })
 }
@@ -155,7 +160,18 @@ fn hash_key(metadata: Option<&Metadata>) -> Option<Box<str>> {
     }
 }
 
-/// Whether the metadata says that a sidecar stands before the endpoint. The rest is for people.
+/// Who is behind an endpoint.
+fn workload(metadata: &Metadata) -> Option<Workload> {
+    let ours = metadata
+        .filter_metadata
+        .get(on_demand::METADATA_NAMESPACE)?;
+    Workload::of_fields(|field| match ours.fields.get(field)?.kind.as_ref()? {
+        value::Kind::StringValue(text) => Some(text),
+        _ => None,
+    })
+}
+
+/// Whether the metadata says that a sidecar stands before the endpoint.
 fn has_sidecar(mut metadata: Metadata) -> bool {
     let ours = metadata
         .filter_metadata

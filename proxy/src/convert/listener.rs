@@ -56,6 +56,7 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
     let chains = filter_chains.iter().chain(&default_filter_chain);
     check_original_src(at, &listener_filters, chains.map(|chain| &**chain));
     let access_logs = access_logs(&at.field("access_log"), access_log);
+    let services = metadata.as_ref().map(services).unwrap_or_default();
     let ours = metadata.map(|message| our_metadata(&at.field("metadata"), message));
     let OurMetadata {
         on_demand,
@@ -94,9 +95,26 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
             PbTrafficDirection::Inbound => TrafficDirection::Inbound,
             PbTrafficDirection::Outbound => TrafficDirection::Outbound,
         },
+        services,
         backlog: tcp_backlog_size.map_or(BACKLOG, |backlog| backlog.value),
         access_logs,
     })
+}
+
+/// Which service leads to each port, as the metadata says for the labels of metrics.
+fn services(metadata: &Metadata) -> Vec<(u16, Box<str>)> {
+    use weir_api::xds::google::protobuf::value::Kind;
+
+    let (namespace, field) = weir_api::workload::SERVICES;
+    let ours = metadata.filter_metadata.get(namespace);
+    let said = ours.and_then(|ours| ours.fields.get(field)?.kind.as_ref());
+    match said {
+        Some(Kind::StringValue(text)) => {
+            let services = weir_api::workload::services_of_text(text);
+            services.map(|(port, host)| (port, host.into())).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// What the metadata asks of us. What else is in there is for people.

@@ -7,7 +7,7 @@ mod source;
 
 use std::task::{Context, Poll, ready};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use super::transfer::Wire;
 use crate::{
@@ -35,6 +35,8 @@ pub(super) struct Bridge {
     done: bool,
     /// Bytes of payload that were taken.
     pub(super) moved: u64,
+    /// `grpc-status` of the trailers that were given.
+    pub(super) grpc_status: Option<u16>,
     replay: Replay,
     /// What filters want of it. On the heap, since there are seldom any.
     filtered: Option<Box<Filtered>>,
@@ -93,6 +95,7 @@ impl Bridge {
             given: false,
             stopped: None,
             moved: 0,
+            grpc_status: None,
             replay: Replay::default(),
             filtered: None,
         }
@@ -200,6 +203,11 @@ impl Bridge {
             {
                 self.held = Some(frame);
                 return Poll::Ready(Err(Stop::Trailers));
+            }
+            if let Frame::Trailers(trailers) = &frame {
+                let status = trailers.get("grpc-status").map(HeaderValue::as_bytes);
+                self.grpc_status =
+                    status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
             }
             match &mut self.sink {
                 Sink::None(_) => {}

@@ -45,8 +45,11 @@ impl Exchange<'_> {
         };
         self.info.details = match reply.reason {
             // As Envoy: neither comes from the endpoint.
-            Reason::Redirect | Reason::DirectResponse => Some(Reason::DirectResponse.code().into()),
-            _ => (reply.details() != reply.reason.code()).then(|| reply.details().into()),
+            Reason::Redirect | Reason::DirectResponse => {
+                Some(Box::new(Reason::DirectResponse.code().to_owned()))
+            }
+            _ => (reply.details() != reply.reason.code())
+                .then(|| Box::new(reply.details().to_owned())),
         };
         let said = self.say(reply, matched, passage);
         let route_name = matched.map_or("", |matched| matched.route.name.as_str());

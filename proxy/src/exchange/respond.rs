@@ -56,6 +56,9 @@ impl Exchange<'_> {
     /// Sends the response whose head has been read, and says what follows.
     pub(super) async fn respond(&mut self, sending: &mut Sending<'_>) -> Next {
         sending.plan.cluster.note_http();
+        if self.request.is_grpc() {
+            self.info.grpc_status = self.grpc_status(sending).map(u16::from);
+        }
         if let Some(responding) = self.begin_response(sending) {
             sending.answer = Answer::OnItsWay(responding);
         }
@@ -240,6 +243,8 @@ impl Exchange<'_> {
         self.info.reason = cut;
         self.info.bytes_received = sending.transfer.payload();
         self.info.bytes_sent = responding.transfer.payload();
+        let of_trailers = responding.transfer.grpc_status();
+        self.info.grpc_status = of_trailers.or(self.info.grpc_status);
         let request_is_read = sending.transfer.has_read_all();
         let whole = cut.is_none() && responding.transfer.has_read_all();
         let reusable = whole && sending.transfer.is_sent();

@@ -163,6 +163,9 @@ impl Exchange<'_> {
             };
             let host = plan.named(host, self.request.head());
             self.info.upstream_host = Some(host.address);
+            if self.manager.context.mesh_metrics.is_some() {
+                self.info.workload = host.workload.clone();
+            }
             if host.sidecar && sending.attempt == 1 {
                 sending.transfer.keep_body();
             }
@@ -275,7 +278,7 @@ impl Exchange<'_> {
     }
 
     /// Of a response that is nothing but trailers.
-    fn grpc_status(&self, sending: &Sending<'_>) -> Option<u8> {
+    pub(super) fn grpc_status(&self, sending: &Sending<'_>) -> Option<u8> {
         let value = match (sending.answer.head()?, sending.upstream.as_ref()?) {
             (ReceivedHead::Http2(head, _), _) => head.headers.get("grpc-status")?.to_str().ok()?,
             (ReceivedHead::Http1(_), UpstreamPort::Http1(stream)) => {

@@ -166,6 +166,14 @@ impl Transfer {
         }
     }
 
+    /// `grpc-status` of the trailers that were sent on, if they had one.
+    pub(super) fn grpc_status(&self) -> Option<u16> {
+        match self {
+            Self::Raw(_) => None,
+            Self::Framed(bridge, _) => bridge.grpc_status,
+        }
+    }
+
     /// What becomes of the rest no longer matters.
     pub(super) fn abandon(&mut self) {
         match self {

@@ -90,9 +90,7 @@ impl ConnectionHandler {
             Found::Unknown => {}
         }
         let on_demand = from.config.on_demand?;
-        let demand = Demand {
-            destination: destination.0,
-        };
+        let demand = Demand::Destination(destination.0);
         let asked = self.demands.try_send(demand).is_ok();
         if !asked || !self.snapshot.borrow().discovery_available {
             from.stats.on_demand_timeout.inc();

@@ -51,18 +51,24 @@ pub(crate) enum End {
 
 /// Moves bytes between `downstream` and `upstream`. `buffer` holds what was read from downstream, and does
 /// so again where nothing of it was sent. The end of one direction is passed on; the other goes on.
+/// `progress` is told what has moved each way whenever something has.
 pub(crate) async fn relay(
     (downstream, upstream): (&mut Connection, &mut Connection),
     buffer: &mut Buffer,
     idle_timeout: Option<Duration>,
+    progress: impl Fn(u64, u64),
 ) -> Relayed {
     let mut to_upstream = Direction::new(std::mem::take(buffer));
     let mut to_downstream = Direction::new(Buffer::default());
     let mut idle = idle_timeout.map(Idle::new);
     let end = poll_fn(|cx| {
+        let before = (to_upstream.moved, to_downstream.moved);
         let sent = to_upstream.poll(cx, downstream, upstream);
         let received = to_downstream.poll(cx, upstream, downstream);
         let moved = to_upstream.moved + to_downstream.moved;
+        if moved > before.0 + before.1 {
+            progress(to_upstream.moved - before.0, to_downstream.moved - before.1);
+        }
         // Of the way there, what fails with something to send is upstream.
         let upstream_failed =
             matches!(received, Poll::Ready(Err(_))) || !to_upstream.buffer.is_empty();

@@ -52,19 +52,29 @@ impl Histogram {
         self.buckets[bucket].inc();
         self.sum_us.add(us);
     }
-}
 
-impl Stat for Histogram {
-    fn visit(&self, name: &'static str, help: &'static str, visit: &mut dyn FnMut(Value)) {
+    /// Records a number of another unit, such as bytes: the bounds are the same.
+    pub fn record(&self, value: u64) {
+        self.record_us(value.saturating_mul(1_000));
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn read(&self) -> HistogramReading {
         let mut buckets = [0; BUCKETS_MS.len() + 1];
         for (sum, bucket) in buckets.iter_mut().zip(&self.buckets) {
             *sum = bucket.get();
         }
-        let reading = HistogramReading {
+        HistogramReading {
             buckets,
             sum_us: self.sum_us.get(),
-        };
-        let reading = Reading::Histogram(Box::new(reading));
+        }
+    }
+}
+
+impl Stat for Histogram {
+    fn visit(&self, name: &'static str, help: &'static str, visit: &mut dyn FnMut(Value)) {
+        let reading = Reading::Histogram(Box::new(self.read()));
         visit(Value {
             name: name.into(),
             help,
@@ -106,7 +116,8 @@ impl HistogramReading {
         None
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    /// Takes in what another holds.
+    pub fn add(&mut self, other: &Self) {
         for (sum, bucket) in self.buckets.iter_mut().zip(&other.buckets) {
             *sum += bucket;
         }

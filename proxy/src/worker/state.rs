@@ -19,16 +19,6 @@ pub(crate) struct Worker {
     listeners: Listeners,
 }
 
-/// What a burst needed is not kept for the next one.
-async fn age_stocks() {
-    loop {
-        tokio::time::sleep(STOCK_PERIOD).await;
-        buffer::age_stock();
-        h2::age_stock();
-        tls::age_stock();
-    }
-}
-
 // === impl Worker ===
 
 impl Worker {
@@ -41,12 +31,15 @@ impl Worker {
             Arc::clone(&shared.secrets),
             shared.boundary.clone(),
         );
+        let mesh_metrics = shared.mesh_metrics.as_ref();
+        let mesh_metrics = mesh_metrics.map(|it| it.reporter(&snapshot, shared.demands.clone()));
         let context = FactoryContext::new(
             &snapshot,
             Rc::new(clusters),
             Arc::clone(&shared.registry),
             Arc::clone(&shared.singletons),
             Arc::clone(&shared.secrets),
+            mesh_metrics,
         );
         let handler =
             ConnectionHandler::new(&snapshot, Rc::new(context), shared.demands.clone(), log);
@@ -62,10 +55,23 @@ impl Worker {
     pub(super) async fn run(self: Rc<Self>) {
         tokio::select! {
             () = self.follow() => {}
-            () = age_stocks() => {}
+            () = self.age() => {}
         }
         // Pooled connections hold the cluster that holds them.
         self.handler.context.clusters.retire();
+    }
+
+    /// What a burst needed is not kept for the next one.
+    async fn age(&self) {
+        loop {
+            tokio::time::sleep(STOCK_PERIOD).await;
+            buffer::age_stock();
+            h2::age_stock();
+            tls::age_stock();
+            if let Some(reporter) = &self.handler.context.mesh_metrics {
+                reporter.age();
+            }
+        }
     }
 
     async fn follow(self: &Rc<Self>) {

@@ -10,6 +10,7 @@ mod entry;
 mod publish;
 mod reach;
 mod request;
+mod workloads;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +21,7 @@ use std::{
 
 use weir_api::xds::google::protobuf::Any;
 
-use self::{demand::Demanded, entry::Entry, request::Stream};
+use self::{demand::Demanded, entry::Entry, request::Stream, workloads::Workloads};
 use super::{
     InventoryEntry, Kind,
     resource::{Reference, Resource},
@@ -58,6 +59,7 @@ pub(super) struct State {
     settings: Settings,
     entries: [BTreeMap<String, Entry>; Kind::COUNT],
     demands: BTreeMap<SocketAddr, Demanded>,
+    workloads: Workloads,
     last_idle_check: Option<Instant>,
     /// When everything was last brought in line; what was due by then is done.
     settled_at: Option<Instant>,
@@ -95,6 +97,7 @@ impl State {
             settings,
             entries: Default::default(),
             demands: BTreeMap::new(),
+            workloads: Workloads::default(),
             last_idle_check: None,
             settled_at: None,
             stream: None,

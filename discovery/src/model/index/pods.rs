@@ -35,6 +35,7 @@ impl Index {
 
     /// A new pod may have an address before the old one was seen to go: one of them has it.
     fn give_address(&mut self, address: IpAddr, pod: &Arc<Pod>) {
+        self.changed_addresses.insert(address);
         if let Some(holder) = self.current.pods.get(&address) {
             let contenders = self.contested.entry(address).or_default();
             contenders.extend([holder.name.clone(), pod.name.clone()]);
@@ -45,6 +46,7 @@ impl Index {
     }
 
     fn take_address(&mut self, address: IpAddr, name: &NamespacedName) {
+        self.changed_addresses.insert(address);
         match self.contested.get_mut(&address) {
             Some(contenders) => {
                 contenders.remove(name);

@@ -1,23 +1,28 @@
 //! Load assignments.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use weir_api::xds::{
-    LAST_RESORT,
-    envoy::config::{
-        core::v3::{self as core, HealthStatus},
-        endpoint::v3::{
-            self as endpoint, ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint,
+use weir_api::{
+    ports,
+    workload::Workload,
+    xds::{
+        LAST_RESORT,
+        envoy::config::{
+            core::v3::{self as core, HealthStatus},
+            endpoint::v3::{
+                self as endpoint, ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints,
+                lb_endpoint,
+            },
         },
+        google::protobuf::{Struct, Value, value},
+        on_demand::METADATA_NAMESPACE,
+        peer,
     },
-    google::protobuf::{Struct, Value, value},
-    on_demand::METADATA_NAMESPACE,
-    peer,
 };
 
 use super::{address, wrapped};
 use crate::{
-    model::{Endpoint, Locality, SessionAffinity},
+    model::{Endpoint, Locality, Pod, SessionAffinity},
     xds::resource::Metadata,
 };
 
@@ -51,6 +56,25 @@ pub(in crate::xds) fn assignment<'a>(
         SessionAffinity::ClientIp => metadata(endpoint).hashed_by(endpoint.address.ip()),
     });
     (assignment, metadata.collect())
+}
+
+/// An address and, in the metadata of this one endpoint, whose it is. The port is that of what meets
+/// everything that goes there.
+pub(in crate::xds) fn workload(
+    name: &str,
+    address: IpAddr,
+    pod: &Pod,
+) -> (ClusterLoadAssignment, Metadata) {
+    let endpoint = at((address, ports::INBOUND).into());
+    let assignment = ClusterLoadAssignment {
+        cluster_name: name.to_owned(),
+        endpoints: vec![LocalityLbEndpoints {
+            lb_endpoints: vec![endpoint],
+            ..LocalityLbEndpoints::default()
+        }],
+        ..ClusterLoadAssignment::default()
+    };
+    (assignment, Metadata::new(fields(pod)))
 }
 
 /// Where a service has no endpoint that takes traffic, as far as is known here, its own address is
@@ -110,18 +134,26 @@ fn locality(locality: &Locality) -> Option<core::Locality> {
     })
 }
 
+/// A pod, and whose it is, as metrics name that.
+fn fields(pod: &Pod) -> Vec<(&'static str, String)> {
+    let (name, namespace) = (&pod.workload.name, &pod.name.namespace);
+    let label = |key: &str| pod.labels.get(key).map(AsRef::as_ref);
+    let workload = Workload::new(name, namespace, label);
+    let said = workload
+        .fields()
+        .map(|(key, value)| (key, value.to_owned()));
+    let pod = [
+        ("pod", pod.name.name.to_string()),
+        ("workload_kind", pod.workload.kind.to_string()),
+    ];
+    said.chain(pod).collect()
+}
+
 /// Who is behind an endpoint, for the labels of metrics, and whether a sidecar stands before it.
 fn metadata(endpoint: &Endpoint) -> Metadata {
     let sidecar = endpoint.pod.iter().filter(|pod| pod.sidecar);
     let sidecar = sidecar.map(|_| (peer::SIDECAR, peer::SIDECAR_YES.to_owned()));
-    let pod = endpoint.pod.iter().flat_map(|pod| {
-        [
-            ("namespace", pod.name.namespace.to_string()),
-            ("pod", pod.name.name.to_string()),
-            ("workload", pod.workload.name.to_string()),
-            ("workload_kind", pod.workload.kind.to_string()),
-        ]
-    });
+    let pod = endpoint.pod.iter().flat_map(|pod| fields(pod));
     let metadata = Metadata::new(pod.chain(sidecar));
     match endpoint.mutual_tls {
         true => metadata.mutual_tls(),

@@ -1,13 +1,14 @@
 //! What connections to a pod meet, the same messages as in the sidecar's own bootstrap: where
 //! nothing new is known, nothing changes.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use weir_api::{
     inbound_tls::Served,
     names, ports,
     protocol::Protocol,
     spiffe::TrustDomain,
+    workload,
     xds::{
         codec,
         envoy::{
@@ -15,7 +16,7 @@ use weir_api::{
                 cluster::v3::Cluster,
                 core::v3::{
                     CidrRange, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions,
-                    TrafficDirection,
+                    Metadata, TrafficDirection,
                 },
                 listener::v3::{Filter, FilterChain, FilterChainMatch, Listener},
                 route::v3::RouteConfiguration,
@@ -36,6 +37,7 @@ use weir_api::{
                 },
             },
         },
+        google::protobuf::{Struct, Value, value},
     },
 };
 
@@ -75,6 +77,8 @@ pub(in crate::xds) struct Port {
 pub(in crate::xds) struct Inbound<'a> {
     /// Its ports.
     pub(in crate::xds) ports: Vec<Port>,
+    /// Hosts of the services that lead to them.
+    pub(in crate::xds) services: Vec<(u16, String)>,
     /// Who is served on all others.
     pub(in crate::xds) others: Served,
     /// What the kubelet asks on ports that would refuse it.
@@ -124,8 +128,28 @@ pub(in crate::xds) fn listener(
         filter_chains,
         default_filter_chain,
         traffic_direction: TrafficDirection::Inbound.into(),
+        metadata: services(&inbound.services),
         ..capture::bound(name, address, ports::INBOUND)
     }
+}
+
+/// The services that lead to each port, for the labels of metrics.
+fn services(by_port: &[(u16, String)]) -> Option<Metadata> {
+    let by_port = by_port.iter().map(|(port, host)| (*port, host.as_str()));
+    let text = workload::services_text(by_port);
+    let (namespace, field) = workload::SERVICES;
+    let ours = Struct {
+        fields: HashMap::from([(
+            field.to_owned(),
+            Value {
+                kind: Some(value::Kind::StringValue(text.clone())),
+            },
+        )]),
+    };
+    (!text.is_empty()).then(|| Metadata {
+        filter_metadata: HashMap::from([(namespace.to_owned(), ours)]),
+        ..Metadata::default()
+    })
 }
 
 /// How long a client may be silent before it is told from its first bytes how it is served.

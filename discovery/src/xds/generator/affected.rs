@@ -40,6 +40,9 @@ impl Generator {
                 kinds.iter().for_each(|kind| all(*kind, name.clone()));
             }
         }
+        for address in &changes.pod_addresses {
+            all(Kind::Endpoint, names::workload(*address));
+        }
         for (address, change) in &changes.addresses {
             all(Kind::Listener, names::outbound_listener(*address));
             for claim in [change.old.as_ref(), change.new.as_ref()] {

@@ -6,11 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use weir_api::inbound_tls::Served;
+use weir_api::{inbound_tls::Served, names};
 
 use super::Generator;
 use crate::{
-    model::{Attachment, Endpoint, Hint, HintSource, InboundTls, Protocol, ServiceKind, Snapshot},
+    model::{
+        Attachment, Endpoint, Hint, HintSource, InboundTls, Protocol, ResolvedService, ServiceKind,
+        Snapshot,
+    },
     xds::{
         Client,
         build::{
@@ -24,7 +27,7 @@ impl Generator {
     pub(super) fn inbound(&self, snapshot: &Snapshot, client: &Client) -> Inbound<'_> {
         let rules = rules(snapshot, client);
         let speaks_tls = client.mutual_tls && self.settings.mutual_tls;
-        let mut ports = ports(snapshot, client);
+        let (mut ports, services) = self.ports(snapshot, client);
         let served = |port| rules.on(port).served(speaks_tls);
         let authorization = Authorization {
             rules: authorization(snapshot, client),
@@ -49,11 +52,72 @@ impl Generator {
         });
         Inbound {
             ports: ports.collect(),
+            services,
             others: rules.mode.served(speaks_tls),
             probes,
             trust_domain: &self.settings.trust_domain,
             authorization,
         }
+    }
+
+    /// The ports of an application: those its containers declare and those that services send to. Who
+    /// calls the pod by a service knows what that service says of the port; where it says nothing, the
+    /// container's own name for the port counts. With the hosts of the services.
+    fn ports(
+        &self,
+        snapshot: &Snapshot,
+        client: &Client,
+    ) -> (BTreeMap<u16, Protocol>, Vec<(u16, String)>) {
+        let mut ports = BTreeMap::new();
+        for port in &client.ports {
+            let is_tcp = port.protocol.as_deref().is_none_or(|name| name == "TCP");
+            let number = port.container_port;
+            if is_tcp && number != 0 {
+                let hint = Hint::of(None, port.name.as_deref(), number);
+                ports.entry(number).or_insert(hint.protocol);
+            }
+        }
+        let services = client.pod.iter().flat_map(|pod| snapshot.services_of(pod));
+        let services = services.filter_map(|name| snapshot.service(name));
+        let mut said: Vec<_> = services
+            .flat_map(|service| service.ports().map(move |(port, all)| (service, port, all)))
+            .flat_map(|(service, port, all)| {
+                let numbers = own_ports(all, client);
+                numbers.map(move |number| (number, service, port))
+            })
+            .collect();
+        // Of several services one is believed, in the order in which they claim the address.
+        said.sort_by_key(|(number, service, port)| {
+            let declared = &service.service;
+            let through_service = declared.kind != ServiceKind::Headless;
+            let created = declared.created.unwrap_or(i64::MAX);
+            let translated = port.port != *number;
+            (
+                *number,
+                through_service,
+                created,
+                &declared.name,
+                translated,
+                port.port,
+            )
+        });
+        said.dedup_by_key(|(number, ..)| *number);
+        let host = |service: &ResolvedService| {
+            let name = &service.service.name;
+            names::service_host(&name.name, &name.namespace, &self.settings.cluster_domain)
+        };
+        let hosts = said
+            .iter()
+            .map(|(number, service, _)| (*number, host(service)));
+        let hosts = hosts.collect();
+        for (number, _, port) in said {
+            if port.hint.source == HintSource::None {
+                ports.entry(number).or_insert(Protocol::Auto);
+            } else {
+                ports.insert(number, port.hint.protocol);
+            }
+        }
+        (ports, hosts)
     }
 }
 
@@ -101,54 +165,6 @@ fn probes(snapshot: &Snapshot, client: &Client) -> Probes {
         },
         from: addresses.into_iter().collect(),
     }
-}
-
-/// The ports of an application: those its containers declare and those that services send to. Who
-/// calls the pod by a service knows what that service says of the port; where it says nothing, the
-/// container's own name for the port counts.
-fn ports(snapshot: &Snapshot, client: &Client) -> BTreeMap<u16, Protocol> {
-    let mut ports = BTreeMap::new();
-    for port in &client.ports {
-        let is_tcp = port.protocol.as_deref().is_none_or(|name| name == "TCP");
-        let number = port.container_port;
-        if is_tcp && number != 0 {
-            let hint = Hint::of(None, port.name.as_deref(), number);
-            ports.entry(number).or_insert(hint.protocol);
-        }
-    }
-    let services = client.pod.iter().flat_map(|pod| snapshot.services_of(pod));
-    let services = services.filter_map(|name| snapshot.service(name));
-    let mut said: Vec<_> = services
-        .flat_map(|service| service.ports().map(move |(port, all)| (service, port, all)))
-        .flat_map(|(service, port, all)| {
-            let numbers = own_ports(all, client);
-            numbers.map(move |number| (number, service, port))
-        })
-        .collect();
-    // Of several services one is believed, in the order in which they claim the address.
-    said.sort_by_key(|(number, service, port)| {
-        let declared = &service.service;
-        let through_service = declared.kind != ServiceKind::Headless;
-        let created = declared.created.unwrap_or(i64::MAX);
-        let translated = port.port != *number;
-        (
-            *number,
-            through_service,
-            created,
-            &declared.name,
-            translated,
-            port.port,
-        )
-    });
-    said.dedup_by_key(|(number, ..)| *number);
-    for (number, _, port) in said {
-        if port.hint.source == HintSource::None {
-            ports.entry(number).or_insert(Protocol::Auto);
-        } else {
-            ports.insert(number, port.hint.protocol);
-        }
-    }
-    ports
 }
 
 /// The ports that a pod has among these endpoints, which are in the order of their addresses.

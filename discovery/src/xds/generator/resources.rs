@@ -1,10 +1,10 @@
 //! The resources of one kind each.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use weir_api::{
     names,
-    xds::{codec, google::protobuf::Any},
+    xds::{codec, envoy::config::endpoint::v3::ClusterLoadAssignment, google::protobuf::Any},
 };
 
 use super::Generator;
@@ -17,7 +17,7 @@ use crate::{
         Client, Resource, View,
         build::{capture, cluster, endpoint, http, listener, route},
         names::Subject,
-        resource::Digest,
+        resource::{Digest, Metadata},
         topology,
     },
 };
@@ -144,6 +144,9 @@ impl Generator {
         name: &str,
         view: &View,
     ) -> Option<Resource> {
+        if let Some(address) = names::workload_address(name) {
+            return workload(snapshot, name, address);
+        }
         let (service, port, endpoints) = self.port(snapshot, name)?;
         let usable = topology::endpoints(snapshot, service, endpoints, view);
         let affinity = service.service.session_affinity;
@@ -151,14 +154,24 @@ impl Generator {
         if let (true, Some(address)) = (usable.is_empty(), service.service.addresses.first()) {
             endpoint::add_last_resort(&mut message, SocketAddr::new(*address, port.port));
         }
-        let mut digest = Digest::of(&codec::encode_cluster_load_assignment(&message));
-        for metadata in &metadata {
-            digest = digest.metadata(metadata);
-        }
-        endpoint::attach(&mut message, &metadata);
-        let body = codec::pack_cluster_load_assignment(&message);
-        Some(resource(name, digest, body))
+        Some(assigned(name, message, &metadata))
     }
+}
+
+/// Whose an address is.
+fn workload(snapshot: &Snapshot, name: &str, address: IpAddr) -> Option<Resource> {
+    let (message, metadata) = endpoint::workload(name, address, snapshot.pod(address)?);
+    Some(assigned(name, message, &[metadata]))
+}
+
+fn assigned(name: &str, mut message: ClusterLoadAssignment, metadata: &[Metadata]) -> Resource {
+    let mut digest = Digest::of(&codec::encode_cluster_load_assignment(&message));
+    for metadata in metadata {
+        digest = digest.metadata(metadata);
+    }
+    endpoint::attach(&mut message, metadata);
+    let body = codec::pack_cluster_load_assignment(&message);
+    resource(name, digest, body)
 }
 
 fn resource(name: &str, digest: Digest, body: Any) -> Resource {

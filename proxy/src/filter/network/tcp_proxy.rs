@@ -9,10 +9,11 @@ use crate::{
     config,
     factory_context::FactoryContext,
     info::ConnectionInfo,
+    mesh_metrics::Event,
     metadata::TCP_PROXY_CLUSTER,
     net::{
         address::{OriginalDst, OriginalSource, RemoteAddr},
-        relay::{self, End, Relayed},
+        relay::{self, End},
         transport_socket::Connection,
     },
     random,
@@ -149,19 +150,25 @@ impl TcpProxy {
             let cluster = Rc::clone(&upstream.cluster);
             connection.outcome.cluster = Some(Arc::clone(&cluster.config));
             connection.outcome.upstream_host = Some(upstream.host.address);
+            if self.context.mesh_metrics.is_some() {
+                connection.outcome.workload = upstream.host.workload.clone();
+            }
+            self.report(connection, Event::Opened);
             let ends = (&mut *downstream, &mut upstream.connection);
-            let relayed = relay::relay(ends, buffer, self.config.idle_timeout).await;
+            let (info, idle_timeout) = (&*connection, self.config.idle_timeout);
+            let progress = |sent, received| self.count(info, &cluster, (sent, received));
+            let relayed = relay::relay(ends, buffer, idle_timeout, progress).await;
             if relayed.end == End::Untouched && upstream.host.sidecar && redials_left > 0 {
                 let tried = tried.get_or_insert_default();
                 tried.note(Rc::clone(&upstream.host));
                 let ends = Ends::of(connection);
                 let again = Box::pin(self.dial_cluster(cluster, ends, tried));
                 *dialled = Some(again.await);
+                self.report(connection, Event::Closed);
                 continue;
             }
             connection.bytes_received += relayed.to_upstream;
             connection.bytes_sent += relayed.to_downstream;
-            self.count(&relayed, &cluster);
             match relayed.end {
                 End::Both => {}
                 End::Refused => connection.bytes_received = downstream.take_traffic().received,
@@ -183,18 +190,34 @@ impl TcpProxy {
             connection.outcome.upstream_host = failure.host;
             // A refused dial must look like one.
             downstream.reset_on_drop();
+            self.report(connection, Event::Opened);
         }
+        self.report(connection, Event::Closed);
         connection.settle();
         let (logs, writers) = (&self.config.access_logs, &self.context.access_logs);
         access_log::write_connection(writers, logs, connection, &connection.outcome);
     }
 
-    fn count(&self, relayed: &Relayed, cluster: &Cluster) {
-        let (sent, received) = (relayed.to_upstream, relayed.to_downstream);
+    /// Counts bytes that have moved, to the endpoint and from it.
+    fn count(&self, connection: &ConnectionInfo, cluster: &Cluster, (sent, received): (u64, u64)) {
+        let (to_server, to_client) = (sent, received);
+        self.report(
+            connection,
+            Event::Moved {
+                to_server,
+                to_client,
+            },
+        );
         self.stats.downstream_cx_rx_bytes_total.add(sent);
         self.stats.downstream_cx_tx_bytes_total.add(received);
         cluster.stats.upstream_cx_tx_bytes_total.add(sent);
         cluster.stats.upstream_cx_rx_bytes_total.add(received);
+    }
+
+    fn report(&self, connection: &ConnectionInfo, event: Event) {
+        if let Some(reporter) = &self.context.mesh_metrics {
+            reporter.connection(connection, event);
+        }
     }
 
     async fn dial(&self, connection: &ConnectionInfo) -> Result<Upstream, DialFailure> {

@@ -170,10 +170,15 @@ impl Running {
         }
     }
 
-    pub(super) fn demand(&self, Demand { destination }: Demand) {
-        let stats = &self.context.stats.demand;
+    pub(super) fn demand(&self, demand: Demand) {
+        let (stats, now) = (&self.context.stats.demand, Instant::now());
         stats.demands_total.inc();
-        if !self.inventory.state().demand(destination, Instant::now()) {
+        let mut state = self.inventory.state();
+        let is_taken = match demand {
+            Demand::Destination(destination) => state.demand(destination, now),
+            Demand::Workload(address) => state.demand_workload(address, now),
+        };
+        if !is_taken {
             stats.demands_dropped.inc();
         }
     }

@@ -91,6 +91,7 @@ impl State {
         now: Instant,
         usage: impl Fn(SocketAddr) -> Option<Usage>,
     ) -> usize {
+        self.workloads.expire(now);
         let Some(on_demand) = self.settings.on_demand else {
             return 0;
         };
@@ -126,6 +127,12 @@ impl State {
 
     /// When [`State::expire`] has something to do by the passing of time alone.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let of_workloads = self.workloads.next_expiry();
+        let of_destinations = self.next_expiry_of_destinations();
+        of_workloads.into_iter().chain(of_destinations).min()
+    }
+
+    fn next_expiry_of_destinations(&self) -> Option<Instant> {
         let on_demand = self.settings.on_demand?;
         let is_connected = self.stream.is_some();
         let short = self

@@ -36,6 +36,7 @@ impl State {
         let mut open: Vec<Reference> = self.settings.references.clone();
         let replaceable = self.settings.replaceable.iter();
         open.extend(replaceable.map(|name| (Kind::Listener, name.clone())));
+        open.extend(self.workloads.references());
         if !self.settings.all_listeners {
             let name = |address| weir_api::names::outbound_listener(address);
             let listeners = self

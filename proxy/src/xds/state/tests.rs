@@ -674,3 +674,33 @@ fn a_replaceable_listener_is_asked_for_by_name_and_stays_when_it_is_gone() {
     assert!(mesh.snapshot.listeners.contains_key("virtualInbound"));
     assert!(mesh.snapshot.clusters.contains_key("web"));
 }
+
+#[test]
+fn whose_an_address_is_is_asked_for_by_need_and_forgotten_when_nobody_asks_again() {
+    let address: std::net::IpAddr = "10.4.0.7".parse().expect("address");
+    let (name, minutes) = ("workload|10.4.0.7", |n: u64| Duration::from_secs(60 * n));
+    let mut mesh = Mesh::new(Settings::default(), vec![endpoints(name, &[15006])]);
+    assert!(mesh.state.demand_workload(address, mesh.now));
+    mesh.pump();
+    assert_eq!(mesh.subscriptions(Kind::Endpoint), [name]);
+    assert_eq!(mesh.ports(name), [15006]);
+
+    mesh.pass(minutes(4));
+    assert!(mesh.state.demand_workload(address, mesh.now));
+    mesh.pass(minutes(4));
+    assert_eq!(mesh.ports(name), [15006], "somebody has asked again");
+    assert_eq!(mesh.state.next_wakeup(), Some(mesh.now + minutes(1)));
+    mesh.pass(minutes(1));
+    assert!(mesh.subscriptions(Kind::Endpoint).is_empty());
+    assert!(mesh.snapshot.endpoints.is_empty());
+}
+
+#[test]
+fn more_addresses_than_a_pod_has_clients_are_not_remembered() {
+    let mut mesh = Mesh::new(Settings::default(), Vec::new());
+    let taken = (0..10_000_u32).filter(|number| {
+        let address = std::net::Ipv4Addr::from(*number).into();
+        mesh.state.demand_workload(address, mesh.now)
+    });
+    assert_eq!(taken.count(), 4096);
+}

@@ -295,7 +295,7 @@ impl Http1<'_> {
         if write_all(&mut self.downstream, received.filled()).await {
             let ends = (&mut self.downstream, &mut upstream.connection);
             let idle = manager.config.stream_idle_timeout;
-            let relayed = relay::relay(ends, &mut self.buffer, idle).await;
+            let relayed = relay::relay(ends, &mut self.buffer, idle, |_, _| {}).await;
             self.context.bytes_received += relayed.to_upstream;
             self.context.bytes_sent += relayed.to_downstream;
             if matches!(relayed.end, relay::End::Reset | relay::End::Untouched) {

@@ -1,0 +1,182 @@
+//! Both sidecars of a call count it, each with who called whom.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use weir_tests::eventually::eventually;
+
+use super::{
+    demo::{Demos, text},
+    mesh::mesh_works,
+};
+
+/// Far longer than anything takes; it only ends a test that fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const PODS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web, version: v2}}
+spec:
+  containers:
+    - {name: web, image: weir.dev/echo, ports: [{containerPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client, labels: {app.kubernetes.io/name: front}}
+spec:
+  containers:
+    - {name: client, image: weir.dev/echo, ports: [{containerPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec:
+  clusterIP: 10.96.77.7
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: 8080}, {name: tcp, port: 81, targetPort: 8080}]
+";
+
+/// The labels of a series, and its value.
+type Series = (BTreeMap<String, String>, u64);
+
+/// The series of a metric of a pod.
+fn series(demos: &Demos, pod: &str, metric: &str) -> Vec<Series> {
+    let url = "http://localhost:15020/stats/prometheus";
+    let output = demos.output(&["exec", pod, "--", "curl", "-sS", url]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let lines = output.stdout.lines();
+    let start = format!("{metric}{{");
+    let lines = lines.filter_map(|line| line.strip_prefix(&start)?.rsplit_once("} "));
+    lines
+        .map(|(labels, value)| {
+            let labels = labels.split(',').filter_map(|label| label.split_once('='));
+            let labels =
+                labels.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
+            (labels.collect(), value.parse().expect("a number"))
+        })
+        .collect()
+}
+
+/// What the series with these labels count together.
+fn counted(demos: &Demos, (pod, metric): (&str, &str), labels: &[(&str, &str)]) -> u64 {
+    let has = |known: &BTreeMap<_, _>, (name, value): &(&str, &str)| {
+        known.get(*name).is_some_and(|it: &String| it == value)
+    };
+    let all = series(demos, pod, metric).into_iter();
+    let fit = all.filter(|(known, _)| labels.iter().all(|label| has(known, label)));
+    fit.map(|(_, counted)| counted).sum()
+}
+
+/// Waits until the series with these labels count so much.
+fn expect(demos: &Demos, of: (&str, &str), labels: &[(&str, &str)], value: u64) {
+    let look = || (counted(demos, of, labels) == value).then_some(());
+    eventually(PATIENCE, look).unwrap_or_else(|error| {
+        let (pod, metric) = of;
+        panic!(
+            "{of:?}: {value}: {error}: {:#?}",
+            series(demos, pod, metric)
+        );
+    });
+}
+
+/// Series of a pod's metric with these labels.
+type Look<'a> = (&'a str, &'a str, &'a Vec<(&'static str, &'static str)>);
+
+/// Waits until calls are counted `value` times by each of these, beyond what the demo's own were.
+fn more(demos: &Demos, looks: &[Look<'_>], value: u64, call: impl FnOnce()) {
+    let before = looks.iter();
+    let before = before.map(|(pod, metric, labels)| counted(demos, (pod, metric), labels));
+    let before: Vec<u64> = before.collect();
+    call();
+    for ((pod, metric, labels), before) in looks.iter().zip(before) {
+        expect(demos, (pod, metric), labels, before + value);
+    }
+}
+
+fn curl(demos: &Demos, from: &str, url: &str) {
+    let output = demos.output(&["exec", from, "--", "curl", "-sS", "-o", "/dev/null", url]);
+    assert_eq!(output.status.code(), Some(0), "{from}: {}", text(&output));
+}
+
+#[test]
+fn both_sidecars_of_a_call_count_it_with_who_called_whom() {
+    if !mesh_works() {
+        return;
+    }
+    let demos = Demos::new();
+    let manifests = demos.manifests(&[("pods.yaml", PODS)]);
+    let _demo = demos.start_with_mesh(&manifests);
+    let both = [
+        ("source_workload", "client"),
+        ("source_workload_namespace", "default"),
+        ("source_canonical_service", "front"),
+        ("source_canonical_revision", "latest"),
+        ("destination_workload", "web"),
+        ("destination_workload_namespace", "default"),
+        ("destination_app", "web"),
+        ("destination_version", "v2"),
+        ("destination_service", "web.default.svc.cluster.local"),
+        ("destination_service_name", "web"),
+        ("destination_service_namespace", "default"),
+        ("response_flags", "-"),
+    ];
+    let of = |more: &[(&'static str, &'static str)]| [&both[..], more].concat();
+    let secured = [
+        ("reporter", "destination"),
+        ("connection_security_policy", "mutual_tls"),
+        (
+            "source_principal",
+            "spiffe://cluster.local/ns/default/sa/default",
+        ),
+        (
+            "destination_principal",
+            "spiffe://cluster.local/ns/default/sa/default",
+        ),
+    ];
+    let http = [("request_protocol", "http"), ("response_code", "200")];
+
+    let source = of(&[&http[..], &[("reporter", "source")]].concat());
+    let destination = of(&[&http[..], &secured].concat());
+    let (requests, durations) = (
+        "weir_requests_total",
+        "weir_request_duration_milliseconds_count",
+    );
+    let looks = [
+        ("client", requests, &source),
+        ("client", durations, &source),
+        ("web", requests, &destination),
+    ];
+    more(&demos, &looks, 2, || {
+        curl(&demos, "client", "http://10.96.77.7/");
+        curl(&demos, "client", "http://10.96.77.7/");
+    });
+
+    // What a port's name says is TCP is counted as connections.
+    let tcp = [("request_protocol", "tcp"), ("reporter", "source")];
+    let tcp = of(&tcp);
+    let looks = ["opened", "closed"].map(|what| format!("weir_tcp_connections_{what}_total"));
+    let looks = looks
+        .each_ref()
+        .map(|metric| ("client", metric.as_str(), &tcp));
+    let call = || curl(&demos, "client", "http://10.96.77.7:81/");
+    more(&demos, &looks, 1, call);
+
+    // Who has no sidecar is known by its address all the same, where it is a pod's.
+    let pod = demos.output(&["exec", "web", "--", "hostname", "-I"]);
+    let address = pod.stdout.split_whitespace().next().expect("an address");
+    let plain = vec![
+        ("reporter", "destination"),
+        ("source_workload", "outsider"),
+        ("source_principal", "unknown"),
+        ("connection_security_policy", "none"),
+        ("destination_service_name", "web"),
+    ];
+    let call = || {
+        curl(
+            &demos,
+            "weir-demo/outsider",
+            &format!("http://{address}:8080/"),
+        );
+    };
+    more(&demos, &[("web", requests, &plain)], 1, call);
+}
