@@ -153,6 +153,7 @@ fn pick_endpoint(bencher: Bencher<'_, '_>, count: u16) {
         hash_key: None,
         last_resort: false,
         sidecar: false,
+        workload: None,
         transport_socket_match: None,
     };
     config.discovery = ClusterDiscovery::Static(Arc::new(LoadAssignment {

@@ -30,7 +30,7 @@ pub(crate) fn write_connection(
         client: None,
         upstream_local: context.upstream_local.as_deref().copied(),
         duration_us: context.elapsed_us(),
-        start: context.start_time,
+        start: context.start_time(),
         bytes_received: context.bytes_received,
         bytes_sent: context.bytes_sent,
         route_name: "",

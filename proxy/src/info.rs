@@ -7,6 +7,7 @@ pub mod head;
 use std::{
     cell::Cell,
     net::SocketAddr,
+    num::NonZeroU8,
     rc::Rc,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -49,7 +50,7 @@ pub(crate) struct ConnectionInfo {
     /// SNI, lower case.
     pub(crate) server_name: Option<Box<str>>,
     /// ALPN, in the client's order.
-    pub(crate) application_protocols: Vec<Box<str>>,
+    pub(crate) application_protocols: Box<[Box<str>]>,
     /// Where connections to endpoints leave from, if not from an address of ours.
     pub(crate) source: Option<OriginalSource>,
     /// What its handshake has agreed on, if it speaks TLS with us.
@@ -61,7 +62,6 @@ pub(crate) struct ConnectionInfo {
     /// `http/1.1`, `h2c`, `tls`, `tcp`, or empty if nothing was seen.
     pub(crate) protocol: &'static str,
     pub(crate) start: Instant,
-    pub(crate) start_time: SystemTime,
     /// What filters have found out, which holds once its bytes come.
     pub(crate) findings: Option<Box<Findings>>,
     /// What became of it, or of the last of its requests.
@@ -105,7 +105,7 @@ pub(crate) struct Outcome {
     pub(crate) workload: Option<Arc<Workload>>,
     pub(crate) response_code: u16,
     /// Of a call of gRPC, if its response had one.
-    pub(crate) grpc_status: Option<u16>,
+    pub(crate) grpc_status: Option<GrpcStatus>,
     pub(crate) reason: Option<Reason>,
     /// The policy would have it sent again, but not so often (`URX`).
     pub(crate) is_exhausted: bool,
@@ -117,6 +117,24 @@ pub(crate) struct Outcome {
     pub(crate) details: Option<Box<String>>,
     /// A delay was injected.
     pub(crate) is_delayed: bool,
+}
+
+/// Value of `grpc-status`, in one byte even where there may be none: one more than it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GrpcStatus(NonZeroU8);
+
+// === impl GrpcStatus ===
+
+impl GrpcStatus {
+    /// None for what is no status.
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+        let status: u8 = std::str::from_utf8(value).ok()?.parse().ok()?;
+        NonZeroU8::new(status.checked_add(1)?).map(Self)
+    }
+
+    pub(crate) fn code(self) -> u8 {
+        self.0.get() - 1
+    }
 }
 
 // === impl ConnectionInfo ===
@@ -137,7 +155,7 @@ impl ConnectionInfo {
             local,
             original_destination: OriginalDst(local.0),
             server_name: None,
-            application_protocols: Vec::new(),
+            application_protocols: Box::default(),
             source: None,
             tls: None,
             metadata: Metadata::default(),
@@ -145,7 +163,6 @@ impl ConnectionInfo {
             protocol: "",
             findings: None,
             start: Instant::now(),
-            start_time: SystemTime::now(),
             outcome: Outcome::default(),
             requests: 0,
             bytes_received: 0,
@@ -153,6 +170,12 @@ impl ConnectionInfo {
             http: "",
             upstream_local: None,
         }
+    }
+
+    /// When it was accepted, by the clock as it is now.
+    pub(crate) fn start_time(&self) -> SystemTime {
+        let now = SystemTime::now();
+        now.checked_sub(self.start.elapsed()).unwrap_or(now)
     }
 
     pub(crate) fn elapsed_us(&self) -> u64 {

@@ -7,11 +7,12 @@ mod source;
 
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 use super::transfer::Wire;
 use crate::{
     http::codec::h2::{Reason, SendStream},
+    info::GrpcStatus,
     net::transport_socket::Connection,
 };
 
@@ -36,7 +37,7 @@ pub(super) struct Bridge {
     /// Bytes of payload that were taken.
     pub(super) moved: u64,
     /// `grpc-status` of the trailers that were given.
-    pub(super) grpc_status: Option<u16>,
+    pub(super) grpc_status: Option<GrpcStatus>,
     replay: Replay,
     /// What filters want of it. On the heap, since there are seldom any.
     filtered: Option<Box<Filtered>>,
@@ -205,9 +206,8 @@ impl Bridge {
                 return Poll::Ready(Err(Stop::Trailers));
             }
             if let Frame::Trailers(trailers) = &frame {
-                let status = trailers.get("grpc-status").map(HeaderValue::as_bytes);
-                self.grpc_status =
-                    status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+                let status = trailers.get("grpc-status");
+                self.grpc_status = status.and_then(|status| GrpcStatus::parse(status.as_bytes()));
             }
             match &mut self.sink {
                 Sink::None(_) => {}

@@ -112,7 +112,7 @@ impl Exchange<'_> {
             client: request.and_then(|request| self.manager.client(request, peer)),
             upstream_local: None,
             duration_us: 0,
-            start: self.connection.start_time,
+            start: self.connection.start_time(),
             bytes_received: 0,
             bytes_sent: 0,
             route_name,

@@ -57,7 +57,7 @@ impl Exchange<'_> {
     pub(super) async fn respond(&mut self, sending: &mut Sending<'_>) -> Next {
         sending.plan.cluster.note_http();
         if self.request.is_grpc() {
-            self.info.grpc_status = self.grpc_status(sending).map(u16::from);
+            self.info.grpc_status = self.grpc_status(sending);
         }
         if let Some(responding) = self.begin_response(sending) {
             sending.answer = Answer::OnItsWay(responding);

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     cluster::{ClusterStats, Tried},
     http::local_reply::LocalReply,
+    info::GrpcStatus,
     reason::Reason,
 };
 
@@ -178,7 +179,7 @@ impl Exchange<'_> {
             match attempted {
                 Ok(()) => {
                     let status = self.status(sending);
-                    let grpc_status = || self.grpc_status(sending);
+                    let grpc_status = || self.grpc_status(sending).map(GrpcStatus::code);
                     if !retries.after_response(status, grpc_status, can_rewind) {
                         self.info.is_exhausted = retries.is_exhausted;
                         return self.respond(sending).await;
@@ -278,17 +279,16 @@ impl Exchange<'_> {
     }
 
     /// Of a response that is nothing but trailers.
-    pub(super) fn grpc_status(&self, sending: &Sending<'_>) -> Option<u8> {
+    pub(super) fn grpc_status(&self, sending: &Sending<'_>) -> Option<GrpcStatus> {
         let value = match (sending.answer.head()?, sending.upstream.as_ref()?) {
-            (ReceivedHead::Http2(head, _), _) => head.headers.get("grpc-status")?.to_str().ok()?,
+            (ReceivedHead::Http2(head, _), _) => head.headers.get("grpc-status")?.as_bytes(),
             (ReceivedHead::Http1(_), UpstreamPort::Http1(stream)) => {
                 let bytes = stream.received.filled();
-                let value = self.scratch.response.header(bytes, b"grpc-status")?;
-                std::str::from_utf8(value).ok()?
+                self.scratch.response.header(bytes, b"grpc-status")?
             }
             (ReceivedHead::Http1(_), UpstreamPort::Http2(..)) => return None,
         };
-        value.parse().ok()
+        GrpcStatus::parse(value)
     }
 }
 

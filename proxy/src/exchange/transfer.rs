@@ -8,7 +8,10 @@ use super::{
     bridge::{Bridge, Sink, Source, Stop},
     pump::Pump,
 };
-use crate::{buffer::Buffer, http::codec::h2::SendStream, net::transport_socket::Connection};
+use crate::{
+    buffer::Buffer, http::codec::h2::SendStream, info::GrpcStatus,
+    net::transport_socket::Connection,
+};
 
 /// The HTTP/1 connection a body is read from.
 pub(crate) type Wire<'w> = (&'w mut Connection, &'w mut Buffer);
@@ -167,7 +170,7 @@ impl Transfer {
     }
 
     /// `grpc-status` of the trailers that were sent on, if they had one.
-    pub(super) fn grpc_status(&self) -> Option<u16> {
+    pub(super) fn grpc_status(&self) -> Option<GrpcStatus> {
         match self {
             Self::Raw(_) => None,
             Self::Framed(bridge, _) => bridge.grpc_status,

@@ -114,7 +114,7 @@ fn inspect_tls(connection: &mut ConnectionInfo, buffer: &Buffer) -> Status {
         Inspection::No => Status::Continue,
         Inspection::Yes(hello) => {
             connection.server_name = hello.server_name;
-            connection.application_protocols = hello.application_protocols;
+            connection.application_protocols = hello.application_protocols.into();
             connection.protocol = "tls";
             Status::Continue
         }

@@ -344,7 +344,7 @@ impl ActiveConnection {
         let info = self.info;
         let duration_us = info.elapsed_us();
         self.handler.log.push(ConnectionRecord {
-            start: info.start_time,
+            start: info.start_time(),
             duration_us,
             listener: info.listener,
             filter_chain: info.chain,

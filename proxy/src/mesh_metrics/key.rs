@@ -8,7 +8,7 @@ use std::{
 use hashbrown::Equivalent;
 use weir_api::workload::Workload;
 
-use crate::info::Outcome;
+use crate::info::{GrpcStatus, Outcome};
 
 /// Which side of a call reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +45,7 @@ pub(crate) struct Kind {
     /// Status of the response; 0 if there was none.
     pub(crate) response_code: u16,
     /// Of a call of gRPC, if it had one.
-    pub(crate) grpc_status: Option<u16>,
+    pub(crate) grpc_status: Option<GrpcStatus>,
     /// Response flags in Envoy's order, as far as there are any.
     pub(crate) flags: [&'static str; 3],
 }

@@ -170,7 +170,7 @@ fn labels(settings: &Settings, key: &Kept) -> String {
     let service = Service::of(&key.service, destination.0);
     let (code, grpc) = (
         key.kind.response_code.to_string(),
-        key.kind.grpc_status.map(|code| code.to_string()),
+        key.kind.grpc_status.map(|status| status.code().to_string()),
     );
     let of = |workload: Option<&Workload>, what: fn(&Workload) -> &str| {
         let said = workload.map(what).filter(|said| !said.is_empty());

@@ -36,7 +36,7 @@ use crate::{
         tls::{SecretName, SecretRef, SecretSource, SecretValue},
     },
     convert,
-    demand::{self, DemandSender},
+    demand::{self, Demand, DemandSender},
     options::ControlPlaneTls,
     secrets::Local,
     snapshot::{Destination, Snapshot},
@@ -337,7 +337,7 @@ static_resources:
     async fn demand(&self, destination: &str) {
         let destination = destination.parse().expect("address");
         self.demands
-            .send(demand::Demand::Destination(destination))
+            .send(Demand::Destination(destination))
             .await
             .expect("a client");
     }
