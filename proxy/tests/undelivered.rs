@@ -271,6 +271,51 @@ async fn an_application_cannot_say_that_it_saw_nothing() {
     }
 }
 
+/// An application that ends each connection as soon as it has read a request, and counts them.
+async fn quitter() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            if read_message(&mut connection).await.is_some() {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    (address, count)
+}
+
+#[tokio::test]
+async fn what_changes_nothing_and_was_not_answered_goes_to_another_once() {
+    for between in BETWEEN {
+        let (address, _) = application(FINE).await;
+        let there = Sidecar::inbound(address);
+        let (address, count) = quitter().await;
+        let quits = Sidecar::inbound(address);
+        let endpoints = [quits.address(), there.address()];
+        let client = Sidecar::start("OUTBOUND", between, &endpoints, Said::Sidecar);
+        for _ in 0..6 {
+            let answer = ask(client.address(), GET).await;
+            assert!(answer.starts_with("http/1.1 200"), "{between}: {answer}");
+            assert!(!answer.contains(UNDELIVERED), "{answer}");
+        }
+        assert_ne!(count.swap(0, Ordering::SeqCst), 0, "its turn came");
+        // It may be what ends the application: not all of them are to see it.
+        let again = [quits.address(), quits.address(), quits.address()];
+        let client = Sidecar::start("OUTBOUND", between, &again, Said::Sidecar);
+        let answer = ask(client.address(), GET).await;
+        assert!(answer.starts_with("http/1.1 503"), "{between}: {answer}");
+        assert!(!answer.contains(UNDELIVERED), "{answer}");
+        assert_eq!(count.swap(0, Ordering::SeqCst), 2, "{between}");
+        for request in [POST, GRPC] {
+            ask(client.address(), request).await;
+            assert_eq!(count.swap(0, Ordering::SeqCst), 1, "{between}: {request}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_connection_that_carried_nothing_is_made_anew() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

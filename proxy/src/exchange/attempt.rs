@@ -10,7 +10,7 @@ use std::{
 
 use http::{Method, header, request};
 use tokio::time::Instant;
-use weir_api::xds::peer::UNDELIVERED;
+use weir_api::xds::peer::{Mark, UNDELIVERED};
 
 use super::{
     Exchange,
@@ -54,7 +54,11 @@ impl Exchange<'_> {
         self.begin(sending, host, slot)?;
         let stats = &sending.plan.cluster.stats;
         match self.await_head(sending).await {
-            Ok(()) if host.sidecar && self.is_undelivered(sending) => Err(Failure::UNDELIVERED),
+            Ok(()) if host.sidecar => match self.mark(sending) {
+                Some(Mark::Undelivered) => Err(Failure::UNDELIVERED),
+                Some(Mark::Unanswered) if self.request.is_safe() => Err(Failure::UNANSWERED),
+                _ => Ok(()),
+            },
             Ok(()) => Ok(()),
             Err(mut failure) => {
                 let lost = matches!(
@@ -379,11 +383,21 @@ impl Exchange<'_> {
         sent
     }
 
-    /// Whether the endpoint's sidecar says that its application saw nothing of the request.
-    fn is_undelivered(&self, sending: &Sending<'_>) -> bool {
-        match sending.answer.head() {
-            Some(ReceivedHead::Http2(head, _)) => head.headers.contains_key(UNDELIVERED),
-            _ => self.scratch.response.has(FieldKind::Undelivered),
+    /// What the endpoint's sidecar says of how far the request came.
+    fn mark(&self, sending: &Sending<'_>) -> Option<Mark> {
+        match (sending.answer.head()?, sending.upstream.as_ref()?) {
+            (ReceivedHead::Http2(head, _), _) => {
+                Mark::of(head.headers.get(UNDELIVERED)?.as_bytes())
+            }
+            (ReceivedHead::Http1(_), UpstreamPort::Http1(stream)) => {
+                let response = &self.scratch.response;
+                if !response.has(FieldKind::Undelivered) {
+                    return None;
+                }
+                let head = stream.received.filled();
+                Mark::of(response.header(head, UNDELIVERED.as_bytes())?)
+            }
+            (ReceivedHead::Http1(_), UpstreamPort::Http2(..)) => None,
         }
     }
 

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use weir_api::xds::peer::Mark;
+
 use super::plan::ForwardPlan;
 use crate::{
     cluster::{ActiveRetry, Host},
@@ -46,6 +48,8 @@ enum Reached {
     Untried,
     /// No attempt sent anything.
     No,
+    /// One may have, of which no answer came; the request changes nothing.
+    Unanswered,
     /// One may have.
     Perhaps,
 }
@@ -65,6 +69,8 @@ pub(super) enum FailureKind {
     Unsent,
     /// The endpoint's sidecar says that nothing of the request has reached the application.
     Undelivered,
+    /// The endpoint's sidecar says that the application's connection ended without an answer.
+    Unanswered,
     /// The endpoint closed a connection that had carried requests before it answered this one.
     Stale,
     /// The endpoint reset the HTTP/2 stream with REFUSED_STREAM: it has not processed it.
@@ -84,6 +90,16 @@ impl Failure {
     pub(super) const UNDELIVERED: Self = Self {
         reason: Reason::ConnectFailed,
         kind: FailureKind::Undelivered,
+    };
+    /// Whether the endpoint ended the connection or the stream.
+    fn is_of_connection(self) -> bool {
+        matches!(self.reason, Reason::UpstreamClosed | Reason::UpstreamReset)
+    }
+
+    /// See [`FailureKind::Unanswered`].
+    pub(super) const UNANSWERED: Self = Self {
+        reason: Reason::UpstreamClosed,
+        kind: FailureKind::Unanswered,
     };
 }
 
@@ -129,9 +145,12 @@ impl<'p> Retries<'p> {
     ) -> bool {
         self.reached = match (failure.kind, self.reached) {
             (_, Reached::Perhaps) => Reached::Perhaps,
+            (FailureKind::Unsent, Reached::Unanswered) => Reached::Unanswered,
             (FailureKind::Unsent, _) => Reached::No,
             // Seen or not, one more that sees it does no harm.
             (FailureKind::Stale, _) if is_safe => Reached::No,
+            // One more, and not all: it may be what ended the application.
+            (FailureKind::Lost, _) if is_safe && failure.is_of_connection() => Reached::Unanswered,
             _ => Reached::Perhaps,
         };
         if can_rewind && self.elsewhere(failure.kind, host) {
@@ -145,7 +164,7 @@ impl<'p> Retries<'p> {
             FailureKind::Unsent | FailureKind::Undelivered => {
                 any_reset || on.connect_failure || on.reset_before_request
             }
-            FailureKind::Stale | FailureKind::Lost => any_reset,
+            FailureKind::Stale | FailureKind::Lost | FailureKind::Unanswered => any_reset,
             FailureKind::Refused | FailureKind::GoneAway => any_reset || on.refused_stream,
             FailureKind::Final => false,
         };
@@ -154,7 +173,7 @@ impl<'p> Retries<'p> {
         }
         // RFC 9113 section 8.7: what was not processed may be sent again, whatever it is.
         let may_resend = match failure.kind {
-            FailureKind::Stale => is_safe,
+            FailureKind::Stale | FailureKind::Unanswered => is_safe,
             FailureKind::GoneAway => true,
             _ => false,
         };
@@ -182,9 +201,13 @@ impl<'p> Retries<'p> {
         again
     }
 
-    /// Whether there were attempts, and none of them sent anything.
-    pub(super) fn reached_nobody(&self) -> bool {
-        self.reached == Reached::No
+    /// What another sidecar may know of how far all attempts came.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        match self.reached {
+            Reached::No => Some(Mark::Undelivered),
+            Reached::Unanswered => Some(Mark::Unanswered),
+            Reached::Untried | Reached::Perhaps => None,
+        }
     }
 
     /// Whether to send the request again although it has been answered. `grpc_status` looks for

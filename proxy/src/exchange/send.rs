@@ -4,6 +4,8 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use tokio::time::Instant;
 
+use weir_api::xds::peer::Mark;
+
 use super::{
     Downstream, Exchange, Next,
     bridge::Bridge,
@@ -39,8 +41,8 @@ pub(super) struct Sending<'p> {
     pub(super) answer: Answer,
     /// HTTP filters, if there are any.
     pub(super) passage: Option<Box<Passage<'p>>>,
-    /// It was given up, and nothing of it was sent.
-    undelivered: bool,
+    /// It was given up, and this is how far it came.
+    mark: Option<Mark>,
 }
 
 /// How far the answer to a request has come.
@@ -101,7 +103,7 @@ impl<'p> Sending<'p> {
             upstream: None,
             answer: Answer::Awaited,
             passage,
-            undelivered: false,
+            mark: None,
         }
     }
 
@@ -188,11 +190,10 @@ impl Exchange<'_> {
                     self.discard(sending);
                 }
                 Err(failure) => {
-                    let is_safe = self.request.has_head() && self.request.is_safe();
-                    let is_safe = is_safe && sending.transfer.has_read_all();
+                    let is_safe = self.request.is_safe() && sending.transfer.has_read_all();
                     if !retries.after_failure(failure, &host, can_rewind, is_safe) {
                         self.info.is_exhausted = retries.is_exhausted;
-                        sending.undelivered = retries.reached_nobody();
+                        sending.mark = retries.mark();
                         return self.give_up(sending, failure.reason).await;
                     }
                 }
@@ -226,7 +227,7 @@ impl Exchange<'_> {
         }
         let is_read = sending.transfer.drop_body(self.downstream.wire());
         let mut reply = LocalReply::for_attempt(reason, is_read, sending.attempt);
-        reply.undelivered = sending.undelivered && self.connection.is_inbound();
+        reply.mark = sending.mark.filter(|_| self.connection.is_inbound());
         let passage = sending.passage.as_deref_mut();
         // On the heap: it is rare, and most requests need not hold memory for it.
         Box::pin(self.reply(&reply, is_read, Some(&plan.matched), passage)).await

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use weir_api::xds::peer::UNDELIVERED;
+use weir_api::xds::peer::{Mark, UNDELIVERED};
 
 use super::head::Fields;
 use crate::{config::http::Router, reason::Reason};
@@ -29,8 +29,8 @@ pub struct LocalReply {
     pub(crate) body: Bytes,
     /// `location` of a redirect.
     pub(crate) location: Option<String>,
-    /// Another sidecar is to know that the application saw nothing of the request.
-    pub(crate) undelivered: bool,
+    /// What another sidecar is to know of how far the request came.
+    pub(crate) mark: Option<Mark>,
 }
 
 /// What only a filter says in its reply.
@@ -55,7 +55,7 @@ impl From<Reason> for LocalReply {
             of_filter: None,
             body,
             location: None,
-            undelivered: false,
+            mark: None,
         }
     }
 }
@@ -120,7 +120,7 @@ impl LocalReply {
         let reason = (!configured).then(|| self.reason.code().to_owned());
         let overloaded = self.reason == Reason::Overflow && !router.suppress_envoy_headers;
         let overloaded = overloaded.then(|| "true".to_owned());
-        let undelivered = self.undelivered.then(|| "1".to_owned());
+        let undelivered = self.mark.map(|mark| mark.value().to_owned());
         let headers = [
             ("location", self.location.clone()),
             ("content-length", length),
