@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{call, check, demo, echo, inject, pods, proxy_config, proxy_status};
+use crate::{call, check, demo, echo, graph, inject, pods, proxy_config, proxy_status};
 
 /// A service mesh, on this machine and in Kubernetes.
 #[derive(Debug, Parser)]
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     ProxyConfig(proxy_config::ProxyConfigArgs),
     /// Show every connected proxy, and whether it took what it was sent
     ProxyStatus(proxy_status::ProxyStatusArgs),
+    /// Show who calls whom, and how well
+    Graph(graph::GraphArgs),
     /// Run the echo application: it answers every protocol and says who called and how
     Echo(echo::EchoArgs),
     /// Make one call and print what happened as JSON
@@ -68,6 +70,7 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::ProxyConfig(args) => proxy_config::run(&args, run_root),
             Self::ProxyStatus(args) => proxy_status::run(&args, run_root),
+            Self::Graph(args) => graph::run(&args, run_root),
             Self::Echo(args) => echo::run(args),
             Self::Call(args) => call::run(&args),
             Self::PlaygroundExec { what } => playground_exec(&what),

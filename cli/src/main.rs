@@ -10,6 +10,7 @@ mod check;
 mod cluster;
 mod demo;
 mod echo;
+mod graph;
 mod inject;
 mod output;
 mod pods;

@@ -10,7 +10,10 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
-use weir_playground::{admin, run};
+use weir_playground::{
+    admin,
+    run::{self, RunningPod},
+};
 
 use crate::{
     cluster::{ClusterArgs, reason},
@@ -110,10 +113,15 @@ pub(crate) fn in_playground(
             all.join(", ")
         );
     };
-    Ok(Reach::Playground {
+    Ok(of_playground(pod))
+}
+
+/// A pod of a playground.
+pub(crate) fn of_playground(pod: &RunningPod) -> Reach {
+    Reach::Playground {
         name: format!("{}/{}", pod.namespace, pod.name),
         netns: pod.netns.clone(),
-    })
+    }
 }
 
 // === impl Reach ===

@@ -151,6 +151,19 @@ fn both_sidecars_of_a_call_count_it_with_who_called_whom() {
         curl(&demos, "client", "http://10.96.77.7/");
     });
 
+    // The same for people and programs.
+    let output = demos.output(&["graph", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let edges: Vec<serde_json::Value> = serde_json::from_str(&output.stdout).expect("JSON");
+    let is_ours = |edge: &&serde_json::Value| {
+        edge["source"]["name"] == "client"
+            && edge["destination"]["name"] == "web"
+            && edge["protocol"] == "http"
+    };
+    let edge = edges.iter().find(is_ours).expect("an edge");
+    assert_eq!(edge["mutual_tls"], 1.0, "{edge}");
+    assert_eq!(edge["failed"], 0.0, "{edge}");
+
     // What a port's name says is TCP is counted as connections.
     let tcp = [("request_protocol", "tcp"), ("reporter", "source")];
     let tcp = of(&tcp);
