@@ -162,6 +162,7 @@ fn pick_endpoint(bencher: Bencher<'_, '_>, count: u16) {
             endpoints: (1..=count).map(endpoint).collect(),
             ..LocalityEndpoints::default()
         }],
+        ..LoadAssignment::default()
     }));
     let cluster = Cluster::new(&cluster, Arc::default(), None);
     let destination = SocketAddr::from(([10, 0, 0, 1], 80));

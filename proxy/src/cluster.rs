@@ -3,11 +3,14 @@
 mod balancer;
 mod connect;
 mod host;
+mod host_set;
 mod http2;
 mod manager;
 mod original_dst;
 mod pool;
+mod priority_load;
 mod ring_hash;
+mod schedule;
 mod stats;
 mod transport_socket;
 
@@ -20,20 +23,17 @@ use std::{
 
 use tokio::sync::Notify;
 
-use self::transport_socket::UpstreamSockets;
+use self::{host_set::Grouping, transport_socket::UpstreamSockets};
 use crate::{
-    config::{
-        self, LoadAssignment,
-        cluster::{ClusterDiscovery, LbPolicy},
-    },
+    config::{self, LoadAssignment, cluster::ClusterDiscovery},
     secrets::Secrets,
     singletons::Singletons,
     stats::Registry,
 };
 
 pub(crate) use connect::{DialError, Upstream, micros};
-pub(crate) use host::HostSet;
 pub use host::{Host, Tried};
+pub(crate) use host_set::HostSet;
 pub(crate) use http2::Http2Lease;
 pub(crate) use manager::Clusters;
 pub(crate) use ring_hash::hash_of;
@@ -124,13 +124,13 @@ impl Cluster {
 
     /// Takes over a new set of endpoints. Hosts whose address stays keep their connections.
     pub(crate) fn set_endpoints(&self, endpoints: &LoadAssignment) {
-        let ring = match self.config.lb_policy {
-            LbPolicy::RingHash(size) => Some(size),
-            _ => None,
-        };
-        let hosts = Rc::new(self.hosts.borrow().update(endpoints, ring));
-        self.stats.membership_total.set(hosts.total());
-        self.stats.membership_healthy.set(hosts.healthy());
+        let grouping = Grouping::of(&self.config);
+        let hosts = Rc::new(self.hosts.borrow().update(endpoints, grouping));
+        let membership = hosts.membership();
+        self.stats.membership_total.set(membership.total);
+        self.stats.membership_healthy.set(membership.healthy);
+        self.stats.membership_degraded.set(membership.degraded);
+        self.stats.membership_excluded.set(membership.excluded);
         self.stats.membership_change.inc();
         self.hosts.replace(hosts);
     }
@@ -147,13 +147,22 @@ impl Cluster {
             return Some(self.original_dst.host(original_destination));
         }
         let hosts = Rc::clone(&self.hosts.borrow());
-        let host = self.balancer.pick(&hosts, hash, tried);
-        if host.is_none() {
+        let choice = self.balancer.choose(&hosts, hash);
+        if choice.is_some_and(|choice| choice.in_panic) {
+            self.stats.lb_healthy_panic.inc();
+        }
+        let picked = choice.and_then(|choice| {
+            let host = self.balancer.pick(choice, hash, tried)?;
+            Some((host, choice.priority))
+        });
+        let Some((host, priority)) = picked else {
             self.stats.upstream_cx_none_healthy.inc();
-        } else if hosts.is_below() {
+            return None;
+        };
+        if priority > 0 {
             self.stats.lb_lower_priority.inc();
         }
-        host
+        Some(host)
     }
 
     /// Counts a request in; none if the circuit breaker is open.

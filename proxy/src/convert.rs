@@ -9,6 +9,7 @@ mod access_log;
 mod at;
 mod bootstrap;
 mod cluster;
+mod common_lb;
 mod endpoint;
 mod filter_chain;
 mod hash;

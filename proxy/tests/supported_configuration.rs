@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 35] = [
+const FILES: [&str; 36] = [
     "bootstrap",
     "runtime",
     "listener",
@@ -44,6 +44,7 @@ const FILES: [&str; 35] = [
     "header",
     "matcher",
     "cluster",
+    "common_lb",
     "upstream_http",
     "endpoint",
     "access_log",

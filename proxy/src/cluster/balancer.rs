@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use super::{Host, HostSet, Tried};
+use super::{Host, HostSet, Tried, host_set::Choice};
 use crate::config::cluster::LbPolicy;
 
 /// Picks hosts by a policy.
@@ -25,10 +25,19 @@ impl Balancer {
         }
     }
 
+    /// The hosts to pick from: those of the client's `hash`, where the policy goes by it.
+    pub(super) fn choose<'h>(&self, hosts: &'h HostSet, hash: Option<u64>) -> Option<&'h Choice> {
+        let by_hash = match self.policy {
+            LbPolicy::RingHash(_) => hash,
+            _ => None,
+        };
+        hosts.choose(|| by_hash.unwrap_or_else(|| self.draw()))
+    }
+
     /// `hash` is the client's, where the policy goes by it. A client without one goes anywhere.
     pub(super) fn pick(
         &self,
-        hosts: &HostSet,
+        hosts: &Choice,
         hash: Option<u64>,
         tried: &Tried,
     ) -> Option<Rc<Host>> {
@@ -83,7 +92,7 @@ impl Balancer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::host_set::Grouping, *};
     use crate::config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints};
 
     /// How often each of two hosts is picked of a hundred times, while the first is busy.
@@ -104,18 +113,18 @@ mod tests {
             ..Default::default()
         };
         let assignment = LoadAssignment {
-            cluster_name: "c".to_owned(),
             localities: vec![locality],
+            ..LoadAssignment::default()
         };
-        let hosts = HostSet::default().update(&assignment, None);
+        let hosts = HostSet::default().update(&assignment, Grouping::default());
         let busy = hosts.all().next().expect("a host");
         busy.add_active(5);
         let balancer = Balancer::new(policy);
         let mut picked = [0, 0];
         for _ in 0..100 {
-            let host = balancer
-                .pick(&hosts, None, &Tried::default())
-                .expect("a host");
+            let choice = balancer.choose(&hosts, None).expect("a choice");
+            let host = balancer.pick(choice, None, &Tried::default());
+            let host = host.expect("a host");
             picked[usize::from(host.address.port()) - 1] += 1;
         }
         picked

@@ -364,7 +364,7 @@ mod tests {
         let address = address.expect("an address");
         let _waiting = std::net::TcpStream::connect(address).expect("the only one");
         let cluster = cluster("connect_timeout: 0.1s");
-        let host = Rc::new(Host::new(&config::endpoint::Endpoint {
+        let endpoint = config::endpoint::Endpoint {
             address,
             hostname: String::new(),
             health: config::endpoint::HealthStatus::Healthy,
@@ -374,7 +374,8 @@ mod tests {
             sidecar: false,
             workload: None,
             transport_socket_match: None,
-        }));
+        };
+        let host = Rc::new(Host::new(&endpoint, 0));
         let dialled = Upstream::dial(&cluster, &host, &[]).await;
         assert!(matches!(dialled, Err(DialError::Timeout)));
     }

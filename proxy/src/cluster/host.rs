@@ -13,12 +13,8 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use weir_api::workload::Workload;
 
-use super::{http2::Http2Pool, pool::Idle, ring_hash::Ring};
-use crate::config::{
-    LoadAssignment,
-    cluster::RingHash,
-    endpoint::{Endpoint, HealthStatus},
-};
+use super::{http2::Http2Pool, pool::Idle};
+use crate::config::endpoint::{Endpoint, HealthStatus};
 
 /// An endpoint.
 pub struct Host {
@@ -26,6 +22,8 @@ pub struct Host {
     /// For `auto_host_rewrite`; may be empty.
     pub(crate) hostname: Box<str>,
     pub(crate) weight: u32,
+    /// 0 is used first.
+    pub(super) priority: u32,
     pub(crate) health: HealthStatus,
     /// What stands for it on a hash ring; its address by default.
     pub(super) hash_key: Option<Box<str>>,
@@ -68,37 +66,20 @@ pub struct Tried(
     Option<Box<Vec<Rc<Host>>>>,
 );
 
-/// The endpoints of a cluster, grouped for picking.
-#[derive(Default)]
-pub(crate) struct HostSet {
-    all: Vec<Rc<Host>>,
-    /// Those that get traffic, each repeated by its share of the weight.
-    pub(super) schedule: Vec<Rc<Host>>,
-    /// The same on a ring, if the cluster goes by a hash.
-    pub(super) ring: Option<Ring>,
-    healthy: usize,
-    /// Those that get traffic are not of the highest priority.
-    below: bool,
-}
-
-/// Envoy's `healthy_panic_threshold`: with fewer healthy hosts than this share, percent, all get
-/// traffic, since what health says is then less likely than not.
-const PANIC_THRESHOLD: usize = 50;
 /// Idle HTTP/1 connections of a host that are kept for as long as the cluster says.
 const SPARE: usize = 16;
 /// How long further ones are kept: a burst leaves many, which hold memory here and at the endpoint.
 const SURPLUS_IDLE: Duration = Duration::from_secs(20);
 /// Names that an endpoint keeps connections for. Beyond these, a connection serves one request.
 const MAX_NAMES: usize = 256;
-/// Entries of the schedule at most; weights are rounded to fit.
-const MAX_SCHEDULE: u64 = 1024;
 
 // === impl Host ===
 
 impl Host {
-    pub(crate) fn new(endpoint: &Endpoint) -> Self {
+    pub(crate) fn new(endpoint: &Endpoint, priority: u32) -> Self {
         Self {
             address: endpoint.address,
+            priority,
             hostname: endpoint.hostname.as_str().into(),
             weight: endpoint.weight.max(1),
             health: endpoint.health,
@@ -141,6 +122,16 @@ impl Host {
             host.retire();
         }
         host
+    }
+
+    /// Takes over connections and counts of the same endpoint as it was before.
+    pub(super) fn continue_as(&mut self, before: &Self) {
+        self.shared = Rc::clone(&before.shared);
+    }
+
+    /// Whether it is the same endpoint, with the same connections.
+    pub(super) fn continues(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.shared, &other.shared)
     }
 
     fn is_in_use(self: &Rc<Self>) -> bool {
@@ -234,267 +225,5 @@ impl Tried {
     pub(super) fn has(&self, host: &Host) -> bool {
         let mut tried = self.0.iter().flat_map(|hosts| hosts.iter());
         tried.any(|tried| tried.address == host.address)
-    }
-}
-
-// === impl HostSet ===
-
-impl HostSet {
-    /// The set after an update. Hosts whose address stays, and what chooses their transport socket,
-    /// keep their connections and counts. With a ring, if the cluster goes by a hash.
-    pub(super) fn update(&self, endpoints: &LoadAssignment, ring: Option<RingHash>) -> Self {
-        let known: HashMap<SocketAddr, &Rc<Host>> =
-            self.all.iter().map(|host| (host.address, host)).collect();
-        let all: Vec<Rc<Host>> = endpoints
-            .endpoints()
-            .map(|endpoint| {
-                let mut host = Host::new(endpoint);
-                // What was connected by another transport socket is of no use to it.
-                let known = known.get(&endpoint.address);
-                let same = |known: &&&Rc<Host>| {
-                    known.transport_socket_match == host.transport_socket_match
-                };
-                if let Some(known) = known.filter(same) {
-                    host.shared = Rc::clone(&known.shared);
-                }
-                Rc::new(host)
-            })
-            .collect();
-        let stays = |host: &&Rc<Host>| all.iter().any(|new| Rc::ptr_eq(&new.shared, &host.shared));
-        self.all
-            .iter()
-            .filter(|host| !stays(host))
-            .for_each(|host| host.retire());
-        let priorities = endpoints.localities.iter().flat_map(|locality| {
-            locality
-                .endpoints
-                .iter()
-                .map(|_| locality.priority)
-                .collect::<Vec<_>>()
-        });
-        let by_priority = all.iter().zip(priorities).collect::<Vec<_>>();
-        let usable = usable(&by_priority);
-        let first = usable.first();
-        let below = first.is_some_and(|first| {
-            let is_first = |(host, _): &&(&Rc<Host>, u32)| Rc::ptr_eq(host, first);
-            by_priority
-                .iter()
-                .find(is_first)
-                .is_some_and(|(_, priority)| *priority > 0)
-        });
-        let healthy = all
-            .iter()
-            .filter(|host| host.health == HealthStatus::Healthy)
-            .count();
-        Self {
-            schedule: schedule(&usable),
-            ring: ring.map(|size| Ring::new(&usable, size)),
-            all,
-            healthy,
-            below,
-        }
-    }
-
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Host>> {
-        self.all.iter()
-    }
-
-    /// Whether those of the highest priority are of no use, so that others serve.
-    pub(super) fn is_below(&self) -> bool {
-        self.below
-    }
-
-    pub(super) fn total(&self) -> i64 {
-        i64::try_from(self.all.len()).unwrap_or(i64::MAX)
-    }
-
-    pub(super) fn healthy(&self) -> i64 {
-        i64::try_from(self.healthy).unwrap_or(i64::MAX)
-    }
-}
-
-/// The hosts of the first priority that has any to use.
-fn usable(hosts: &[(&Rc<Host>, u32)]) -> Vec<Rc<Host>> {
-    let mut priorities: Vec<u32> = hosts.iter().map(|(_, priority)| *priority).collect();
-    priorities.sort_unstable();
-    priorities.dedup();
-    let of = |priority: u32, statuses: &[HealthStatus]| -> Vec<Rc<Host>> {
-        let fits =
-            |(host, p): &&(&Rc<Host>, u32)| *p == priority && statuses.contains(&host.health);
-        hosts
-            .iter()
-            .filter(fits)
-            .map(|(host, _)| Rc::clone(host))
-            .collect()
-    };
-    let degraded = [HealthStatus::Healthy, HealthStatus::Degraded];
-    for priority in &priorities {
-        let total = hosts.iter().filter(|(_, p)| p == priority).count();
-        let healthy = of(*priority, &[HealthStatus::Healthy]);
-        if !healthy.is_empty() && healthy.len() * 100 >= total * PANIC_THRESHOLD {
-            return healthy;
-        }
-        let degraded = of(*priority, &degraded);
-        if healthy.is_empty() && !degraded.is_empty() {
-            return degraded;
-        }
-    }
-    let all = [
-        HealthStatus::Healthy,
-        HealthStatus::Degraded,
-        HealthStatus::Unhealthy,
-    ];
-    for statuses in [&all[..2], &all[..]] {
-        for priority in &priorities {
-            let found = of(*priority, statuses);
-            if !found.is_empty() {
-                return found;
-            }
-        }
-    }
-    Vec::new()
-}
-
-/// Repeats each host by its share of the weight, spread out rather than in runs.
-fn schedule(hosts: &[Rc<Host>]) -> Vec<Rc<Host>> {
-    let divisor = hosts
-        .iter()
-        .fold(0, |divisor, host| gcd(divisor, u64::from(host.weight)));
-    let total: u64 = hosts
-        .iter()
-        .map(|host| u64::from(host.weight) / divisor.max(1))
-        .sum();
-    if total == hosts.len() as u64 {
-        return hosts.to_vec();
-    }
-    let scale = (total.div_ceil(MAX_SCHEDULE)).max(1) * divisor.max(1);
-    let mut entries: Vec<(u64, usize)> = Vec::new();
-    for (index, host) in hosts.iter().enumerate() {
-        let count = (u64::from(host.weight) / scale).max(1);
-        // The k-th of n entries stands at (k + 1/2) / n of the round.
-        entries.extend((0..count).map(|k| ((2 * k + 1) * (1 << 32) / (2 * count), index)));
-    }
-    entries.sort_unstable();
-    entries
-        .into_iter()
-        .map(|(_, index)| Rc::clone(&hosts[index]))
-        .collect()
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::endpoint::LocalityEndpoints;
-
-    fn assignment(endpoints: &[(u16, u32, HealthStatus, u32)]) -> LoadAssignment {
-        let locality = |&(port, weight, health, priority): &(u16, u32, HealthStatus, u32)| {
-            let address = SocketAddr::from(([10, 0, 0, 1], port));
-            let endpoint = Endpoint {
-                address,
-                hostname: String::new(),
-                health,
-                weight,
-                hash_key: None,
-                last_resort: false,
-                sidecar: false,
-                workload: None,
-                transport_socket_match: None,
-            };
-            LocalityEndpoints {
-                priority,
-                endpoints: vec![endpoint],
-                ..Default::default()
-            }
-        };
-        let localities = endpoints.iter().map(locality).collect();
-        LoadAssignment {
-            cluster_name: "c".to_owned(),
-            localities,
-        }
-    }
-
-    fn ports(endpoints: &[(u16, u32, HealthStatus, u32)]) -> Vec<u16> {
-        let set = HostSet::default().update(&assignment(endpoints), None);
-        set.schedule
-            .iter()
-            .map(|host| host.address.port())
-            .collect()
-    }
-
-    #[test]
-    fn weights_become_shares_that_are_spread_out() {
-        use HealthStatus::Healthy;
-        assert_eq!(ports(&[(1, 1, Healthy, 0), (2, 1, Healthy, 0)]), [1, 2]);
-        assert_eq!(
-            ports(&[(1, 300, Healthy, 0), (2, 100, Healthy, 0)]),
-            [1, 1, 2, 1]
-        );
-        let huge = ports(&[(1, u32::MAX, Healthy, 0), (2, 1, Healthy, 0)]);
-        assert!(huge.len() <= 1026 && huge.contains(&2));
-    }
-
-    #[test]
-    fn unhealthy_hosts_get_traffic_only_when_most_are() {
-        use HealthStatus::{Draining, Healthy, Unhealthy};
-        assert_eq!(ports(&[(1, 1, Healthy, 0), (2, 1, Unhealthy, 0)]), [1]);
-        let most = [
-            (1, 1, Healthy, 0),
-            (2, 1, Unhealthy, 0),
-            (3, 1, Unhealthy, 0),
-        ];
-        assert_eq!(ports(&most), [1]);
-        assert_eq!(ports(&most[1..]), [2, 3]);
-        assert_eq!(ports(&[(1, 1, Draining, 0)]), [0_u16; 0]);
-    }
-
-    #[test]
-    fn the_next_priority_serves_when_the_first_cannot() {
-        use HealthStatus::{Healthy, Unhealthy};
-        assert_eq!(ports(&[(1, 1, Healthy, 0), (2, 1, Healthy, 1)]), [1]);
-        assert_eq!(ports(&[(1, 1, Unhealthy, 0), (2, 1, Healthy, 1)]), [2]);
-        let is_below = |endpoints| {
-            let set = HostSet::default().update(&assignment(endpoints), None);
-            set.is_below()
-        };
-        assert!(!is_below(&[(1, 1, Healthy, 0), (2, 1, Healthy, 1)]));
-        assert!(is_below(&[(1, 1, Unhealthy, 0), (2, 1, Healthy, 1)]));
-        assert!(
-            is_below(&[(2, 1, Healthy, 1)]),
-            "there is none of the highest"
-        );
-        assert!(!is_below(&[]));
-    }
-
-    #[test]
-    fn a_host_of_another_transport_socket_is_another_host() {
-        let mut endpoints = assignment(&[(1, 1, HealthStatus::Healthy, 0)]);
-        let set = HostSet::default().update(&endpoints, None);
-        set.all[0].add_active(3);
-        let said = Map::from_iter([("tlsMode".to_owned(), "istio".into())]);
-        endpoints.localities[0].endpoints[0].transport_socket_match = Some(Arc::new(said));
-        let other = set.update(&endpoints, None);
-        assert_eq!(other.all[0].active(), 0);
-        assert!(set.all[0].is_retired() && !other.all[0].is_retired());
-        let same = other.update(&endpoints, None);
-        assert!(Rc::ptr_eq(&same.all[0].shared, &other.all[0].shared));
-    }
-
-    #[test]
-    fn a_host_that_stays_keeps_its_counts() {
-        let set = HostSet::default().update(&assignment(&[(1, 1, HealthStatus::Healthy, 0)]), None);
-        set.all[0].add_active(3);
-        let set = set.update(
-            &assignment(&[
-                (2, 1, HealthStatus::Healthy, 0),
-                (1, 5, HealthStatus::Healthy, 0),
-            ]),
-            None,
-        );
-        let active: Vec<u32> = set.all().map(|host| host.active()).collect();
-        assert_eq!(active, [0, 3]);
     }
 }

@@ -36,7 +36,7 @@ impl Hosts {
             workload: None,
             transport_socket_match: None,
         };
-        let host = Rc::new(Host::new(&endpoint));
+        let host = Rc::new(Host::new(&endpoint, 0));
         if hosts.len() >= CAPACITY {
             hosts.retain(|_, host| in_use(host));
         }

@@ -179,6 +179,7 @@ mod tests {
             http2: Http2Options::default(),
             http_filters: None,
             auto_sni: None,
+            panic: config::cluster::Panic::default(),
         });
         Rc::new(Cluster::new(&config, Arc::default(), None))
     }

@@ -95,7 +95,7 @@ mod tests {
     use crate::config::endpoint::{Endpoint, HealthStatus};
 
     fn host(last: u8, weight: u32, hash_key: Option<&str>) -> Rc<Host> {
-        Rc::new(Host::new(&Endpoint {
+        let endpoint = Endpoint {
             address: SocketAddr::from(([10, 0, 0, last], 8080)),
             hostname: String::new(),
             health: HealthStatus::Healthy,
@@ -105,7 +105,8 @@ mod tests {
             sidecar: false,
             workload: None,
             transport_socket_match: None,
-        }))
+        };
+        Rc::new(Host::new(&endpoint, 0))
     }
 
     fn ring(hosts: &[Rc<Host>]) -> Ring {

@@ -74,11 +74,17 @@ stat_set! {
         upstream_rq_time: Histogram,
         /// Endpoints.
         membership_total: Gauge,
-        /// Endpoints that get traffic.
+        /// Endpoints that are healthy. While it is below `membership_total`, fewer serve; see `/clusters` for which do not, and why.
         membership_healthy: Gauge,
+        /// Endpoints that get only what healthy ones leave.
+        membership_degraded: Gauge,
+        /// Endpoints whose health counts neither way, such as those that drain.
+        membership_excluded: Gauge,
         /// Changes of the set of endpoints.
         membership_change: Counter,
-        /// Picks of an endpoint below the highest priority, because none there takes traffic. Of a
+        /// Picks while so few endpoints were available that health was taken for an error.
+        lb_healthy_panic: Counter,
+        /// Picks of an endpoint below the highest priority, because too few there take traffic. Of a
         /// service that is its own address, behind which kube-proxy may know of an endpoint.
         lb_lower_priority: Counter,
     }

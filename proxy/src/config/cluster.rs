@@ -46,6 +46,18 @@ pub struct Cluster {
     pub http_filters: Option<Arc<[HttpFilter]>>,
     /// SNI goes by each request.
     pub auto_sni: Option<AutoSni>,
+    /// When health is taken for an error.
+    pub panic: Panic,
+}
+
+/// What becomes of traffic where few hosts are healthy (`Cluster.CommonLbConfig`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panic {
+    /// With fewer percent of its hosts available, a priority is in panic; 0: never
+    /// (`healthy_panic_threshold`).
+    pub threshold: u32,
+    /// Then no host gets anything, in place of each (`fail_traffic_on_panic`).
+    pub fails_traffic: bool,
 }
 
 /// `UpstreamHttpProtocolOptions` with `auto_sni`
@@ -186,6 +198,18 @@ impl Default for RingHash {
         Self {
             minimum_size: 1024,
             maximum_size: Self::MAXIMUM,
+        }
+    }
+}
+
+// === impl Panic ===
+
+impl Default for Panic {
+    /// Envoy's defaults.
+    fn default() -> Self {
+        Self {
+            threshold: 50,
+            fails_traffic: false,
         }
     }
 }

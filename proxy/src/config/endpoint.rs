@@ -12,6 +12,18 @@ pub struct LoadAssignment {
     pub cluster_name: String,
     /// Groups of endpoints.
     pub localities: Vec<LocalityEndpoints>,
+    /// How their health decides among priorities.
+    pub policy: Policy,
+}
+
+/// `ClusterLoadAssignment.Policy`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Percent. A priority takes all traffic while its healthy endpoints, so many times, are as many as
+    /// it has.
+    pub overprovisioning_factor: u32,
+    /// Endpoints count by their weight.
+    pub weighted_priority_health: bool,
 }
 
 /// `LocalityLbEndpoints`
@@ -62,12 +74,24 @@ pub struct Endpoint {
 pub enum HealthStatus {
     /// Gets traffic (UNKNOWN and HEALTHY).
     Healthy,
-    /// Gets traffic only when nothing else does.
+    /// Gets what healthy ones leave.
     Degraded,
-    /// Gets none (UNHEALTHY, TIMEOUT).
+    /// Gets traffic in panic only (UNHEALTHY, TIMEOUT).
     Unhealthy,
-    /// Gets no new connections.
+    /// Gets traffic in panic only, and counts neither as healthy nor as missing.
     Draining,
+}
+
+// === impl Policy ===
+
+impl Default for Policy {
+    /// Envoy's defaults.
+    fn default() -> Self {
+        Self {
+            overprovisioning_factor: 140,
+            weighted_priority_health: false,
+        }
+    }
 }
 
 // === impl LoadAssignment ===

@@ -20,25 +20,16 @@ use super::{
     at::{At, take},
     value::{address, enumeration, json_object, non_empty, number},
 };
-use crate::config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints};
+use crate::config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints, Policy};
 
 /// Envoy's bound.
 const MAX_PRIORITY: u32 = 128;
-/// Envoy's default of `overprovisioning_factor`, which is what the proxy does.
-const OVERPROVISIONING: u32 = 140;
 
 pub(super) fn load_assignment(at: &At<'_>, message: pb::ClusterLoadAssignment) -> LoadAssignment {
     take!(at, message => pb::ClusterLoadAssignment {
         supported: cluster_name, endpoints, policy;
         refused: named_endpoints;
     });
-    if let Some(message) = policy {
-        let at = at.field("policy");
-        take!(at, message => pb::cluster_load_assignment::Policy {
-            fixed: overprovisioning_factor = OVERPROVISIONING;
-            refused: drop_overloads, endpoint_stale_after, weighted_priority_health;
-        });
-    }
     let at_endpoints = at.field("endpoints");
     let localities = endpoints.into_iter().enumerate();
     LoadAssignment {
@@ -46,6 +37,22 @@ pub(super) fn load_assignment(at: &At<'_>, message: pb::ClusterLoadAssignment) -
         localities: localities
             .map(|(index, message)| locality_endpoints(&at_endpoints.index(index), message))
             .collect(),
+        policy: policy.map_or_else(Policy::default, |message| {
+            self::policy(&at.field("policy"), message)
+        }),
+    }
+}
+
+fn policy(at: &At<'_>, message: pb::cluster_load_assignment::Policy) -> Policy {
+    take!(at, message => pb::cluster_load_assignment::Policy {
+        supported: overprovisioning_factor, weighted_priority_health;
+        refused: drop_overloads, endpoint_stale_after;
+    });
+    let at_factor = at.field("overprovisioning_factor");
+    let factor = number(&at_factor, overprovisioning_factor, 1..=u32::MAX);
+    Policy {
+        overprovisioning_factor: factor.unwrap_or(Policy::default().overprovisioning_factor),
+        weighted_priority_health,
     }
 }
 
