@@ -2,11 +2,15 @@
 
 mod balancer;
 mod connect;
+#[cfg(test)]
+mod fixture;
+mod health;
 mod host;
 mod host_set;
 mod http2;
 mod manager;
 mod original_dst;
+mod outlier;
 mod pool;
 mod priority_load;
 mod ring_hash;
@@ -28,14 +32,17 @@ use crate::{
     config::{self, LoadAssignment, cluster::ClusterDiscovery},
     secrets::Secrets,
     singletons::Singletons,
+    snapshot::Snapshot,
     stats::Registry,
 };
 
 pub(crate) use connect::{DialError, Upstream, micros};
+pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run as keep_health};
 pub use host::{Host, Tried};
 pub(crate) use host_set::HostSet;
 pub(crate) use http2::Http2Lease;
 pub(crate) use manager::Clusters;
+pub(crate) use outlier::{Outcome, Rates};
 pub(crate) use ring_hash::hash_of;
 pub use stats::ClusterStats;
 
@@ -45,6 +52,8 @@ pub struct Cluster {
     pub(crate) stats: Arc<ClusterStats>,
     sockets: UpstreamSockets,
     hosts: RefCell<Rc<HostSet>>,
+    /// What all workers know of these.
+    health: Arc<ClusterHealth>,
     balancer: balancer::Balancer,
     original_dst: original_dst::Hosts,
     /// Upstream connections, of all hosts.
@@ -81,20 +90,22 @@ impl Cluster {
         stats: Arc<ClusterStats>,
         endpoints: Option<&LoadAssignment>,
     ) -> Self {
+        let registry = Arc::new(Registry::default());
         let sockets = UpstreamSockets::new(
             config,
-            &Registry::default(),
+            &registry,
             &Singletons::default(),
             &Secrets::default(),
         );
-        Self::with_sockets(config, stats, endpoints, sockets)
+        let health = Healths::new(&registry).get(config, &Snapshot::default());
+        Self::with_sockets(config, stats, (endpoints, health), sockets)
     }
 
     /// The same, with how bytes travel to its endpoints.
     fn with_sockets(
         config: &Arc<config::Cluster>,
         stats: Arc<ClusterStats>,
-        endpoints: Option<&LoadAssignment>,
+        (endpoints, health): (Option<&LoadAssignment>, Arc<ClusterHealth>),
         sockets: UpstreamSockets,
     ) -> Self {
         let cluster = Self {
@@ -102,6 +113,7 @@ impl Cluster {
             stats,
             sockets,
             hosts: RefCell::default(),
+            health,
             balancer: balancer::Balancer::new(config.lb_policy),
             original_dst: original_dst::Hosts::default(),
             connections: Cell::new(0),
@@ -111,13 +123,12 @@ impl Cluster {
             retries: Cell::new(0),
             spoke_http: Cell::new(false),
         };
-        match &config.discovery {
-            ClusterDiscovery::Static(endpoints) => cluster.set_endpoints(endpoints),
-            ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => {
-                endpoints
-                    .into_iter()
-                    .for_each(|endpoints| cluster.set_endpoints(endpoints));
-            }
+        let of_config = match &config.discovery {
+            ClusterDiscovery::Static(endpoints) => Some(&**endpoints),
+            ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => endpoints,
+        };
+        if let Some(endpoints) = of_config {
+            cluster.set_endpoints(endpoints);
         }
         cluster
     }
@@ -125,14 +136,20 @@ impl Cluster {
     /// Takes over a new set of endpoints. Hosts whose address stays keep their connections.
     pub(crate) fn set_endpoints(&self, endpoints: &LoadAssignment) {
         let grouping = Grouping::of(&self.config);
-        let hosts = Rc::new(self.hosts.borrow().update(endpoints, grouping));
-        let membership = hosts.membership();
-        self.stats.membership_total.set(membership.total);
-        self.stats.membership_healthy.set(membership.healthy);
-        self.stats.membership_degraded.set(membership.degraded);
-        self.stats.membership_excluded.set(membership.excluded);
-        self.stats.membership_change.inc();
-        self.hosts.replace(hosts);
+        let hosts = self.hosts().update(endpoints, grouping, &self.health);
+        self.hosts.replace(Rc::new(hosts));
+    }
+
+    /// The hosts as their health is now.
+    fn current(&self) -> Rc<HostSet> {
+        let hosts = self.hosts();
+        if !hosts.is_behind(&self.health) {
+            return hosts;
+        }
+        let grouping = Grouping::of(&self.config);
+        let hosts = Rc::new(hosts.regroup(grouping, &self.health));
+        self.hosts.replace(Rc::clone(&hosts));
+        hosts
     }
 
     /// The host for a connection or a request. `hash` is the client's, for a cluster that goes by
@@ -146,7 +163,7 @@ impl Cluster {
         if let ClusterDiscovery::OriginalDst = self.config.discovery {
             return Some(self.original_dst.host(original_destination));
         }
-        let hosts = Rc::clone(&self.hosts.borrow());
+        let hosts = self.current();
         let choice = self.balancer.choose(&hosts, hash);
         if choice.is_some_and(|choice| choice.in_panic) {
             self.stats.lb_healthy_panic.inc();

@@ -19,6 +19,7 @@ pub mod listener_filter;
 pub mod matcher;
 pub mod metadata;
 pub mod network_filter;
+pub mod outlier_detection;
 pub mod rbac;
 pub mod route;
 pub mod tls;

@@ -23,6 +23,7 @@ mod local_rate_limit;
 mod matcher;
 mod metadata;
 mod network_filter;
+mod outlier_detection;
 mod percent;
 mod proxy_protocol;
 mod rbac;

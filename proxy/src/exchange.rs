@@ -13,6 +13,7 @@ mod passage;
 mod plan;
 mod pump;
 mod reply;
+mod report;
 mod request;
 mod request_changes;
 mod respond;

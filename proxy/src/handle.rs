@@ -7,6 +7,7 @@ use weir_api::xds::google::protobuf::Any;
 
 use crate::{
     boundary::Boundary,
+    cluster::Healths,
     snapshot::{Publisher, Snapshot},
     stats::{Reading, Registry},
     worker::Phase,
@@ -20,6 +21,7 @@ pub struct Handle {
     phase: Arc<watch::Sender<Phase>>,
     registry: Arc<Registry>,
     boundary: Boundary,
+    health: Arc<Healths>,
     /// What the control plane sent; none without one.
     inventory: Option<Arc<Inventory>>,
 }
@@ -32,6 +34,7 @@ impl Handle {
         phase: watch::Sender<Phase>,
         registry: Arc<Registry>,
         boundary: Boundary,
+        health: Arc<Healths>,
         inventory: Option<Arc<Inventory>>,
     ) -> Self {
         Self {
@@ -39,6 +42,7 @@ impl Handle {
             phase: Arc::new(phase),
             registry,
             boundary,
+            health,
             inventory,
         }
     }
@@ -141,6 +145,11 @@ impl Handle {
 
     pub(crate) fn boundary(&self) -> &Boundary {
         &self.boundary
+    }
+
+    /// The health of clusters' hosts.
+    pub(crate) fn health(&self) -> &Arc<Healths> {
+        &self.health
     }
 
     pub(crate) fn publisher(&self) -> &Publisher {

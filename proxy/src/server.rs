@@ -18,6 +18,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     admin::{self, Admin, Face},
     boundary::Boundary,
+    cluster::{self, Healths},
     config::Bootstrap,
     connection_log::ConnectionLog,
     demand::{self, DemandReceiver},
@@ -97,6 +98,7 @@ impl Server {
         let boundary = Boundary::new(&registry);
         let secrets = Secrets::new(options.local_secrets.clone(), &bootstrap.secrets);
         let secrets = Arc::new(secrets);
+        let health = Arc::new(Healths::new(&registry));
         let (phase, _) = watch::channel(Phase::Active);
         let (sender, demands) = demand::channel();
         let shared = Shared {
@@ -105,6 +107,7 @@ impl Server {
             demands: sender,
             registry: Arc::clone(&registry),
             singletons: Arc::default(),
+            health: Arc::clone(&health),
             secrets: Arc::clone(&secrets),
             mesh_metrics: options.mesh_metrics.clone(),
             boundary: boundary.clone(),
@@ -119,7 +122,14 @@ impl Server {
             .map(|worker| Arc::clone(&worker.connections))
             .collect();
         let inventory = client.as_ref().map(xds::Client::inventory);
-        let handle = Handle::new(publisher, phase, registry, boundary, inventory.clone());
+        let handle = Handle::new(
+            publisher,
+            phase,
+            registry,
+            boundary,
+            health,
+            inventory.clone(),
+        );
         let admin_address = faces
             .iter()
             .find(|(face, _)| *face == Face::Admin)
@@ -179,6 +189,12 @@ impl Server {
                 boundary.keep(move || admin::serve(Arc::clone(&admin), face, Arc::clone(&socket))),
             );
         }
+        let handle = self.handle.clone();
+        tasks.spawn(
+            boundary.clone().keep(move || {
+                cluster::keep_health(Arc::clone(handle.health()), handle.subscribe())
+            }),
+        );
         match self.client {
             Some(client) => {
                 let context = xds::Context {

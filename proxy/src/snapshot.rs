@@ -23,6 +23,8 @@ use crate::{
 /// All configuration in force.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
+    /// Rises with each change, so that who comes late with an older one is told apart.
+    pub generation: u64,
     /// Listeners with sockets, by name.
     pub listeners: HashMap<String, Arc<BoundListener>>,
     /// Listeners without sockets, by the original destination they serve. An unspecified address
@@ -115,8 +117,11 @@ impl Publisher {
 
     /// Changes the snapshot and publishes the result as one step.
     pub fn modify(&self, change: impl FnOnce(&mut Snapshot)) {
-        self.0
-            .send_modify(|snapshot| change(Arc::make_mut(snapshot)));
+        self.0.send_modify(|snapshot| {
+            let snapshot = Arc::make_mut(snapshot);
+            snapshot.generation += 1;
+            change(snapshot);
+        });
     }
 
     /// The snapshot in force.

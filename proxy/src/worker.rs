@@ -11,9 +11,8 @@ use std::{
 use tokio::{runtime::LocalOptions, sync::watch};
 
 use crate::{
-    boundary::Boundary, connection_log::ConnectionLog, demand::DemandSender,
-    mesh_metrics::MeshMetrics, secrets::Secrets, singletons::Singletons, snapshot::Snapshot,
-    stats::Registry,
+    boundary::Boundary, cluster::Healths, connection_log::ConnectionLog, demand::DemandSender,
+    mesh_metrics::MeshMetrics, secrets::Secrets, singletons::Singletons, snapshot::Snapshot, stats::Registry,
 };
 
 mod listeners;
@@ -34,6 +33,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// What filters of all workers have in common.
     pub singletons: Arc<Singletons>,
+    /// The health of clusters' hosts.
+    pub(crate) health: Arc<Healths>,
     /// Certificates, keys, and what certificates are judged by.
     pub secrets: Arc<Secrets>,
     /// Who calls whom, if that is counted.

@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 36] = [
+const FILES: [&str; 37] = [
     "bootstrap",
     "runtime",
     "listener",
@@ -45,6 +45,7 @@ const FILES: [&str; 36] = [
     "matcher",
     "cluster",
     "common_lb",
+    "outlier_detection",
     "upstream_http",
     "endpoint",
     "access_log",

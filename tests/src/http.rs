@@ -75,8 +75,13 @@ pub fn read_head(stream: &mut impl Read) -> io::Result<Option<String>> {
 /// Answers every request without a body by `body`, on threads that outlive the test. `headers` is more of
 /// the head, each line ended.
 pub fn serve(listener: TcpListener, headers: &str, body: &str) {
+    serve_status(listener, "200 OK", headers, body);
+}
+
+/// The same with another status, such as `503 Unavailable`.
+pub fn serve_status(listener: TcpListener, status: &str, headers: &str, body: &str) {
     let length = body.len();
-    let answer = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\n\r\n{body}");
+    let answer = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}");
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let answer = answer.clone();

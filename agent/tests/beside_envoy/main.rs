@@ -6,6 +6,7 @@
 mod answer;
 mod case;
 mod filters;
+mod health;
 mod http1;
 mod l4;
 mod network_filters;

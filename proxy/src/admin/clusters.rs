@@ -8,9 +8,10 @@ use serde_json::{Value as Json, json};
 
 use super::{Admin, listeners::socket_address, query::Query, reply::Reply};
 use crate::{
+    cluster::{ClusterHealth, HealthFlags, Rates, endpoints_of},
     config::{
         Cluster, LoadAssignment,
-        cluster::{CircuitBreakers, ClusterDiscovery},
+        cluster::CircuitBreakers,
         endpoint::{Endpoint, HealthStatus, LocalityEndpoints},
     },
     snapshot::Snapshot,
@@ -38,7 +39,7 @@ pub(super) fn print(admin: &Admin, query: &Query) -> Reply {
     match query.get("format").unwrap_or("text") {
         "json" => {
             let status = |cluster: &&Arc<Cluster>| {
-                status(cluster, endpoints(&snapshot, cluster), is_dynamic(cluster))
+                status(&Shown::new(admin, &snapshot, cluster), is_dynamic(cluster))
             };
             let statuses: Vec<Json> = clusters.iter().map(status).collect();
             Reply::json(&json!({ "cluster_statuses": statuses }))
@@ -46,8 +47,8 @@ pub(super) fn print(admin: &Admin, query: &Query) -> Reply {
         "text" | "" => {
             let mut text = String::new();
             for cluster in clusters {
-                let assignment = endpoints(&snapshot, cluster);
-                write_text(&mut text, cluster, assignment, is_dynamic(cluster));
+                let shown = Shown::new(admin, &snapshot, cluster);
+                write_text(&mut text, &shown, is_dynamic(cluster));
             }
             Reply::text(text)
         }
@@ -58,15 +59,33 @@ pub(super) fn print(admin: &Admin, query: &Query) -> Reply {
     }
 }
 
-/// The endpoints the snapshot has for `cluster`.
-pub(super) fn endpoints<'a>(
-    snapshot: &'a Snapshot,
-    cluster: &'a Cluster,
-) -> Option<&'a Arc<LoadAssignment>> {
-    match &cluster.discovery {
-        ClusterDiscovery::Static(assignment) => Some(assignment),
-        ClusterDiscovery::Eds(name) => snapshot.endpoints.get(name),
-        ClusterDiscovery::OriginalDst => None,
+/// A cluster, and what is known of its hosts.
+struct Shown<'s> {
+    cluster: &'s Cluster,
+    endpoints: Option<&'s Arc<LoadAssignment>>,
+    health: Option<Arc<ClusterHealth>>,
+}
+
+impl<'s> Shown<'s> {
+    fn new(admin: &Admin, snapshot: &'s Snapshot, cluster: &'s Arc<Cluster>) -> Self {
+        Self {
+            cluster,
+            endpoints: endpoints_of(cluster, snapshot),
+            health: admin.handle.health().known(cluster),
+        }
+    }
+
+    /// All that keeps traffic from an endpoint.
+    fn flags(&self, endpoint: &Endpoint) -> HealthFlags {
+        let learnt = self.health.as_ref();
+        let learnt = learnt.and_then(|health| health.host(endpoint.address));
+        HealthFlags::of(endpoint.health).and(learnt.map(|learnt| learnt.flags()))
+    }
+
+    /// Its success rates in the last interval, of its own errors and of failures to reach it.
+    fn success_rates(&self, endpoint: &Endpoint) -> [Option<f64>; 2] {
+        let health = self.health.as_ref();
+        health.map_or([None; 2], |health| health.success_rates(endpoint.address))
     }
 }
 
@@ -82,12 +101,8 @@ fn each(
     })
 }
 
-fn write_text(
-    text: &mut String,
-    cluster: &Cluster,
-    assignment: Option<&Arc<LoadAssignment>>,
-    is_dynamic: bool,
-) {
+fn write_text(text: &mut String, shown: &Shown<'_>, is_dynamic: bool) {
+    let cluster = shown.cluster;
     let name = &cluster.name;
     let CircuitBreakers {
         max_connections,
@@ -97,6 +112,7 @@ fn write_text(
     } = cluster.circuit_breakers;
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{name}::observability_name::{}", cluster.stat_name);
+    write_rates(text, shown);
     for (limit, value) in [
         ("max_connections", max_connections),
         ("max_pending_requests", max_pending_requests),
@@ -106,27 +122,51 @@ fn write_text(
         let _ = writeln!(text, "{name}::default_priority::{limit}::{value}");
     }
     let _ = writeln!(text, "{name}::added_via_api::{is_dynamic}");
-    for (locality, endpoint) in each(assignment) {
+    for (locality, endpoint) in each(shown.endpoints) {
         let address = endpoint.address;
         let _ = writeln!(text, "{name}::{address}::hostname::{}", endpoint.hostname);
-        let health = match endpoint.health {
-            HealthStatus::Healthy => "healthy",
-            HealthStatus::Degraded => "/degraded_eds_health",
-            HealthStatus::Unhealthy => "/failed_eds_health",
-            HealthStatus::Draining => "/eds_status_draining",
-        };
-        let _ = writeln!(text, "{name}::{address}::health_flags::{health}");
+        let flags = shown.flags(endpoint);
+        let _ = writeln!(text, "{name}::{address}::health_flags::{flags}");
         let _ = writeln!(text, "{name}::{address}::weight::{}", endpoint.weight);
         let _ = writeln!(text, "{name}::{address}::region::{}", locality.region);
         let _ = writeln!(text, "{name}::{address}::zone::{}", locality.zone);
         let _ = writeln!(text, "{name}::{address}::sub_zone::{}", locality.sub_zone);
         let _ = writeln!(text, "{name}::{address}::canary::false");
         let _ = writeln!(text, "{name}::{address}::priority::{}", locality.priority);
+        let [external, local] = shown.success_rates(endpoint).map(or_none);
+        let _ = writeln!(text, "{name}::{address}::success_rate::{external}");
+        let _ = writeln!(
+            text,
+            "{name}::{address}::local_origin_success_rate::{local}"
+        );
     }
 }
 
+/// What outlier detection found in the last interval.
+fn write_rates(text: &mut String, shown: &Shown<'_>) {
+    let name = &shown.cluster.name;
+    let rates = shown.health.as_ref().and_then(|health| health.rates());
+    let Some(Rates(rates)) = rates else {
+        return;
+    };
+    for (origin, rate) in ["", "local_origin_"].into_iter().zip(rates) {
+        let average = or_none(rate.map(|rate| rate.average));
+        let threshold = or_none(rate.map(|rate| rate.ejection_threshold));
+        let prefix = format!("{name}::outlier::{origin}success_rate");
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{prefix}_average::{average}");
+        let _ = writeln!(text, "{prefix}_ejection_threshold::{threshold}");
+    }
+}
+
+/// As Envoy shows a rate that there is none of.
+fn or_none(rate: Option<f64>) -> f64 {
+    rate.unwrap_or(-1.0)
+}
+
 /// `envoy.admin.v3.ClusterStatus`
-fn status(cluster: &Cluster, assignment: Option<&Arc<LoadAssignment>>, is_dynamic: bool) -> Json {
+fn status(shown: &Shown<'_>, is_dynamic: bool) -> Json {
+    let cluster = shown.cluster;
     let host = |(locality, endpoint): (&LocalityEndpoints, &Endpoint)| {
         let health = match endpoint.health {
             HealthStatus::Healthy => "HEALTHY",
@@ -134,10 +174,14 @@ fn status(cluster: &Cluster, assignment: Option<&Arc<LoadAssignment>>, is_dynami
             HealthStatus::Unhealthy => "UNHEALTHY",
             HealthStatus::Draining => "DRAINING",
         };
-        json!({
+        let mut health = json!({ "eds_health_status": health });
+        if shown.flags(endpoint).has(HealthFlags::FAILED_OUTLIER_CHECK) {
+            health["failed_outlier_check"] = true.into();
+        }
+        let mut host = json!({
             "address": socket_address(endpoint.address),
             "hostname": endpoint.hostname,
-            "health_status": { "eds_health_status": health },
+            "health_status": health,
             "weight": endpoint.weight,
             "priority": locality.priority,
             "locality": {
@@ -145,10 +189,17 @@ fn status(cluster: &Cluster, assignment: Option<&Arc<LoadAssignment>>, is_dynami
                 "zone": locality.zone,
                 "sub_zone": locality.sub_zone,
             },
-        })
+        });
+        let names = ["success_rate", "local_origin_success_rate"];
+        for (name, rate) in names.into_iter().zip(shown.success_rates(endpoint)) {
+            if let Some(rate) = rate {
+                host[name] = json!({ "value": rate });
+            }
+        }
+        host
     };
     let limits = cluster.circuit_breakers;
-    json!({
+    let mut status = json!({
         "name": cluster.name,
         "observability_name": cluster.stat_name,
         "added_via_api": is_dynamic,
@@ -158,6 +209,20 @@ fn status(cluster: &Cluster, assignment: Option<&Arc<LoadAssignment>>, is_dynami
             "max_requests": limits.max_requests,
             "max_retries": limits.max_retries,
         }]},
-        "host_statuses": each(assignment).map(host).collect::<Vec<_>>(),
-    })
+        "host_statuses": each(shown.endpoints).map(host).collect::<Vec<_>>(),
+    });
+    let rates = shown.health.as_ref().and_then(|health| health.rates());
+    let names = [
+        "success_rate_ejection_threshold",
+        "local_origin_success_rate_ejection_threshold",
+    ];
+    for (name, rate) in names
+        .into_iter()
+        .zip(rates.into_iter().flat_map(|rates| rates.0))
+    {
+        if let Some(rate) = rate {
+            status[name] = json!({ "value": rate.ejection_threshold });
+        }
+    }
+    status
 }

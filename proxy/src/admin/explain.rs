@@ -5,8 +5,9 @@ use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
 
 use http::StatusCode;
 
-use super::{Admin, clusters::endpoints, query::Query, reply::Reply};
+use super::{Admin, query::Query, reply::Reply};
 use crate::{
+    cluster::{HealthFlags, Healths, endpoints_of},
     config::{
         Cluster, HttpConnectionManager, Listener, RouteConfiguration,
         cluster::ClusterDiscovery,
@@ -27,6 +28,7 @@ pub(super) const PARAMETERS: &[(&str, &str)] = &[
 struct Page<'a> {
     text: String,
     snapshot: &'a Snapshot,
+    healths: &'a Healths,
     destination: SocketAddr,
 }
 
@@ -48,6 +50,7 @@ pub(super) fn print(admin: &Admin, query: &Query) -> Reply {
     let mut page = Page {
         text: String::new(),
         snapshot: &snapshot,
+        healths: admin.handle.health(),
         destination,
     };
     page.connection(direction);
@@ -263,14 +266,25 @@ impl Page<'_> {
             return;
         }
         let snapshot = self.snapshot;
-        let Some(assignment) = endpoints(snapshot, cluster) else {
+        let Some(assignment) = endpoints_of(cluster, snapshot) else {
             self.line(depth, "endpoints: not known");
             return;
         };
         if assignment.endpoints().next().is_none() {
             self.line(depth, "no endpoints");
         }
+        let learnt = self.healths.known(cluster);
         for endpoint in assignment.endpoints() {
+            let learnt = learnt
+                .as_ref()
+                .and_then(|learnt| learnt.host(endpoint.address));
+            let ejected =
+                learnt.is_some_and(|learnt| learnt.flags().has(HealthFlags::FAILED_OUTLIER_CHECK));
+            let ejected = if ejected {
+                ", ejected as an outlier"
+            } else {
+                ""
+            };
             let health = match endpoint.health {
                 HealthStatus::Healthy => "healthy",
                 HealthStatus::Degraded => "degraded",
@@ -279,7 +293,7 @@ impl Page<'_> {
             };
             self.line(
                 depth,
-                format_args!("endpoint {}: {health}", endpoint.address),
+                format_args!("endpoint {}: {health}{ejected}", endpoint.address),
             );
         }
     }

@@ -92,22 +92,15 @@ impl Balancer {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::host_set::Grouping, *};
-    use crate::config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints};
+    use super::{
+        super::{fixture, host_set::Grouping},
+        *,
+    };
+    use crate::config::endpoint::{LoadAssignment, LocalityEndpoints};
 
     /// How often each of two hosts is picked of a hundred times, while the first is busy.
     fn picked(policy: LbPolicy) -> [usize; 2] {
-        let endpoint = |port: u16| Endpoint {
-            address: ([10, 0, 0, 1], port).into(),
-            hostname: String::new(),
-            health: HealthStatus::Healthy,
-            weight: 1,
-            hash_key: None,
-            last_resort: false,
-            sidecar: false,
-            workload: None,
-            transport_socket_match: None,
-        };
+        let endpoint = |port: u16| fixture::endpoint(([10, 0, 0, 1], port));
         let locality = LocalityEndpoints {
             endpoints: vec![endpoint(1), endpoint(2)],
             ..Default::default()
@@ -116,7 +109,11 @@ mod tests {
             localities: vec![locality],
             ..LoadAssignment::default()
         };
-        let hosts = HostSet::default().update(&assignment, Grouping::default());
+        let hosts = HostSet::default().update(
+            &assignment,
+            Grouping::default(),
+            &fixture::health("lb_policy: RANDOM"),
+        );
         let busy = hosts.all().next().expect("a host");
         busy.add_active(5);
         let balancer = Balancer::new(policy);

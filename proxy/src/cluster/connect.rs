@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Cluster, Host, transport_socket::DefaultProtocols};
+use super::{Cluster, Host, Outcome, transport_socket::DefaultProtocols};
 use crate::{
     config,
     net::{address::OriginalSource, tls::HandshakeError, transport_socket::Connection},
@@ -285,6 +285,16 @@ fn kernel_keepalive(config: &config::cluster::TcpKeepalive) -> TcpKeepalive {
 // === impl DialError ===
 
 impl DialError {
+    /// What it says of the endpoint; none: nothing. A circuit breaker is about the whole cluster,
+    /// and secrets are ours.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Failed | Self::Tls => Some(Outcome::Failed),
+            Self::Timeout => Some(Outcome::TimedOut),
+            Self::Overflow | Self::NoEndpoint | Self::SecretsNotReady => None,
+        }
+    }
+
     /// What to tell the client.
     pub(crate) fn reason(&self) -> Reason {
         match self {
@@ -303,20 +313,11 @@ mod tests {
     use std::{net::Ipv4Addr, sync::Arc};
 
     use socket2::{Domain, SockRef, Socket, Type};
-    use weir_api::xds::json;
 
-    use super::*;
-    use crate::convert;
+    use super::{super::fixture, *};
 
-    /// A cluster from the text of its message, without its name and its endpoints.
     fn cluster(fields: &str) -> Rc<Cluster> {
-        let text = format!(
-            "static_resources: {{ clusters: [ {{ name: c, type: STATIC, {fields}, \
-             load_assignment: {{ cluster_name: c }} }} ] }}"
-        );
-        let message = json::read_bootstrap(&text).expect("a bootstrap");
-        let config = convert::bootstrap(message).expect("a bootstrap");
-        Rc::new(Cluster::new(&config.clusters[0], Arc::default(), None))
+        Rc::new(Cluster::new(&fixture::config(fields), Arc::default(), None))
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -364,18 +365,7 @@ mod tests {
         let address = address.expect("an address");
         let _waiting = std::net::TcpStream::connect(address).expect("the only one");
         let cluster = cluster("connect_timeout: 0.1s");
-        let endpoint = config::endpoint::Endpoint {
-            address,
-            hostname: String::new(),
-            health: config::endpoint::HealthStatus::Healthy,
-            weight: 1,
-            hash_key: None,
-            last_resort: false,
-            sidecar: false,
-            workload: None,
-            transport_socket_match: None,
-        };
-        let host = Rc::new(Host::new(&endpoint, 0));
+        let host = Rc::new(Host::new(&fixture::endpoint(address), 0));
         let dialled = Upstream::dial(&cluster, &host, &[]).await;
         assert!(matches!(dialled, Err(DialError::Timeout)));
     }

@@ -13,8 +13,12 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use weir_api::workload::Workload;
 
-use super::{http2::Http2Pool, pool::Idle};
-use crate::config::endpoint::{Endpoint, HealthStatus};
+use super::{
+    health::{HealthFlags, HostHealth},
+    http2::Http2Pool,
+    pool::Idle,
+};
+use crate::config::endpoint::Endpoint;
 
 /// An endpoint.
 pub struct Host {
@@ -24,7 +28,10 @@ pub struct Host {
     pub(crate) weight: u32,
     /// 0 is used first.
     pub(super) priority: u32,
-    pub(crate) health: HealthStatus,
+    /// What discovery says of it.
+    said: HealthFlags,
+    /// What is learnt of it, by whatever worker.
+    learnt: Option<Arc<HostHealth>>,
     /// What stands for it on a hash ring; its address by default.
     pub(super) hash_key: Option<Box<str>>,
     /// It stands in where nobody knows an endpoint.
@@ -82,7 +89,8 @@ impl Host {
             priority,
             hostname: endpoint.hostname.as_str().into(),
             weight: endpoint.weight.max(1),
-            health: endpoint.health,
+            said: HealthFlags::of(endpoint.health),
+            learnt: None,
             hash_key: endpoint.hash_key.clone(),
             last_resort: endpoint.last_resort,
             sidecar: endpoint.sidecar,
@@ -107,6 +115,7 @@ impl Host {
             hash_key: self.hash_key.clone(),
             workload: self.workload.clone(),
             transport_socket_match: self.transport_socket_match.clone(),
+            learnt: self.learnt.clone(),
             server_name: Some(name.into()),
             shared: Rc::new(shared),
             ..*self
@@ -122,6 +131,26 @@ impl Host {
             host.retire();
         }
         host
+    }
+
+    /// From now on its health is what is learnt, too.
+    pub(super) fn learn(&mut self, learnt: Option<Arc<HostHealth>>) {
+        self.learnt = learnt;
+    }
+
+    /// What is learnt of it; none where nothing is.
+    pub(super) fn learnt(&self) -> Option<&HostHealth> {
+        self.learnt.as_deref()
+    }
+
+    /// Whether what comes of its attempts matters to anybody.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.learnt.is_some()
+    }
+
+    /// All that keeps traffic from it.
+    pub(super) fn flags(&self) -> HealthFlags {
+        self.said.and(self.learnt().map(HostHealth::flags))
     }
 
     /// Takes over connections and counts of the same endpoint as it was before.

@@ -4,6 +4,7 @@ use std::{collections::HashMap, net::SocketAddr, rc::Rc};
 
 use super::{
     Host,
+    health::{ClusterHealth, Health, HealthFlags},
     priority_load::{Level, Load, Tally, Thresholds, loads},
     ring_hash::Ring,
     schedule::schedule,
@@ -11,7 +12,7 @@ use super::{
 use crate::config::{
     self, LoadAssignment,
     cluster::{LbPolicy, Panic, RingHash},
-    endpoint::{HealthStatus, Policy},
+    endpoint::Policy,
 };
 
 /// The endpoints of a cluster, grouped for picking.
@@ -19,6 +20,9 @@ use crate::config::{
 pub(crate) struct HostSet {
     all: Vec<Rc<Host>>,
     choices: Vec<Choice>,
+    policy: Policy,
+    /// Of the health that these go by; none where only discovery says something of it.
+    version: Option<u64>,
 }
 
 /// Hosts among which one is picked, and how often it is among these.
@@ -42,15 +46,6 @@ pub(super) struct Grouping {
     panic: Panic,
 }
 
-/// How many hosts are in which health.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Membership {
-    pub(super) total: i64,
-    pub(super) healthy: i64,
-    pub(super) degraded: i64,
-    pub(super) excluded: i64,
-}
-
 /// Which hosts of a priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
@@ -63,7 +58,12 @@ enum Source {
 impl HostSet {
     /// The set after an update. Hosts whose address stays, and what chooses their transport socket,
     /// keep their connections and counts.
-    pub(super) fn update(&self, endpoints: &LoadAssignment, grouping: Grouping) -> Self {
+    pub(super) fn update(
+        &self,
+        endpoints: &LoadAssignment,
+        grouping: Grouping,
+        health: &ClusterHealth,
+    ) -> Self {
         let known: HashMap<SocketAddr, &Rc<Host>> =
             self.all.iter().map(|host| (host.address, host)).collect();
         let localities = endpoints.localities.iter();
@@ -80,14 +80,40 @@ impl HostSet {
                 if let Some(known) = known.get(&host.address).filter(same) {
                     host.continue_as(known);
                 }
+                host.learn(health.host(host.address));
                 Rc::new(host)
             })
             .collect();
         let stays = |host: &&Rc<Host>| all.iter().any(|new| new.continues(host));
         let gone = self.all.iter().filter(|host| !stays(host));
         gone.for_each(|host| host.retire());
-        let choices = choices(&all, endpoints.policy, grouping);
-        Self { all, choices }
+        Self::grouped(all, endpoints.policy, (grouping, health))
+    }
+
+    /// The same hosts, grouped anew after the health of some has changed.
+    pub(super) fn regroup(&self, grouping: Grouping, health: &ClusterHealth) -> Self {
+        Self::grouped(self.all.clone(), self.policy, (grouping, health))
+    }
+
+    fn grouped(
+        all: Vec<Rc<Host>>,
+        policy: Policy,
+        (grouping, health): (Grouping, &ClusterHealth),
+    ) -> Self {
+        // Read first: what changes meanwhile is seen then or comes as another version.
+        let version = health.is_learnt().then(|| health.version());
+        Self {
+            choices: choices(&all, policy, grouping),
+            all,
+            policy,
+            version,
+        }
+    }
+
+    /// Whether the health of hosts has changed since they were grouped.
+    pub(super) fn is_behind(&self, health: &ClusterHealth) -> bool {
+        self.version
+            .is_some_and(|version| version != health.version())
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Host>> {
@@ -103,19 +129,6 @@ impl HostSet {
         let point = draw() % 100;
         let mut choices = self.choices.iter();
         Some(choices.find(|one| point < one.below).unwrap_or(last))
-    }
-
-    pub(super) fn membership(&self) -> Membership {
-        let count = |is: fn(HealthStatus) -> bool| {
-            let counted = self.all.iter().filter(|host| is(host.health)).count();
-            i64::try_from(counted).unwrap_or(i64::MAX)
-        };
-        Membership {
-            total: count(|_| true),
-            healthy: count(|health| health == HealthStatus::Healthy),
-            degraded: count(|health| health == HealthStatus::Degraded),
-            excluded: count(|health| health == HealthStatus::Draining),
-        }
     }
 }
 
@@ -158,13 +171,14 @@ fn level(hosts: &[&Rc<Host>], policy: Policy) -> Level {
         ..Level::default()
     };
     for host in hosts {
-        level.counted.add(host.health, 1);
+        let flags = host.flags();
+        level.counted.add(flags, 1);
         let weight = if policy.weighted_priority_health {
             host.weight.into()
         } else {
             1
         };
-        level.weighed.add(host.health, weight);
+        level.weighed.add(flags, weight);
     }
     level
 }
@@ -172,14 +186,15 @@ fn level(hosts: &[&Rc<Host>], policy: Policy) -> Level {
 // === impl Tally ===
 
 impl Tally {
-    fn add(&mut self, health: HealthStatus, weight: u64) {
-        match health {
-            HealthStatus::Draining => return,
-            HealthStatus::Healthy => self.healthy += weight,
-            HealthStatus::Degraded => self.degraded += weight,
-            HealthStatus::Unhealthy => {}
+    fn add(&mut self, flags: HealthFlags, weight: u64) {
+        match flags.health() {
+            Health::Healthy => self.healthy += weight,
+            Health::Degraded => self.degraded += weight,
+            Health::Unhealthy => {}
         }
-        self.total += weight;
+        if !flags.is_excluded() {
+            self.total += weight;
+        }
     }
 }
 
@@ -201,8 +216,8 @@ impl Grouping {
             (true, _) => !self.panic.fails_traffic,
             // As Envoy, which puts no degraded host on a ring.
             (false, Source::Degraded) if self.ring.is_some() => false,
-            (false, Source::Degraded) => host.health == HealthStatus::Degraded,
-            (false, Source::Healthy) => host.health == HealthStatus::Healthy,
+            (false, Source::Degraded) => host.flags().health() == Health::Degraded,
+            (false, Source::Healthy) => host.flags().health() == Health::Healthy,
         };
         let hosts = hosts.iter().filter(fits);
         hosts.map(|host| Rc::clone(host)).collect()

@@ -10,10 +10,12 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{Cluster, ClusterStats, Upstream, transport_socket::UpstreamSockets};
+use super::{
+    Cluster, ClusterStats, Healths, Upstream, endpoints_of, transport_socket::UpstreamSockets,
+};
 use crate::{
     boundary::Boundary,
-    config::{self, LoadAssignment, cluster::ClusterDiscovery},
+    config,
     secrets::Secrets,
     singletons::Singletons,
     snapshot::Snapshot,
@@ -29,6 +31,7 @@ pub(crate) struct Clusters {
     snapshot: RefCell<Arc<Snapshot>>,
     registry: Arc<Registry>,
     singletons: Arc<Singletons>,
+    health: Arc<Healths>,
     secrets: Arc<Secrets>,
     pub(super) boundary: Boundary,
     reaping: Cell<bool>,
@@ -41,6 +44,7 @@ impl Clusters {
         snapshot: Arc<Snapshot>,
         registry: Arc<Registry>,
         singletons: Arc<Singletons>,
+        health: Arc<Healths>,
         secrets: Arc<Secrets>,
         boundary: Boundary,
     ) -> Self {
@@ -49,6 +53,7 @@ impl Clusters {
             snapshot: RefCell::new(snapshot),
             registry,
             singletons,
+            health,
             secrets,
             boundary,
             reaping: Cell::new(false),
@@ -63,8 +68,7 @@ impl Clusters {
         let snapshot = Arc::clone(&self.snapshot.borrow());
         let config = snapshot.clusters.get(name)?;
         let stats = self.registry.register(Scope::cluster(&config.stat_name));
-        let endpoints = eds_name(&config.discovery).and_then(|name| snapshot.endpoints.get(name));
-        let cluster = Rc::new(self.make(config, stats, endpoints.map(|e| &**e)));
+        let cluster = Rc::new(self.make(config, stats, &snapshot));
         self.clusters
             .borrow_mut()
             .insert(name.into(), Rc::clone(&cluster));
@@ -75,10 +79,12 @@ impl Clusters {
         &self,
         config: &Arc<config::Cluster>,
         stats: Arc<ClusterStats>,
-        endpoints: Option<&LoadAssignment>,
+        snapshot: &Snapshot,
     ) -> Cluster {
+        let health = self.health.get(config, snapshot);
+        let endpoints = endpoints_of(config, snapshot).map(|endpoints| &**endpoints);
         let sockets = UpstreamSockets::new(config, &self.registry, &self.singletons, &self.secrets);
-        Cluster::with_sockets(config, stats, endpoints, sockets)
+        Cluster::with_sockets(config, stats, (endpoints, health), sockets)
     }
 
     /// Brings the clusters in line with a new snapshot.
@@ -89,17 +95,18 @@ impl Clusters {
                 cluster.retire();
                 return false;
             };
-            let key = eds_name(&config.discovery);
-            let endpoints = key.and_then(|key| snapshot.endpoints.get(key));
             if !Arc::ptr_eq(config, &cluster.config) {
                 let stats = Arc::clone(&cluster.stats);
                 cluster.retire();
-                *cluster = Rc::new(self.make(config, stats, endpoints.map(|e| &**e)));
+                *cluster = Rc::new(self.make(config, stats, snapshot));
                 return true;
             }
-            let before = key.and_then(|key| old.endpoints.get(key));
+            let before = endpoints_of(config, &old);
+            let endpoints = endpoints_of(config, snapshot);
             if before.map(Arc::as_ptr) != endpoints.map(Arc::as_ptr) {
-                cluster.set_endpoints(endpoints.map(|e| &**e).unwrap_or(&Default::default()));
+                let endpoints = endpoints.cloned().unwrap_or_default();
+                cluster.health.assign(snapshot.generation, &endpoints);
+                cluster.set_endpoints(&endpoints);
             }
             true
         });
@@ -150,12 +157,5 @@ impl Clusters {
                 return;
             }
         }
-    }
-}
-
-fn eds_name(discovery: &ClusterDiscovery) -> Option<&str> {
-    match discovery {
-        ClusterDiscovery::Eds(name) => Some(name),
-        ClusterDiscovery::Static(_) | ClusterDiscovery::OriginalDst => None,
     }
 }

@@ -180,6 +180,7 @@ mod tests {
             http_filters: None,
             auto_sni: None,
             panic: config::cluster::Panic::default(),
+            outlier_detection: None,
         });
         Rc::new(Cluster::new(&config, Arc::default(), None))
     }

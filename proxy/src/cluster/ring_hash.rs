@@ -91,20 +91,14 @@ impl Ring {
 mod tests {
     use std::{collections::HashMap, net::SocketAddr};
 
-    use super::*;
-    use crate::config::endpoint::{Endpoint, HealthStatus};
+    use super::{super::fixture, *};
+    use crate::config::endpoint::Endpoint;
 
     fn host(last: u8, weight: u32, hash_key: Option<&str>) -> Rc<Host> {
         let endpoint = Endpoint {
-            address: SocketAddr::from(([10, 0, 0, last], 8080)),
-            hostname: String::new(),
-            health: HealthStatus::Healthy,
             weight,
             hash_key: hash_key.map(Into::into),
-            last_resort: false,
-            sidecar: false,
-            workload: None,
-            transport_socket_match: None,
+            ..fixture::endpoint(([10, 0, 0, last], 8080))
         };
         Rc::new(Host::new(&endpoint, 0))
     }

@@ -72,16 +72,6 @@ stat_set! {
         upstream_rq: StatusCounters,
         /// Time from the request's end to the response's end, milliseconds.
         upstream_rq_time: Histogram,
-        /// Endpoints.
-        membership_total: Gauge,
-        /// Endpoints that are healthy. While it is below `membership_total`, fewer serve; see `/clusters` for which do not, and why.
-        membership_healthy: Gauge,
-        /// Endpoints that get only what healthy ones leave.
-        membership_degraded: Gauge,
-        /// Endpoints whose health counts neither way, such as those that drain.
-        membership_excluded: Gauge,
-        /// Changes of the set of endpoints.
-        membership_change: Counter,
         /// Picks while so few endpoints were available that health was taken for an error.
         lb_healthy_panic: Counter,
         /// Picks of an endpoint below the highest priority, because too few there take traffic. Of a

@@ -8,6 +8,7 @@ use super::{
     LoadAssignment,
     http::Http2Options,
     http_filter::HttpFilter,
+    outlier_detection::OutlierDetection,
     tls::{TransportSocket, UpstreamTlsContext},
 };
 
@@ -48,6 +49,8 @@ pub struct Cluster {
     pub auto_sni: Option<AutoSni>,
     /// When health is taken for an error.
     pub panic: Panic,
+    /// Whether hosts that fail more than others are ejected.
+    pub outlier_detection: Option<OutlierDetection>,
 }
 
 /// What becomes of traffic where few hosts are healthy (`Cluster.CommonLbConfig`).

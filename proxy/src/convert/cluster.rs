@@ -14,7 +14,7 @@ use super::{
     at::{At, take},
     common_lb,
     endpoint::load_assignment,
-    http_options, tls,
+    http_options, outlier_detection, tls,
     upstream_http::{HttpOptions, extension_options},
     value::{ads, enumeration, json_object, non_empty, positive_duration, socket_address},
 };
@@ -36,7 +36,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             common_http_protocol_options, http_protocol_options, http2_protocol_options,
             max_requests_per_connection, typed_extension_protocol_options, upstream_bind_config,
             transport_socket, transport_socket_matches, upstream_connection_options,
-            cluster_discovery_type, common_lb_config;
+            cluster_discovery_type, common_lb_config, outlier_detection;
         ignored: per_connection_buffer_limit_bytes = "a buffer has 16 KiB, or 128 while much moves",
             dns_lookup_family = "names are not looked up",
             cleanup_interval = "hosts of an ORIGINAL_DST cluster are not kept",
@@ -47,7 +47,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             upstream_http_protocol_options, dns_refresh_rate, dns_jitter,
             dns_failure_refresh_rate, respect_dns_ttl, dns_resolvers, use_tcp_for_dns_lookups,
             dns_resolution_config, typed_dns_resolver_config, wait_for_warm_on_init,
-            outlier_detection, lb_subset_config, protocol_selection,
+            lb_subset_config, protocol_selection,
             close_connections_on_host_health_failure, filters, load_balancing_policy, lrs_server,
             lrs_report_endpoint_metrics, track_timeout_budgets, upstream_config,
             track_cluster_stats, preconnect_policy, connection_pool_per_downstream_connection,
@@ -93,6 +93,14 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
     let older_max = max_requests_per_connection
         .map(|max| max.value)
         .filter(|max| *max > 0);
+    let is_original_dst = matches!(discovery, Some(ClusterDiscovery::OriginalDst));
+    let outlier_detection = outlier_detection.map(|message| {
+        let at = at.field("outlier_detection");
+        if is_original_dst {
+            at.unsupported("on a cluster of type ORIGINAL_DST, which has no choice of hosts");
+        }
+        outlier_detection::outlier_detection(&at, message)
+    });
     Some(Cluster {
         stat_name: if alt_stat_name.is_empty() {
             name.clone()
@@ -121,6 +129,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         http_filters: options.http_filters,
         auto_sni: options.auto_sni,
         panic: common_lb::panic(&at.field("common_lb_config"), common_lb_config, lb_policy?),
+        outlier_detection,
     })
 }
 

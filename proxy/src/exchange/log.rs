@@ -58,7 +58,7 @@ impl Exchange<'_> {
             .downstream_rq_time
             .record_us(micros(self.began.elapsed()));
         self.info.response_code = status;
-        self.report();
+        self.count();
         self.log(Some(head), route_name);
     }
 
@@ -67,13 +67,13 @@ impl Exchange<'_> {
         self.is_over = true;
         self.manager.stats.downstream_rq_rx_reset.inc();
         self.info.reason = Some(Reason::ClientClosed);
-        self.report();
+        self.count();
         self.log(None, route_name);
         super::Next::Close
     }
 
     /// Counts it for the metrics of the mesh.
-    fn report(&self) {
+    fn count(&self) {
         if let Some(reporter) = &self.manager.context.mesh_metrics {
             let duration_us = micros(self.began.elapsed());
             let is_grpc = self.request.is_grpc();

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
-    cluster::micros,
+    cluster::{Host, Outcome, micros},
     http::codec::{
         h1::{body::Framing, response::Response as Http1Response},
         h2,
@@ -54,7 +54,7 @@ enum Cut {
 
 impl Exchange<'_> {
     /// Sends the response whose head has been read, and says what follows.
-    pub(super) async fn respond(&mut self, sending: &mut Sending<'_>) -> Next {
+    pub(super) async fn respond(&mut self, sending: &mut Sending<'_>, host: &Host) -> Next {
         sending.plan.cluster.note_http();
         if self.request.is_grpc() {
             self.info.grpc_status = self.grpc_status(sending);
@@ -63,6 +63,9 @@ impl Exchange<'_> {
             sending.answer = Answer::OnItsWay(responding);
         }
         let cut = self.relay(sending).await;
+        if cut.is_some_and(is_of_the_endpoint) {
+            sending.plan.cluster.report(host, Outcome::Failed);
+        }
         match std::mem::replace(&mut sending.answer, Answer::Awaited) {
             Answer::OnItsWay(responding) => self.end_response(sending, responding, cut),
             Answer::Awaited | Answer::Headed(_) => {
@@ -318,6 +321,14 @@ impl Exchange<'_> {
         }
         None
     }
+}
+
+/// Whether a response was cut short by who sent it.
+fn is_of_the_endpoint(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::UpstreamReset | Reason::UpstreamProtocolError
+    )
 }
 
 fn is_until_close(response: &Http1Response, to_head_request: bool) -> bool {

@@ -41,6 +41,8 @@ pub(super) struct Sending<'p> {
     pub(super) answer: Answer,
     /// HTTP filters, if there are any.
     pub(super) passage: Option<Box<Passage<'p>>>,
+    /// It is one of gRPC, where outlier detection asks.
+    pub(super) is_grpc: bool,
     /// It was given up, and this is how far it came.
     mark: Option<Mark>,
 }
@@ -103,6 +105,7 @@ impl<'p> Sending<'p> {
             upstream: None,
             answer: Answer::Awaited,
             passage,
+            is_grpc: false,
             mark: None,
         }
     }
@@ -175,7 +178,9 @@ impl Exchange<'_> {
             let Some(active) = plan.cluster.begin_request(&host) else {
                 return self.give_up(sending, Reason::Overflow).await;
             };
+            self.prepare_report(sending, &host);
             let attempted = self.attempt(sending, &host).await;
+            self.report(sending, &host, &attempted);
             sending.deadlines.end_attempt();
             let can_rewind = self.request.has_head() && sending.transfer.can_rewind();
             match attempted {
@@ -184,7 +189,7 @@ impl Exchange<'_> {
                     let grpc_status = || self.grpc_status(sending).map(GrpcStatus::code);
                     if !retries.after_response(status, grpc_status, can_rewind) {
                         self.info.is_exhausted = retries.is_exhausted;
-                        return self.respond(sending).await;
+                        return self.respond(sending, &host).await;
                     }
                     sending.count_traffic();
                     self.discard(sending);

@@ -28,6 +28,7 @@ impl Worker {
             Arc::clone(&snapshot),
             Arc::clone(&shared.registry),
             Arc::clone(&shared.singletons),
+            Arc::clone(&shared.health),
             Arc::clone(&shared.secrets),
             shared.boundary.clone(),
         );

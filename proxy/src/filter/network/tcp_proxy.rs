@@ -5,7 +5,7 @@ use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
 use crate::{
     access_log,
     buffer::Buffer,
-    cluster::{Cluster, Tried, Upstream, hash_of},
+    cluster::{Cluster, Outcome, Tried, Upstream, hash_of},
     config,
     factory_context::FactoryContext,
     info::ConnectionInfo,
@@ -150,6 +150,7 @@ impl TcpProxy {
             let cluster = Rc::clone(&upstream.cluster);
             connection.outcome.cluster = Some(Arc::clone(&cluster.config));
             connection.outcome.upstream_host = Some(upstream.host.address);
+            cluster.report(&upstream.host, Outcome::ConnectedForGood);
             if self.context.mesh_metrics.is_some() {
                 connection.outcome.workload = upstream.host.workload.clone();
             }
@@ -250,7 +251,12 @@ impl TcpProxy {
             };
             match Upstream::dial_from(&cluster, &host, ends.source).await {
                 Ok(upstream) => return Ok(upstream),
-                Err(error) => reason = error.reason(),
+                Err(error) => {
+                    reason = error.reason();
+                    if let Some(outcome) = error.outcome() {
+                        cluster.report(&host, outcome);
+                    }
+                }
             }
             failed = Some(host.address);
             // One whose sidecar is gone is no worse than one whose application is.

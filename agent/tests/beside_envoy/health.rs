@@ -1,0 +1,130 @@
+//! Health of hosts beside real Envoy: who gets which share of traffic, and who is ejected as an outlier.
+
+mod outliers;
+mod shares;
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+use weir_tests::http;
+
+use crate::proxies::{Ports, Proxy, free_port};
+
+/// Far longer than any of it takes.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A cluster of either proxy: its name, what it says beside its endpoints, and the localities of these.
+struct Cluster {
+    name: String,
+    fields: String,
+    localities: String,
+}
+
+/// Both proxies with the same clusters; bytes go to the last one.
+struct Pair([Proxy; 2]);
+
+/// An endpoint that answers with this status and its own name. Its address.
+fn endpoint(status: &str, name: &str) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    http::serve_status(listener, status, "", name);
+    address
+}
+
+/// One that refuses connections.
+fn refusing() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, free_port()).into()
+}
+
+/// An `LbEndpoint`.
+fn lb_endpoint(address: SocketAddr, health: &str) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!(
+        "{{ health_status: {health}, endpoint: {{ address: {{ socket_address: {{ address: {ip}, \
+         port_value: {port} }} }} }} }}"
+    )
+}
+
+impl Pair {
+    fn start(clusters: &[Cluster]) -> Self {
+        let routes = clusters.iter().map(|cluster| {
+            let name = &cluster.name;
+            format!(
+                "{{ match: {{ prefix: /{name}/ }}, route: {{ cluster: {name}, timeout: 30s }} }}"
+            )
+        });
+        let messages = clusters.iter().map(|cluster| {
+            let Cluster {
+                name,
+                fields,
+                localities,
+            } = cluster;
+            format!(
+                "{{ name: {name}, type: STATIC, {fields} load_assignment: \
+                 {{ cluster_name: {name}, endpoints: [{localities}] }} }}"
+            )
+        });
+        let bytes = &clusters.last().expect("a cluster").name;
+        let bootstrap = include_str!("health.bootstrap.yaml")
+            .replace("@ROUTES@", &routes.collect::<Vec<_>>().join(", "))
+            .replace("@CLUSTERS@", &messages.collect::<Vec<_>>().join(", "))
+            .replace("@BYTES@", bytes);
+        Self([
+            Proxy::envoy(&bootstrap, Ports::free()),
+            Proxy::weir(&bootstrap, Ports::free()),
+        ])
+    }
+}
+
+impl Proxy {
+    /// What a cluster answers.
+    fn ask(&self, cluster: &str) -> http::Answer {
+        let address = (Ipv4Addr::LOCALHOST, self.port(false, false)).into();
+        http::get(address, &format!("/{cluster}/")).expect("an answer")
+    }
+
+    /// Whether an endpoint was reached for bytes: what refuses is closed or reset at once.
+    fn connect(&self) -> bool {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port(true, false)));
+        let mut stream = TcpStream::connect(address).expect("the proxy listens");
+        let patience = stream.set_read_timeout(Some(PATIENCE));
+        patience.expect("a timeout");
+        // Where nobody is reached, either may already have reset.
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: bytes\r\n\r\n");
+        matches!(http::read_head(&mut stream), Ok(Some(_)))
+    }
+
+    /// The stats of a cluster whose names begin like this.
+    fn stats(&self, cluster: &str, prefix: &str) -> BTreeMap<String, String> {
+        let page = http::get(self.admin(), "/stats").expect("stats").body;
+        let stats = page.lines().filter_map(|line| line.split_once(": "));
+        let scope = format!("cluster.{cluster}.");
+        stats
+            .filter_map(|(name, value)| Some((name.strip_prefix(&scope)?, value)))
+            .filter(|(name, _)| name.starts_with(prefix))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    fn stat(&self, cluster: &str, name: &str) -> u64 {
+        let stats = self.stats(cluster, name);
+        stats
+            .get(name)
+            .map_or(0, |value| value.parse().expect("a number"))
+    }
+
+    /// The health flags of the hosts of a cluster, by their ports.
+    fn flags(&self, cluster: &str) -> BTreeMap<u16, String> {
+        let page = http::get(self.admin(), "/clusters").expect("clusters").body;
+        let prefix = format!("{cluster}::127.0.0.1:");
+        let lines = page.lines().filter_map(|line| line.strip_prefix(&prefix));
+        let flags = lines.filter_map(|line| line.split_once("::health_flags::"));
+        flags
+            .map(|(port, flags)| (port.parse().expect("a port"), flags.to_owned()))
+            .collect()
+    }
+}

@@ -1,0 +1,272 @@
+//! Health of hosts: one state for each, which all workers read without a lock, whoever learnt it.
+
+mod clusters;
+mod flags;
+mod interval;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use super::outlier::{Consecutive, Detector, Monitor, OutlierStats, Rates};
+use crate::{
+    config::{self, LoadAssignment},
+    stat_set,
+    stats::{Registry, Scope, Within},
+};
+
+pub(crate) use clusters::{Healths, endpoints_of};
+pub(crate) use flags::{Health, HealthFlags};
+pub(crate) use interval::run;
+
+stat_set! {
+    /// `cluster.<name>.membership_*`, with Envoy's names. One set a cluster and process.
+    pub(crate) struct MembershipStats {
+        /// Endpoints.
+        membership_total: Gauge,
+        /// Endpoints that are healthy. While it is below `membership_total`, fewer serve; see `/clusters` for which do not, and why.
+        membership_healthy: Gauge,
+        /// Endpoints that get only what healthy ones leave.
+        membership_degraded: Gauge,
+        /// Endpoints whose health counts neither way, such as those that drain.
+        membership_excluded: Gauge,
+        /// Changes of the set of endpoints, counted for each priority.
+        membership_change: Counter,
+    }
+}
+
+/// What was learnt of one host, beside what discovery says.
+#[derive(Debug, Default)]
+pub(crate) struct HostHealth {
+    flags: AtomicU64,
+    /// How its attempts ended.
+    pub(super) monitor: Monitor,
+}
+
+/// The health of the hosts of a cluster. One a cluster and process.
+#[derive(Debug)]
+pub(crate) struct ClusterHealth {
+    config: Arc<config::Cluster>,
+    stats: Stats,
+    /// Moves whenever the flags of a host do.
+    version: AtomicU64,
+    hosts: Mutex<Hosts>,
+}
+
+/// Survives a change of the cluster's configuration.
+#[derive(Debug, Clone)]
+struct Stats {
+    membership: Arc<MembershipStats>,
+    outlier: Option<Arc<Within<OutlierStats>>>,
+}
+
+#[derive(Debug, Default)]
+struct Hosts {
+    /// Of the snapshot that said last who they are.
+    generation: u64,
+    assignment: Option<Arc<LoadAssignment>>,
+    /// Of those that something can be learnt of.
+    states: HashMap<SocketAddr, Arc<HostHealth>>,
+    detector: Option<Detector>,
+    /// Another configuration is in force, whose gauges count.
+    is_superseded: bool,
+}
+
+// === impl HostHealth ===
+
+impl HostHealth {
+    pub(crate) fn flags(&self) -> HealthFlags {
+        HealthFlags::from_bits(self.flags.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set(&self, flag: HealthFlags) {
+        self.flags.fetch_or(flag.bits(), Ordering::AcqRel);
+    }
+
+    pub(super) fn clear(&self, flag: HealthFlags) {
+        self.flags.fetch_and(!flag.bits(), Ordering::AcqRel);
+    }
+}
+
+// === impl ClusterHealth ===
+
+impl ClusterHealth {
+    fn new(config: &Arc<config::Cluster>, stats: Stats, is_superseded: bool) -> Self {
+        let settings = config.outlier_detection.as_ref();
+        let detector = settings.zip(stats.outlier.as_ref());
+        let hosts = Hosts {
+            detector: detector.map(|(settings, stats)| Detector::new(settings, stats)),
+            is_superseded,
+            ..Hosts::default()
+        };
+        Self {
+            config: Arc::clone(config),
+            stats,
+            version: AtomicU64::new(0),
+            hosts: Mutex::new(hosts),
+        }
+    }
+
+    /// Whether anything is learnt of hosts beside what discovery says.
+    pub(crate) fn is_learnt(&self) -> bool {
+        self.config.outlier_detection.is_some()
+    }
+
+    /// Moves whenever the flags of a host do.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// What is learnt of the host at `address`; none if nothing is.
+    pub(crate) fn host(&self, address: SocketAddr) -> Option<Arc<HostHealth>> {
+        match self.is_learnt() {
+            true => self.lock().states.get(&address).cloned(),
+            false => None,
+        }
+    }
+
+    /// The success rates of the last interval.
+    pub(crate) fn rates(&self) -> Option<Rates> {
+        self.lock().detector.as_ref().map(Detector::rates)
+    }
+
+    /// The success rates of one host in the last interval, of errors of its own and of failures to
+    /// reach it.
+    pub(crate) fn success_rates(&self, address: SocketAddr) -> [Option<f64>; 2] {
+        let hosts = self.lock();
+        let detector = hosts.detector.as_ref();
+        detector.map_or([None; 2], |detector| detector.success_rates(address))
+    }
+
+    /// Takes over who the hosts are, as the snapshot of this generation has it. What older ones say
+    /// is not heard any more.
+    pub(crate) fn assign(&self, generation: u64, endpoints: &Arc<LoadAssignment>) {
+        let mut hosts = self.lock();
+        let known = hosts.assignment.as_ref();
+        let is_old = hosts.generation > generation;
+        if known.is_some_and(|known| is_old || Arc::ptr_eq(known, endpoints)) {
+            return;
+        }
+        let changes = changed_priorities(known.map(|known| &**known), endpoints);
+        hosts.generation = generation;
+        hosts.assignment = Some(Arc::clone(endpoints));
+        if self.is_learnt() {
+            let mut before = std::mem::take(&mut hosts.states);
+            let Hosts {
+                detector, states, ..
+            } = &mut *hosts;
+            for address in endpoints.endpoints().map(|endpoint| endpoint.address) {
+                let state = || before.remove(&address).unwrap_or_default();
+                states.entry(address).or_insert_with(state);
+            }
+            if let Some(detector) = detector {
+                detector.set_hosts(states);
+            }
+        }
+        if !hosts.is_superseded {
+            self.stats.membership.membership_change.add(changes);
+        }
+        self.tell(&hosts);
+    }
+
+    /// A host has failed so often in a row that it may be an outlier.
+    pub(super) fn suspect(&self, address: SocketAddr, kind: Consecutive) {
+        let mut hosts = self.lock();
+        if let Some(detector) = &mut hosts.detector {
+            detector.suspect(address, kind, Instant::now());
+            self.tell(&hosts);
+        }
+    }
+
+    /// Ejects hosts by their rates, and brings those back whose time is over.
+    fn sweep(&self) {
+        let mut hosts = self.lock();
+        if let Some(detector) = &mut hosts.detector {
+            detector.sweep(Instant::now());
+            self.tell(&hosts);
+        }
+    }
+
+    /// Lets workers know, and whoever reads gauges.
+    fn tell(&self, hosts: &Hosts) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+        if hosts.is_superseded {
+            return;
+        }
+        let (mut total, mut healthy, mut degraded, mut excluded) = (0, 0, 0, 0);
+        for endpoint in hosts.assignment.iter().flat_map(|all| all.endpoints()) {
+            let learnt = hosts.states.get(&endpoint.address);
+            let flags = HealthFlags::of(endpoint.health).and(learnt.map(|learnt| learnt.flags()));
+            total += 1;
+            healthy += i64::from(flags.health() == Health::Healthy);
+            degraded += i64::from(flags.health() == Health::Degraded);
+            excluded += i64::from(flags.is_excluded());
+        }
+        let stats = &self.stats.membership;
+        stats.membership_total.set(total);
+        stats.membership_healthy.set(healthy);
+        stats.membership_degraded.set(degraded);
+        stats.membership_excluded.set(excluded);
+    }
+
+    /// Another configuration is in force. What this one learns is of its own workers.
+    fn supersede(&self) {
+        self.lock().is_superseded = true;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Hosts> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// In how many priorities endpoints have come or gone.
+fn changed_priorities(before: Option<&LoadAssignment>, now: &LoadAssignment) -> u64 {
+    let addresses = |all: &LoadAssignment| {
+        let mut addresses = BTreeMap::<u32, BTreeSet<SocketAddr>>::new();
+        for locality in &all.localities {
+            let endpoints = locality.endpoints.iter().map(|endpoint| endpoint.address);
+            addresses
+                .entry(locality.priority)
+                .or_default()
+                .extend(endpoints);
+        }
+        addresses
+    };
+    let (before, now) = (before.map(addresses).unwrap_or_default(), addresses(now));
+    let priorities: BTreeSet<&u32> = before.keys().chain(now.keys()).collect();
+    let none = BTreeSet::new();
+    let changed = priorities.into_iter().filter(|priority| {
+        before.get(*priority).unwrap_or(&none) != now.get(*priority).unwrap_or(&none)
+    });
+    changed.count() as u64
+}
+
+impl Stats {
+    fn register(config: &config::Cluster, registry: &Registry) -> Self {
+        Self {
+            membership: registry.register(Scope::cluster(&config.stat_name)),
+            outlier: None,
+        }
+    }
+
+    /// Those that the configuration needs.
+    fn completed(mut self, config: &config::Cluster, registry: &Registry) -> Self {
+        self.outlier = config.outlier_detection.as_ref().map(|_| {
+            let known = self.outlier.take();
+            known.unwrap_or_else(|| {
+                let scope = Scope::cluster(&config.stat_name);
+                registry.register_within(scope, "outlier_detection.", OutlierStats::default())
+            })
+        });
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;
