@@ -10,7 +10,7 @@ use weir_proxy::{
     config::{
         Bootstrap, LoadAssignment,
         cluster::{ClusterDiscovery, LbPolicy},
-        endpoint::{Endpoint, HealthStatus, LocalityEndpoints},
+        endpoint::{Endpoint, LocalityEndpoints},
         http::RouteSource,
         listener::{FilterChainMatch, NetworkFilter, TransportProtocol},
     },
@@ -145,17 +145,7 @@ fn pick_endpoint(bencher: Bencher<'_, '_>, count: u16) {
     let mut cluster = clusters.swap_remove(0);
     let config = Arc::get_mut(&mut cluster).expect("not shared yet");
     config.lb_policy = LbPolicy::LeastRequest;
-    let endpoint = |port| Endpoint {
-        address: SocketAddr::from(([10, 0, 0, 1], port)),
-        hostname: String::new(),
-        health: HealthStatus::Healthy,
-        weight: 1,
-        hash_key: None,
-        last_resort: false,
-        sidecar: false,
-        workload: None,
-        transport_socket_match: None,
-    };
+    let endpoint = |port| Endpoint::at(([10, 0, 0, 1], port).into());
     config.discovery = ClusterDiscovery::Static(Arc::new(LoadAssignment {
         cluster_name: config.name.clone(),
         localities: vec![LocalityEndpoints {

@@ -12,7 +12,8 @@ use tokio::{runtime::LocalOptions, sync::watch};
 
 use crate::{
     boundary::Boundary, cluster::Healths, connection_log::ConnectionLog, demand::DemandSender,
-    mesh_metrics::MeshMetrics, secrets::Secrets, singletons::Singletons, snapshot::Snapshot, stats::Registry,
+    mesh_metrics::MeshMetrics, secrets::Secrets, singletons::Singletons, snapshot::Snapshot,
+    stats::Registry,
 };
 
 mod listeners;

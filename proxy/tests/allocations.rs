@@ -99,6 +99,17 @@ fn the_hot_path_allocates_next_to_nothing() {
         0.0,
     );
 
+    let watched = Config::routes("{ match: { prefix: / }, route: { cluster: up } }");
+    let endpoint = listen(Http1::serve);
+    let watched = watched.cluster("up", Upstream::Http1, endpoint, ", outlier_detection: {}");
+    let watched = watched.start();
+    let mut client = Http1::connect(watched.address());
+    claim(
+        "HTTP/1.1 request to a cluster whose outliers are detected",
+        allocations(|| client.exchange()),
+        0.0,
+    );
+
     let address = proxy.address();
     let idle = held(|| {
         let mut client = Http1::connect(address);

@@ -5,8 +5,9 @@ mod shares;
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    thread,
     time::Duration,
 };
 
@@ -35,6 +36,27 @@ fn endpoint(status: &str, name: &str) -> SocketAddr {
     address
 }
 
+/// One that says this to each connection's first request, and then closes it; nothing: it never
+/// answers.
+fn saying(words: Option<&'static str>) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        let mut silent = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let Some(words) = words else {
+                silent.push(stream);
+                continue;
+            };
+            if let Ok(Some(_)) = http::read_head(&mut stream) {
+                // The proxy may have gone.
+                let _ = stream.write_all(words.as_bytes());
+            }
+        }
+    });
+    address
+}
+
 /// One that refuses connections.
 fn refusing() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, free_port()).into()
@@ -54,7 +76,7 @@ impl Pair {
         let routes = clusters.iter().map(|cluster| {
             let name = &cluster.name;
             format!(
-                "{{ match: {{ prefix: /{name}/ }}, route: {{ cluster: {name}, timeout: 30s }} }}"
+                "{{ match: {{ prefix: /{name}/ }}, route: {{ cluster: {name}, timeout: 10s }} }}"
             )
         });
         let messages = clusters.iter().map(|cluster| {
@@ -85,6 +107,19 @@ impl Proxy {
     fn ask(&self, cluster: &str) -> http::Answer {
         let address = (Ipv4Addr::LOCALHOST, self.port(false, false)).into();
         http::get(address, &format!("/{cluster}/")).expect("an answer")
+    }
+
+    /// Asks a cluster in gRPC's name, whatever comes of it.
+    fn ask_by_grpc(&self, cluster: &str) {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port(false, false)));
+        let mut stream = TcpStream::connect(address).expect("the proxy listens");
+        let request = format!(
+            "GET /{cluster}/ HTTP/1.1\r\nhost: h\r\ncontent-type: application/grpc\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("written");
+        let mut answer = Vec::new();
+        // It may be cut short.
+        let _ = stream.read_to_end(&mut answer);
     }
 
     /// Whether an endpoint was reached for bytes: what refuses is closed or reset at once.

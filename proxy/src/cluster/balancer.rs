@@ -96,11 +96,11 @@ mod tests {
         super::{fixture, host_set::Grouping},
         *,
     };
-    use crate::config::endpoint::{LoadAssignment, LocalityEndpoints};
+    use crate::config::endpoint::{Endpoint, LoadAssignment, LocalityEndpoints};
 
     /// How often each of two hosts is picked of a hundred times, while the first is busy.
     fn picked(policy: LbPolicy) -> [usize; 2] {
-        let endpoint = |port: u16| fixture::endpoint(([10, 0, 0, 1], port));
+        let endpoint = |port: u16| Endpoint::at(([10, 0, 0, 1], port).into());
         let locality = LocalityEndpoints {
             endpoints: vec![endpoint(1), endpoint(2)],
             ..Default::default()

@@ -1,18 +1,11 @@
 //! What tests of clusters share.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use weir_api::xds::json;
 
 use super::{Healths, health::ClusterHealth};
-use crate::{
-    config::{
-        self,
-        endpoint::{Endpoint, HealthStatus},
-    },
-    convert,
-    snapshot::Snapshot,
-};
+use crate::{config, convert, snapshot::Snapshot};
 
 /// A cluster from the text of its message, without its name and its endpoints.
 pub(super) fn config(fields: &str) -> Arc<config::Cluster> {
@@ -28,18 +21,4 @@ pub(super) fn config(fields: &str) -> Arc<config::Cluster> {
 /// The health of such a cluster.
 pub(super) fn health(fields: &str) -> Arc<ClusterHealth> {
     Healths::new(&Arc::default()).get(&config(fields), &Snapshot::default())
-}
-
-/// An endpoint like any other.
-pub(super) fn endpoint(address: impl Into<SocketAddr>) -> Endpoint {
-    Endpoint {
-        address: address.into(),
-        hostname: String::new(),
-        health: HealthStatus::Healthy,
-        weight: 1,
-        hash_key: None,
-        last_resort: false,
-        sidecar: false,
-        transport_socket_match: None,
-    }
 }

@@ -14,7 +14,7 @@ use std::{
     time::Instant,
 };
 
-use super::outlier::{Consecutive, Detector, Monitor, OutlierStats, Rates};
+use super::outlier::{Change, Consecutive, Detector, Monitor, OutlierStats, Rates};
 use crate::{
     config::{self, LoadAssignment},
     stat_set,
@@ -99,7 +99,10 @@ impl HostHealth {
 impl ClusterHealth {
     fn new(config: &Arc<config::Cluster>, stats: Stats, is_superseded: bool) -> Self {
         let settings = config.outlier_detection.as_ref();
-        let detector = settings.zip(stats.outlier.as_ref());
+        // One that is late has no say in who is ejected.
+        let detector = settings
+            .zip(stats.outlier.as_ref())
+            .filter(|_| !is_superseded);
         let hosts = Hosts {
             detector: detector.map(|(settings, stats)| Detector::new(settings, stats)),
             is_superseded,
@@ -177,19 +180,35 @@ impl ClusterHealth {
 
     /// A host has failed so often in a row that it may be an outlier.
     pub(super) fn suspect(&self, address: SocketAddr, kind: Consecutive) {
-        let mut hosts = self.lock();
-        if let Some(detector) = &mut hosts.detector {
-            detector.suspect(address, kind, Instant::now());
-            self.tell(&hosts);
-        }
+        self.detect(|detector| detector.suspect(address, kind, Instant::now()));
     }
 
     /// Ejects hosts by their rates, and brings those back whose time is over.
     fn sweep(&self) {
+        self.detect(|detector| detector.sweep(Instant::now()));
+    }
+
+    /// Has the detector do something, and lets everybody know what came of it.
+    fn detect(&self, step: impl FnOnce(&mut Detector)) {
         let mut hosts = self.lock();
-        if let Some(detector) = &mut hosts.detector {
-            detector.sweep(Instant::now());
-            self.tell(&hosts);
+        let Some(detector) = &mut hosts.detector else {
+            return;
+        };
+        step(detector);
+        let changes = detector.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        self.tell(&hosts);
+        drop(hosts);
+        let cluster = &self.config.name;
+        for Change { address, ejected } in changes {
+            match ejected {
+                Some(why) => {
+                    tracing::info!(%cluster, %address, ?why, "an outlier is ejected");
+                }
+                None => tracing::info!(%cluster, %address, "an ejected host is back"),
+            }
         }
     }
 
@@ -215,9 +234,11 @@ impl ClusterHealth {
         stats.membership_excluded.set(excluded);
     }
 
-    /// Another configuration is in force. What this one learns is of its own workers.
+    /// Another configuration is in force, which learns anew.
     fn supersede(&self) {
-        self.lock().is_superseded = true;
+        let mut hosts = self.lock();
+        hosts.is_superseded = true;
+        hosts.detector = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, Hosts> {

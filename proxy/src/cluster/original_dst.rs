@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::HashMap, net::SocketAddr, rc::Rc, time::Du
 use tokio::time::Instant;
 
 use super::Host;
-use crate::config::endpoint::{Endpoint, HealthStatus};
+use crate::config::endpoint::Endpoint;
 
 /// Hosts remembered at most. Only those with pooled connections are worth remembering; beyond
 /// this, a host serves its request and is gone.
@@ -24,19 +24,7 @@ impl Hosts {
         if let Some(host) = hosts.get(&address) {
             return Rc::clone(host);
         }
-        let hostname = String::new();
-        let endpoint = Endpoint {
-            address,
-            hostname,
-            health: HealthStatus::Healthy,
-            weight: 1,
-            hash_key: None,
-            last_resort: false,
-            sidecar: false,
-            workload: None,
-            transport_socket_match: None,
-        };
-        let host = Rc::new(Host::new(&endpoint, 0));
+        let host = Rc::new(Host::new(&Endpoint::at(address), 0));
         if hosts.len() >= CAPACITY {
             hosts.retain(|_, host| in_use(host));
         }

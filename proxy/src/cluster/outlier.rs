@@ -10,8 +10,8 @@ mod monitor;
 mod rate;
 mod stats;
 
-pub(super) use detector::Detector;
 pub(crate) use detector::Rates;
+pub(super) use detector::{Change, Detector};
 pub(super) use monitor::{Consecutive, Monitor};
 pub(super) use stats::OutlierStats;
 

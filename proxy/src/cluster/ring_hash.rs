@@ -91,14 +91,14 @@ impl Ring {
 mod tests {
     use std::{collections::HashMap, net::SocketAddr};
 
-    use super::{super::fixture, *};
+    use super::*;
     use crate::config::endpoint::Endpoint;
 
     fn host(last: u8, weight: u32, hash_key: Option<&str>) -> Rc<Host> {
         let endpoint = Endpoint {
             weight,
             hash_key: hash_key.map(Into::into),
-            ..fixture::endpoint(([10, 0, 0, last], 8080))
+            ..Endpoint::at(SocketAddr::from(([10, 0, 0, last], 8080)))
         };
         Rc::new(Host::new(&endpoint, 0))
     }

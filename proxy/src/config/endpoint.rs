@@ -82,6 +82,26 @@ pub enum HealthStatus {
     Draining,
 }
 
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// A healthy one of which no more than its address is known.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            hostname: String::new(),
+            health: HealthStatus::Healthy,
+            weight: 1,
+            hash_key: None,
+            last_resort: false,
+            sidecar: false,
+            workload: None,
+            transport_socket_match: None,
+        }
+    }
+}
+
 // === impl Policy ===
 
 impl Default for Policy {

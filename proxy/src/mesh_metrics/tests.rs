@@ -5,7 +5,7 @@ use weir_api::{names, workload::Workload};
 
 use super::*;
 use crate::{
-    config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints},
+    config::endpoint::{Endpoint, LoadAssignment, LocalityEndpoints},
     demand::{self, Demand, DemandReceiver},
 };
 
@@ -39,15 +39,8 @@ fn snapshot(peer: Option<Workload>) -> Arc<Snapshot> {
     let address: IpAddr = PEER.parse().expect("an address");
     if let Some(peer) = peer {
         let endpoint = Endpoint {
-            address: (address, 15006).into(),
-            hostname: String::new(),
-            health: HealthStatus::Healthy,
-            weight: 1,
-            hash_key: None,
-            last_resort: false,
-            sidecar: true,
             workload: Some(Arc::new(peer)),
-            transport_socket_match: None,
+            ..Endpoint::at((address, 15006).into())
         };
         let locality = LocalityEndpoints {
             endpoints: vec![endpoint],
@@ -56,6 +49,7 @@ fn snapshot(peer: Option<Workload>) -> Arc<Snapshot> {
         let assignment = LoadAssignment {
             cluster_name: names::workload(address),
             localities: vec![locality],
+            ..LoadAssignment::default()
         };
         let name = names::workload(address);
         snapshot.endpoints.insert(name, Arc::new(assignment));

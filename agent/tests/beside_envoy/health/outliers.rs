@@ -4,12 +4,23 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use weir_tests::{envoy, eventually::eventually};
 
-use super::{Cluster, PATIENCE, Pair, endpoint, lb_endpoint, refusing};
+use super::{Cluster, PATIENCE, Pair, endpoint, lb_endpoint, refusing, saying};
 use crate::proxies::Proxy;
 
 /// Ejected hosts stay ejected for the length of a test, and updates reach Envoy's workers at once.
 const LASTING: &str = "interval: 3600s, base_ejection_time: 3600s, max_ejection_time: 3600s";
 const AT_ONCE: &str = "common_lb_config: { update_merge_window: 0s },";
+
+/// A cluster of these hosts.
+fn cluster(name: &str, outlier_detection: &str, hosts: &[SocketAddr]) -> Cluster {
+    let endpoints = hosts.iter().map(|host| lb_endpoint(*host, "HEALTHY"));
+    let endpoints: Vec<_> = endpoints.collect();
+    Cluster {
+        name: name.to_owned(),
+        fields: format!("{AT_ONCE} outlier_detection: {{ {outlier_detection} }},"),
+        localities: format!("{{ lb_endpoints: [{}] }}", endpoints.join(", ")),
+    }
+}
 
 /// Three hosts that answer, one that answers 503, and one that refuses.
 fn five(name: &str, outlier_detection: &str) -> (Cluster, [SocketAddr; 5]) {
@@ -20,16 +31,7 @@ fn five(name: &str, outlier_detection: &str) -> (Cluster, [SocketAddr; 5]) {
         endpoint("503 Unavailable", "bad"),
         refusing(),
     ];
-    let endpoints: Vec<_> = hosts
-        .iter()
-        .map(|host| lb_endpoint(*host, "HEALTHY"))
-        .collect();
-    let cluster = Cluster {
-        name: name.to_owned(),
-        fields: format!("{AT_ONCE} outlier_detection: {{ {outlier_detection} }},"),
-        localities: format!("{{ lb_endpoints: [{}] }}", endpoints.join(", ")),
-    };
-    (cluster, hosts)
+    (cluster(name, outlier_detection, &hosts), hosts)
 }
 
 /// Calls a cluster. What its hosts' failures lead to has reached Envoy's workers when a page of its
@@ -213,6 +215,79 @@ fn who_fails_more_often_than_others_is_ejected_by_both() {
                 ports(&hosts[which.clone()]),
                 "{name}"
             );
+        }
+    }
+}
+
+/// Name, what the endpoint says, and whether one such failure makes it an outlier.
+type Saying = (&'static str, Option<&'static str>, bool);
+
+#[test]
+fn what_counts_as_a_failure_does_so_for_both() {
+    if !envoy::available() {
+        return;
+    }
+    const GRPC: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n";
+    let grpc: [(&str, &'static str); 3] = [
+        (
+            "unavailable",
+            Box::leak(format!("{GRPC}grpc-status: 14\r\n\r\n").into_boxed_str()),
+        ),
+        (
+            "missing",
+            Box::leak(format!("{GRPC}grpc-status: 5\r\n\r\n").into_boxed_str()),
+        ),
+        (
+            "unknown",
+            Box::leak(format!("{GRPC}grpc-status: 2\r\n\r\n").into_boxed_str()),
+        ),
+    ];
+    let rows: [Saying; 9] = [
+        (
+            "cut",
+            Some("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nab"),
+            true,
+        ),
+        ("closed", Some(""), true),
+        ("garbage", Some("what?\r\n\r\n"), true),
+        ("silent", None, true),
+        (
+            "teapot",
+            Some("HTTP/1.1 418 T\r\ncontent-length: 0\r\n\r\n"),
+            false,
+        ),
+        (
+            "error",
+            Some("HTTP/1.1 501 N\r\ncontent-length: 0\r\n\r\n"),
+            true,
+        ),
+        (grpc[0].0, Some(grpc[0].1), true),
+        (grpc[1].0, Some(grpc[1].1), false),
+        (grpc[2].0, Some(grpc[2].1), true),
+    ];
+    let fields = format!("{LASTING}, consecutive_5xx: 1, max_ejection_percent: 100");
+    let hosts = rows.map(|(_, words, _)| {
+        [
+            endpoint("200 OK", "a"),
+            endpoint("200 OK", "b"),
+            saying(words),
+        ]
+    });
+    let clusters: Vec<Cluster> = rows
+        .iter()
+        .zip(&hosts)
+        .map(|((name, _, _), hosts)| cluster(name, &fields, hosts))
+        .collect();
+    let Pair(proxies) = Pair::start(&clusters);
+    for ((name, _, fails), hosts) in rows.iter().zip(&hosts) {
+        for proxy in &proxies {
+            (0..6).for_each(|_| proxy.ask_by_grpc(name));
+            let expected = if *fails {
+                ports(&hosts[2..])
+            } else {
+                Vec::new()
+            };
+            assert_eq!(ejected(&proxy.flags(name)), expected, "{name}");
         }
     }
 }

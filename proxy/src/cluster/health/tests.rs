@@ -1,6 +1,11 @@
-use super::{super::fixture, *};
+use super::{
+    super::{Cluster, Outcome, Tried, fixture, transport_socket::UpstreamSockets},
+    *,
+};
 use crate::{
     config::endpoint::{Endpoint, HealthStatus, LocalityEndpoints},
+    secrets::Secrets,
+    singletons::Singletons,
     snapshot::Snapshot,
 };
 
@@ -22,7 +27,7 @@ fn assignment(priorities: &[&[u16]]) -> Arc<LoadAssignment> {
 }
 
 fn endpoint(port: u16) -> Endpoint {
-    fixture::endpoint(address(port))
+    Endpoint::at(address(port))
 }
 
 fn address(port: u16) -> SocketAddr {
@@ -65,6 +70,8 @@ fn what_is_learnt_of_a_host_stays_with_it_while_it_stays() {
     let health = fixture::health(OUTLIERS);
     health.assign(1, &assignment(&[&[1, 2, 3]]));
     let version = health.version();
+    health.sweep();
+    assert_eq!(health.version(), version, "nobody has to look again");
     health.suspect(address(1), Consecutive::Error);
     assert_ne!(health.version(), version);
     assert_eq!(membership(&health), (3, 2, 1));
@@ -145,4 +152,39 @@ fn flags_say_what_a_host_gets_and_read_as_envoys_do() {
         let flags = HealthFlags::of(said).and(learnt);
         assert_eq!((flags.health(), flags.to_string().as_str()), (health, text));
     }
+}
+
+#[test]
+fn what_one_worker_learns_all_workers_heed() {
+    let healths = Healths::new(&Arc::default());
+    let config = fixture::config(OUTLIERS);
+    let (endpoints, snapshot) = (assignment(&[&[1, 2, 3]]), Snapshot::default());
+    let worker = || {
+        let health = healths.get(&config, &snapshot);
+        health.assign(1, &endpoints);
+        let sockets = UpstreamSockets::new(
+            &config,
+            &Registry::default(),
+            &Singletons::default(),
+            &Secrets::default(),
+        );
+        let stats = Arc::default();
+        Cluster::with_sockets(&config, stats, (Some(&*endpoints), health), sockets)
+    };
+    let (one, other) = (worker(), worker());
+    other.set_endpoints(&endpoints);
+    one.set_endpoints(&endpoints);
+    let pick = |worker: &Cluster| {
+        let host = worker.pick(address(9), None, &Tried::default());
+        host.expect("a host")
+    };
+    let failing = pick(&one);
+    one.report(&failing, Outcome::Answered(503));
+    for worker in [&one, &other] {
+        let picked = (0..30).map(|_| pick(worker).address);
+        let picked: BTreeSet<SocketAddr> = picked.collect();
+        assert_eq!(picked.len(), 2);
+        assert!(!picked.contains(&failing.address));
+    }
+    assert_eq!(membership(&one.health), (3, 2, 1));
 }

@@ -13,7 +13,7 @@ fn assignment(endpoints: &[Said]) -> LoadAssignment {
         let endpoint = Endpoint {
             health,
             weight,
-            ..fixture::endpoint(([10, 0, 0, 1], port))
+            ..Endpoint::at(([10, 0, 0, 1], port).into())
         };
         LocalityEndpoints {
             priority,

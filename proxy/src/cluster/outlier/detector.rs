@@ -27,6 +27,16 @@ pub(in super::super) struct Detector {
     hosts: BTreeMap<SocketAddr, Record>,
     rates: Rates,
     random: u64,
+    /// What nobody has asked for yet.
+    changes: Vec<Change>,
+}
+
+/// A host that was ejected, or is no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Change {
+    pub(in super::super) address: SocketAddr,
+    /// None: it is back.
+    pub(in super::super) ejected: Option<Ejection>,
 }
 
 /// Success rates of the last interval, of errors that hosts made and of failures to reach them.
@@ -61,6 +71,7 @@ impl Detector {
             hosts: BTreeMap::new(),
             rates: Rates::default(),
             random: random::seed(),
+            changes: Vec::new(),
         }
     }
 
@@ -77,6 +88,11 @@ impl Detector {
             });
         }
         self.count_active();
+    }
+
+    /// Who was ejected or came back since this was asked last.
+    pub(in super::super) fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 
     pub(in super::super) fn rates(&self) -> Rates {
@@ -114,7 +130,10 @@ impl Detector {
     pub(in super::super) fn sweep(&mut self, now: Instant) {
         let mut seen: [Vec<Seen>; 2] = Default::default();
         for (address, record) in &mut self.hosts {
-            record.uneject_in_time(&self.settings, *address, now);
+            if record.uneject_in_time(&self.settings, now) {
+                let (address, ejected) = (*address, None);
+                self.changes.push(Change { address, ejected });
+            }
             record.rates = [None; 2];
             for (tally, seen) in record.health.monitor.take().into_iter().zip(&mut seen) {
                 if !record.is_ejected() && tally.0 > 0 {
@@ -202,7 +221,8 @@ impl Detector {
         enforced.inc();
         self.stats.ejections_enforced_total.inc();
         record.eject(&self.settings, jitter, now);
-        tracing::info!(%address, ?why, "the endpoint is ejected as an outlier");
+        let ejected = Some(why);
+        self.changes.push(Change { address, ejected });
         self.count_active();
     }
 
@@ -239,19 +259,19 @@ impl Record {
         self.health.set(HealthFlags::FAILED_OUTLIER_CHECK);
     }
 
-    fn uneject_in_time(&mut self, settings: &OutlierDetection, address: SocketAddr, now: Instant) {
+    /// Whether its time is over.
+    fn uneject_in_time(&mut self, settings: &OutlierDetection, now: Instant) -> bool {
         let Some(since) = self.since else {
             self.backoff = self.backoff.saturating_sub(1);
-            return;
+            return false;
         };
         let time = settings.base_ejection_time.saturating_mul(self.backoff);
-        let time = time
-            .min(settings.max_ejection_time)
-            .saturating_add(self.jitter);
-        if now.duration_since(since) >= time {
+        let time = time.min(settings.max_ejection_time);
+        let is_over = now.duration_since(since) >= time.saturating_add(self.jitter);
+        if is_over {
             self.uneject();
-            tracing::info!(%address, "the endpoint is no longer ejected");
         }
+        is_over
     }
 
     fn uneject(&mut self) {

@@ -8,7 +8,7 @@ use crate::{
 
 /// Why a host is an outlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ejection {
+pub(in super::super) enum Ejection {
     Consecutive(Consecutive),
     SuccessRate(Origin),
     FailurePercentage(Origin),
@@ -16,7 +16,7 @@ pub(super) enum Ejection {
 
 /// Whose failures count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(in super::super) enum Origin {
     External,
     Local,
 }
