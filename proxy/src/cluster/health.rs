@@ -3,9 +3,10 @@
 mod clusters;
 mod flags;
 mod interval;
+mod membership;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -14,32 +15,13 @@ use std::{
     time::Instant,
 };
 
-use super::outlier::{Change, Consecutive, Detector, Monitor, OutlierStats, Rates};
-use crate::{
-    config::{self, LoadAssignment},
-    stat_set,
-    stats::{Registry, Scope, Within},
-};
+use super::outlier::{Change, Consecutive, Detector, Monitor, Rates};
+use crate::config::{self, LoadAssignment};
 
 pub(crate) use clusters::{Healths, endpoints_of};
 pub(crate) use flags::{Health, HealthFlags};
 pub(crate) use interval::run;
-
-stat_set! {
-    /// `cluster.<name>.membership_*`, with Envoy's names. One set a cluster and process.
-    pub(crate) struct MembershipStats {
-        /// Endpoints.
-        membership_total: Gauge,
-        /// Endpoints that are healthy. While it is below `membership_total`, fewer serve; see `/clusters` for which do not, and why.
-        membership_healthy: Gauge,
-        /// Endpoints that get only what healthy ones leave.
-        membership_degraded: Gauge,
-        /// Endpoints whose health counts neither way, such as those that drain.
-        membership_excluded: Gauge,
-        /// Changes of the set of endpoints, counted for each priority.
-        membership_change: Counter,
-    }
-}
+use membership::{Stats, changed_priorities};
 
 /// What was learnt of one host, beside what discovery says.
 #[derive(Debug, Default)]
@@ -57,13 +39,6 @@ pub(crate) struct ClusterHealth {
     /// Moves whenever the flags of a host do.
     version: AtomicU64,
     hosts: Mutex<Hosts>,
-}
-
-/// Survives a change of the cluster's configuration.
-#[derive(Debug, Clone)]
-struct Stats {
-    membership: Arc<MembershipStats>,
-    outlier: Option<Arc<Within<OutlierStats>>>,
 }
 
 #[derive(Debug, Default)]
@@ -218,20 +193,12 @@ impl ClusterHealth {
         if hosts.is_superseded {
             return;
         }
-        let (mut total, mut healthy, mut degraded, mut excluded) = (0, 0, 0, 0);
-        for endpoint in hosts.assignment.iter().flat_map(|all| all.endpoints()) {
+        let endpoints = hosts.assignment.iter().flat_map(|all| all.endpoints());
+        let flags = endpoints.map(|endpoint| {
             let learnt = hosts.states.get(&endpoint.address);
-            let flags = HealthFlags::of(endpoint.health).and(learnt.map(|learnt| learnt.flags()));
-            total += 1;
-            healthy += i64::from(flags.health() == Health::Healthy);
-            degraded += i64::from(flags.health() == Health::Degraded);
-            excluded += i64::from(flags.is_excluded());
-        }
-        let stats = &self.stats.membership;
-        stats.membership_total.set(total);
-        stats.membership_healthy.set(healthy);
-        stats.membership_degraded.set(degraded);
-        stats.membership_excluded.set(excluded);
+            HealthFlags::of(endpoint.health).and(learnt.map(|learnt| learnt.flags()))
+        });
+        self.stats.membership.count(flags);
     }
 
     /// Another configuration is in force, which learns anew.
@@ -243,49 +210,6 @@ impl ClusterHealth {
 
     fn lock(&self) -> MutexGuard<'_, Hosts> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// In how many priorities endpoints have come or gone.
-fn changed_priorities(before: Option<&LoadAssignment>, now: &LoadAssignment) -> u64 {
-    let addresses = |all: &LoadAssignment| {
-        let mut addresses = BTreeMap::<u32, BTreeSet<SocketAddr>>::new();
-        for locality in &all.localities {
-            let endpoints = locality.endpoints.iter().map(|endpoint| endpoint.address);
-            addresses
-                .entry(locality.priority)
-                .or_default()
-                .extend(endpoints);
-        }
-        addresses
-    };
-    let (before, now) = (before.map(addresses).unwrap_or_default(), addresses(now));
-    let priorities: BTreeSet<&u32> = before.keys().chain(now.keys()).collect();
-    let none = BTreeSet::new();
-    let changed = priorities.into_iter().filter(|priority| {
-        before.get(*priority).unwrap_or(&none) != now.get(*priority).unwrap_or(&none)
-    });
-    changed.count() as u64
-}
-
-impl Stats {
-    fn register(config: &config::Cluster, registry: &Registry) -> Self {
-        Self {
-            membership: registry.register(Scope::cluster(&config.stat_name)),
-            outlier: None,
-        }
-    }
-
-    /// Those that the configuration needs.
-    fn completed(mut self, config: &config::Cluster, registry: &Registry) -> Self {
-        self.outlier = config.outlier_detection.as_ref().map(|_| {
-            let known = self.outlier.take();
-            known.unwrap_or_else(|| {
-                let scope = Scope::cluster(&config.stat_name);
-                registry.register_within(scope, "outlier_detection.", OutlierStats::default())
-            })
-        });
-        self
     }
 }
 

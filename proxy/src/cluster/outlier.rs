@@ -8,6 +8,7 @@ mod detector;
 mod ejection;
 mod monitor;
 mod rate;
+mod record;
 mod stats;
 
 pub(crate) use detector::Rates;

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::{
     super::{Cluster, Outcome, Tried, fixture, transport_socket::UpstreamSockets},
     *,
@@ -7,6 +9,7 @@ use crate::{
     secrets::Secrets,
     singletons::Singletons,
     snapshot::Snapshot,
+    stats::Registry,
 };
 
 const OUTLIERS: &str = "outlier_detection: { consecutive_5xx: 1, max_ejection_percent: 100 }";

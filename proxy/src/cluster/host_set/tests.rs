@@ -3,7 +3,10 @@ use std::sync::Arc;
 use serde_json::Map;
 
 use super::{super::fixture, *};
-use crate::config::endpoint::{Endpoint, HealthStatus, LocalityEndpoints};
+use crate::config::{
+    cluster::Panic,
+    endpoint::{Endpoint, HealthStatus, LocalityEndpoints},
+};
 
 /// Port, weight, health and priority of an endpoint.
 type Said = (u16, u32, HealthStatus, u32);

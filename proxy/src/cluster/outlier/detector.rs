@@ -4,14 +4,15 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
-    super::health::{HealthFlags, HostHealth},
+    super::health::HostHealth,
     Consecutive, OutlierStats,
     ejection::{Ejection, Origin},
     rate::{Rate, Seen},
+    record::Record,
 };
 use crate::{
     config::outlier_detection::{OutlierDetection, Volume},
@@ -43,19 +44,6 @@ pub(in super::super) struct Change {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Rates(pub(crate) [Option<Rate>; 2]);
 
-/// What is known of one host.
-#[derive(Debug)]
-struct Record {
-    health: Arc<HostHealth>,
-    /// When it was ejected, if it is.
-    since: Option<Instant>,
-    /// How many base times it is ejected for; less by one for each interval without.
-    backoff: u32,
-    jitter: Duration,
-    /// Its success rates in the last interval, percent.
-    rates: [Option<f64>; 2],
-}
-
 // === impl Detector ===
 
 impl Detector {
@@ -79,13 +67,8 @@ impl Detector {
     pub(in super::super) fn set_hosts(&mut self, states: &HashMap<SocketAddr, Arc<HostHealth>>) {
         self.hosts.retain(|address, _| states.contains_key(address));
         for (address, health) in states {
-            self.hosts.entry(*address).or_insert_with(|| Record {
-                health: Arc::clone(health),
-                since: None,
-                backoff: 0,
-                jitter: Duration::ZERO,
-                rates: [None; 2],
-            });
+            let record = || Record::new(Arc::clone(health));
+            self.hosts.entry(*address).or_insert_with(record);
         }
         self.count_active();
     }
@@ -211,7 +194,7 @@ impl Detector {
         if chance >= u64::from(why.enforcing(&self.settings)) {
             return;
         }
-        let jitter = jitter(&self.settings, random::next(&mut self.random));
+        let random = random::next(&mut self.random);
         let Some(record) = self.hosts.get_mut(&address) else {
             return;
         };
@@ -220,7 +203,7 @@ impl Detector {
         }
         enforced.inc();
         self.stats.ejections_enforced_total.inc();
-        record.eject(&self.settings, jitter, now);
+        record.eject(&self.settings, random, now);
         let ejected = Some(why);
         self.changes.push(Change { address, ejected });
         self.count_active();
@@ -230,54 +213,5 @@ impl Detector {
         let active = self.hosts.values().filter(|one| one.is_ejected()).count();
         let active = i64::try_from(active).unwrap_or(i64::MAX);
         self.stats.ejections_active.set(active);
-    }
-}
-
-/// So that hosts do not come back all at once.
-fn jitter(settings: &OutlierDetection, random: u64) -> Duration {
-    let most = settings.max_ejection_time_jitter.as_millis();
-    match u64::try_from(most).unwrap_or(u64::MAX) {
-        0 => Duration::ZERO,
-        most => Duration::from_millis(random % (most + 1)),
-    }
-}
-
-// === impl Record ===
-
-impl Record {
-    fn is_ejected(&self) -> bool {
-        self.since.is_some()
-    }
-
-    fn eject(&mut self, settings: &OutlierDetection, jitter: Duration, now: Instant) {
-        self.since = Some(now);
-        self.jitter = jitter;
-        let base = settings.base_ejection_time;
-        if base.saturating_mul(self.backoff) < settings.max_ejection_time.saturating_add(base) {
-            self.backoff += 1;
-        }
-        self.health.set(HealthFlags::FAILED_OUTLIER_CHECK);
-    }
-
-    /// Whether its time is over.
-    fn uneject_in_time(&mut self, settings: &OutlierDetection, now: Instant) -> bool {
-        let Some(since) = self.since else {
-            self.backoff = self.backoff.saturating_sub(1);
-            return false;
-        };
-        let time = settings.base_ejection_time.saturating_mul(self.backoff);
-        let time = time.min(settings.max_ejection_time);
-        let is_over = now.duration_since(since) >= time.saturating_add(self.jitter);
-        if is_over {
-            self.uneject();
-        }
-        is_over
-    }
-
-    fn uneject(&mut self) {
-        self.since = None;
-        self.health.clear(HealthFlags::FAILED_OUTLIER_CHECK);
-        // A count that is near its threshold would eject it again at once.
-        self.health.monitor.reset_all();
     }
 }
