@@ -456,6 +456,7 @@ pub(crate) const CASES: &[Case] = cases! {
     "transparent" {
         "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST", Refused "CLUSTER_PROVIDED";
         "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    original_dst_lb_config: { use_http_header: true }\n    lb_policy: CLUSTER_PROVIDED", Unsupported "lb_config";
+        "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    outlier_detection: {}\n    lb_policy: CLUSTER_PROVIDED", Unsupported "outlier_detection: not supported: on a cluster of type ORIGINAL_DST";
         "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    cleanup_interval: 60s\n    lb_policy: CLUSTER_PROVIDED", Taken "";
         "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    load_assignment: { cluster_name: a }\n    lb_policy: CLUSTER_PROVIDED", Refused "load_assignment";
         "port_value: 8000" => "port_value: 15001", Refused "address";
