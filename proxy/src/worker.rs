@@ -1,5 +1,5 @@
 //! A worker: one thread with its own runtime, listening sockets, connection pools, timers and
-//! stats. Workers share nothing but the immutable snapshot.
+//! stats. Workers share nothing but the immutable snapshot and the health of hosts.
 
 use std::{
     io,
