@@ -1,19 +1,17 @@
 //! AuthorizationPolicies that come, change and go, all programs real and nothing restarted: who may do
 //! what at a pod, by the caller's certificate and by the request.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use weir_tests::eventually::eventually;
 
 use super::{
-    demo::{Demos, text},
+    demo::Demos,
     inbound::Connection,
     mesh::mesh_works,
+    pods::{PATIENCE, address, admin, apply, delete, status},
     strict::from_node,
 };
-
-/// Far longer than anything takes; it only ends a test that fails.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const PODS: &str = "
 apiVersion: v1
@@ -129,6 +127,9 @@ const CASES: [Case; 6] = [
     ),
 ];
 
+/// File of the policy.
+const POLICY: &str = "a-policy.yaml";
+
 struct Mesh<'a> {
     demos: &'a Demos,
     run: PathBuf,
@@ -136,15 +137,13 @@ struct Mesh<'a> {
 }
 
 impl Mesh<'_> {
-    /// Moves a policy there, whole.
+    /// Puts a policy there.
     fn say(&self, spec: &str, annotations: &str) {
         let policy = format!(
             "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
              metadata: {{name: it, namespace: default, annotations: {annotations}}}\nspec: {spec}\n"
         );
-        let new = self.run.join("policy.yaml");
-        fs::write(&new, policy).expect("write");
-        fs::rename(&new, self.run.join("objects/a-policy.yaml")).expect("rename");
+        apply(&self.run, POLICY, &policy);
     }
 
     /// The status that a pod gets: by the service, or without a sidecar at the pod's own address.
@@ -159,23 +158,11 @@ impl Mesh<'_> {
         if is_node {
             return from_node(self.demos, &[&[&*url], flags].concat());
         }
-        let mut call = vec!["exec", pod, "--", "curl", "-s", "-o", "/dev/null"];
-        call.extend(["-w", "%{http_code}", "-m", "5", &url]);
-        call.extend(flags);
-        self.demos.output(&call).stdout
-    }
-
-    /// What a page of the admin interface of the server says.
-    fn admin(&self, page: &str) -> String {
-        let page = format!("127.0.0.1:15000/{page}");
-        let call = ["exec", "web", "--", "curl", "-s", &page];
-        let output = self.demos.output(&call);
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-        output.stdout
+        status(self.demos, pod, &[&[&*url], flags].concat())
     }
 
     fn counted(&self, name: &str) -> u64 {
-        let stats = self.admin(&format!("stats?filter={name}"));
+        let stats = admin(self.demos, "web", &format!("stats?filter={name}"));
         let counts = stats.lines().filter_map(|line| line.split_once(": "));
         counts
             .filter_map(|(_, count)| count.parse::<u64>().ok())
@@ -192,13 +179,8 @@ fn policies_let_in_whom_they_name_by_certificate_and_by_request() {
     let manifests = demos.manifests(&[("pods.yaml", PODS)]);
     let _demo = demos.start_with_mesh(&manifests);
     let run = demos.run();
-    let pod = fs::read_to_string(run.join("objects/pod.default.web.yaml")).expect("the pod");
-    let pod: serde_json::Value = serde_json::from_str(&pod).expect("JSON");
     let mesh = Mesh {
-        address: pod["status"]["podIP"]
-            .as_str()
-            .expect("an address")
-            .to_owned(),
+        address: address(&run, "web"),
         demos: &demos,
         run,
     };
@@ -237,6 +219,6 @@ fn policies_let_in_whom_they_name_by_certificate_and_by_request() {
     let last = [before.ask(), before.ask()];
     assert_eq!(last[1], "nothing", "{last:?}");
 
-    fs::remove_file(mesh.run.join("objects/a-policy.yaml")).expect("remove");
+    delete(&mesh.run, POLICY);
     expect("no policy", ("guest", &["/"], "200"));
 }

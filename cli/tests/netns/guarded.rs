@@ -10,6 +10,7 @@ use super::{
     authorization::PODS,
     demo::{Demos, text},
     mesh::mesh_works,
+    pods::{address, answer, status},
     strict::from_node,
 };
 
@@ -74,29 +75,13 @@ fn nobody_but_the_node_is_served_before_the_control_plane_has_said_who_may_be() 
     let run = demos.run();
     let pod = fs::read_to_string(run.join("objects/pod.default.web.yaml")).expect("the pod");
     assert!(pod.contains("WEIR_REFUSE_INBOUND"), "the stamp: {pod}");
-    let pod: serde_json::Value = serde_json::from_str(&pod).expect("JSON");
-    let address = pod["status"]["podIP"].as_str().expect("an address");
+    let address = address(&run, "web");
     let url = |path: &str| format!("http://{address}:8080{path}");
-    let curl = |pod: &str, format: &str, url: &str| {
-        let call = [
-            "exec",
-            pod,
-            "--",
-            "curl",
-            "-s",
-            "-m",
-            "5",
-            "-o",
-            "/dev/null",
-        ];
-        let said = demos.output(&[&call[..], &["-w", format, url]].concat());
-        said.stdout
-    };
     let outsider = |path: &str| {
         let format = "%{http_code} %header{x-weir-reason}";
-        curl("weir-demo/outsider", format, &url(path))
+        answer(&demos, "weir-demo/outsider", format, &[&url(path)])
     };
-    let teller = || curl("teller", "%{http_code}", "http://10.96.77.8/");
+    let teller = || status(&demos, "teller", &["http://10.96.77.8/"]);
     let until = |what: &str, is_so: &dyn Fn() -> bool| {
         let look = || is_so().then_some(());
         eventually(PATIENCE, look).unwrap_or_else(|error| panic!("{what}: {error}"));

@@ -2,21 +2,17 @@
 //! real and nothing restarted.
 
 use std::{
-    fs,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdout, Stdio},
-    time::Duration,
 };
 
 use weir_tests::eventually::eventually;
 
 use super::{
-    demo::{Demos, text},
+    demo::Demos,
     mesh::mesh_works,
+    pods::{PATIENCE, address, admin, apply},
 };
-
-/// Far longer than anything takes; it only ends a test that fails.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const POD: &str = "
 apiVersion: v1
@@ -104,10 +100,8 @@ spec: {{clusterIP: 10.96.77.7, selector: {{app: web}}, ports: [{ports}]}}
 
 /// Names of the filter chains that the control plane gave the pod for a port.
 pub(crate) fn chains(demos: &Demos, port: u16) -> Vec<String> {
-    let page = "127.0.0.1:15000/config_dump?name_regex=^virtualInbound$";
-    let output = demos.output(&["exec", "web", "--", "curl", "-s", page]);
-    let dump: serde_json::Value = serde_json::from_str(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", text(&output)));
+    let page = admin(demos, "web", "config_dump?name_regex=^virtualInbound$");
+    let dump: serde_json::Value = serde_json::from_str(&page).expect("JSON");
     let configs = dump["configs"].as_array().expect("configs").iter();
     let listeners = configs.filter_map(|config| config["dynamic_listeners"].as_array());
     let active = "/active_state/listener/filter_chains";
@@ -132,17 +126,10 @@ fn a_service_that_comes_later_says_what_is_spoken_and_other_connections_stay() {
         eventually(PATIENCE, look).unwrap_or_else(|error| panic!("{expected:?}: {error}"));
     };
     let run = demos.run();
-    // The control plane reads what is moved there, whole.
-    let apply = |ports: &str| {
-        let new = run.join("service.yaml");
-        fs::write(&new, service(ports)).expect("write");
-        fs::rename(&new, run.join("objects/service.default.web.yaml")).expect("rename");
-    };
+    let apply = |ports: &str| apply(&run, "service.default.web.yaml", &service(ports));
     until(8080, &["mtls-http", "mtls-tcp", "http", "tcp", "tls"]);
-    let pod = fs::read_to_string(run.join("objects/pod.default.web.yaml")).expect("the pod");
-    let pod: serde_json::Value = serde_json::from_str(&pod).expect("JSON");
-    let address = pod["status"]["podIP"].as_str().expect("an address");
-    let mut connection = Connection::open(&demos, address);
+    let address = address(&run, "web");
+    let mut connection = Connection::open(&demos, &address);
     assert_eq!(connection.ask(), "HTTP/1.1 200 OK");
 
     // A port that no container declares; nothing new of the port that is in use.
@@ -159,6 +146,6 @@ fn a_service_that_comes_later_says_what_is_spoken_and_other_connections_stay() {
     until(8080, &["mtls", "tcp", "tls"]);
     let last = [connection.ask(), connection.ask()];
     assert_eq!(last[1], "nothing", "{last:?}");
-    let mut again = Connection::open(&demos, address);
+    let mut again = Connection::open(&demos, &address);
     assert_eq!(again.ask(), "HTTP/1.1 200 OK", "carried as it is");
 }

@@ -1,17 +1,15 @@
 //! A call right after a pod has become ready works, although the control plane has not seen it yet;
 //! one to a Service without pods is refused at once.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use weir_tests::eventually::eventually;
 
 use super::{
     demo::{Demos, text},
     mesh::mesh_works,
+    pods::{PATIENCE, admin, answer, apply, status},
 };
-
-/// Far longer than anything takes; it only ends a test that fails.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const PODS: &str = "
 apiVersion: v1
@@ -41,12 +39,6 @@ spec:
   ports: [{name: http, port: 80}, {name: tcp-feed, port: 9000}, {name: any, port: 7000}]
 ";
 
-fn curl(demos: &Demos, args: &[&str]) -> String {
-    let output = demos.output(&[&["exec", "client", "--", "curl", "-s"], args].concat());
-    assert!(output.status.success(), "{}", text(&output));
-    output.stdout
-}
-
 #[test]
 fn a_service_of_which_no_endpoint_is_known_is_left_to_kube_proxy() {
     if !mesh_works() {
@@ -55,17 +47,9 @@ fn a_service_of_which_no_endpoint_is_known_is_left_to_kube_proxy() {
     let demos = Demos::new();
     let manifests = demos.manifests(&[("pods.yaml", PODS)]);
     let _demo = demos.start_with_mesh(&manifests);
-    let call = || {
-        curl(
-            &demos,
-            &["-o", "/dev/null", "-w", "%{http_code}", "http://web/"],
-        )
-    };
+    let call = || status(&demos, "client", &["http://web/"]);
     let picks = || {
-        let stats = curl(
-            &demos,
-            &["127.0.0.1:15000/stats?filter=web.*lb_lower_priority"],
-        );
+        let stats = admin(&demos, "client", "stats?filter=web.*lb_lower_priority");
         let count = stats.trim().rsplit(' ').next().unwrap_or_default();
         count.parse::<u32>().expect("a count")
     };
@@ -73,12 +57,11 @@ fn a_service_of_which_no_endpoint_is_known_is_left_to_kube_proxy() {
 
     // The control plane is told that there is no endpoint; the node's rules stay as they are.
     let run = demos.run();
-    let path = run.join("objects/endpointslice.default.web-0.yaml");
-    let slice = fs::read_to_string(&path).expect("the slice");
+    let file = "endpointslice.default.web-0.yaml";
+    let slice = fs::read_to_string(run.join("objects").join(file)).expect("the slice");
     let mut slice: serde_json::Value = serde_json::from_str(&slice).expect("JSON");
     slice["endpoints"] = serde_json::json!([]);
-    fs::write(run.join("slice.yaml"), slice.to_string()).expect("write");
-    fs::rename(run.join("slice.yaml"), &path).expect("rename");
+    apply(&run, file, &slice.to_string());
     let look = || {
         assert_eq!(call(), "200", "whatever is known of it");
         (picks() > 0).then_some(())
@@ -96,24 +79,19 @@ fn a_service_without_endpoints_is_refused_at_once_with_the_reason() {
     let _demo = demos.start_with_mesh(&manifests);
     // What is called first may be called before the control plane has said what it is.
     let known = || {
-        let head = [
-            "exec",
+        let said = answer(
+            &demos,
             "client",
-            "--",
-            "curl",
-            "-s",
-            "-D-",
-            "http://nobody/",
-        ];
-        let output = demos.output(&head);
-        let said = output.stdout;
-        said.contains("no_healthy_upstream").then_some(())
+            "%header{x-weir-reason}",
+            &["http://nobody/"],
+        );
+        (said == "no_healthy_upstream").then_some(())
     };
     eventually(PATIENCE, known).expect("the reason");
     // The kernel tells of refusals by ICMP, and of fewer than these: some it leaves unanswered.
     for round in 0..10 {
         let format = "%{http_code} %header{x-weir-reason} %{time_total}";
-        let said = curl(&demos, &["-o", "/dev/null", "-w", format, "http://nobody/"]);
+        let said = answer(&demos, "client", format, &["http://nobody/"]);
         let parts: Vec<&str> = said.split(' ').collect();
         assert_eq!(
             parts[..2],

@@ -11,5 +11,6 @@ mod last_resort;
 mod mesh;
 mod metrics;
 mod pod_life;
+mod pods;
 mod refusals;
 mod strict;

@@ -1,16 +1,14 @@
 //! Both sidecars of a call count it, each with who called whom.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use weir_tests::eventually::eventually;
 
 use super::{
     demo::{Demos, text},
     mesh::mesh_works,
+    pods::{self, PATIENCE},
 };
-
-/// Far longer than anything takes; it only ends a test that fails.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const PODS: &str = "
 apiVersion: v1
@@ -41,10 +39,8 @@ type Series = (BTreeMap<String, String>, u64);
 
 /// The series of a metric of a pod.
 fn series(demos: &Demos, pod: &str, metric: &str) -> Vec<Series> {
-    let url = "http://localhost:15020/stats/prometheus";
-    let output = demos.output(&["exec", pod, "--", "curl", "-sS", url]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let lines = output.stdout.lines();
+    let page = pods::curl(demos, pod, &["http://localhost:15020/stats/prometheus"]);
+    let lines = page.lines();
     let start = format!("{metric}{{");
     let lines = lines.filter_map(|line| line.strip_prefix(&start)?.rsplit_once("} "));
     lines
@@ -93,9 +89,8 @@ fn more(demos: &Demos, looks: &[Look<'_>], value: u64, call: impl FnOnce()) {
     }
 }
 
-fn curl(demos: &Demos, from: &str, url: &str) {
-    let output = demos.output(&["exec", from, "--", "curl", "-sS", "-o", "/dev/null", url]);
-    assert_eq!(output.status.code(), Some(0), "{from}: {}", text(&output));
+fn call(demos: &Demos, from: &str, url: &str) {
+    pods::curl(demos, from, &["-o", "/dev/null", url]);
 }
 
 #[test]
@@ -147,8 +142,8 @@ fn both_sidecars_of_a_call_count_it_with_who_called_whom() {
         ("web", requests, &destination),
     ];
     more(&demos, &looks, 2, || {
-        curl(&demos, "client", "http://10.96.77.7/");
-        curl(&demos, "client", "http://10.96.77.7/");
+        call(&demos, "client", "http://10.96.77.7/");
+        call(&demos, "client", "http://10.96.77.7/");
     });
 
     // The same for people and programs.
@@ -171,12 +166,12 @@ fn both_sidecars_of_a_call_count_it_with_who_called_whom() {
     let looks = looks
         .each_ref()
         .map(|metric| ("client", metric.as_str(), &tcp));
-    let call = || curl(&demos, "client", "http://10.96.77.7:81/");
-    more(&demos, &looks, 1, call);
+    more(&demos, &looks, 1, || {
+        call(&demos, "client", "http://10.96.77.7:81/");
+    });
 
     // Who has no sidecar is known by its address all the same, where it is a pod's.
-    let pod = demos.output(&["exec", "web", "--", "hostname", "-I"]);
-    let address = pod.stdout.split_whitespace().next().expect("an address");
+    let address = pods::address(&demos.run(), "web");
     let plain = vec![
         ("reporter", "destination"),
         ("source_workload", "outsider"),
@@ -184,12 +179,8 @@ fn both_sidecars_of_a_call_count_it_with_who_called_whom() {
         ("connection_security_policy", "none"),
         ("destination_service_name", "web"),
     ];
-    let call = || {
-        curl(
-            &demos,
-            "weir-demo/outsider",
-            &format!("http://{address}:8080/"),
-        );
-    };
-    more(&demos, &[("web", requests, &plain)], 1, call);
+    more(&demos, &[("web", requests, &plain)], 1, || {
+        let url = format!("http://{address}:8080/");
+        call(&demos, "weir-demo/outsider", &url);
+    });
 }

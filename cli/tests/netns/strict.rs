@@ -2,20 +2,18 @@
 //! STRICT a caller without a sidecar is refused with a reason and counted, one with a sidecar is not, and
 //! the kubelet is answered what its probes ask.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, process::Command};
 
 use weir_playground::netns;
 use weir_process::command::output;
 use weir_tests::eventually::eventually;
 
 use super::{
-    demo::{Demos, text},
+    demo::Demos,
     inbound::{Connection, chains},
     mesh::mesh_works,
+    pods::{PATIENCE, address, admin, apply, delete, status},
 };
-
-/// Far longer than anything takes; it only ends a test that fails.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const PODS: &str = "
 apiVersion: v1
@@ -38,21 +36,22 @@ metadata: {name: web, namespace: default}
 spec: {clusterIP: 10.96.77.7, selector: {app: web}, ports: [{name: a, port: 80, targetPort: 8080}]}
 ";
 
+/// File of the rule.
+const RULE: &str = "a-rule.yaml";
+
 struct Mesh<'a> {
     demos: &'a Demos,
     run: PathBuf,
 }
 
 impl Mesh<'_> {
-    /// Moves the rule there, whole, and waits until the sidecar has these chains.
+    /// Puts the rule there and waits until the sidecar has these chains.
     fn demand(&self, mode: &str, expected: &[&str]) {
         let rule = format!(
             "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
              metadata: {{name: default, namespace: default}}\nspec: {{mtls: {{mode: {mode}}}}}\n"
         );
-        let new = self.run.join("rule.yaml");
-        fs::write(&new, rule).expect("write");
-        fs::rename(&new, self.run.join("objects/a-rule.yaml")).expect("rename");
+        apply(&self.run, RULE, &rule);
         let look = || (chains(self.demos, 8080) == expected).then_some(());
         eventually(PATIENCE, look).unwrap_or_else(|error| {
             panic!("{mode}: {error}: {:?}", chains(self.demos, 8080));
@@ -61,31 +60,7 @@ impl Mesh<'_> {
 
     /// The status that a pod with a sidecar gets.
     fn call(&self) -> String {
-        let format = "%{http_code}";
-        let url = "http://10.96.77.7/";
-        let call = [
-            "exec",
-            "client",
-            "--",
-            "curl",
-            "-s",
-            "-o",
-            "/dev/null",
-            "-w",
-            format,
-            url,
-        ];
-        self.demos.output(&call).stdout
-    }
-
-    /// What a page of the admin interface of a pod says.
-    fn admin(&self, page: &str) -> String {
-        let page = format!("127.0.0.1:15000/{page}");
-        let output = self
-            .demos
-            .output(&["exec", "web", "--", "curl", "-s", &page]);
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-        output.stdout
+        status(self.demos, "client", &["http://10.96.77.7/"])
     }
 }
 
@@ -101,10 +76,8 @@ fn a_strict_pod_refuses_callers_without_a_sidecar_and_says_why() {
         demos: &demos,
         run: demos.run(),
     };
-    let pod = fs::read_to_string(mesh.run.join("objects/pod.default.web.yaml")).expect("the pod");
-    let pod: serde_json::Value = serde_json::from_str(&pod).expect("JSON");
-    let address = pod["status"]["podIP"].as_str().expect("an address");
-    let mut before = Connection::open(&demos, address);
+    let address = address(&mesh.run, "web");
+    let mut before = Connection::open(&demos, &address);
     assert_eq!(before.ask(), "HTTP/1.1 200 OK");
     assert_eq!(mesh.call(), "200");
 
@@ -112,24 +85,24 @@ fn a_strict_pod_refuses_callers_without_a_sidecar_and_says_why() {
     // What was open gives way, behind a request that was on its way.
     let last = [before.ask(), before.ask()];
     assert_eq!(last[1], "nothing", "{last:?}");
-    assert_eq!(Connection::open(&demos, address).ask(), "nothing");
+    assert_eq!(Connection::open(&demos, &address).ask(), "nothing");
     assert_eq!(mesh.call(), "200");
-    let counted = mesh.admin("stats?filter=no_filter_chain_match");
+    let counted = admin(&demos, "web", "stats?filter=no_filter_chain_match");
     assert!(
         counted
             .lines()
             .any(|line| line.ends_with("no_filter_chain_match: 1")),
         "{counted}"
     );
-    let seen = mesh.admin("connections");
+    let seen = admin(&demos, "web", "connections");
     assert!(seen.contains("plaintext_refused"), "{seen}");
 
     // Nobody uses TLS then, and everybody is served.
     mesh.demand("DISABLE", &["http", "tcp", "tls"]);
-    assert_eq!(Connection::open(&demos, address).ask(), "HTTP/1.1 200 OK");
+    assert_eq!(Connection::open(&demos, &address).ask(), "HTTP/1.1 200 OK");
     eventually(PATIENCE, || (mesh.call() == "200").then_some(())).expect("in plaintext");
 
-    fs::remove_file(mesh.run.join("objects/a-rule.yaml")).expect("remove");
+    delete(&mesh.run, RULE);
     let look = || (chains(&demos, 8080).len() == 5).then_some(());
     eventually(PATIENCE, look).expect("as before");
     assert_eq!(mesh.call(), "200");
@@ -182,19 +155,10 @@ fn probes_of_a_strict_pod_stay_as_written_and_nothing_else_is_answered_to_the_no
     let demos = Demos::new();
     let manifests = demos.manifests(&[("pods.yaml", PROBED)]);
     let _demo = demos.start_with_mesh(&manifests);
-    let mesh = Mesh {
-        demos: &demos,
-        run: demos.run(),
-    };
     let look = || (chains(&demos, 8080) == ["mtls-http", "mtls-tcp", "probe"]).then_some(());
     eventually(PATIENCE, look)
         .unwrap_or_else(|error| panic!("{error}: {:?}", chains(&demos, 8080)));
-    let pod = fs::read_to_string(mesh.run.join("objects/pod.default.web.yaml")).expect("the pod");
-    let pod: serde_json::Value = serde_json::from_str(&pod).expect("JSON");
-    let address = pod["status"]["podIP"]
-        .as_str()
-        .expect("an address")
-        .to_owned();
+    let address = address(&demos.run(), "web");
     let url = |rest: &str| format!("http://{address}:{rest}");
 
     let h2 = ["--http2-prior-knowledge", "-X", "POST"];
@@ -220,7 +184,11 @@ fn probes_of_a_strict_pod_stay_as_written_and_nothing_else_is_answered_to_the_no
         "nothing",
         "not the node"
     );
-    let counted = mesh.admin("stats?filter=inbound_8080_probe.downstream_rq_2xx");
+    let counted = admin(
+        &demos,
+        "web",
+        "stats?filter=inbound_8080_probe.downstream_rq_2xx",
+    );
     let served = counted.trim().rsplit_once(": ").expect("a number").1;
     assert!(served.parse::<u32>().expect("a number") >= 2, "{counted}");
 }
