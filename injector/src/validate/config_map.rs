@@ -7,6 +7,8 @@ use crate::Config;
 
 /// Name of the ConfigMap; that of a revision R ends in `-R`.
 const NAME: &str = "weir-config";
+/// This version, as the chart labels its objects.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Key of the injector's settings.
 const INJECTOR: &str = "injector.yaml";
 /// Key of the mesh-wide settings.
@@ -35,11 +37,23 @@ pub(super) fn validate(
                 Ok(())
             }
         };
-        if let Err(reason) = judged {
-            findings.errors.push(format!("data[{key}]: {reason}"));
+        match (judged, other_version(subject)) {
+            (Ok(()), _) => {}
+            (Err(reason), None) => findings.errors.push(format!("data[{key}]: {reason}")),
+            (Err(reason), Some(version)) => findings.warnings.push(format!(
+                "data[{key}]: not in force before version {version} runs, for this is {VERSION}: {reason}"
+            )),
         }
     }
     findings
+}
+
+/// The version that the ConfigMap is written for, where that is not this one: during an upgrade the one
+/// that still runs is asked about settings that it cannot know.
+fn other_version<'a>(subject: &Subject<'a>) -> Option<&'a str> {
+    let labels = &subject.object["metadata"]["labels"];
+    let version = labels["app.kubernetes.io/version"].as_str()?;
+    (version != VERSION).then_some(version)
 }
 
 fn injector(text: &str) -> Result<(), String> {

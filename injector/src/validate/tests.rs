@@ -151,6 +151,23 @@ fn a_wish_that_nobody_sees_is_warned_of() {
 }
 
 #[test]
+fn settings_of_another_version_are_for_that_version_to_judge() {
+    let written_for = |version: &str| {
+        let labels = json!({"app.kubernetes.io/version": version});
+        let map = json!({
+            "metadata": {"name": "weir-config", "labels": labels},
+            "data": {"injector.yaml": "setting: of-the-next-version"},
+        });
+        judged(("", "ConfigMap"), map, None, None)
+    };
+    let response = written_for("99.0.0");
+    assert_eq!(response["allowed"], true, "{response}");
+    let warning = response["warnings"][0].as_str().expect("a warning");
+    assert!(warning.contains("99.0.0"), "{warning}");
+    assert_eq!(written_for(env!("CARGO_PKG_VERSION"))["allowed"], false);
+}
+
+#[test]
 fn settings_that_could_not_be_used_are_refused() {
     let map = |name: &str, data: Value| json!({"metadata": {"name": name}, "data": data});
     let kind = ("", "ConfigMap");
