@@ -99,6 +99,10 @@ pub const DEFAULT_CONTROL_PLANE: &str = "weir-control.weir-system.svc:15012";
 /// Path of the readiness probe on [`crate::ports::READINESS`].
 pub const READY_PATH: &str = "/healthz/ready";
 
+/// Largest head of a request that a sidecar takes, KiB. Envoy's 60 is less than applications send each
+/// other; what is much more is sent by nobody who means well.
+pub const MAX_REQUEST_HEADERS_KB: u32 = 256;
+
 /// A port an application container declares.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -10,6 +10,7 @@ use crate::{
     access_log::AccessLogFiles,
     cluster::Clusters,
     config::{RouteConfiguration, feature_flag::FeatureFlag},
+    http::codec::h1::partial::HeldByHeads,
     mesh_metrics::Reporter,
     runtime::Runtime,
     secrets::Secrets,
@@ -26,6 +27,8 @@ pub(crate) struct FactoryContext {
     pub(crate) singletons: Arc<Singletons>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) access_logs: AccessLogFiles,
+    /// What request heads hold that are not whole yet.
+    pub(crate) heads: HeldByHeads,
     /// Who calls whom, if that is counted.
     pub(crate) mesh_metrics: Option<Reporter>,
 }
@@ -58,6 +61,7 @@ impl FactoryContext {
             singletons,
             secrets,
             access_logs: AccessLogFiles::default(),
+            heads: HeldByHeads::default(),
             mesh_metrics,
         }
     }

@@ -1,7 +1,7 @@
 //! The sidecar's bootstrap, in the words of Envoy's API. Real Envoy takes it too.
 //!
-//! Everything passes as it came: no header added or rewritten, no timeout, no limit that the
-//! application would notice.
+//! Everything passes as it came: no header added or rewritten, no timeout and no limit that the
+//! application would notice, but for heads of requests, which strangers could fill a sidecar with.
 
 use std::{
     io::{self, Write as _},

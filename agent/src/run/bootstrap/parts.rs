@@ -67,8 +67,9 @@ pub(super) fn http_connection_manager(
             "request_timeout": "0s",
             "common_http_protocol_options": { "idle_timeout": "0s", "max_headers_count": 10000 },
             "http_protocol_options": { "accept_http_10": true },
-            // The most that Envoy allows.
-            "max_request_headers_kb": 8192,
+            // More than applications send, and no more than a sidecar holds for anybody.
+            "max_request_headers_kb": weir_api::sidecar::MAX_REQUEST_HEADERS_KB,
+            "request_headers_timeout": "60s",
             "upgrade_configs": [{ "upgrade_type": "websocket" }, { "upgrade_type": "CONNECT" }],
             "route_config": {
                 "name": name,

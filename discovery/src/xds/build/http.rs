@@ -2,28 +2,31 @@
 
 use std::time::Duration;
 
-use weir_api::xds::{
-    codec,
-    envoy::{
-        config::{
-            core::v3::{
-                Http1ProtocolOptions, HttpProtocolOptions, TypedExtensionConfig,
-                http1_protocol_options::{HeaderKeyFormat, header_key_format::HeaderFormat},
-            },
-            listener::v3::Filter,
-        },
-        extensions::{
-            filters::{
-                http::router::v3::Router,
-                network::http_connection_manager::v3::{
-                    HttpConnectionManager, HttpFilter, Rds,
-                    http_connection_manager::{
-                        CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
-                    },
-                    http_filter,
+use weir_api::{
+    sidecar,
+    xds::{
+        codec,
+        envoy::{
+            config::{
+                core::v3::{
+                    Http1ProtocolOptions, HttpProtocolOptions, TypedExtensionConfig,
+                    http1_protocol_options::{HeaderKeyFormat, header_key_format::HeaderFormat},
                 },
+                listener::v3::Filter,
             },
-            http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig,
+            extensions::{
+                filters::{
+                    http::router::v3::Router,
+                    network::http_connection_manager::v3::{
+                        HttpConnectionManager, HttpFilter, Rds,
+                        http_connection_manager::{
+                            CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
+                        },
+                        http_filter,
+                    },
+                },
+                http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig,
+            },
         },
     },
 };
@@ -35,8 +38,6 @@ use super::{
     route, wrapped,
 };
 
-/// Largest head of a request, KiB. Envoy's 60 is less than applications send each other.
-const MAX_REQUEST_HEADERS_KB: u32 = 1024;
 /// Most headers of a message. Envoy's 100 is less than applications send each other.
 const MAX_HEADERS: u32 = 1000;
 
@@ -74,7 +75,7 @@ pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
             default_host_for_http_10: outbound.host.to_owned(),
             ..http1()
         }),
-        max_request_headers_kb: Some(wrapped(MAX_REQUEST_HEADERS_KB)),
+        max_request_headers_kb: Some(wrapped(sidecar::MAX_REQUEST_HEADERS_KB)),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
         stream_idle_timeout: Some(duration(Duration::ZERO)),
         generate_request_id: Some(boolean(false)),

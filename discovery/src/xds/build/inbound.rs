@@ -7,6 +7,7 @@ use weir_api::{
     inbound_tls::Served,
     names, ports,
     protocol::Protocol,
+    sidecar,
     spiffe::TrustDomain,
     workload,
     xds::{
@@ -51,9 +52,10 @@ use super::{
 };
 use crate::{model::Probe, xds::AccessLog};
 
-/// The application decides how much is too much; these are the most that Envoy allows.
-const MAX_REQUEST_HEADERS_KB: u32 = 8192;
+/// The application decides how many are too many; these are the most that Envoy allows.
 const MAX_HEADERS: u32 = 10_000;
+/// How long a client may take for the head of a request that it has begun.
+const REQUEST_HEAD: Duration = Duration::from_secs(60);
 /// Below the 5 s at which common servers close, so that a request does not meet a close.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(4);
 
@@ -405,10 +407,11 @@ fn connection_manager(
             accept_http_10: true,
             ..Http1ProtocolOptions::default()
         }),
-        max_request_headers_kb: Some(wrapped(MAX_REQUEST_HEADERS_KB)),
+        max_request_headers_kb: Some(wrapped(sidecar::MAX_REQUEST_HEADERS_KB)),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
         stream_idle_timeout: zero(),
         request_timeout: zero(),
+        request_headers_timeout: Some(duration(REQUEST_HEAD)),
         generate_request_id: Some(boolean(false)),
         upgrade_configs: http::upgrades(),
         access_log: access_log(log),

@@ -6,5 +6,6 @@ pub mod body;
 mod chunked;
 pub(crate) mod decode;
 pub mod head;
+pub(crate) mod partial;
 pub mod request;
 pub(crate) mod response;

@@ -21,6 +21,7 @@ use crate::{
     http::{
         codec::h1::{
             head::HeadError,
+            partial::PartialHead,
             request::{Parsed, Request},
         },
         head::RequestHead,
@@ -125,12 +126,13 @@ impl Http1<'_> {
         let idle_since = Instant::now();
         let retires_at = manager.retires_at(self.context);
         let (mut first_byte, mut drains_at) = (None, None);
+        let (mut partial, mut holding) = (PartialHead::default(), manager.context.heads.holding());
         self.request.clear();
         self.scratch.shrink();
         loop {
             if !self.buffer.is_empty() {
                 first_byte = first_byte.or_else(|| Some(Instant::now()));
-                match self.parse() {
+                match self.parse(&mut partial) {
                     Ok(Parsed::Complete(length))
                         if length > config.max_request_headers_bytes as usize =>
                     {
@@ -142,7 +144,8 @@ impl Http1<'_> {
                         return Incoming::Request;
                     }
                     Ok(Parsed::Partial)
-                        if self.buffer.len() > config.max_request_headers_bytes as usize =>
+                        if self.buffer.len() > config.max_request_headers_bytes as usize
+                            || !holding.grow(self.buffer.len()) =>
                     {
                         return Incoming::Refused(Reason::HeadTooLarge);
                     }
@@ -213,7 +216,10 @@ impl Http1<'_> {
         }
     }
 
-    fn parse(&mut self) -> Result<Parsed, HeadError> {
+    fn parse(&mut self, partial: &mut PartialHead) -> Result<Parsed, HeadError> {
+        if !partial.is_due(self.buffer.filled()) {
+            return Ok(Parsed::Partial);
+        }
         let max_headers = self.manager.config.max_headers_count as usize;
         self.request.parse(self.buffer.filled(), max_headers)
     }
