@@ -92,6 +92,7 @@ impl Pump {
             .extend_from_slice(self.kept.as_deref().unwrap_or_default());
         self.head_written = 0;
         self.moved = 0;
+        self.abandoned = false;
     }
 
     /// The memory of the head, empty.
@@ -259,5 +260,23 @@ impl Pump {
                 self.lost = true;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::codec::h1::body::Framing;
+
+    #[test]
+    fn a_message_that_begins_again_is_not_abandoned_any_more() {
+        let mut pump = Pump::request(b"head".to_vec(), Body::new(Framing::Length(5)));
+        pump.keep_body();
+        assert!(!pump.is_done());
+        // The endpoint took no more, and another is to have all of it.
+        pump.abandon();
+        assert!(pump.is_done() && pump.can_rewind());
+        pump.rewind(b"head".to_vec());
+        assert!(!pump.is_done() && !pump.is_sent());
     }
 }
