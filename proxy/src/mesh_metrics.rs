@@ -33,7 +33,7 @@ pub use self::text::MetricKind;
 pub(crate) use self::{reporter::Reporter, series::Event};
 
 /// Series that a worker holds.
-pub const MAX_SERIES: usize = 2_000;
+pub const MAX_SERIES: usize = 1_000;
 
 /// How the metrics are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
