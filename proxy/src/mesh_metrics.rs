@@ -13,6 +13,7 @@
 //! <https://istio.io/latest/docs/reference/config/metrics/>
 
 mod key;
+mod labels;
 mod peers;
 mod reporter;
 mod series;

@@ -20,8 +20,12 @@ fn workload(name: &str, labels: &[(&str, &'static str)]) -> Workload {
 
 /// The metrics of `web`, what one of its workers counts with, and what that asks for.
 fn web() -> (Arc<MeshMetrics>, Reporter, DemandReceiver) {
+    of_prefix("weir")
+}
+
+fn of_prefix(prefix: &str) -> (Arc<MeshMetrics>, Reporter, DemandReceiver) {
     let metrics = MeshMetrics::new(Settings {
-        prefix: "weir".to_owned(),
+        prefix: prefix.to_owned(),
         own: workload("web-v2", &[("app", "web"), ("version", "v2")]),
         cluster: "Kubernetes".to_owned(),
     });
@@ -136,6 +140,16 @@ fn a_request_has_the_labels_that_istio_gives_it() {
 }
 
 #[test]
+fn names_begin_as_the_settings_say() {
+    let (metrics, reporter, _demands) = of_prefix("istio");
+    reporter.count(&key("pay.shop.svc.cluster.local", None, GET), REQUEST);
+    let page = text(&metrics);
+    let mut lines = page.lines().filter(|line| !line.starts_with('#'));
+    assert!(lines.clone().count() > 60, "{page}");
+    assert!(lines.all(|line| line.starts_with("istio_")), "{page}");
+}
+
+#[test]
 fn a_connection_is_counted_while_it_lives() {
     let (metrics, reporter, _demands) = web();
     let kind = Kind {
@@ -172,6 +186,11 @@ fn no_address_is_a_label_and_what_has_no_service_is_named_by_its_cluster() {
     for (service, host, name) in [
         (
             "10-4-0-7.db.shop.svc.cluster.local",
+            "db.shop.svc.cluster.local",
+            "db",
+        ),
+        (
+            "2001-db8--7.db.shop.svc.cluster.local",
             "db.shop.svc.cluster.local",
             "db",
         ),

@@ -1,20 +1,13 @@
-//! Series as Prometheus' text, with Istio's names and labels.
+//! Series as a page of Prometheus' text format: those of all workers with the same labels are one.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
-use weir_api::workload::Workload;
-
 use super::{
-    Settings,
-    key::{Kept, Protocol, Security, Side},
+    Settings, labels,
     series::{Numbers, Series},
-    shard::{Shard, Table},
+    shard::Shard,
 };
 use crate::stats::{BUCKETS_MS, HistogramReading};
-
-/// What stands for what is not known, and for what found no room.
-const UNKNOWN: &str = "unknown";
-const OVERFLOW: &str = "overflow";
 
 /// The numbers of a series, over all workers.
 #[derive(Default)]
@@ -60,12 +53,20 @@ pub(super) fn write(
     let (mut http, mut tcp) = (Sums::new(), Sums::new());
     let (mut evicted, mut overflowed, mut held) = (0, 0, 0);
     for shard in shards {
-        shard.with(|table| {
-            add_table(settings, table, &mut http, &mut tcp);
+        // The worker that waits for the lock serves nobody meanwhile: what takes time comes after it.
+        let series = shard.with(|table| {
             evicted += table.evicted;
             overflowed += table.overflowed;
-            held += table.series.len() as u64;
+            for series in table.overflow.iter().flatten() {
+                let is_http = matches!(series.numbers, Numbers::Requests(_));
+                add(series, labels::overflow(is_http), &mut http, &mut tcp);
+            }
+            table.series.clone()
         });
+        held += series.len() as u64;
+        for (key, series) in &series {
+            add(series, labels::of(settings, key), &mut http, &mut tcp);
+        }
     }
     let mut page = Page {
         prefix: &settings.prefix,
@@ -81,25 +82,6 @@ pub(super) fn write(
     page.own("mesh_metrics_evicted_total", Counter, help, evicted);
     let help = "Calls and connections counted as overflow, since there were too many series.";
     page.own("mesh_metrics_overflow_total", Counter, help, overflowed);
-}
-
-fn add_table(settings: &Settings, table: &Table, http: &mut Sums, tcp: &mut Sums) {
-    for (key, series) in &table.series {
-        let labels = labels(settings, key);
-        add(series, labels, http, tcp);
-    }
-    for series in table.overflow.iter().flatten() {
-        let mut labels = String::new();
-        for name in LABELS {
-            label(&mut labels, name, OVERFLOW);
-        }
-        if matches!(series.numbers, Numbers::Requests(_)) {
-            for name in HTTP_LABELS {
-                label(&mut labels, name, OVERFLOW);
-            }
-        }
-        add(series, labels, http, tcp);
-    }
 }
 
 fn add(series: &Series, labels: String, http: &mut Sums, tcp: &mut Sums) {
@@ -129,167 +111,6 @@ fn add(series: &Series, labels: String, http: &mut Sums, tcp: &mut Sums) {
             }
         }
     }
-}
-
-/// Labels of every series, in the order in which they are written.
-const LABELS: [&str; 23] = [
-    "reporter",
-    "source_workload",
-    "source_canonical_service",
-    "source_canonical_revision",
-    "source_workload_namespace",
-    "source_principal",
-    "source_app",
-    "source_version",
-    "source_cluster",
-    "destination_workload",
-    "destination_workload_namespace",
-    "destination_principal",
-    "destination_app",
-    "destination_version",
-    "destination_service",
-    "destination_canonical_service",
-    "destination_canonical_revision",
-    "destination_service_name",
-    "destination_service_namespace",
-    "destination_cluster",
-    "request_protocol",
-    "response_flags",
-    "connection_security_policy",
-];
-/// Those of requests beside them.
-const HTTP_LABELS: [&str; 2] = ["response_code", "grpc_response_status"];
-
-fn labels(settings: &Settings, key: &Kept) -> String {
-    let own = (Some(&settings.own), key.own_principal.as_deref());
-    let peer = (key.workload.as_ref(), key.principal.as_deref());
-    let (source, destination) = match key.side {
-        Side::Source => (own, peer),
-        Side::Destination => (peer, own),
-    };
-    let service = Service::of(&key.service, destination.0);
-    let (code, grpc) = (
-        key.kind.response_code.to_string(),
-        key.kind.grpc_status.map(|status| status.code().to_string()),
-    );
-    let of = |workload: Option<&Workload>, what: fn(&Workload) -> &str| {
-        let said = workload.map(what).filter(|said| !said.is_empty());
-        said.unwrap_or(UNKNOWN).to_owned()
-    };
-    let cluster = |end: Option<&Workload>| match end {
-        Some(_) => settings.cluster.clone(),
-        None => UNKNOWN.to_owned(),
-    };
-    let principal = |principal: Option<&str>| principal.unwrap_or(UNKNOWN).to_owned();
-    let values: [String; 23] = [
-        key.side.name().to_owned(),
-        of(source.0, |it| &it.name),
-        of(source.0, |it| &it.canonical_service),
-        of(source.0, |it| &it.canonical_revision),
-        of(source.0, |it| &it.namespace),
-        principal(source.1),
-        of(source.0, |it| &it.app),
-        of(source.0, |it| &it.version),
-        cluster(source.0),
-        of(destination.0, |it| &it.name),
-        of(destination.0, |it| &it.namespace),
-        principal(destination.1),
-        of(destination.0, |it| &it.app),
-        of(destination.0, |it| &it.version),
-        service.host.to_owned(),
-        of(destination.0, |it| &it.canonical_service),
-        of(destination.0, |it| &it.canonical_revision),
-        service.name.to_owned(),
-        service.namespace.to_owned(),
-        cluster(destination.0),
-        key.kind.protocol.name().to_owned(),
-        flags(key.kind.flags),
-        key.security.name().to_owned(),
-    ];
-    let mut text = String::new();
-    for (name, value) in LABELS.iter().zip(&values) {
-        label(&mut text, name, value);
-    }
-    if key.kind.protocol != Protocol::Tcp {
-        label(&mut text, HTTP_LABELS[0], &code);
-        label(
-            &mut text,
-            HTTP_LABELS[1],
-            grpc.as_deref().unwrap_or_default(),
-        );
-    }
-    text
-}
-
-/// Response flags in Envoy's order, `-` without any.
-fn flags(flags: [&'static str; 3]) -> String {
-    let said: Vec<_> = flags.into_iter().filter(|flag| !flag.is_empty()).collect();
-    match said.as_slice() {
-        [] => "-".to_owned(),
-        some => some.join(","),
-    }
-}
-
-/// What a call was for.
-struct Service<'a> {
-    host: &'a str,
-    name: &'a str,
-    namespace: &'a str,
-}
-
-impl<'a> Service<'a> {
-    /// A host of Kubernetes says name and namespace; anything else is a name and has the namespace of
-    /// whoever serves it.
-    fn of(host: &'a str, destination: Option<&'a Workload>) -> Self {
-        let namespace = || destination.map_or(UNKNOWN, |workload| &*workload.namespace);
-        let parts = host
-            .split_once(".svc.")
-            .and_then(|(name, _)| name.rsplit_once('.'));
-        match parts {
-            // One pod of a headless service is called by its own name, which has its address in it.
-            Some((name, namespace)) => {
-                let (_, name) = name.rsplit_once('.').unwrap_or(("", name));
-                let host = &host[host.find(name).unwrap_or_default()..];
-                Self {
-                    host,
-                    name,
-                    namespace,
-                }
-            }
-            _ if host.is_empty() => Self {
-                host: UNKNOWN,
-                name: UNKNOWN,
-                namespace: namespace(),
-            },
-            _ if host.ends_with("Cluster") => Self {
-                host: UNKNOWN,
-                name: host,
-                namespace: namespace(),
-            },
-            _ => Self {
-                host,
-                name: host,
-                namespace: namespace(),
-            },
-        }
-    }
-}
-
-/// Appends `name="value"`.
-fn label(text: &mut String, name: &str, value: &str) {
-    if !text.is_empty() {
-        text.push(',');
-    }
-    text.extend([name, "=\""]);
-    for part in value.chars() {
-        match part {
-            '\\' => text.push_str(r"\\"),
-            '"' => text.push_str(r#"\""#),
-            '\n' => text.push_str(r"\n"),
-            other => text.push(other),
-        }
-    }
-    text.push('"');
 }
 
 /// What a metric is.
@@ -380,36 +201,5 @@ impl Page<'_> {
             ),
         };
         let _ = writeln!(text, "{prefix}_{name}_count{{{labels}}} {count}");
-    }
-}
-
-// === impl Side ===
-
-impl Side {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Destination => "destination",
-        }
-    }
-}
-
-impl Security {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => UNKNOWN,
-            Self::None => "none",
-            Self::MutualTls => "mutual_tls",
-        }
-    }
-}
-
-impl Protocol {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Grpc => "grpc",
-            Self::Tcp => "tcp",
-        }
     }
 }

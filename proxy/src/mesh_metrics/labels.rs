@@ -1,0 +1,230 @@
+//! Who called whom, and how that ended, as Istio's labels say it.
+//!
+//! <https://istio.io/latest/docs/reference/config/metrics/#labels>
+
+use weir_api::{
+    names::{BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER, PASSTHROUGH_CLUSTER},
+    workload::Workload,
+};
+
+use super::{
+    Settings,
+    key::{Kept, Protocol, Security, Side},
+};
+
+/// What stands for what is not known, and for what found no room.
+const UNKNOWN: &str = "unknown";
+const OVERFLOW: &str = "overflow";
+
+/// Clusters that are no service's.
+const OWN_CLUSTERS: [&str; 3] = [
+    PASSTHROUGH_CLUSTER,
+    INBOUND_PASSTHROUGH_CLUSTER,
+    BLACK_HOLE_CLUSTER,
+];
+
+/// Labels of every series, in the order in which they are written.
+const LABELS: [&str; 23] = [
+    "reporter",
+    "source_workload",
+    "source_canonical_service",
+    "source_canonical_revision",
+    "source_workload_namespace",
+    "source_principal",
+    "source_app",
+    "source_version",
+    "source_cluster",
+    "destination_workload",
+    "destination_workload_namespace",
+    "destination_principal",
+    "destination_app",
+    "destination_version",
+    "destination_service",
+    "destination_canonical_service",
+    "destination_canonical_revision",
+    "destination_service_name",
+    "destination_service_namespace",
+    "destination_cluster",
+    "request_protocol",
+    "response_flags",
+    "connection_security_policy",
+];
+/// Those of requests beside them.
+const HTTP_LABELS: [&str; 2] = ["response_code", "grpc_response_status"];
+
+/// The labels of a series, as they are written.
+pub(super) fn of(settings: &Settings, key: &Kept) -> String {
+    let own = (Some(&settings.own), key.own_principal.as_deref());
+    let peer = (key.workload.as_ref(), key.principal.as_deref());
+    let (source, destination) = match key.side {
+        Side::Source => (own, peer),
+        Side::Destination => (peer, own),
+    };
+    let service = Service::of(&key.service, destination.0);
+    let (code, grpc) = (
+        key.kind.response_code.to_string(),
+        key.kind.grpc_status.map(|status| status.code().to_string()),
+    );
+    let text_of = |workload: Option<&Workload>, what: fn(&Workload) -> &str| {
+        let said = workload.map(what).filter(|said| !said.is_empty());
+        said.unwrap_or(UNKNOWN).to_owned()
+    };
+    let cluster = |end: Option<&Workload>| match end {
+        Some(_) => settings.cluster.clone(),
+        None => UNKNOWN.to_owned(),
+    };
+    let principal = |principal: Option<&str>| principal.unwrap_or(UNKNOWN).to_owned();
+    let values: [String; 23] = [
+        key.side.name().to_owned(),
+        text_of(source.0, |it| &it.name),
+        text_of(source.0, |it| &it.canonical_service),
+        text_of(source.0, |it| &it.canonical_revision),
+        text_of(source.0, |it| &it.namespace),
+        principal(source.1),
+        text_of(source.0, |it| &it.app),
+        text_of(source.0, |it| &it.version),
+        cluster(source.0),
+        text_of(destination.0, |it| &it.name),
+        text_of(destination.0, |it| &it.namespace),
+        principal(destination.1),
+        text_of(destination.0, |it| &it.app),
+        text_of(destination.0, |it| &it.version),
+        service.host.to_owned(),
+        text_of(destination.0, |it| &it.canonical_service),
+        text_of(destination.0, |it| &it.canonical_revision),
+        service.name.to_owned(),
+        service.namespace.to_owned(),
+        cluster(destination.0),
+        key.kind.protocol.name().to_owned(),
+        flags(key.kind.flags),
+        key.security.name().to_owned(),
+    ];
+    let mut text = String::new();
+    for (name, value) in LABELS.iter().zip(&values) {
+        label(&mut text, name, value);
+    }
+    if key.kind.protocol != Protocol::Tcp {
+        label(&mut text, HTTP_LABELS[0], &code);
+        label(
+            &mut text,
+            HTTP_LABELS[1],
+            grpc.as_deref().unwrap_or_default(),
+        );
+    }
+    text
+}
+
+/// The labels of what found no room.
+pub(super) fn overflow(is_http: bool) -> String {
+    let mut text = String::new();
+    let of_requests = HTTP_LABELS.iter().filter(|_| is_http);
+    for name in LABELS.iter().chain(of_requests) {
+        label(&mut text, name, OVERFLOW);
+    }
+    text
+}
+
+/// Response flags in Envoy's order, `-` without any.
+fn flags(flags: [&'static str; 3]) -> String {
+    let said: Vec<_> = flags.into_iter().filter(|flag| !flag.is_empty()).collect();
+    match said.as_slice() {
+        [] => "-".to_owned(),
+        some => some.join(","),
+    }
+}
+
+/// What a call was for.
+struct Service<'a> {
+    host: &'a str,
+    name: &'a str,
+    namespace: &'a str,
+}
+
+impl<'a> Service<'a> {
+    /// A host of Kubernetes says name and namespace; anything else is a name and has the namespace of
+    /// whoever serves it.
+    fn of(host: &'a str, destination: Option<&'a Workload>) -> Self {
+        let namespace = || destination.map_or(UNKNOWN, |workload| &*workload.namespace);
+        let parts = host
+            .split_once(".svc.")
+            .and_then(|(name, _)| name.rsplit_once('.'));
+        match parts {
+            // One pod of a headless service is called by its own name, which has its address in it.
+            Some((name, namespace)) => match name.rsplit_once('.') {
+                Some((pod, name)) => Self {
+                    host: &host[pod.len() + 1..],
+                    name,
+                    namespace,
+                },
+                None => Self {
+                    host,
+                    name,
+                    namespace,
+                },
+            },
+            _ if host.is_empty() => Self {
+                host: UNKNOWN,
+                name: UNKNOWN,
+                namespace: namespace(),
+            },
+            _ if OWN_CLUSTERS.contains(&host) => Self {
+                host: UNKNOWN,
+                name: host,
+                namespace: namespace(),
+            },
+            _ => Self {
+                host,
+                name: host,
+                namespace: namespace(),
+            },
+        }
+    }
+}
+
+/// Appends `name="value"`.
+fn label(text: &mut String, name: &str, value: &str) {
+    if !text.is_empty() {
+        text.push(',');
+    }
+    text.extend([name, "=\""]);
+    for part in value.chars() {
+        match part {
+            '\\' => text.push_str(r"\\"),
+            '"' => text.push_str(r#"\""#),
+            '\n' => text.push_str(r"\n"),
+            other => text.push(other),
+        }
+    }
+    text.push('"');
+}
+
+// === impl Side ===
+
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+impl Security {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => UNKNOWN,
+            Self::None => "none",
+            Self::MutualTls => "mutual_tls",
+        }
+    }
+}
+
+impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+            Self::Tcp => "tcp",
+        }
+    }
+}
