@@ -236,6 +236,34 @@ fn page(port: u16, path: &str) -> String {
     answer.expect("an answer").body
 }
 
+#[test]
+fn metrics_of_the_mesh_are_called_what_the_flag_says_or_are_not_there() {
+    if !netns::available() {
+        return;
+    }
+    for (arguments, prefix) in [
+        (&[][..], Some("weir")),
+        (&["--mesh-metrics", "istio"], Some("istio")),
+        (&["--mesh-metrics", "off"], None),
+    ] {
+        let pod = NetNs::new().expect("new");
+        let _sidecar = pod.run(|| {
+            let mode = ["--capture-mode", "none"];
+            Sidecar::start(&[&mode[..], arguments].concat())
+        });
+        let page = pod.run(|| {
+            until("readiness", || {
+                TcpStream::connect(("127.0.0.1", ports::PROMETHEUS)).is_ok()
+            });
+            page(ports::PROMETHEUS, "/stats/prometheus")
+        });
+        let series = page
+            .lines()
+            .find_map(|line| line.split_once("_mesh_metrics_series{}"));
+        assert_eq!(series.map(|(prefix, _)| prefix), prefix, "{page}");
+    }
+}
+
 /// A rule demands mutual TLS; the control plane cannot be reached when the sidecar starts, and later is
 /// gone when it starts again.
 #[test]
