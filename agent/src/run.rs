@@ -155,7 +155,7 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
     let mut options = Options::new(source);
     options.concurrency = concurrency(args);
     options.control_plane = control_plane(args);
-    options.read_only = read_only();
+    options.read_only = read_only(node_addresses.clone());
     options.log_filter = Some(logging.filter());
     options.ready = Some(receiver);
     options.mesh_metrics = mesh_metrics(args);
@@ -357,7 +357,7 @@ fn mounted(file: &Option<PathBuf>, directory: &str, name: &str) -> PathBuf {
 }
 
 /// On every address of the pod, for the kubelet and scrapers are elsewhere.
-fn read_only() -> ReadOnlyListeners {
+fn read_only(probes: Vec<IpAddr>) -> ReadOnlyListeners {
     let any_v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     let has_ipv6 = TcpListener::bind(any_v6).is_ok();
     let any = |port| {
@@ -371,7 +371,7 @@ fn read_only() -> ReadOnlyListeners {
         prometheus: any(ports::PROMETHEUS),
         readiness: any(ports::READINESS),
         status: any(ports::STATUS),
-        probes: default_gateways(),
+        probes,
     }
 }
 

@@ -1,17 +1,20 @@
 //! The CA: made once, kept in one file, signs certificates of servers and workloads.
 
+mod key;
+
 use std::{
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use key::Key;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls::{
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, pem::PemObject},
 };
 use weir_api::spiffe::SpiffeId;
 use x509_parser::parse_x509_certificate;
@@ -31,7 +34,7 @@ const NAME: &str = "weir control plane CA";
 
 /// A key that signs, and the certificate that says so.
 pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, Key>,
     key_pem: Zeroizing<String>,
     /// Its certificate, and those of the authorities between it and a root.
     pem: String,
@@ -48,7 +51,7 @@ impl Authority {
             path: path.to_owned(),
             reason,
         };
-        if let Some(text) = files::read(path)? {
+        if let Some(text) = files::read(path)?.map(Zeroizing::new) {
             let authority = Self::parse(&text, &text).map_err(wrong)?;
             if now + SERVING_LIFE < authority.life.not_after {
                 return Ok(authority);
@@ -63,7 +66,7 @@ impl Authority {
             return Ok(authority);
         }
         // Another process was quicker; its CA is the one.
-        let text = files::read(path)?.unwrap_or_default();
+        let text = Zeroizing::new(files::read(path)?.unwrap_or_default());
         Self::parse(&text, &text).map_err(wrong)
     }
 
@@ -75,9 +78,9 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, now - CLOCK_SKEW, now + life);
-        let key = KeyPair::generate().map_err(text)?;
+        let key = Key::generate()?;
         let certificate = params.self_signed(&key).map_err(text)?;
-        Self::parse(&key.serialize_pem(), &certificate.pem())
+        Self::parse(&key.pem(), &certificate.pem())
     }
 
     /// The certificate, and those of the authorities between it and a root.
@@ -113,8 +116,8 @@ impl Authority {
         blocks(&self.pem).eq(blocks(&other.pem)) && blocks(&self.roots).eq(blocks(&other.roots))
     }
 
-    fn both(&self) -> String {
-        format!("{}{}", self.key_pem.as_str(), self.pem)
+    fn both(&self) -> Zeroizing<String> {
+        format!("{}{}", self.key_pem.as_str(), self.pem).into()
     }
 
     /// A certificate of this CA for a server of these names, with a new key.
@@ -130,10 +133,10 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, not_before, not_after);
-        let key = KeyPair::generate().map_err(text)?;
+        let key = Key::generate()?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(text)?;
         let chain = certificate.pem() + &self.above().concat();
-        Leaf::parse(&key.serialize_pem(), &chain)
+        Leaf::parse(&key.pem(), &chain)
     }
 
     /// A certificate of this CA for a workload's key: an X.509-SVID (SPIFFE X.509-SVID, section 4),
@@ -194,9 +197,7 @@ impl Authority {
     /// Reads key and certificate, each from the first block of its kind in a text.
     pub(crate) fn parse(key_pem: &str, pem: &str) -> Result<Self, String> {
         let key_text = private_key(key_pem);
-        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes());
-        let key = key.map_err(|error| format!("no private key: {error}"))?;
-        let key = KeyPair::try_from(&key).map_err(|error| format!("private key: {error}"))?;
+        let key = Key::parse(key_pem)?;
         let der = CertificateDer::from_pem_slice(pem.as_bytes());
         let der = der.map_err(|error| format!("no certificate: {error}"))?;
         let (_, certificate) =
@@ -204,7 +205,7 @@ impl Authority {
         if !certificate.is_ca() {
             return Err("the certificate is not a CA's".to_owned());
         }
-        if certificate.public_key().subject_public_key.data != key.public_key_raw() {
+        if certificate.public_key().subject_public_key.data != key.public() {
             return Err("the certificate is not for the private key".to_owned());
         }
         let life = Life::of(&certificate);

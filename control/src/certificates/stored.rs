@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use k8s_openapi::jiff::Timestamp;
+use zeroize::Zeroizing;
 
 use super::{Authority, Leaf};
 
@@ -32,8 +33,8 @@ pub(crate) mod key {
     pub(crate) const PREVIOUS_UNTIL: &str = "ca-previous-until";
 }
 
-/// Data of a Secret, with the encoding taken off.
-pub(crate) type Data = BTreeMap<String, Vec<u8>>;
+/// Data of a Secret, with the encoding taken off. Keys are in it, so it is wiped.
+pub(crate) type Data = BTreeMap<String, Zeroizing<Vec<u8>>>;
 
 /// The CA, what it signed, and those before and after it.
 #[derive(Debug, Clone)]
@@ -142,7 +143,7 @@ impl Stored {
             (key::PREVIOUS_UNTIL, until.map(|until| until.to_string())),
         ] {
             match value {
-                Some(value) => data.insert(name.to_owned(), value.into_bytes()),
+                Some(value) => data.insert(name.to_owned(), value.into_bytes().into()),
                 None => data.remove(name),
             };
         }

@@ -1,9 +1,11 @@
 //! Who a client is, and what it may say about itself.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use tonic::{Status, metadata::MetadataMap};
 use weir_api::{node::NodeId, xds::envoy::config::core::v3::Node};
+
+use crate::model::NamespacedName;
 
 /// Where a client connects from, where that is known.
 pub type Peer = Option<SocketAddr>;
@@ -88,8 +90,13 @@ impl From<AuthError> for Status {
 
 impl Identity {
     /// Whether a client of this identity may be that node: what is made for one pod is nobody
-    /// else's business.
-    pub(super) fn may_be(&self, node: &Node) -> Result<(), Status> {
+    /// else's business. A token that is bound to no pod is good for those that run as its account,
+    /// as far as `account_of` knows.
+    pub(super) fn may_be(
+        &self,
+        node: &Node,
+        account_of: impl FnOnce(&NamespacedName) -> Option<Arc<str>>,
+    ) -> Result<(), Status> {
         let denied = |reason: String| Status::permission_denied(format!("node id: {reason}"));
         let id: NodeId = node
             .id
@@ -101,12 +108,22 @@ impl Identity {
                 node.id
             )));
         }
-        match &self.pod {
-            Some(pod) if *pod != id.pod => Err(denied(format!(
-                "{:?} is another pod than the token's, {pod:?}",
+        if let Some(pod) = &self.pod {
+            return match *pod == id.pod {
+                true => Ok(()),
+                false => Err(denied(format!(
+                    "{:?} is another pod than the token's, {pod:?}",
+                    node.id
+                ))),
+            };
+        }
+        match account_of(&NamespacedName::new(&id.namespace, &id.pod)) {
+            Some(account) if *account == *self.service_account => Ok(()),
+            _ => Err(denied(format!(
+                "{:?} is not known to run as {self}, whose token is bound to no pod; send the \
+                 projected token of the pod, or come back once the pod is known",
                 node.id
             ))),
-            _ => Ok(()),
         }
     }
 }
@@ -155,17 +172,42 @@ mod tests {
             ..Node::default()
         };
         let own = node("sidecar~10.4.0.7~web-0.shop~shop.svc.cluster.local");
-        assert!(identity(Some("web-0")).may_be(&own).is_ok());
-        assert!(identity(None).may_be(&own).is_ok());
+        assert!(identity(Some("web-0")).may_be(&own, |_| None).is_ok());
         for foreign in [
             "sidecar~10.4.0.8~web-1.shop~shop.svc.cluster.local",
             "sidecar~10.4.0.7~web-0.bank~bank.svc.cluster.local",
             "envoy",
             "",
         ] {
-            let denied = identity(Some("web-0")).may_be(&node(foreign));
-            let code = denied.map_err(|status| status.code());
-            assert_eq!(code, Err(Code::PermissionDenied), "{foreign}");
+            for identity in [identity(Some("web-0")), identity(None)] {
+                let denied = identity.may_be(&node(foreign), |_| Some("batch".into()));
+                let code = denied.map_err(|status| status.code());
+                assert_eq!(code, Err(Code::PermissionDenied), "{foreign}");
+            }
         }
+    }
+
+    #[test]
+    fn a_token_of_no_pod_is_good_for_pods_of_its_account() {
+        let identity = Identity {
+            namespace: "shop".to_owned(),
+            service_account: "web".to_owned(),
+            pod: None,
+        };
+        let node = Node {
+            id: "sidecar~10.4.0.7~web-0.shop~shop.svc.cluster.local".to_owned(),
+            ..Node::default()
+        };
+        let code = |account: Option<&str>| {
+            let account = account.map(Arc::from);
+            let answer = identity.may_be(&node, |pod| {
+                assert_eq!(*pod, NamespacedName::new("shop", "web-0"));
+                account
+            });
+            answer.map_err(|status| status.code())
+        };
+        assert_eq!(code(Some("web")), Ok(()));
+        assert_eq!(code(Some("admin")), Err(Code::PermissionDenied));
+        assert_eq!(code(None), Err(Code::PermissionDenied));
     }
 }

@@ -25,6 +25,7 @@ use super::{
     metrics::Fault,
     status::{ClientStatus, Detail, FaultStatus, Reports},
 };
+use crate::model::NamespacedName;
 
 /// The name that stands for all names.
 const WILDCARD: &str = "*";
@@ -134,10 +135,14 @@ impl Seat {
 
     /// Whether the client is who it says it is. It has to say so before anything else if that
     /// matters.
-    pub(super) fn check(&self, node: Option<&Node>) -> Result<(), Status> {
+    pub(super) fn check(&self, node: Option<&Node>, hub: &Hub) -> Result<(), Status> {
+        let account_of = |pod: &NamespacedName| {
+            let snapshot = hub.snapshot()?;
+            Some(snapshot.pod_named(pod)?.service_account.clone())
+        };
         match (&self.shared.origin.identity, node) {
             (None, _) => Ok(()),
-            (Some(identity), Some(node)) => identity.may_be(node),
+            (Some(identity), Some(node)) => identity.may_be(node, account_of),
             (Some(_), None) if !self.shared.lock().node.is_empty() => Ok(()),
             (Some(_), None) => Err(Status::invalid_argument(
                 "node: is missing in the first request of the stream",

@@ -9,9 +9,9 @@ use crate::{pod::Pod, status::Status};
 const CA: &str = "weir-ca";
 /// Volume with the token that proves the pod's identity to the control plane.
 const TOKEN: &str = "weir-token";
-/// Lifetime of the token, renewed by the kubelet at four fifths of it. Twelve hours bridge a long
-/// outage of the API server.
-const TOKEN_SECONDS: u32 = 43_200;
+/// Lifetime of the token, renewed by the kubelet at four fifths of it. A longer one is of no use while the
+/// API server is away, for nobody can tell then whose it is; one that was stolen is.
+const TOKEN_SECONDS: u32 = 3_600;
 
 /// Volume with what the sidecar keeps for when it starts again.
 const STATE: &str = "weir-state";

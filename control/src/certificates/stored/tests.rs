@@ -15,7 +15,7 @@ fn stored() -> Stored {
 }
 
 fn written(stored: &Stored) -> Data {
-    let mut data = Data::from([("other".to_owned(), b"kept".to_vec())]);
+    let mut data = Data::from([("other".to_owned(), b"kept".to_vec().into())]);
     stored.write(&mut data);
     data
 }
@@ -29,7 +29,7 @@ fn what_is_written_is_read_again() {
         until: SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000),
     });
     let data = written(&stored);
-    assert_eq!(data["other"], b"kept");
+    assert_eq!(*data["other"], b"kept");
     let Ok(Reading::Good(read, left_out)) = Stored::read(&data) else {
         panic!("not read");
     };
@@ -47,7 +47,7 @@ fn what_is_written_is_read_again() {
 
 #[test]
 fn a_secret_without_a_ca_is_empty() {
-    let data = Data::from([("note".to_owned(), b"made by hand".to_vec())]);
+    let data = Data::from([("note".to_owned(), b"made by hand".to_vec().into())]);
     assert!(matches!(Stored::read(&data), Ok(Reading::Empty)));
 }
 
@@ -64,13 +64,13 @@ fn a_ca_that_is_not_whole_is_an_error_that_names_the_key() {
         (key::CA_KEY, Some(vec![0xff]), "ca.key is no text"),
         (
             key::CA,
-            Some(written(&stored())[key::CA].clone()),
+            Some(written(&stored())[key::CA].to_vec()),
             "is not for the private key",
         ),
     ] {
         let mut data = good.clone();
         match value {
-            Some(value) => data.insert(name.to_owned(), value),
+            Some(value) => data.insert(name.to_owned(), value.into()),
             None => data.remove(name),
         };
         let error = Stored::read(&data).expect_err(expected);
@@ -90,7 +90,7 @@ fn what_can_be_made_again_is_left_out_with_the_reason() {
         ),
     ] {
         let mut data = written(&stored());
-        data.insert(name.to_owned(), b"junk".to_vec());
+        data.insert(name.to_owned(), b"junk".to_vec().into());
         let Ok(Reading::Good(_, left_out)) = Stored::read(&data) else {
             panic!("not read");
         };

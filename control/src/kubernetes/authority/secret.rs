@@ -29,7 +29,7 @@ pub(super) fn holding(stored: &Stored, object: Option<Secret>, name: &str) -> Se
     stored.write(&mut data);
     let bytes = data
         .into_iter()
-        .map(|(name, value)| (name, ByteString(value)));
+        .map(|(name, mut value)| (name, ByteString(std::mem::take(&mut value))));
     secret.data = Some(bytes.collect());
     secret.annotations_mut().remove(ROTATE);
     secret
@@ -38,7 +38,7 @@ pub(super) fn holding(stored: &Stored, object: Option<Secret>, name: &str) -> Se
 /// The data of a Secret.
 pub(super) fn data(secret: &Secret) -> Data {
     let data = secret.data.iter().flatten();
-    data.map(|(name, value)| (name.clone(), value.0.clone()))
+    data.map(|(name, value)| (name.clone(), value.0.clone().into()))
         .collect()
 }
 

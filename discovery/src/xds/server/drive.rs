@@ -99,7 +99,7 @@ impl<S: Session> Drive<S> {
 
     fn request(&mut self, request: S::Request) -> Result<(), Status> {
         let seat = self.session.seat();
-        if let Err(status) = seat.check(S::node(&request)) {
+        if let Err(status) = seat.check(S::node(&request), &self.hub) {
             seat.fault(Fault::ForeignNode, status.message(), &self.hub);
             return Err(status);
         }
