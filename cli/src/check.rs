@@ -42,6 +42,10 @@ pub(crate) struct CheckArgs {
     /// Only whether Weir can be installed
     #[arg(long)]
     pre: bool,
+    /// Ask for a pod by a dry run in this namespace only, with a label by which it wants a sidecar [default: in
+    /// each namespace that has sidecars]
+    #[arg(long, value_name = "NAME")]
+    dry_run_in: Option<String>,
     /// How to print what was found
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -94,7 +98,7 @@ async fn check(args: &CheckArgs) -> anyhow::Result<Report> {
             reason(&error)
         )
     })?;
-    let facts = Facts::read(client, version, names, args.pre).await;
+    let facts = Facts::read(client, version, names, args).await;
     let mut findings = version::check(&facts.version);
     findings.extend(nodes::check(&facts));
     findings.extend(conflicts::check(&facts));

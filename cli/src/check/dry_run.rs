@@ -34,17 +34,18 @@ enum Outcome {
     Refused(String),
 }
 
-/// Asks for a pod in each namespace that has sidecars; if there is none yet, for one that asks for
-/// a sidecar itself.
+/// Asks for a pod in each namespace that has sidecars; if there is none yet, or in the one that is named,
+/// for one that asks for a sidecar itself.
 pub(super) async fn run(
     client: &Client,
     scope: &Scope,
     namespaces: &[Namespace],
     names: &Names,
+    only: Option<&str>,
 ) -> Vec<DryRun> {
     let meshed = namespaces
         .iter()
-        .filter(|namespace| scope.covers(namespace));
+        .filter(|namespace| only.is_none() && scope.covers(namespace));
     let mut wanted: Vec<(String, Pod)> = meshed
         .take(MOST)
         .map(|namespace| (name_of(namespace).to_owned(), pod(None)))
@@ -54,6 +55,7 @@ pub(super) async fn run(
         let raw = serde_json::to_value(&asks).unwrap_or_default();
         let found = namespaces
             .iter()
+            .filter(|namespace| only.is_none_or(|only| only == name_of(*namespace)))
             .find(|namespace| scope.injects(namespace, &raw));
         wanted.extend(found.map(|namespace| (name_of(namespace).to_owned(), asks)));
     }
@@ -73,6 +75,12 @@ pub(super) async fn run(
     .await
 }
 
+/// Whether an API server called the injector, trusted it and heard its answer.
+pub(super) fn has_succeeded(facts: &Facts) -> bool {
+    let mut outcomes = facts.dry_runs.iter().map(|run| &run.outcome);
+    outcomes.any(|outcome| *outcome == Outcome::Injected)
+}
+
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let runs = &facts.dry_runs;
     let injected: Vec<&str> = runs
@@ -84,7 +92,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     if let Err(unread) = &facts.namespaces {
         findings.push(unread.finding(CHECK));
     } else if runs.is_empty() {
-        let message = "not checked: in no namespace would a pod get a sidecar";
+        let message = "not checked: in no namespace that was to be tried would a pod get a sidecar";
         let advice = "label one: kubectl label namespace NAME weir.dev/injection=enabled";
         findings.push(Finding::warning(CHECK, message, advice));
     }

@@ -20,7 +20,7 @@ use serde_json::Value;
 use weir_api::sidecar;
 
 use super::{
-    Names, certificate,
+    CheckArgs, Names, certificate,
     dry_run::{self, DryRun},
     finding::Finding,
     nodes,
@@ -78,7 +78,12 @@ pub(super) struct Facts {
 // === impl Facts ===
 
 impl Facts {
-    pub(super) async fn read(client: Client, version: Info, names: Names, pre: bool) -> Self {
+    pub(super) async fn read(
+        client: Client,
+        version: Info,
+        names: Names,
+        args: &CheckArgs,
+    ) -> Self {
         let mutating = list::<MutatingWebhookConfiguration>(&client, &ListParams::default()).await;
         let namespaces = list::<Namespace>(&client, &ListParams::default()).await;
         let config: Read<Option<ConfigMap>> =
@@ -96,7 +101,7 @@ impl Facts {
         let known = config.as_ref().ok().and_then(Option::as_ref);
         let scope = Scope::new(ours, known, &names, least);
         let secret = certificate::secret_of(ours, &names);
-        let installed = ours.is_some() && !pre;
+        let installed = ours.is_some() && !args.pre;
         let deployment = get(&client, &names.namespace, &names.control()).await;
         let account = control_account(&deployment, &names);
         let mine = all.clone().labels("app.kubernetes.io/name=weir-control");
@@ -140,6 +145,7 @@ impl Facts {
                         &scope,
                         namespaces.as_deref().unwrap_or_default(),
                         &names,
+                        args.dry_run_in.as_deref(),
                     )
                     .await
                 }

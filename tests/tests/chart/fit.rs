@@ -13,11 +13,13 @@ use weir_tests::helm::{NAMESPACE, Rendered, available, identity, matrix};
 use crate::selector::{Labels, selects};
 
 /// Kinds without a namespace.
-const CLUSTER_SCOPED: [&str; 5] = [
+const CLUSTER_SCOPED: [&str; 7] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
     "MutatingWebhookConfiguration",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
     "ValidatingWebhookConfiguration",
 ];
 
@@ -50,6 +52,13 @@ fn config(rendered: &Rendered) -> weir_control::Config {
     let namespace = format!("--namespace={NAMESPACE}");
     let command = ["weir-control", &namespace];
     weir_control::Config::try_parse_from(command.into_iter().chain(flags)).unwrap()
+}
+
+/// The Role by which the test asks for a pod: the one that is not in the release's namespace.
+fn dry_run_role(test: &Rendered) -> &Value {
+    let mut roles = test.all("Role");
+    let foreign = roles.find(|role| role["metadata"]["namespace"] != NAMESPACE);
+    foreign.expect("a role in another namespace")
 }
 
 #[test]
@@ -343,6 +352,12 @@ fn the_test_of_a_release_runs_our_program_in_the_one_image_and_leaves_nothing() 
             "check".to_owned(),
             format!("--namespace={NAMESPACE}"),
             format!("--revision={revision}"),
+            format!(
+                "--dry-run-in={}",
+                dry_run_role(&test)["metadata"]["namespace"]
+                    .as_str()
+                    .unwrap()
+            ),
         ];
         assert_eq!(ran["args"], json!(args), "{name}");
         let account = &test.one("ServiceAccount")["metadata"]["name"];

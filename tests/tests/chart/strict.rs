@@ -1,7 +1,10 @@
 //! Every rendered object is one of the Kubernetes API, with no field that the API does not know.
 
 use k8s_openapi::api::{
-    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    admissionregistration::v1::{
+        MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+        ValidatingWebhookConfiguration,
+    },
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{ConfigMap, Pod, Service, ServiceAccount},
@@ -76,6 +79,8 @@ fn faults(object: &Value) -> Vec<String> {
         },
         ("admissionregistration.k8s.io/v1", kind) => match kind {
             "MutatingWebhookConfiguration" => typed::<MutatingWebhookConfiguration>(object),
+            "ValidatingAdmissionPolicy" => typed::<ValidatingAdmissionPolicy>(object),
+            "ValidatingAdmissionPolicyBinding" => typed::<ValidatingAdmissionPolicyBinding>(object),
             "ValidatingWebhookConfiguration" => typed::<ValidatingWebhookConfiguration>(object),
             _ => vec![format!("{version} {kind} is not known here")],
         },

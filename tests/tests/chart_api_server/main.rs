@@ -14,5 +14,6 @@ mod control_plane;
 mod document;
 mod helm_test;
 mod life;
+mod pinned;
 mod release;
 mod rules;
