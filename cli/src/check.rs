@@ -20,6 +20,7 @@ mod dry_run;
 mod facts;
 mod finding;
 mod nodes;
+mod outside;
 mod permissions;
 mod pods;
 mod rules;
@@ -112,6 +113,7 @@ async fn check(args: &CheckArgs) -> anyhow::Result<Report> {
         findings.extend(certificate::check(&facts));
         findings.extend(dry_run::check(&facts));
         findings.extend(pods::check(&facts));
+        findings.extend(outside::check(&facts));
         findings.extend(unconnected::check(&facts));
         findings.extend(rules::check(&facts));
     } else {

@@ -62,3 +62,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "weir.systemNamespaces" -}}
 {{ append .Values.injection.systemNamespaces .Release.Namespace | uniq | toJson }}
 {{- end }}
+
+{{/* Puts an admission policy of that name in force. */}}
+{{- define "weir.admissionPolicyBinding" }}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ last . }}
+  labels:
+    {{- include "weir.labels" (first .) | nindent 4 }}
+spec:
+  policyName: {{ last . }}
+  validationActions: [Deny]
+{{- end }}

@@ -12,6 +12,7 @@ use super::{
     facts::{Facts, Read, each_raw, name_of},
     finding::Finding,
     nodes::shorten,
+    outside::{self, Means},
     rules::Rule,
     scope::Scope,
     unconnected::Accused,
@@ -30,6 +31,8 @@ pub(super) struct Census {
     outdated: BTreeMap<String, Vec<String>>,
     /// How many have one, by namespace.
     with: BTreeMap<String, usize>,
+    /// Pods that leave the mesh, as `namespace/name`, by the means they use.
+    pub(super) outside: BTreeMap<Means, Vec<String>>,
     /// Pods whose sidecar never reached the control plane, as they are.
     pub(super) unconnected: Vec<Value>,
     /// The rules that select a pod with a sidecar, by their place in the list.
@@ -69,7 +72,14 @@ impl Census {
         }
         let into = name_of(namespace).to_owned();
         let name = text("/metadata/name").unwrap_or_default().to_owned();
-        match sidecar_image(pod) {
+        let image = sidecar_image(pod);
+        if image.is_some() || scope.covers(namespace) {
+            for means in outside::means(pod, image.is_some()) {
+                let pods = self.outside.entry(means).or_default();
+                pods.push(format!("{into}/{name}"));
+            }
+        }
+        match image {
             Some(image) => {
                 *self.with.entry(into.clone()).or_default() += 1;
                 let rules = looked_for.rules.iter().enumerate();
@@ -178,7 +188,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn named(pods: &[String]) -> String {
+pub(super) fn named(pods: &[String]) -> String {
     shorten(&pods.iter().map(String::as_str).collect::<Vec<_>>())
 }
 

@@ -10,7 +10,7 @@ use super::{
     Names, certificate, conflicts, control_plane,
     facts::Facts,
     finding::{Finding, Level, Report},
-    nodes, pods,
+    nodes, outside, pods,
     rules::{self, Rule},
     services, webhook,
 };
@@ -290,6 +290,15 @@ fn pods_without_the_sidecar_they_should_have_are_counted_by_what_the_webhook_wou
     assert!(
         warnings[1].starts_with("pods in shop have a sidecar of another")
             && warnings[1].ends_with(": old")
+    );
+    let outside = outside::check(&facts);
+    let said = said(&outside, Level::Ok);
+    assert_eq!(
+        said,
+        [
+            "outside of the mesh, by a label of their own: shop/out",
+            "outside of the mesh, on the host's network: shop/host"
+        ]
     );
 }
 

@@ -14,6 +14,7 @@ mod control_plane;
 mod document;
 mod helm_test;
 mod life;
+mod outsiders;
 mod pinned;
 mod release;
 mod rules;

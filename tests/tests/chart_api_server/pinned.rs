@@ -14,7 +14,7 @@ fn with_the_admission_policy_the_control_plane_may_write_nothing_but_the_bundle(
         return;
     };
     cluster
-        .upgrade("weir", "webhooks.admissionPolicy.enabled=true", &[])
+        .upgrade("weir", "admissionPolicy.pinWebhooks=true", &[])
         .unwrap();
     let patch = |kind: &str, name: &str, path: &str, value: serde_json::Value| {
         let patch = json!([{"op": "add", "path": path, "value": value}]);
@@ -87,7 +87,7 @@ fn with_the_admission_policy_the_control_plane_may_write_nothing_but_the_bundle(
         patch(kind, name, path, json!("LS0t")).unwrap();
     }
     // People's own changes are not the control plane's.
-    let values = "webhooks.admissionPolicy.enabled=true,webhooks.failurePolicy=Ignore";
+    let values = "admissionPolicy.pinWebhooks=true,webhooks.failurePolicy=Ignore";
     cluster
         .upgrade("weir", values, &["--force-conflicts"])
         .unwrap();
