@@ -35,6 +35,8 @@ pub struct Metrics {
     not_a_pod: AtomicU64,
     /// Requests that are no reviews. Any: something other than an API server calls.
     malformed: AtomicU64,
+    /// Requests for whose body there was no memory. Any: somebody sends more than a cluster does.
+    overloaded: AtomicU64,
     /// Objects that were validated, by [`Validation`]. A rise of denied: someone applies what Weir
     /// refuses. Any of no known kind: the webhook's rules match too much.
     validated: [AtomicU64; VALIDATIONS.len()],
@@ -75,6 +77,10 @@ impl Metrics {
         increment(&self.malformed, 1);
     }
 
+    pub(crate) fn overloaded(&self) {
+        increment(&self.overloaded, 1);
+    }
+
     /// Appends all metrics in the Prometheus text format.
     pub fn write_prometheus(&self, out: &mut String) {
         const REVIEWS: &str = "weir_injection_reviews_total";
@@ -108,6 +114,7 @@ impl Metrics {
             ("denied", &self.denied),
             ("not_a_pod", &self.not_a_pod),
             ("malformed", &self.malformed),
+            ("overloaded", &self.overloaded),
         ] {
             line(format_args!(
                 "{REVIEWS}{{outcome=\"{outcome}\",reason=\"\"}} {}",

@@ -1,17 +1,14 @@
 //! The webhook as an HTTP service. TLS, the listening socket and limits on connections belong to
 //! the one who serves the router.
 
+mod bodies;
+mod handle;
+
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use axum::{
-    Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::post,
-};
+use axum::{Router, routing::post};
+use bodies::Bodies;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use weir_api::inbound_demands::InboundDemands;
@@ -48,6 +45,8 @@ pub struct Injector {
     metrics: Metrics,
     /// Places for large reviews.
     large: Arc<Semaphore>,
+    /// Memory for what is being read and reviewed.
+    bodies: Bodies,
 }
 
 /// The routes of the webhooks: `POST /inject` and `POST /validate`.
@@ -66,9 +65,8 @@ pub struct Injector {
 /// ```
 pub fn router(injector: Arc<Injector>) -> Router {
     Router::new()
-        .route("/inject", post(inject_reviewed))
-        .route("/validate", post(validate_reviewed))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .route("/inject", post(handle::inject))
+        .route("/validate", post(handle::validate))
         .with_state(injector)
 }
 
@@ -87,6 +85,7 @@ impl Injector {
             validators: Validators::default(),
             metrics: Metrics::default(),
             large: Arc::new(Semaphore::new(LARGE_REVIEWS)),
+            bodies: Bodies::default(),
         }
     }
 
@@ -243,86 +242,4 @@ impl fmt::Debug for Injector {
             .field("metrics", &self.metrics)
             .finish_non_exhaustive()
     }
-}
-
-async fn inject_reviewed(state: State<Arc<Injector>>, headers: HeaderMap, body: Bytes) -> Response {
-    respond(state.0, &headers, body, |injector, body| {
-        let Reviewed {
-            outcome, response, ..
-        } = injector.review(body)?;
-        tracing::debug!(?outcome, "reviewed");
-        Ok(response)
-    })
-    .await
-}
-
-async fn validate_reviewed(
-    state: State<Arc<Injector>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    respond(state.0, &headers, body, Injector::validate).await
-}
-
-async fn respond(
-    injector: Arc<Injector>,
-    headers: &HeaderMap,
-    body: Bytes,
-    review: fn(&Injector, &[u8]) -> Result<Value, ReviewError>,
-) -> Response {
-    let refuse = |status: StatusCode, message: String| {
-        tracing::debug!(%status, message, "refused a request that is no AdmissionReview");
-        (status, message).into_response()
-    };
-    if body.is_empty() {
-        injector.metrics.malformed();
-        return refuse(StatusCode::BAD_REQUEST, "empty body".to_owned());
-    }
-    if !is_json(headers) {
-        injector.metrics.malformed();
-        let message = "the content type must be application/json".to_owned();
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
-    }
-    match reviewed(injector, body, review).await {
-        Ok(response) => {
-            let json = [(header::CONTENT_TYPE, "application/json")];
-            (json, response.to_string()).into_response()
-        }
-        Err(error) => refuse(StatusCode::BAD_REQUEST, error.to_string()),
-    }
-}
-
-/// Reviews a small body here, and a large one on a thread that nobody else waits for.
-async fn reviewed(
-    injector: Arc<Injector>,
-    body: Bytes,
-    review: fn(&Injector, &[u8]) -> Result<Value, ReviewError>,
-) -> Result<Value, ReviewError> {
-    if body.len() <= SMALL_BYTES {
-        return review(&injector, &body);
-    }
-    // The semaphore is never closed, so this waits and does not fail.
-    let permit = Arc::clone(&injector.large).acquire_owned().await;
-    let reviewed = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        review(&injector, &body)
-    });
-    reviewed.await.unwrap_or_else(|error| {
-        Err(ReviewError {
-            path: "top level".to_owned(),
-            reason: error.to_string(),
-        })
-    })
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let media_type = content_type
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case("application/json")
 }
