@@ -17,8 +17,8 @@ FUZZ_SECONDS ?= 20
 SOAK_SECONDS ?= 60
 
 BUILT := $(or $(CARGO_TARGET_DIR),target)
-# Peers that `make setup` puts beside the repository's own files, such as Envoy.
-export PATH := $(CURDIR)/.make/venv/bin:$(PATH)
+# Peers and tools that `make setup` puts beside the repository's own files, such as Envoy.
+export PATH := $(CURDIR)/.make/venv/bin:$(CURDIR)/.make/tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 
@@ -53,11 +53,11 @@ test: ## Run all tests; REQUIRE_NETNS=1 fails those that cannot make a network n
 	@$(CARGO) test $(TEST_ARGS)
 
 .PHONY: lint
-lint: ## Check format, lints and, where cargo-deny is installed, dependencies
+lint: ## Check format, lints and dependencies: bans, licences, sources, and advisories where they can be had
+	@scripts/setup lint
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
-	else echo "SKIP: cargo deny check (cargo install cargo-deny)"; fi
+	@scripts/deny
 
 .PHONY: golden
 golden: ## Rewrite the golden files of all tests; read git diff afterwards
@@ -67,9 +67,11 @@ golden: ## Rewrite the golden files of all tests; read git diff afterwards
 	@git status --short
 
 .PHONY: build
-build: ## Build what ships: weir and weir-control in release, weir-agent in its own profile
-	@$(CARGO) build --release -p weir-cli -p weir-control
-	@$(CARGO) build --profile agent -p weir-agent
+build: ## Build what ships, with what it is made of: in the programs (cargo auditable), and as CycloneDX beside them
+	@scripts/setup release
+	@$(CARGO) auditable build --release -p weir-cli -p weir-control
+	@$(CARGO) auditable build --profile agent -p weir-agent
+	@scripts/sbom $(BUILT)/sbom
 	@ls -l $(BUILT)/release/weir $(BUILT)/release/weir-control $(BUILT)/agent/weir-agent
 
 .PHONY: budgets
