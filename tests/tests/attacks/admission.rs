@@ -54,11 +54,17 @@ pub(crate) fn admissions(webhook: SocketAddr, tls: &Tls, count: usize) {
     });
 }
 
-async fn review(webhook: SocketAddr, tls: &Tls) -> anyhow::Result<Value> {
-    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+/// An AdmissionReview of a pod that is made.
+pub(crate) fn review_of(pod: &Value) -> Value {
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "u-1", "operation": "CREATE", "namespace": "shop", "kind": {"kind": "Pod"},
-        "object": {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app"}]}},
-    }});
+        "object": pod,
+    }})
+}
+
+async fn review(webhook: SocketAddr, tls: &Tls) -> anyhow::Result<Value> {
+    let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app"}]}});
+    let review = review_of(&pod);
     let stream = tls.connect(connect(CLIENT, webhook).await?).await?;
     let (mut requests, connection) = h2::client::handshake(stream).await?;
     let connection = tokio::spawn(connection);

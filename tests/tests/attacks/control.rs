@@ -8,6 +8,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use bytes::Bytes;
+use serde_json::json;
 use tokio::time::timeout;
 use weir_api::ports;
 use weir_tests::{
@@ -19,8 +21,8 @@ use weir_tests::{
 
 use crate::{
     PATIENCE,
-    admission::{Tls, admissions},
-    strangers::{Attack, attack, connect},
+    admission::{Tls, admissions, review_of},
+    strangers::{Attack, BodyEnd, attack, connect},
     world::{CLIENT, NODE, World, at, strangers},
 };
 
@@ -70,6 +72,11 @@ impl Control {
         others.run(|| admissions(webhook, &self.tls, REVIEWS));
     }
 
+    /// MiB, at the highest so far.
+    fn memory(&self) -> u64 {
+        self.process.memory("VmHWM").expect("memory") / 1024
+    }
+
     fn probe(&self) -> u16 {
         let probe = || get_from(NODE.into(), at(ports::CONTROL_DEBUG), "/ready");
         self.world.others.run(probe).expect("an answer").status
@@ -116,6 +123,67 @@ fn silent_connections_do_not_keep_a_pod_from_being_admitted() {
     let evicted = r#"weir_connections_closed_total{listener="webhook",reason="evicted"}"#;
     assert!(control.metric(evicted) > 0);
     assert!(control.process.is_alive());
+}
+
+/// MiB by which attacks with bodies may make a control plane grow: what bodies may hold together, what
+/// is read of two large ones at a time, and buffers of connections.
+const GROWTH: u64 = 192;
+
+/// 300 MB of them, if all were held.
+#[test]
+fn bodies_that_never_end_are_held_in_part_and_keep_no_pod_from_being_admitted() {
+    let Some(control) = Control::start() else {
+        return;
+    };
+    control.review();
+    let before = control.memory();
+    let body = Bytes::from(vec![b' '; 3_000_000]);
+    let how = Attack::Review(control.tls.clone(), body, BodyEnd::Missing);
+    let all: Vec<_> = strangers().collect();
+    let overloaded = r#"weir_injection_reviews_total{outcome="overloaded",reason=""}"#;
+    attack(
+        &control.world.others,
+        &all,
+        at(ports::WEBHOOK),
+        100,
+        &how,
+        || {
+            let refused = || (control.metric(overloaded) > 0).then_some(());
+            eventually(PATIENCE, refused).expect("a webhook without room");
+            control.review();
+        },
+    );
+    let grown = control.memory().saturating_sub(before);
+    assert!(grown < GROWTH, "{grown} MiB");
+}
+
+/// Each has a key that is compared with every known one.
+#[test]
+fn reviews_that_take_long_to_read_keep_no_pod_from_being_admitted() {
+    let Some(control) = Control::start() else {
+        return;
+    };
+    control.review();
+    let before = control.memory();
+    let key = format!("weir.dev/{}", "a".repeat(2_800_000));
+    let review = review_of(&json!({"metadata": {"annotations": {key: "1"}},
+        "spec": {"containers": [{"name": "app"}]}}));
+    let how = Attack::Review(
+        control.tls.clone(),
+        review.to_string().into(),
+        BodyEnd::Sent,
+    );
+    let all: Vec<_> = strangers().collect();
+    attack(
+        &control.world.others,
+        &all,
+        at(ports::WEBHOOK),
+        32,
+        &how,
+        || control.review(),
+    );
+    let grown = control.memory().saturating_sub(before);
+    assert!(grown < GROWTH, "{grown} MiB");
 }
 
 #[test]

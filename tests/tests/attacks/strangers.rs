@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::AsyncReadExt,
     net::{TcpSocket, TcpStream},
@@ -30,6 +31,15 @@ pub(crate) enum Attack {
     Silence,
     /// HTTP/2 over TLS without a request; PINGs are answered.
     SilentHttp2(Tls),
+    /// A request for a review over TLS with this body, and with its end or without.
+    Review(Tls, Bytes, BodyEnd),
+}
+
+/// Whether a body that was begun is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyEnd {
+    Sent,
+    Missing,
 }
 
 /// How it went so far.
@@ -106,6 +116,20 @@ async fn once(
             let stream = tls.connect(stream).await?;
             let (_requests, connection) = h2::client::handshake(stream).await?;
             connection.await?;
+        }
+        Attack::Review(tls, body, end) => {
+            let stream = tls.connect(stream).await?;
+            let (mut requests, connection) = h2::client::handshake(stream).await?;
+            let connection = tokio::spawn(connection);
+            let request = http::Request::post("https://localhost/inject");
+            let request = request
+                .header("content-type", "application/json")
+                .body(())?;
+            let (response, mut sending) = requests.send_request(request, false)?;
+            sending.send_data(body.clone(), *end == BodyEnd::Sent)?;
+            let answered = response.await.map(|_| ());
+            connection.abort();
+            answered?;
         }
     }
     Ok(())
