@@ -26,7 +26,7 @@ use weir_api::{
     capture::CaptureMode,
     inbound_demands::{InboundDemands, Probe},
     inbound_tls::InboundTls,
-    mesh_metrics::MeshMetrics as Names,
+    mesh_metrics::{Label, MeshMetrics as Names},
     ports,
     sidecar::{self, PodPort, env},
     spiffe::TrustDomain,
@@ -98,6 +98,9 @@ pub(crate) struct Args {
     /// `off`: calls are not counted by who calls whom.
     #[arg(long, value_name = "PREFIX", env = env::MESH_METRICS, default_value_t = Names::default())]
     mesh_metrics: Names,
+    /// Labels that mesh metrics do without, such as `source_version,destination_version`.
+    #[arg(long, value_name = "LABELS", env = env::MESH_METRICS_WITHOUT, value_delimiter = ',')]
+    mesh_metrics_without: Vec<Label>,
     /// Worker threads.
     #[arg(long, value_name = "N", env = env::CONCURRENCY)]
     concurrency: Option<NonZeroUsize>,
@@ -214,6 +217,7 @@ fn mesh_metrics(args: &Args) -> Option<Arc<MeshMetrics>> {
         prefix: prefix.clone(),
         own: args.pod.workload(),
         cluster: CLUSTER.to_owned(),
+        without: args.mesh_metrics_without.clone(),
     }))
 }
 

@@ -45,6 +45,8 @@ pub mod env {
     /// What mesh metrics are called, where it is not the default: a
     /// [`crate::mesh_metrics::MeshMetrics`].
     pub const MESH_METRICS: &str = "WEIR_MESH_METRICS";
+    /// Labels that mesh metrics do without: [`crate::mesh_metrics::Label`]s with commas between. Absent: none.
+    pub const MESH_METRICS_WITHOUT: &str = "WEIR_MESH_METRICS_WITHOUT";
     /// Domain of the cluster.
     pub const CLUSTER_DOMAIN: &str = "WEIR_CLUSTER_DOMAIN";
     /// Trust domain of the mesh, where it is not the default.

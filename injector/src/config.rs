@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_api::{mesh_metrics::MeshMetrics, sidecar, spiffe::TrustDomain};
+use weir_api::{
+    mesh_metrics::{Label, MeshMetrics},
+    sidecar,
+    spiffe::TrustDomain,
+};
 
 use crate::{
     selector::LabelSelector,
@@ -49,6 +53,8 @@ pub struct Config {
     pub sidecar: SidecarMode,
     /// Whether sidecars count who calls whom, and under which names.
     pub mesh_metrics: MeshMetrics,
+    /// Labels that those do without.
+    pub mesh_metrics_without: Vec<Label>,
     /// `host:port` of the control plane's xDS over TLS.
     pub control_plane: String,
     /// Domain of the cluster.
@@ -136,6 +142,7 @@ impl Default for Config {
             istio_labels: false,
             sidecar: SidecarMode::Auto,
             mesh_metrics: MeshMetrics::default(),
+            mesh_metrics_without: Vec::new(),
             control_plane: sidecar::DEFAULT_CONTROL_PLANE.to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             trust_domain: TrustDomain::default(),

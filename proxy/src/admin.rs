@@ -4,6 +4,7 @@
 //! meant for loopback, and refuses requests that a web page could have made. The other faces are
 //! read-only and may be exposed.
 
+mod body;
 mod certs;
 mod clusters;
 mod config_dump;

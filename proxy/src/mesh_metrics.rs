@@ -22,7 +22,7 @@ mod text;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use weir_api::workload::Workload;
+use weir_api::{mesh_metrics::Label, workload::Workload};
 
 use self::{
     key::{End, Key, Kind, Protocol, Security, Side},
@@ -30,8 +30,11 @@ use self::{
 };
 use crate::{demand::DemandSender, snapshot::Snapshot};
 
-pub use self::text::MetricKind;
-pub(crate) use self::{reporter::Reporter, series::Event};
+pub(crate) use self::{
+    reporter::Reporter,
+    series::Event,
+    text::{MetricKind, Text},
+};
 
 /// Series that a worker holds.
 pub const MAX_SERIES: usize = 1_000;
@@ -46,6 +49,8 @@ pub struct Settings {
     pub own: Workload,
     /// `source_cluster` and `destination_cluster`.
     pub cluster: String,
+    /// Labels that are left out; series that differ in nothing else are one then.
+    pub without: Vec<Label>,
 }
 
 /// The mesh metrics of all workers.
@@ -75,12 +80,12 @@ impl MeshMetrics {
         Reporter::new(shard, snapshot, demands)
     }
 
-    /// Appends all series to `page`, in Prometheus' text format: those of metrics that `wanted` takes by
+    /// All series now, to be written in Prometheus' text format: those of metrics that `wanted` takes by
     /// name and kind.
-    pub fn text(&self, page: &mut String, wanted: &dyn Fn(&str, MetricKind) -> bool) {
+    pub(crate) fn text(&self, wanted: &dyn Fn(&str, MetricKind) -> bool) -> Text {
         let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
         let shards: Vec<Arc<Shard>> = shards.iter().filter_map(Weak::upgrade).collect();
-        text::write(&self.settings, &shards, page, wanted);
+        Text::read(&self.settings, &shards, wanted)
     }
 }
 

@@ -49,6 +49,11 @@ pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> 
     if config.mesh_metrics != MeshMetrics::default() {
         variables.push(value(env::MESH_METRICS, &config.mesh_metrics.to_string()));
     }
+    if !config.mesh_metrics_without.is_empty() {
+        let labels = config.mesh_metrics_without.iter();
+        let labels: Vec<_> = labels.map(|label| label.name()).collect();
+        variables.push(value(env::MESH_METRICS_WITHOUT, &labels.join(",")));
+    }
     if settings.capture.mode == CaptureMode::None {
         variables.push(value(env::CAPTURE_MODE, &CaptureMode::None.to_string()));
     }

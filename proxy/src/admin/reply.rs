@@ -1,15 +1,16 @@
 //! What a handler answers.
 
-use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
+
+use super::body::{Body, Rest};
 
 /// What a handler answers.
-#[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     content_type: &'static str,
     pub(super) body: String,
+    /// What follows it, of a page that is too long to be held.
+    rest: Option<Rest>,
 }
 
 // === impl Reply ===
@@ -41,12 +42,31 @@ impl Reply {
             status: StatusCode::OK,
             content_type,
             body,
+            rest: None,
         }
     }
 
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from(self.body));
+    /// The same, and what follows it.
+    pub(super) fn followed_by(self, rest: Rest) -> Self {
+        Self {
+            rest: Some(rest),
+            ..self
+        }
+    }
+
+    /// As gzip to who takes it, where that is worth it: a page that has more than one piece.
+    pub(super) fn into_response(self, takes_gzip: bool) -> Response<Body> {
+        let is_gzip = takes_gzip && self.rest.is_some();
+        let mut response = Response::new(Body::new(self.body, self.rest, is_gzip));
         *response.status_mut() = self.status;
+        if is_gzip {
+            let gzip = HeaderValue::from_static("gzip");
+            response
+                .headers_mut()
+                .insert(header::CONTENT_ENCODING, gzip);
+            let vary = HeaderValue::from_static("accept-encoding");
+            response.headers_mut().insert(header::VARY, vary);
+        }
         let headers = response.headers_mut();
         let content_type = HeaderValue::from_static(self.content_type);
         headers.insert(header::CONTENT_TYPE, content_type);

@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use weir_guard::Slot;
 
-use super::{Admin, Face, routes};
+use super::{Admin, Face, body::takes_gzip, routes};
 
 const BACKLOG: i32 = 128;
 
@@ -45,7 +45,8 @@ async fn connection(admin: Arc<Admin>, face: Face, stream: TcpStream, slot: Arc<
     let service = service_fn(move |request: Request<Incoming>| {
         let (head, _body) = request.into_parts();
         let reply = routes::answer(&admin, face, local, &head);
-        async move { Ok::<_, Infallible>(reply.into_response()) }
+        let response = reply.into_response(takes_gzip(&head.headers));
+        future::ready(Ok::<_, Infallible>(response))
     });
     weir_guard::http1(stream, slot, service, future::pending()).await;
 }

@@ -66,11 +66,12 @@ pub(super) fn prometheus(admin: &Admin, query: &Query) -> Reply {
             admin.refresh();
             let scopes = admin.handle.registry().read();
             let wanted = |scope: &Scope, value: &Value| selection.takes(&name(scope, value), value);
-            let mut text = prometheus::text(&scopes, wanted);
-            if let Some(metrics) = &admin.mesh_metrics {
-                metrics.text(&mut text, &|name, kind| selection.takes_metric(name, kind));
-            }
-            Reply::text(text)
+            let reply = Reply::text(prometheus::text(&scopes, wanted));
+            let Some(metrics) = &admin.mesh_metrics else {
+                return reply;
+            };
+            let mut text = metrics.text(&|name, kind| selection.takes_metric(name, kind));
+            reply.followed_by(Box::new(move |page| text.write_some(page)))
         }
         Err(reason) => Reply::error(StatusCode::BAD_REQUEST, reason + "\n"),
     }

@@ -3,6 +3,7 @@
 //! <https://istio.io/latest/docs/reference/config/metrics/#labels>
 
 use weir_api::{
+    mesh_metrics::Label,
     names::{BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER, PASSTHROUGH_CLUSTER},
     workload::Workload,
 };
@@ -22,35 +23,6 @@ const OWN_CLUSTERS: [&str; 3] = [
     INBOUND_PASSTHROUGH_CLUSTER,
     BLACK_HOLE_CLUSTER,
 ];
-
-/// Labels of every series, in the order in which they are written.
-const LABELS: [&str; 23] = [
-    "reporter",
-    "source_workload",
-    "source_canonical_service",
-    "source_canonical_revision",
-    "source_workload_namespace",
-    "source_principal",
-    "source_app",
-    "source_version",
-    "source_cluster",
-    "destination_workload",
-    "destination_workload_namespace",
-    "destination_principal",
-    "destination_app",
-    "destination_version",
-    "destination_service",
-    "destination_canonical_service",
-    "destination_canonical_revision",
-    "destination_service_name",
-    "destination_service_namespace",
-    "destination_cluster",
-    "request_protocol",
-    "response_flags",
-    "connection_security_policy",
-];
-/// Those of requests beside them.
-const HTTP_LABELS: [&str; 2] = ["response_code", "grpc_response_status"];
 
 /// The labels of a series, as they are written.
 pub(super) fn of(settings: &Settings, key: &Kept) -> String {
@@ -100,26 +72,26 @@ pub(super) fn of(settings: &Settings, key: &Kept) -> String {
         key.security.name().to_owned(),
     ];
     let mut text = String::new();
-    for (name, value) in LABELS.iter().zip(&values) {
-        label(&mut text, name, value);
-    }
-    if key.kind.protocol != Protocol::Tcp {
-        label(&mut text, HTTP_LABELS[0], &code);
-        label(
-            &mut text,
-            HTTP_LABELS[1],
-            grpc.as_deref().unwrap_or_default(),
-        );
+    let of_requests = [code.as_str(), grpc.as_deref().unwrap_or_default()];
+    let of_requests = of_requests
+        .into_iter()
+        .filter(|_| key.kind.protocol != Protocol::Tcp);
+    let values = values.iter().map(String::as_str).chain(of_requests);
+    for (name, value) in Label::ALL.into_iter().zip(values) {
+        if !settings.without.contains(&name) {
+            label(&mut text, name.name(), value);
+        }
     }
     text
 }
 
 /// The labels of what found no room.
-pub(super) fn overflow(is_http: bool) -> String {
+pub(super) fn overflow(settings: &Settings, is_http: bool) -> String {
     let mut text = String::new();
-    let of_requests = HTTP_LABELS.iter().filter(|_| is_http);
-    for name in LABELS.iter().chain(of_requests) {
-        label(&mut text, name, OVERFLOW);
+    let is_left_out =
+        |name: &Label| name.is_of_requests() && !is_http || settings.without.contains(name);
+    for name in Label::ALL.into_iter().filter(|name| !is_left_out(name)) {
+        label(&mut text, name.name(), OVERFLOW);
     }
     text
 }

@@ -20,14 +20,18 @@ fn workload(name: &str, labels: &[(&str, &'static str)]) -> Workload {
 
 /// The metrics of `web`, what one of its workers counts with, and what that asks for.
 fn web() -> (Arc<MeshMetrics>, Reporter, DemandReceiver) {
-    of_prefix("weir")
+    named("weir", &[])
 }
 
-fn of_prefix(prefix: &str) -> (Arc<MeshMetrics>, Reporter, DemandReceiver) {
+fn named(prefix: &str, without: &[&str]) -> (Arc<MeshMetrics>, Reporter, DemandReceiver) {
     let metrics = MeshMetrics::new(Settings {
         prefix: prefix.to_owned(),
         own: workload("web-v2", &[("app", "web"), ("version", "v2")]),
         cluster: "Kubernetes".to_owned(),
+        without: without
+            .iter()
+            .map(|label| label.parse().expect("a label"))
+            .collect(),
     });
     let (sender, demands) = demand::channel();
     let reporter = metrics.reporter(&snapshot(None), sender);
@@ -63,7 +67,8 @@ fn snapshot(peer: Option<Workload>) -> Arc<Snapshot> {
 
 fn text(metrics: &MeshMetrics) -> String {
     let mut page = String::new();
-    metrics.text(&mut page, &|_, _| true);
+    let mut text = metrics.text(&|_, _| true);
+    while text.write_some(&mut page) {}
     page
 }
 
@@ -141,7 +146,7 @@ fn a_request_has_the_labels_that_istio_gives_it() {
 
 #[test]
 fn names_begin_as_the_settings_say() {
-    let (metrics, reporter, _demands) = of_prefix("istio");
+    let (metrics, reporter, _demands) = named("istio", &[]);
     reporter.count(&key("pay.shop.svc.cluster.local", None, GET), REQUEST);
     let page = text(&metrics);
     let mut lines = page.lines().filter(|line| !line.starts_with('#'));
@@ -234,6 +239,28 @@ fn what_finds_no_room_overflows_and_what_is_idle_for_an_hour_is_forgotten() {
     assert_eq!(number(&page, series).as_deref(), Some("1"));
     let evicted = number(&page, "weir_mesh_metrics_evicted_total");
     assert_eq!(evicted, Some((MAX_SERIES - 1).to_string()));
+}
+
+#[test]
+fn labels_that_are_left_out_make_one_series_of_those_that_differ_in_nothing_else() {
+    let (metrics, reporter, _demands) = named("weir", &["response_code", "response_flags"]);
+    for code in [200, 404, 503] {
+        let kind = Kind {
+            response_code: code,
+            ..GET
+        };
+        reporter.count(&key("pay.shop.svc.cluster.local", None, kind), REQUEST);
+    }
+    let page = text(&metrics);
+    let lines: Vec<_> = page
+        .lines()
+        .filter(|line| line.starts_with("weir_requests_total"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].ends_with(" 3"), "{lines:?}");
+    assert!(!page.contains("response_code") && !page.contains("response_flags"));
+    let buckets = page.lines().filter(|line| line.contains("le=\"+Inf\"} 3"));
+    assert_eq!(buckets.count(), 3, "{page}");
 }
 
 #[test]

@@ -116,7 +116,7 @@ const SOURCE_RULES: [SourceRule; 3] = [
     },
     SourceRule {
         of: &["injector/src"],
-        except: &["injector/src/webhook.rs"],
+        except: &["injector/src/webhook.rs", "injector/src/webhook"],
         forbidden: &[
             "std::env",
             "std::fs",
