@@ -8,14 +8,13 @@ pub(crate) fn files(root: &Path, of: &[&str], except: &[&str]) -> Vec<String> {
     let mut left: Vec<String> = of.iter().map(ToString::to_string).collect();
     while let Some(place) = left.pop() {
         let path = root.join(&place);
+        if except.contains(&place.as_str()) {
+            continue;
+        }
         if path.is_dir() {
             let entries = fs::read_dir(&path).expect("a directory").flatten();
             left.extend(entries.map(|entry| format!("{place}/{}", entry.file_name().display())));
-        } else if path.is_file()
-            && place.ends_with(".rs")
-            && !place.ends_with("/tests.rs")
-            && !except.contains(&place.as_str())
-        {
+        } else if path.is_file() && place.ends_with(".rs") && !place.ends_with("/tests.rs") {
             found.push(place);
         }
     }
