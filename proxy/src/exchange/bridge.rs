@@ -181,6 +181,9 @@ impl Bridge {
             if self.given {
                 ready!(self.poll_flush(cx, source, &mut to))?;
                 self.done = true;
+                if let Sink::Http1(encoder) = &mut self.sink {
+                    encoder.release();
+                }
                 continue;
             }
             if let Some(stop) = self.stopped {

@@ -11,6 +11,8 @@ use crate::net::transport_socket::Connection;
 
 /// Bytes that gather before they are written.
 const GATHERED: usize = 16 * 1024;
+/// Memory of a head that serves its body as well. Of a larger head nothing is held once it has left.
+const KEPT: usize = 4096;
 
 /// Frames a body, behind a head that is ready.
 pub(in super::super) struct Encoder {
@@ -20,6 +22,8 @@ pub(in super::super) struct Encoder {
     written: usize,
     /// Something was written.
     left: bool,
+    /// The head was.
+    head_left: bool,
 }
 
 /// How a body is framed.
@@ -40,6 +44,7 @@ impl Encoder {
             out: head,
             written: 0,
             left: false,
+            head_left: false,
         }
     }
 
@@ -98,8 +103,19 @@ impl Encoder {
                 }
             }
         }
+        if !std::mem::replace(&mut self.head_left, true) {
+            self.release();
+        }
         self.out.clear();
         self.written = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// Gives back memory that nothing needs before the next message.
+    pub(super) fn release(&mut self) {
+        if self.out.capacity() > KEPT {
+            self.out = Vec::new();
+            self.written = 0;
+        }
     }
 }

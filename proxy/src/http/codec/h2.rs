@@ -12,6 +12,7 @@ mod floods;
 mod frame;
 mod handle;
 mod header_block;
+mod heads;
 mod message;
 mod output;
 mod receive;

@@ -9,6 +9,7 @@ use super::{
     Config, Error, Reason, Side,
     floods::{Floods, Idle},
     frame,
+    heads::Heads,
     output::{FULL, Output},
     receive::HeaderBlock,
     settings::{DEFAULT_WINDOW, MAX_WINDOW, PeerSettings},
@@ -64,6 +65,8 @@ pub(super) struct Core {
     /// Streams that want room.
     pub(super) waiting: VecDeque<Key>,
     pub(super) is_distributing: bool,
+    /// What heads of requests come to.
+    pub(super) heads: Heads,
     /// The last stream that the peer has opened.
     pub(super) last_by_peer: u32,
     /// The next that we open.
@@ -117,6 +120,7 @@ impl Core {
             assigned: 0,
             waiting: VecDeque::new(),
             is_distributing: false,
+            heads: Heads::default(),
             last_by_peer: 0,
             next: 1,
             requests: VecDeque::new(),
@@ -302,6 +306,8 @@ impl Core {
     fn forget(&mut self, key: Key) {
         let stream = &mut self.store[key];
         let held = stream.received.clear();
+        self.heads
+            .give_back(std::mem::take(&mut stream.received.of_head));
         if stream.sending.is_waiting {
             self.waiting.retain(|waiting| *waiting != key);
         }

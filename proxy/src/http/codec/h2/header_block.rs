@@ -24,6 +24,8 @@ pub(super) struct HeaderBlock {
     /// The beginning of a field.
     rest: Vec<u8>,
     octets: usize,
+    /// Its part of what the connection may hold, while more is to come.
+    held: usize,
 }
 
 /// What a field section belongs to.
@@ -59,20 +61,32 @@ impl Core {
             stream: head.stream,
             whose,
             ends_stream: head.has(frame::END_STREAM),
-            section: Section::new(self.config.max_header_list_size),
+            section: Section::new(self.most_of_section()),
             rest: Vec::new(),
             octets: 0,
+            held: 0,
         };
         self.fragment(block, fragment, head.has(frame::END_HEADERS))
     }
 
     pub(super) fn continuation(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Reason> {
-        let block = self.block.take().ok_or(Reason::PROTOCOL_ERROR)?;
+        let mut block = self.block.take().ok_or(Reason::PROTOCOL_ERROR)?;
+        self.heads.give_back(std::mem::take(&mut block.held));
+        block.section.tighten(self.most_of_section());
         let is_last = head.has(frame::END_HEADERS);
         if payload.is_empty() && !is_last {
             self.spend(Idle::Empty)?;
         }
         self.fragment(*block, payload, is_last)
+    }
+
+    /// Bytes that a field section may come to.
+    fn most_of_section(&self) -> usize {
+        let most = usize::try_from(self.config.max_header_list_size).unwrap_or(usize::MAX);
+        match self.role {
+            Role::Client => most,
+            Role::Server => most.min(self.heads.room()),
+        }
     }
 
     /// What a section on this stream is.
@@ -134,6 +148,7 @@ impl Core {
             block.rest.is_empty()
         };
         if !is_last {
+            block.held = self.heads.hold(block.section.size() + block.rest.len());
             self.block = Some(Box::new(block));
             return Ok(());
         }
@@ -168,6 +183,7 @@ impl Core {
 
     fn request(&mut self, block: HeaderBlock) -> Result<(), Reason> {
         let (id, end) = (block.stream, block.ends_stream);
+        let size = block.section.size();
         let (head, length) = match block.section.request() {
             Ok((head, length)) if !end || length.unwrap_or_default() == 0 => (head, length),
             _ => return self.nobodys(id, Some(Reason::PROTOCOL_ERROR)),
@@ -178,6 +194,7 @@ impl Core {
         let stream = &mut self.store[key];
         // The queue's.
         stream.handles = 1;
+        stream.received.of_head = self.heads.hold(size);
         stream.received.has_head = true;
         stream.received.length_left = length;
         stream.received.end = end.then_some(Ok(()));
@@ -214,9 +231,14 @@ impl Core {
 
     fn trailers(&mut self, key: Key, block: HeaderBlock) -> Result<(), Reason> {
         let left = self.store[key].received.length_left.unwrap_or_default();
+        let size = block.section.size();
         match block.section.trailers() {
             Ok(trailers) if block.ends_stream && left == 0 => {
-                self.store[key].received.trailers = Some(trailers);
+                let received = &mut self.store[key].received;
+                received.trailers = Some(trailers);
+                if self.role == Role::Server {
+                    received.of_head += self.heads.hold(size);
+                }
                 self.end_received(key, true);
                 Ok(())
             }

@@ -40,11 +40,21 @@ pub(super) struct Malformed;
 // === impl Section ===
 
 impl Section {
-    pub(super) fn new(limit: u32) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            limit,
             ..Self::default()
         }
+    }
+
+    /// There is not as much room for it any more.
+    pub(super) fn tighten(&mut self, limit: usize) {
+        self.limit = self.limit.min(limit);
+    }
+
+    /// Bytes that it comes to, as RFC 9113 section 6.5.2 counts them: of what is too large, what is kept.
+    pub(super) fn size(&self) -> usize {
+        self.size.min(self.limit)
     }
 
     /// More than is taken.

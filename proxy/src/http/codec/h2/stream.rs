@@ -31,6 +31,8 @@ pub(super) struct Received {
     pub(super) released: u32,
     /// Bytes that came and have not been released.
     pub(super) held: u32,
+    /// Bytes that heads and trailers of the request have of what the connection may hold.
+    pub(super) of_head: usize,
     pub(super) informational: VecDeque<response::Parts>,
     pub(super) head: Option<response::Parts>,
     /// The head of the message has come.

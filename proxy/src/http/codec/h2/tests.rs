@@ -643,6 +643,49 @@ fn a_section_is_bounded_by_its_bytes() {
     );
 }
 
+/// A request whose field of 4000 bytes enters the table, and others that say it many times: 200 KiB.
+fn expanding(streams: u32) -> Vec<u8> {
+    let mut first = GET.to_vec();
+    first.extend(b"\x40\x01a\x7f\xa1\x1e");
+    first.resize(first.len() + 4000, b'v');
+    let mut again = GET.to_vec();
+    again.resize(again.len() + 50, 0xbe);
+    let mut out = octets(&[(frame::HEADERS, END, 1, &first)]);
+    for id in 1..=streams {
+        out.extend(octets(&[(frame::HEADERS, END, 2 * id + 1, &again)]));
+    }
+    out
+}
+
+#[test]
+fn heads_that_say_much_in_few_octets_share_what_a_connection_may_hold() {
+    let config = Config {
+        max_header_list_size: 256 * 1024,
+        ..Config::default()
+    };
+    let mut server = One::new(Role::Server, config);
+    server.receive(&expanding(99));
+    assert_eq!(server.complaint(), None);
+    let requests: Vec<_> = server.core.requests.drain(..).collect();
+    assert_eq!(requests.len(), 100);
+    let is_taken = |head: &http::request::Parts| head.extensions.get::<super::TooLarge>().is_none();
+    // 8 MiB: what is said counts, not its 5 KiB on the wire.
+    let taken = requests.iter().filter(|(_, head)| is_taken(head)).count();
+    assert!((38..=42).contains(&taken), "{taken}");
+    for (_, head) in requests.iter().filter(|(_, head)| !is_taken(head)) {
+        assert!(head.headers.len() <= 50);
+    }
+    // A stream that is over gives its part back.
+    for (key, _) in requests {
+        server.core.reset(key, Reason::CANCEL);
+        server.core.drop_handle(key);
+    }
+    let again = [GET, &[0xbe; 50]].concat();
+    server.frames(&[(frame::HEADERS, END, 999, &again)]);
+    let (_, head) = server.core.requests.pop_front().expect("a request");
+    assert!(is_taken(&head));
+}
+
 #[test]
 fn whoever_causes_work_for_nothing_is_told_to_calm_down() {
     use frame::*;
