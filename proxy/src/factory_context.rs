@@ -1,7 +1,7 @@
 //! What a filter is built with, as Envoy's `FactoryContext`: the parts of a worker that filters use.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
 };
@@ -10,13 +10,13 @@ use crate::{
     access_log::AccessLogFiles,
     cluster::Clusters,
     config::{RouteConfiguration, feature_flag::FeatureFlag},
-    http::codec::h1::partial::HeldByHeads,
+    http::{codec::h1::partial::HeldByHeads, h2::stats::Http2Stats},
     mesh_metrics::Reporter,
     runtime::Runtime,
     secrets::Secrets,
     singletons::Singletons,
     snapshot::Snapshot,
-    stats::Registry,
+    stats::{Registry, Scope},
 };
 
 /// What a filter is built with. One a worker.
@@ -29,6 +29,7 @@ pub(crate) struct FactoryContext {
     pub(crate) access_logs: AccessLogFiles,
     /// What request heads hold that are not whole yet.
     pub(crate) heads: HeldByHeads,
+    http2: OnceCell<Arc<Http2Stats>>,
     /// Who calls whom, if that is counted.
     pub(crate) mesh_metrics: Option<Reporter>,
 }
@@ -62,6 +63,7 @@ impl FactoryContext {
             secrets,
             access_logs: AccessLogFiles::default(),
             heads: HeldByHeads::default(),
+            http2: OnceCell::new(),
             mesh_metrics,
         }
     }
@@ -72,6 +74,12 @@ impl FactoryContext {
             "" => flag.default,
             key => self.routes.runtime().boolean(key, flag.default),
         }
+    }
+
+    /// Of HTTP/2 with clients; there once somebody speaks it, as in Envoy.
+    pub(crate) fn http2_stats(&self) -> &Http2Stats {
+        self.http2
+            .get_or_init(|| self.registry.register(Scope::process("http2")))
     }
 
     /// Brings clusters and routes in line with a new snapshot.

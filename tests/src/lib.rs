@@ -4,6 +4,7 @@ pub mod api_server;
 pub mod certificates;
 pub mod envoy;
 pub mod eventually;
+pub mod frames;
 pub mod helm;
 pub mod http;
 pub mod netns;

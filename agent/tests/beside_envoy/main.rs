@@ -6,6 +6,7 @@
 mod answer;
 mod case;
 mod filters;
+mod floods;
 mod health;
 mod http1;
 mod l4;

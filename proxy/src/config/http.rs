@@ -167,6 +167,12 @@ pub struct Http2Options {
     pub initial_stream_window_size: u32,
     /// Flow control window of the connection, bytes.
     pub initial_connection_window_size: u32,
+    /// DATA and CONTINUATION frames in a row that carry nothing.
+    pub max_consecutive_inbound_frames_with_empty_payload: u32,
+    /// PRIORITY frames for each stream that was opened, and one more.
+    pub max_inbound_priority_frames_per_stream: u32,
+    /// Half the WINDOW_UPDATE frames for each DATA frame that was sent.
+    pub max_inbound_window_update_frames_per_data_frame_sent: u32,
 }
 
 // === impl Http2Options ===
@@ -178,6 +184,9 @@ impl Default for Http2Options {
             max_concurrent_streams: 1024,
             initial_stream_window_size: 16 << 20,
             initial_connection_window_size: 24 << 20,
+            max_consecutive_inbound_frames_with_empty_payload: 1,
+            max_inbound_priority_frames_per_stream: 100,
+            max_inbound_window_update_frames_per_data_frame_sent: 10,
         }
     }
 }

@@ -142,12 +142,12 @@ pub(super) fn http2(at: &At<'_>, message: Option<pb::Http2ProtocolOptions>) -> H
     };
     take!(at, message => pb::Http2ProtocolOptions {
         supported: max_concurrent_streams, initial_stream_window_size,
-            initial_connection_window_size;
+            initial_connection_window_size, max_consecutive_inbound_frames_with_empty_payload,
+            max_inbound_priority_frames_per_stream,
+            max_inbound_window_update_frames_per_data_frame_sent;
         ignored: use_oghttp2_codec = "names a codec of Envoy's";
         refused: hpack_table_size, allow_connect, allow_metadata, max_outbound_frames,
-            max_outbound_control_frames, max_consecutive_inbound_frames_with_empty_payload,
-            max_inbound_priority_frames_per_stream,
-            max_inbound_window_update_frames_per_data_frame_sent,
+            max_outbound_control_frames,
             stream_error_on_invalid_http_messaging, override_stream_error_on_invalid_http_message,
             custom_settings_parameters, connection_keepalive, max_metadata_size,
             enable_huffman_encoding, max_header_field_size_kb, disallow_obs_text,
@@ -174,6 +174,24 @@ pub(super) fn http2(at: &At<'_>, message: Option<pb::Http2ProtocolOptions>) -> H
             initial_connection_window_size,
             WINDOWS,
             default.initial_connection_window_size,
+        ),
+        max_consecutive_inbound_frames_with_empty_payload: bounded(
+            "max_consecutive_inbound_frames_with_empty_payload",
+            max_consecutive_inbound_frames_with_empty_payload,
+            0..=u32::MAX,
+            default.max_consecutive_inbound_frames_with_empty_payload,
+        ),
+        max_inbound_priority_frames_per_stream: bounded(
+            "max_inbound_priority_frames_per_stream",
+            max_inbound_priority_frames_per_stream,
+            0..=u32::MAX,
+            default.max_inbound_priority_frames_per_stream,
+        ),
+        max_inbound_window_update_frames_per_data_frame_sent: bounded(
+            "max_inbound_window_update_frames_per_data_frame_sent",
+            max_inbound_window_update_frames_per_data_frame_sent,
+            1..=u32::MAX,
+            default.max_inbound_window_update_frames_per_data_frame_sent,
         ),
     }
 }

@@ -24,7 +24,6 @@ use super::{
     upstream::{Http1Upstream, ReceivedHead, UpstreamPort, failure},
 };
 use crate::{
-    buffer::Buffer,
     cluster::{Host, Http2Lease, Upstream},
     http::{
         changes::RequestChanges,
@@ -196,11 +195,7 @@ impl Exchange<'_> {
                 .transfer
                 .begin(Sink::Http1(Encoder::new(out, framed)));
         }
-        Ok(UpstreamPort::Http1(Http1Upstream {
-            upstream,
-            received: Buffer::default(),
-            reused,
-        }))
+        Ok(UpstreamPort::Http1(Http1Upstream::new(upstream, reused)))
     }
 
     /// Begins to send the request as a stream.

@@ -56,6 +56,8 @@ stat_set! {
         downstream_rq_too_large: Counter,
         /// Requests the client gave up or reset.
         downstream_rq_rx_reset: Counter,
+        /// Connections ended because too many of their requests were reset soon, before they had an answer.
+        downstream_rq_too_many_premature_resets: Counter,
         /// Requests cut off because nothing moved for too long.
         downstream_rq_idle_timeout: Counter,
         /// Requests that did not arrive in time.

@@ -27,6 +27,9 @@ use crate::{
 
 /// Largest head of a response. Envoy's default is 60 KiB; ours leaves room for large cookies.
 const MAX_RESPONSE_HEAD: usize = 1 << 20;
+/// What a 1xx response counts at least. Together those of a request may have as much as a head: 256 of
+/// usual size, which is 85 minutes of an endpoint that says each 20 s that it is working (RFC 2518).
+const LEAST_INFORMATIONAL: usize = 4096;
 
 /// Who is asked.
 pub(super) enum UpstreamPort {
@@ -46,6 +49,8 @@ pub(super) struct Http1Upstream {
     pub(super) received: Buffer,
     /// The connection has carried requests before.
     pub(super) reused: bool,
+    /// What 1xx responses came to, bytes.
+    informed: u32,
 }
 
 /// The head of a response.
@@ -110,6 +115,15 @@ impl UpstreamPort {
 // === impl Http1Upstream ===
 
 impl Http1Upstream {
+    pub(super) fn new(upstream: Upstream, reused: bool) -> Self {
+        Self {
+            upstream,
+            received: Buffer::default(),
+            reused,
+            informed: 0,
+        }
+    }
+
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -135,6 +149,10 @@ impl Http1Upstream {
                 let bytes = self.received.filled();
                 match response.parse(bytes) {
                     Ok(Parsed::Complete(length)) if response.is_informational() => {
+                        self.informed += length.max(LEAST_INFORMATIONAL) as u32;
+                        if self.informed > MAX_RESPONSE_HEAD as u32 {
+                            return failed(Reason::UpstreamProtocolError);
+                        }
                         client.inform_raw(bytes, response);
                         self.received.consume(length);
                         continue;

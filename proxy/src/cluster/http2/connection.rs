@@ -15,7 +15,10 @@ use super::Sent;
 use crate::{
     cluster::{Cluster, Host, Upstream},
     config,
-    http::codec::h2::{self, client},
+    http::{
+        codec::h2::{self, client},
+        h2::flood_limits,
+    },
 };
 
 /// Largest head of a response, bytes as RFC 9113 section 6.5.2 counts them.
@@ -62,6 +65,7 @@ impl Http2Connection {
             initial_connection_window_size: options.initial_connection_window_size,
             initial_max_send_streams: before_settings,
             max_header_list_size: MAX_RESPONSE_HEAD,
+            flood_limits: flood_limits(&options),
             ..h2::Config::default()
         };
         let (sender, connection) = client::handshake(upstream, config);

@@ -4,6 +4,7 @@
 mod http1;
 mod http2;
 mod place;
+mod premature_resets;
 
 use std::{rc::Rc, sync::Arc};
 

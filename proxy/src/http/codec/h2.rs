@@ -33,7 +33,9 @@ pub(crate) fn age_stock() {
 mod tests;
 
 pub use self::{
+    core::Counts,
     error::{Error, Reason, Side},
+    floods::{Flood, FloodLimits},
     handle::{RecvStream, ResponseFuture, SendResponse, SendStream},
     message::TooLarge,
     settings::Config,

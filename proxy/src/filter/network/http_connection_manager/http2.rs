@@ -16,13 +16,14 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::Request;
 use tokio::time::Instant;
 
-use super::place::Places;
+use super::{place::Places, premature_resets::PrematureResets};
 use crate::{
     buffer::Buffer,
     config,
     exchange::{ConnectionManager, Downstream, Exchange, Http2Request, RequestMessage, Scratch},
     http::{
-        codec::h2::{self, Flushed, RecvStream, SendResponse, Traffic, server},
+        codec::h2::{self, Counts, Flushed, RecvStream, SendResponse, Traffic, server},
+        h2::flood_limits,
         timer::Timer,
     },
     info::{ConnectionInfo, Outcome},
@@ -47,6 +48,7 @@ struct Shared<'c> {
     idle_since: Cell<Instant>,
     /// When the client was told to go elsewhere.
     left: Cell<Option<Instant>>,
+    resets: PrematureResets,
 }
 
 /// A stream among those that are open, whatever ends it.
@@ -110,6 +112,7 @@ impl<'c> Shared<'c> {
             active: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             left: Cell::new(None),
+            resets: PrematureResets::default(),
         }
     }
 
@@ -151,6 +154,10 @@ impl<'c> Shared<'c> {
                 if let Some(ended) = ended {
                     return Poll::Ready(ended);
                 }
+                if self.resets.are_too_many() {
+                    http2.calm();
+                    continue;
+                }
                 if flushed == Flushed::Quiet {
                     break;
                 }
@@ -161,12 +168,7 @@ impl<'c> Shared<'c> {
             self.poll_idle(cx, &mut timer, &mut http2)
         })
         .await;
-        if let Err(error) = result
-            && !error.is_io()
-            && !error.is_remote()
-        {
-            self.manager.stats.downstream_cx_protocol_error.inc();
-        }
+        self.count_end(&http2, result);
         // What is still open has lost its client, and notices.
         poll_fn(|cx| {
             while let Poll::Ready(Some(_)) = streams.poll_next_unpin(cx) {}
@@ -192,6 +194,11 @@ impl<'c> Shared<'c> {
             &mut scratch,
         );
         exchange.run().await;
+        if exchange.info.response_code == 0 {
+            self.resets.note_reset(&self.manager, exchange.began);
+        } else {
+            self.resets.note_answered();
+        }
         self.last.set(std::mem::take(&mut exchange.info));
     }
 
@@ -215,15 +222,31 @@ impl<'c> Shared<'c> {
         });
         match done.await {
             Ok(()) => Some(http2),
-            Err(error) => {
-                let stats = &self.manager.stats;
-                match error {
-                    None => stats.downstream_cx_idle_timeout.inc(),
-                    Some(error) if error.is_io() => {}
-                    Some(_) => stats.downstream_cx_protocol_error.inc(),
-                }
+            Err(None) => {
+                self.manager.stats.downstream_cx_idle_timeout.inc();
                 None
             }
+            // What came behind the preface has been taken in as well.
+            Err(Some(error)) => {
+                self.count(&mut http2);
+                self.count_end(&http2, Err(error));
+                None
+            }
+        }
+    }
+
+    /// Why the connection ended, if that is the client's doing.
+    fn count_end(&self, http2: &Http2, result: Result<(), h2::Error>) {
+        let (stats, http2_stats) = (&self.manager.stats, self.manager.context.http2_stats());
+        if self.resets.are_too_many() {
+            stats.downstream_rq_too_many_premature_resets.inc();
+        } else if let Some(flood) = http2.flood() {
+            http2_stats.flood(flood).inc();
+        } else if let Err(error) = result
+            && !error.is_io()
+            && !error.is_remote()
+        {
+            stats.downstream_cx_protocol_error.inc();
         }
     }
 
@@ -243,6 +266,17 @@ impl<'c> Shared<'c> {
             received: before.received + traffic.received,
             sent: before.sent + traffic.sent,
         });
+        let counts = http2.take_counts();
+        if counts != Counts::default() {
+            self.manager.context.http2_stats().add(&counts);
+            let unseen = u64::from(counts.unseen);
+            stats.downstream_rq_total.add(unseen);
+            stats.downstream_rq_http2_total.add(unseen);
+            stats.downstream_rq_rx_reset.add(unseen);
+            for _ in 0..unseen {
+                self.resets.note_reset(&self.manager, Instant::now());
+            }
+        }
     }
 
     /// Tells the client to go elsewhere; what is open goes on.
@@ -289,6 +323,7 @@ fn codec_config(config: &config::HttpConnectionManager) -> h2::Config {
         initial_connection_window_size: config.http2.initial_connection_window_size,
         max_concurrent_streams: config.http2.max_concurrent_streams,
         max_header_list_size: config.max_request_headers_bytes,
+        flood_limits: flood_limits(&config.http2),
         ..h2::Config::default()
     }
 }

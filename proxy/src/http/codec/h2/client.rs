@@ -9,7 +9,7 @@ use std::{
 use http::Request;
 
 use super::{
-    Config, Error, Flushed, ResponseFuture, SendStream, Socket, Traffic,
+    Config, Counts, Error, Flood, Flushed, ResponseFuture, SendStream, Socket, Traffic,
     core::{Core, Role},
     handle::{Handle, Shared},
     wire::Wire,
@@ -57,6 +57,16 @@ impl<S: Socket> Connection<S> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// What there was to count since this was last asked.
+    pub fn take_counts(&mut self) -> Counts {
+        self.shared.borrow_mut().take_counts()
+    }
+
+    /// What the connection was given up for, if the peer flooded it.
+    pub fn flood(&self) -> Option<Flood> {
+        self.shared.borrow().floods.was
     }
 
     /// What went through since this was last asked.

@@ -28,6 +28,21 @@ pub(super) enum Role {
     Server,
 }
 
+/// What a connection is counted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// RST_STREAM frames that came.
+    pub rx_reset: u32,
+    /// RST_STREAM frames that were sent.
+    pub tx_reset: u32,
+    /// Field sections that were larger than what is taken.
+    pub header_overflow: u32,
+    /// Messages that are none.
+    pub rx_messaging_error: u32,
+    /// Requests that were reset before anybody saw them.
+    pub unseen: u32,
+}
+
 /// How far the end of a connection has come that we want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leaving {
@@ -79,6 +94,7 @@ pub(super) struct Core {
     /// Why it is over.
     pub(super) end: Option<Error>,
     pub(super) floods: Floods,
+    pub(super) counts: Counts,
     /// Whoever drives the connection.
     pub(super) driver: Option<Waker>,
     /// It waits, and is to be woken.
@@ -127,7 +143,8 @@ impl Core {
             leaving: Leaving::No,
             is_left: false,
             end: None,
-            floods: Floods::default(),
+            floods: Floods::new(config.flood_limits),
+            counts: Counts::default(),
             driver: None,
             is_parked: false,
             has_opener: role == Role::Client,
@@ -328,16 +345,21 @@ impl Core {
                 sending.end = None;
                 self.reset(key, reason);
             }
-            None => frame::write_reset(self.output.bytes(), id, reason),
+            None => {
+                self.counts.tx_reset += 1;
+                frame::write_reset(self.output.bytes(), id, reason);
+            }
         }
         self.spend(Idle::Reset)
     }
 
     pub(super) fn spend(&mut self, kind: Idle) -> Result<(), Reason> {
-        match self.floods.spend(kind) {
-            true => Ok(()),
-            false => Err(Reason::ENHANCE_YOUR_CALM),
-        }
+        calm(self.floods.spend(kind))
+    }
+
+    /// What has happened since this was last asked.
+    pub(super) fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
     }
 
     // --- windows
@@ -387,5 +409,13 @@ impl Core {
             (None, true) => usize::MAX,
             (None, false) => self.config.initial_max_send_streams,
         }
+    }
+}
+
+/// Whoever causes too much work for nothing is told to calm down.
+pub(super) fn calm(is_fine: bool) -> Result<(), Reason> {
+    match is_fine {
+        true => Ok(()),
+        false => Err(Reason::ENHANCE_YOUR_CALM),
     }
 }

@@ -3,9 +3,10 @@
 
 use super::{
     Reason,
-    core::{Core, Leaving, Role},
+    core::{Core, Leaving, Role, calm},
     floods::Idle,
     frame::{self, FrameHead, number},
+    heads::SMALL,
     message::Section,
     store::{Key, Over},
 };
@@ -43,6 +44,7 @@ impl Core {
         if head.stream == 0 {
             return Err(Reason::PROTOCOL_ERROR);
         }
+        calm(self.floods.content(false))?;
         let mut fragment = payload;
         if head.has(frame::PADDED) {
             let (padding, rest) = fragment.split_first().ok_or(Reason::FRAME_SIZE_ERROR)?;
@@ -74,9 +76,7 @@ impl Core {
         self.heads.give_back(std::mem::take(&mut block.held));
         block.section.tighten(self.most_of_section());
         let is_last = head.has(frame::END_HEADERS);
-        if payload.is_empty() && !is_last {
-            self.spend(Idle::Empty)?;
-        }
+        calm(self.floods.content(payload.is_empty() && !is_last))?;
         self.fragment(*block, payload, is_last)
     }
 
@@ -165,6 +165,9 @@ impl Core {
     }
 
     fn nobodys(&mut self, id: u32, reason: Option<Reason>) -> Result<(), Reason> {
+        if reason == Some(Reason::PROTOCOL_ERROR) {
+            self.counts.rx_messaging_error += 1;
+        }
         match reason {
             None => {
                 self.store.remember(id);
@@ -184,6 +187,7 @@ impl Core {
     fn request(&mut self, block: HeaderBlock) -> Result<(), Reason> {
         let (id, end) = (block.stream, block.ends_stream);
         let size = block.section.size();
+        self.counts.header_overflow += u32::from(block.section.is_too_large());
         let (head, length) = match block.section.request() {
             Ok((head, length)) if !end || length.unwrap_or_default() == 0 => (head, length),
             _ => return self.nobodys(id, Some(Reason::PROTOCOL_ERROR)),
@@ -191,6 +195,7 @@ impl Core {
         let send_window = i64::from(self.peer.initial_window_size);
         let windows = (self.recv_window_of_stream(), send_window);
         let key = self.store.open(id, true, windows);
+        self.floods.open();
         let stream = &mut self.store[key];
         // The queue's.
         stream.handles = 1;
@@ -204,12 +209,18 @@ impl Core {
 
     fn response(&mut self, key: Key, block: HeaderBlock) -> Result<(), Reason> {
         let (id, end) = (block.stream, block.ends_stream);
+        let (size, most) = (block.section.size(), self.most_of_section());
         let received = &mut self.store[key].received;
         match block.section.response() {
             Ok((head, _)) if head.status.is_informational() && !end => {
+                // Each costs its size, and something by itself.
+                received.informed += size.max(SMALL);
+                if received.informed > most {
+                    return self.blame(id, Reason::ENHANCE_YOUR_CALM);
+                }
                 received.informational.push_back(head);
                 received.wake();
-                self.spend(Idle::Empty)
+                Ok(())
             }
             Ok((head, length)) if !head.status.is_informational() => {
                 let status = head.status.as_u16();

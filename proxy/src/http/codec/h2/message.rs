@@ -58,7 +58,7 @@ impl Section {
     }
 
     /// More than is taken.
-    fn is_too_large(&self) -> bool {
+    pub(super) fn is_too_large(&self) -> bool {
         self.size > self.limit
     }
 

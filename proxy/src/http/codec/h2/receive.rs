@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
     Error, Reason, Side,
-    core::{Core, Role},
+    core::{Core, Role, calm},
     floods::Idle,
     frame::{self, FrameHead, number},
     settings::MAX_WINDOW,
@@ -147,8 +147,9 @@ impl Core {
         let payload = take(input, body);
         input.advance(padding.saturating_sub(1));
         self.release(key, padding as u32);
+        calm(self.floods.content(body == 0 && !end))?;
         if body == 0 && !end {
-            return self.spend(Idle::Empty);
+            return Ok(());
         }
         self.floods.work();
         let received = &mut self.store[key].received;
@@ -185,7 +186,7 @@ impl Core {
         let is_itself = number(payload) & (u32::MAX >> 1) == head.stream;
         let wrong = match payload.len() {
             _ if head.stream == 0 => return Err(Reason::PROTOCOL_ERROR),
-            5 if !is_itself => return self.spend(Idle::Ignored),
+            5 if !is_itself => return calm(self.floods.priority()),
             5 => Reason::PROTOCOL_ERROR,
             _ => Reason::FRAME_SIZE_ERROR,
         };
@@ -202,6 +203,7 @@ impl Core {
         if head.stream == 0 || self.is_idle(head.stream) {
             return Err(Reason::PROTOCOL_ERROR);
         }
+        self.counts.rx_reset += 1;
         let Some(key) = self.store.find(head.stream) else {
             return self.spend(Idle::Ignored);
         };
@@ -307,7 +309,7 @@ impl Core {
                 return Err(Reason::FLOW_CONTROL_ERROR);
             }
             self.distribute();
-            return self.spend(Idle::Window);
+            return calm(self.floods.window());
         }
         if self.is_idle(head.stream) {
             return Err(Reason::PROTOCOL_ERROR);
@@ -320,7 +322,7 @@ impl Core {
                 return self.blame(head.stream, Reason::FLOW_CONTROL_ERROR);
             }
         }
-        self.spend(Idle::Window)
+        calm(self.floods.window())
     }
 
     /// The peer takes more, or less, of a stream.

@@ -42,6 +42,7 @@ impl Core {
         let send_window = i64::from(self.peer.initial_window_size);
         let windows = (self.recv_window_of_stream(), send_window);
         let key = self.store.open(id, false, windows);
+        self.floods.open();
         let stream = &mut self.store[key];
         stream.handles = 1;
         stream.is_head = head.method == http::Method::HEAD;
@@ -269,6 +270,7 @@ impl Core {
             Some(End::Plain) => {
                 stream.sending.is_ended = true;
                 frame::write(self.output.bytes(), frame::DATA, frame::END_STREAM, id, &[]);
+                self.floods.sent();
                 self.kick();
             }
             Some(End::Trailers(trailers)) => {
@@ -302,6 +304,7 @@ impl Core {
             return;
         }
         frame::write_reset(self.output.bytes(), stream.id, reason);
+        self.counts.tx_reset += 1;
         self.stop(key, Error::Reset(reason, Side::Ours), Over::ByUs);
         self.kick();
     }

@@ -9,7 +9,7 @@ use std::{
 use http::Request;
 
 use super::{
-    Config, Error, Flushed, RecvStream, SendResponse, Socket, Traffic,
+    Config, Counts, Error, Flood, Flushed, Reason, RecvStream, SendResponse, Socket, Traffic,
     core::{Core, Role},
     handle::{Handle, Shared},
     wire::Wire,
@@ -61,6 +61,7 @@ impl<S: Socket> Connection<S> {
             if let Some((key, head)) = core.requests.pop_front() {
                 if core.store[key].sending.stopped.is_some() {
                     // It was reset before anybody saw it.
+                    core.counts.unseen += 1;
                     core.drop_handle(key);
                     continue;
                 }
@@ -91,6 +92,21 @@ impl<S: Socket> Connection<S> {
     /// Tells the client to go elsewhere; what is open goes on.
     pub fn graceful_shutdown(&mut self) {
         self.shared.borrow_mut().leave();
+    }
+
+    /// Ends the connection, because its client causes too much work for nothing.
+    pub fn calm(&mut self) {
+        self.shared.borrow_mut().fail(Reason::ENHANCE_YOUR_CALM);
+    }
+
+    /// What there was to count since this was last asked.
+    pub fn take_counts(&mut self) -> Counts {
+        self.shared.borrow_mut().take_counts()
+    }
+
+    /// What the connection was given up for, if the peer flooded it.
+    pub fn flood(&self) -> Option<Flood> {
+        self.shared.borrow().floods.was
     }
 
     /// What went through since this was last asked.

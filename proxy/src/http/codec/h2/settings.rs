@@ -1,6 +1,6 @@
 //! Settings (RFC 9113 section 6.5.2).
 
-use super::{Reason, frame, frame::number};
+use super::{Reason, floods::FloodLimits, frame, frame::number};
 
 /// The largest window there can be (RFC 9113 section 6.9.1).
 pub(super) const MAX_WINDOW: u32 = u32::MAX >> 1;
@@ -28,6 +28,8 @@ pub struct Config {
     pub max_header_list_size: u32,
     /// Streams that we open before the peer has said how many it allows.
     pub initial_max_send_streams: usize,
+    /// How much of what brings nothing is taken.
+    pub flood_limits: FloodLimits,
 }
 
 /// What the peer wants.
@@ -51,6 +53,7 @@ impl Default for Config {
             max_concurrent_streams: 100,
             max_header_list_size: 64 * 1024,
             initial_max_send_streams: 100,
+            flood_limits: FloodLimits::default(),
         }
     }
 }

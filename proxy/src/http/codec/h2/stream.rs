@@ -33,6 +33,9 @@ pub(super) struct Received {
     pub(super) held: u32,
     /// Bytes that heads and trailers of the request have of what the connection may hold.
     pub(super) of_head: usize,
+    /// What 1xx responses came to: together they may have as much as a head, so that there are not any
+    /// number of them.
+    pub(super) informed: usize,
     pub(super) informational: VecDeque<response::Parts>,
     pub(super) head: Option<response::Parts>,
     /// The head of the message has come.
