@@ -3,6 +3,7 @@
 mod capture;
 mod concurrency;
 mod failure;
+mod limits;
 mod logging;
 mod memory;
 mod open_files;

@@ -43,6 +43,7 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
     options.concurrency = args.concurrency.unwrap_or_else(concurrency::from_cgroup);
     options.config_path = args.config.display().to_string();
     options.log_filter = Some(logging.filter());
+    options.trim_heap = Some(weir_sys::trim_heap);
     serve(&bootstrap, options)
 }
 

@@ -44,7 +44,8 @@ use weir_proxy::{
 };
 
 use crate::{
-    concurrency, failure::Failure, logging::Logging, memory, open_files, shutdown::Signals,
+    concurrency, failure::Failure, limits::Limits, logging::Logging, memory, open_files,
+    shutdown::Signals,
 };
 
 use self::{bootstrap::Sidecar, inbound_policy::InboundPolicy};
@@ -142,7 +143,7 @@ impl<T: DeserializeOwned> FromStr for JsonList<T> {
 
 pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
     let node_addresses = node_addresses(args);
-    let sidecar = sidecar(args, &node_addresses);
+    let sidecar = sidecar(args, &node_addresses, open_files::raise());
     let policy = InboundPolicy::new(args.state_dir.clone(), sidecar.has_ipv6);
     let began = bootstrap(&sidecar, &policy)?;
     if args.print_bootstrap {
@@ -153,12 +154,12 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
         bootstrap,
         note: inbound_note,
     } = began;
-    open_files::raise();
     let (sender, receiver) = watch::channel(false);
     let mut options = Options::new(source);
     options.concurrency = concurrency(args);
     options.control_plane = control_plane(args);
-    options.read_only = read_only(node_addresses.clone());
+    options.read_only = read_only(&node_addresses);
+    options.trim_heap = Some(weir_sys::trim_heap);
     options.log_filter = Some(logging.filter());
     options.ready = Some(receiver);
     options.mesh_metrics = mesh_metrics(args);
@@ -298,7 +299,8 @@ fn node_addresses(args: &Args) -> Vec<IpAddr> {
     addresses
 }
 
-fn sidecar<'a>(args: &'a Args, node_addresses: &'a [IpAddr]) -> Sidecar<'a> {
+/// `files`: files that may be open.
+fn sidecar<'a>(args: &'a Args, node_addresses: &'a [IpAddr], files: Option<u64>) -> Sidecar<'a> {
     let control_plane = Some(args.control_plane.as_str()).filter(|address| !address.is_empty());
     Sidecar {
         node: args.pod.node(&args.pod_ports.0, control_plane.is_some()),
@@ -314,6 +316,7 @@ fn sidecar<'a>(args: &'a Args, node_addresses: &'a [IpAddr]) -> Sidecar<'a> {
         kept: &[],
         control_plane,
         has_ipv6: args.pod.has_ipv6(),
+        limits: Limits::here(files),
     }
 }
 
@@ -361,7 +364,7 @@ fn mounted(file: &Option<PathBuf>, directory: &str, name: &str) -> PathBuf {
 }
 
 /// On every address of the pod, for the kubelet and scrapers are elsewhere.
-fn read_only(probes: Vec<IpAddr>) -> ReadOnlyListeners {
+fn read_only(node_addresses: &[IpAddr]) -> ReadOnlyListeners {
     let any_v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     let has_ipv6 = TcpListener::bind(any_v6).is_ok();
     let any = |port| {
@@ -375,7 +378,7 @@ fn read_only(probes: Vec<IpAddr>) -> ReadOnlyListeners {
         prometheus: any(ports::PROMETHEUS),
         readiness: any(ports::READINESS),
         status: any(ports::STATUS),
-        probes,
+        probes: node_addresses.to_vec(),
     }
 }
 

@@ -20,6 +20,7 @@ pub mod matcher;
 pub mod metadata;
 pub mod network_filter;
 pub mod outlier_detection;
+pub mod overload;
 pub mod rbac;
 pub mod route;
 pub mod tls;

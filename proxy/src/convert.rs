@@ -24,6 +24,7 @@ mod matcher;
 mod metadata;
 mod network_filter;
 mod outlier_detection;
+mod overload;
 mod percent;
 mod proxy_protocol;
 mod rbac;

@@ -44,7 +44,7 @@ use self::{
 use crate::{
     buffer::Buffer,
     cluster::Upstream,
-    config::RouteConfiguration,
+    config::{RouteConfiguration, overload::ActionKind},
     http::{
         codec::h1::response::Response, edits::Edited, request_id, route::Matched, timer::Timer,
     },
@@ -127,6 +127,12 @@ impl<'e> Exchange<'e> {
     /// Answers the request.
     pub(crate) async fn run(&mut self) -> Next {
         let manager = self.manager;
+        if manager.takes(ActionKind::StopAcceptingRequests, self.connection) {
+            manager.stats.downstream_rq_overload_close.inc();
+            return self
+                .reply(&Reason::Overloaded.into(), false, None, None)
+                .await;
+        }
         if let Some(reason) = self.request.objection(&manager.config) {
             return self.reply(&reason.into(), false, None, None).await;
         }

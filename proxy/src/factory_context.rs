@@ -12,6 +12,7 @@ use crate::{
     config::{RouteConfiguration, feature_flag::FeatureFlag},
     http::{codec::h1::partial::HeldByHeads, h2::stats::Http2Stats},
     mesh_metrics::Reporter,
+    overload::Overload,
     runtime::Runtime,
     secrets::Secrets,
     singletons::Singletons,
@@ -32,6 +33,8 @@ pub(crate) struct FactoryContext {
     http2: OnceCell<Arc<Http2Stats>>,
     /// Who calls whom, if that is counted.
     pub(crate) mesh_metrics: Option<Reporter>,
+    /// What is done while memory or connections are too many; none: nothing.
+    pub(crate) overload: Option<Arc<Overload>>,
 }
 
 /// The route configurations that came by themselves, over RDS.
@@ -51,6 +54,7 @@ impl FactoryContext {
         singletons: Arc<Singletons>,
         secrets: Arc<Secrets>,
         mesh_metrics: Option<Reporter>,
+        overload: Option<Arc<Overload>>,
     ) -> Self {
         Self {
             clusters,
@@ -65,6 +69,7 @@ impl FactoryContext {
             heads: HeldByHeads::default(),
             http2: OnceCell::new(),
             mesh_metrics,
+            overload,
         }
     }
 

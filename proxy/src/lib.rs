@@ -24,6 +24,7 @@ pub mod mesh_metrics;
 pub mod metadata;
 pub mod net;
 pub mod options;
+mod overload;
 mod random;
 mod rbac;
 pub mod reason;

@@ -37,6 +37,9 @@ pub struct Options {
     pub local_secrets: Option<Local>,
     /// Counts who calls whom; none: that is not counted.
     pub mesh_metrics: Option<Arc<MeshMetrics>>,
+    /// Gives free memory back to the system, for `envoy.overload_actions.shrink_heap`. True if there was
+    /// some.
+    pub trim_heap: Option<fn() -> bool>,
 }
 
 /// How the control plane is reached, beyond what the bootstrap says.
@@ -99,7 +102,8 @@ pub struct ReadOnlyListeners {
     pub readiness: Vec<SocketAddr>,
     /// Both.
     pub status: Vec<SocketAddr>,
-    /// Where probes come from, besides the machine itself: they get through however many others connect.
+    /// Where probes come from, besides the machine itself: they get through however many others connect,
+    /// up to a bound also to the application where memory or connections are too many.
     pub probes: Vec<IpAddr>,
 }
 
@@ -127,6 +131,7 @@ impl Options {
             ready: None,
             local_secrets: None,
             mesh_metrics: None,
+            trim_heap: None,
         }
     }
 }

@@ -61,6 +61,8 @@ pub enum Reason {
     FaultInjected,
     /// A preflight request of CORS was answered.
     CorsPreflight,
+    /// Memory is short.
+    Overloaded,
     /// The client went away.
     ClientClosed,
     /// The route redirects.
@@ -111,6 +113,7 @@ impl Reason {
             Self::AccessDenied => "rbac_access_denied",
             Self::FaultInjected => "fault_filter_abort",
             Self::CorsPreflight => "cors_response",
+            Self::Overloaded => "overload",
             Self::ClientClosed => "client_closed",
             Self::Redirect => "redirect",
             Self::DirectResponse => "direct_response",
@@ -149,6 +152,7 @@ impl Reason {
             | Self::PayloadTooLarge
             | Self::AccessDenied
             | Self::CorsPreflight
+            | Self::Overloaded
             | Self::Redirect
             | Self::DirectResponse
             | Self::DownstreamTls
@@ -223,6 +227,7 @@ impl Reason {
             Self::HeadTooLarge => "Request Header Fields Too Large",
             Self::UpgradeRequired => "Upgrade Required",
             Self::PayloadTooLarge => "Payload Too Large",
+            Self::Overloaded => "envoy overloaded",
             Self::AccessDenied => "RBAC: access denied",
             Self::FaultInjected => "fault filter abort",
             _ => "",

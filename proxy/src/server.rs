@@ -19,10 +19,11 @@ use crate::{
     admin::{self, Admin, Face},
     boundary::Boundary,
     cluster::{self, Healths},
-    config::Bootstrap,
+    config::{Bootstrap, overload::OverloadManager},
     connection_log::ConnectionLog,
     demand::{self, DemandReceiver},
     net::{BindError, listen},
+    overload::{self, Overload},
     secrets::Secrets,
     snapshot::{Destination, DestinationListener, Publisher, Snapshot},
     stats::Registry,
@@ -48,6 +49,9 @@ pub struct Server {
     client: Option<xds::Client>,
     secrets: Arc<Secrets>,
     demands: DemandReceiver,
+    /// What is done while memory or connections are too many, and when.
+    overload: Option<(Arc<Overload>, Arc<OverloadManager>)>,
+    trim_heap: Option<fn() -> bool>,
 }
 
 /// Why the data plane cannot start.
@@ -99,6 +103,10 @@ impl Server {
         let secrets = Secrets::new(options.local_secrets.clone(), &bootstrap.secrets);
         let secrets = Arc::new(secrets);
         let health = Arc::new(Healths::new(&registry));
+        let overload = bootstrap.overload.as_ref().map(|config| {
+            let probes = options.read_only.probes.clone();
+            (Overload::new(config, probes), Arc::clone(config))
+        });
         let (phase, _) = watch::channel(Phase::Active);
         let (sender, demands) = demand::channel();
         let shared = Shared {
@@ -110,6 +118,7 @@ impl Server {
             health: Arc::clone(&health),
             secrets: Arc::clone(&secrets),
             mesh_metrics: options.mesh_metrics.clone(),
+            overload: overload.as_ref().map(|(overload, _)| Arc::clone(overload)),
             boundary: boundary.clone(),
         };
         let mut workers = Vec::with_capacity(options.concurrency.get());
@@ -130,6 +139,7 @@ impl Server {
             health,
             inventory.clone(),
         );
+        let trim_heap = options.trim_heap;
         let admin_address = faces
             .iter()
             .find(|(face, _)| *face == Face::Admin)
@@ -152,6 +162,8 @@ impl Server {
             client,
             secrets,
             demands,
+            overload,
+            trim_heap,
         })
     }
 
@@ -195,6 +207,13 @@ impl Server {
                 cluster::keep_health(Arc::clone(handle.health()), handle.subscribe())
             }),
         );
+        if let Some((overload, config)) = self.overload {
+            let (registry, trim) = (Arc::clone(self.handle.registry()), self.trim_heap);
+            tasks.spawn(boundary.clone().keep(move || {
+                let state = (Arc::clone(&overload), Arc::clone(&config));
+                overload::keep(state.0, state.1, Arc::clone(&registry), trim)
+            }));
+        }
         match self.client {
             Some(client) => {
                 let context = xds::Context {

@@ -12,8 +12,8 @@ use tokio::{runtime::LocalOptions, sync::watch};
 
 use crate::{
     boundary::Boundary, cluster::Healths, connection_log::ConnectionLog, demand::DemandSender,
-    mesh_metrics::MeshMetrics, secrets::Secrets, singletons::Singletons, snapshot::Snapshot,
-    stats::Registry,
+    mesh_metrics::MeshMetrics, overload::Overload, secrets::Secrets, singletons::Singletons,
+    snapshot::Snapshot, stats::Registry,
 };
 
 mod listeners;
@@ -40,6 +40,8 @@ pub struct Shared {
     pub secrets: Arc<Secrets>,
     /// Who calls whom, if that is counted.
     pub mesh_metrics: Option<Arc<MeshMetrics>>,
+    /// What is done while memory or connections are too many; none: nothing.
+    pub(crate) overload: Option<Arc<Overload>>,
     /// What panics end.
     pub boundary: Boundary,
 }

@@ -11,9 +11,10 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 37] = [
+const FILES: [&str; 38] = [
     "bootstrap",
     "runtime",
+    "overload",
     "listener",
     "listener_filter",
     "proxy_protocol",
@@ -66,6 +67,8 @@ field may not have:
 | HTTP filters of the router and of clusters | `HeaderMutation`; `UpstreamCodec`, last in the list |
 | `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`; each in a `FilterConfig`, too |
 | runtime layers | `static_layer`, `admin_layer` |
+| resource monitors | `FixedHeapConfig`, `CgroupMemoryConfig`, `DownstreamConnectionsConfig` |
+| overload actions | `stop_accepting_requests`, `disable_http_keepalive`, `stop_accepting_connections`, `reject_incoming_connections`, `shrink_heap` |
 | access logs | `FileAccessLog`, `StdoutAccessLog`, `StderrAccessLog` |
 | transport sockets | `RawBuffer`, `DownstreamTlsContext` of filter chains, `UpstreamTlsContext` of clusters |
 | `cipher_suites`, `ecdh_curves` | what BoringSSL has and rustls lacks is left out with a warning, as long as one of the list remains |
@@ -99,6 +102,8 @@ These have less of an effect than in Envoy:
 | `max_session_keys` | 0 is as in Envoy; else as many tickets are kept as an endpoint gives, for each of 64 names |
 | `allow_expired_certificate` | a chain is judged as of a time at which its leaf was in date |
 | files of TLS | each is looked at once a second at most, when a handshake needs it, whether a `watched_directory` is set or not |
+| `fixed_heap` | what is measured is the process's private memory |
+| `max_outbound_frames`, `max_outbound_control_frames` | are refused, for there is no such queue: nothing is read of a peer while 128 KiB wait to be sent to it |
 | `CircuitBreakers.Thresholds` | each worker counts for itself: with four workers four times as much is let through |
 
 Below, *supported* fields have an effect, which a test beside Envoy shows (`agent/tests/effects`); of a

@@ -38,6 +38,8 @@ const CRATES: &[Crate] = &[Crate {
         "config",
         // Protobuf to configuration.
         "convert",
+        // What is done while memory is short.
+        "overload",
         // Secrets, which are read with it.
         "secrets",
         // Sockets, addresses, what moves bytes; what is in force, asked for and remembered.

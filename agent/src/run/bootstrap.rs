@@ -23,10 +23,11 @@ use weir_api::{
     },
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, limits::Limits};
 
 mod inbound;
 mod outbound;
+mod overload;
 mod parts;
 mod probe;
 mod refused;
@@ -58,6 +59,8 @@ pub(super) struct Sidecar<'a> {
     pub(super) control_plane: Option<&'a str>,
     /// The pod has an IPv6 address.
     pub(super) has_ipv6: bool,
+    /// How much the sidecar may hold.
+    pub(super) limits: Limits,
 }
 
 /// Prints the bootstrap as YAML.
@@ -117,6 +120,7 @@ impl Sidecar<'_> {
         let mut bootstrap = json!({
             "node": self.node,
             "admin": { "address": address("127.0.0.1", ports::ADMIN) },
+            "overload_manager": overload::overload_manager(self.limits),
             "static_resources": { "listeners": listeners, "clusters": clusters },
         });
         if let Some(control_plane) = self.control_plane {

@@ -11,6 +11,7 @@ mod health;
 mod http1;
 mod l4;
 mod network_filters;
+mod overload;
 mod proxies;
 mod ring;
 mod stats;

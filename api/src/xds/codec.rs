@@ -126,6 +126,15 @@ messages! {
     unpack unpack_http_inspector, pack pack_http_inspector:
         extensions::filters::listener::http_inspector::v3::HttpInspector,
         "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector";
+    unpack unpack_fixed_heap:
+        extensions::resource_monitors::fixed_heap::v3::FixedHeapConfig,
+        "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig";
+    unpack unpack_cgroup_memory:
+        extensions::resource_monitors::cgroup_memory::v3::CgroupMemoryConfig,
+        "envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig";
+    unpack unpack_downstream_connections:
+        extensions::resource_monitors::downstream_connections::v3::DownstreamConnectionsConfig,
+        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig";
     unpack unpack_proxy_protocol:
         extensions::filters::listener::proxy_protocol::v3::ProxyProtocol,
         "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol";

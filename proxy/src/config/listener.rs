@@ -48,6 +48,10 @@ pub struct Listener {
     pub services: Vec<(u16, Box<str>)>,
     /// `tcp_backlog_size`; the kernel caps it at net.core.somaxconn.
     pub backlog: u32,
+    /// Its connections count for no bound on those of all listeners.
+    pub ignore_global_conn_limit: bool,
+    /// Nothing is done to its connections and requests for want of memory.
+    pub bypass_overload_manager: bool,
     /// Connection-level access logs, written for connections that reach no filter chain.
     pub access_logs: Vec<AccessLog>,
 }

@@ -14,6 +14,7 @@ use super::{
     at::{At, Needed, Report, take},
     cluster::cluster,
     listener::listener,
+    overload::overload_manager,
     runtime::{default_runtime, runtime},
     tls_secret::secret,
     value::{ads, enumeration, header_name, header_value, non_empty, v3},
@@ -28,12 +29,13 @@ use crate::config::{
 pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Bootstrap> {
     let at = report.resource("Bootstrap");
     take!(at, message => pb::Bootstrap {
-        supported: node, static_resources, dynamic_resources, admin, layered_runtime;
+        supported: node, static_resources, dynamic_resources, admin, layered_runtime,
+            overload_manager;
         ignored: stats_flush_interval = "stats are read, not flushed, and sinks are refused",
             stats_flush = "stats are read, not flushed, and sinks are refused";
         refused: node_context_params, cluster_manager, hds_config, flags_path, stats_sinks,
             deferred_stat_options, stats_config, watchdog, watchdogs, tracing,
-            overload_manager, enable_dispatcher_stats, header_prefix,
+            enable_dispatcher_stats, header_prefix,
             stats_server_version_override, use_tcp_for_dns_lookups, dns_resolution_config,
             typed_dns_resolver_config, bootstrap_extensions, fatal_actions, config_sources,
             default_config_source, default_socket_interface, certificate_provider_instances,
@@ -75,6 +77,12 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
         node,
         runtime: layered_runtime.map_or_else(default_runtime, |message| {
             runtime(&at.field("layered_runtime"), message)
+        }),
+        overload: overload_manager.map(|message| {
+            Arc::new(self::overload_manager(
+                &at.field("overload_manager"),
+                message,
+            ))
         }),
         admin: admin.and_then(|message| self::admin(&at.field("admin"), message)),
         listeners,
@@ -155,7 +163,7 @@ fn admin(at: &At<'_>, message: pb::Admin) -> Option<std::net::SocketAddr> {
     take!(at, message => pb::Admin {
         supported: address;
         ignored: profile_path = "there is no profiler",
-            ignore_global_conn_limit = "there is no global limit of connections";
+            ignore_global_conn_limit = "its connections are not counted in any case";
         refused: access_log, access_log_path, socket_options, allow_paths;
     });
     super::value::address(&at.field("address"), address?)

@@ -30,13 +30,12 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
         supported: name, address, stat_prefix, filter_chains, use_original_dst,
             default_filter_chain, metadata, listener_filters,
             listener_filters_timeout, continue_on_listener_filters_timeout, traffic_direction,
-            access_log, tcp_backlog_size, bind_to_port;
+            access_log, tcp_backlog_size, bind_to_port, ignore_global_conn_limit,
+            bypass_overload_manager;
         fixed: transparent = false, freebind = false;
         ignored: connection_balance_config = "the kernel balances connections over the workers",
             enable_reuse_port = "each worker has a socket of its own in any case",
             max_connections_to_accept_per_socket_event = "bounds a batch of Envoy's event loop",
-            ignore_global_conn_limit = "there is no global limit of connections",
-            bypass_overload_manager = "there is no overload manager",
             per_connection_buffer_limit_bytes = "a buffer has 16 KiB, or 128 while much moves";
         refused: additional_addresses, stats_matcher, fcds_config, filter_chain_matcher,
             per_connection_buffer_high_watermark_timeout, deprecated_v1, drain_type,
@@ -96,6 +95,8 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
             PbTrafficDirection::Outbound => TrafficDirection::Outbound,
         },
         services,
+        ignore_global_conn_limit,
+        bypass_overload_manager,
         backlog: tcp_backlog_size.map_or(BACKLOG, |backlog| backlog.value),
         access_logs,
     })

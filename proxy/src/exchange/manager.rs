@@ -15,6 +15,7 @@ use crate::{
     config::{
         self, RouteConfiguration,
         http::{RouteSource, Router},
+        overload::ActionKind,
     },
     factory_context::FactoryContext,
     filter::http::HttpFilters,
@@ -131,7 +132,25 @@ impl ConnectionManager {
         if is_old {
             self.stats.downstream_cx_max_duration_reached.inc();
         }
-        is_worn || is_old || connection.is_draining()
+        is_worn || is_old || connection.is_draining() || self.ends_connections(connection)
+    }
+
+    /// Whether a connection is to end with its current requests because memory is short. Counts it.
+    pub(crate) fn ends_connections(&self, connection: &ConnectionInfo) -> bool {
+        let ends = self.takes(ActionKind::DisableHttpKeepalive, connection);
+        if ends {
+            self.stats.downstream_cx_overload_disable_keepalive.inc();
+        }
+        ends
+    }
+
+    /// Whether something is done because memory is short.
+    pub(super) fn takes(&self, action: ActionKind, connection: &ConnectionInfo) -> bool {
+        let Some(overload) = &self.context.overload else {
+            return false;
+        };
+        !connection.listener.bypass_overload_manager
+            && overload.takes(action, || self.random(), connection.remote.ip())
     }
 
     /// When a connection is too old.

@@ -58,6 +58,10 @@ stat_set! {
         downstream_rq_rx_reset: Counter,
         /// Connections ended because too many of their requests were reset soon, before they had an answer.
         downstream_rq_too_many_premature_resets: Counter,
+        /// Requests answered 503 because memory was short.
+        downstream_rq_overload_close: Counter,
+        /// Connections that ended with their current requests because memory was short.
+        downstream_cx_overload_disable_keepalive: Counter,
         /// Requests cut off because nothing moved for too long.
         downstream_rq_idle_timeout: Counter,
         /// Requests that did not arrive in time.

@@ -14,6 +14,10 @@ stat_set! {
         downstream_cx_destroy: Counter,
         /// How long connections were open, milliseconds.
         downstream_cx_length_ms: Histogram,
+        /// Connections closed because there were as many over all listeners as there may be.
+        downstream_global_cx_overflow: Counter,
+        /// Connections closed because memory was short.
+        downstream_cx_overload_reject: Counter,
         /// Connections whose client said too little for too long. They are closed, unless the listener
         /// lets them go on with what is known.
         downstream_pre_cx_timeout: Counter,

@@ -1,6 +1,14 @@
 //! The listeners a worker accepts on.
 
-use std::{cell::RefCell, collections::HashMap, io, net, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    net::{self, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{net::TcpListener, task::AbortHandle};
 
@@ -9,12 +17,17 @@ use crate::{
     config::listener::TrafficDirection,
     listener::{ActiveListener, serve},
     net::address::RemoteAddr,
+    overload::{Place, Refusal},
+    random,
     snapshot::Snapshot,
 };
 
 /// Pause after an accept that failed for want of descriptors or memory; the connection waits in
 /// the backlog meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Pause before it is looked again whether there is memory for connections.
+const OVERLOAD_PAUSE: Duration = Duration::from_millis(20);
 
 /// The listeners a worker accepts on.
 #[derive(Default)]
@@ -114,23 +127,76 @@ async fn accept(
     socket: Rc<TcpListener>,
 ) {
     let boundary = worker.shared.boundary.clone();
+    let mut random = random::seed();
     loop {
+        wait_while_overloaded(&worker, &listener, &mut random).await;
         match socket.accept().await {
             Ok((stream, remote)) => {
                 let listener = Rc::clone(&listener.borrow());
+                let Ok(place) = admit(&worker, &listener, remote, &mut random) else {
+                    continue;
+                };
                 let connection = serve(
                     Rc::clone(&worker.handler),
                     listener,
                     stream,
                     RemoteAddr(remote),
                 );
-                tokio::task::spawn_local(boundary.contain(connection));
+                match place {
+                    None => tokio::task::spawn_local(boundary.contain(connection)),
+                    Some(place) => tokio::task::spawn_local(boundary.contain(async move {
+                        connection.await;
+                        drop(place);
+                    })),
+                };
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "accept failed; trying again");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+}
+
+/// Ready once connections are accepted: not while there is no memory for any.
+async fn wait_while_overloaded(
+    worker: &Worker,
+    listener: &RefCell<Rc<ActiveListener>>,
+    random: &mut u64,
+) {
+    let Some(overload) = &worker.handler.context.overload else {
+        return;
+    };
+    while overload.stops_accepting(random::next(random))
+        && !listener.borrow().config.bypass_overload_manager
+    {
+        tokio::time::sleep(OVERLOAD_PAUSE).await;
+    }
+}
+
+/// Takes in a connection, or counts that it is closed.
+fn admit(
+    worker: &Worker,
+    listener: &ActiveListener,
+    remote: SocketAddr,
+    random: &mut u64,
+) -> Result<Option<Place>, Refusal> {
+    let Some(overload) = &worker.handler.context.overload else {
+        return Ok(None);
+    };
+    let config = &listener.config;
+    let admitted = overload.admit(random::next(random), remote.ip());
+    match admitted {
+        Ok(place) => Ok(Some(place).filter(|_| !config.ignore_global_conn_limit)),
+        Err(Refusal::TooMany) if config.ignore_global_conn_limit => Ok(None),
+        Err(Refusal::Rejected) if config.bypass_overload_manager => Ok(None),
+        Err(refusal) => {
+            match refusal {
+                Refusal::TooMany => listener.stats.downstream_global_cx_overflow.inc(),
+                Refusal::Rejected => listener.stats.downstream_cx_overload_reject.inc(),
+            }
+            Err(refusal)
         }
     }
 }

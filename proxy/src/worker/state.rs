@@ -41,6 +41,7 @@ impl Worker {
             Arc::clone(&shared.singletons),
             Arc::clone(&shared.secrets),
             mesh_metrics,
+            shared.overload.clone(),
         );
         let handler =
             ConnectionHandler::new(&snapshot, Rc::new(context), shared.demands.clone(), log);

@@ -9,6 +9,12 @@ use weir_tests::envoy;
 
 use super::*;
 
+/// Of a container of 128 MiB.
+const LIMITS: Limits = Limits {
+    heap: 112 << 20,
+    connections: 14_336,
+};
+
 fn golden(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
@@ -80,6 +86,7 @@ fn a_pod_with_ports_and_both_families_gets_chains_for_each_port() {
         kept: &[],
         control_plane: Some("127.0.0.1:15010"),
         has_ipv6: true,
+        limits: LIMITS,
     };
     check("bootstrap-ports.yaml", &sidecar("{}", Some(&trust_domain)));
     let strict = r#"{"mode": "STRICT", "ports": {"7070": "DISABLE", "9000": "PERMISSIVE", "6060": "STRICT"}}"#;
@@ -124,6 +131,7 @@ fn a_guarded_pod_answers_probes_of_its_node_and_refuses_all_else() {
         kept: &[],
         control_plane: Some("127.0.0.1:15010"),
         has_ipv6: false,
+        limits: LIMITS,
     };
     check("bootstrap-guarded.yaml", &sidecar("{}", true));
     check(
@@ -151,6 +159,7 @@ fn what_was_kept_takes_the_place_of_what_was_stamped() {
         kept: &[],
         control_plane: Some("127.0.0.1:15010"),
         has_ipv6: false,
+        limits: LIMITS,
     };
     let resources = |sidecar: &Sidecar<'_>| {
         let bootstrap = sidecar.bootstrap().expect("a bootstrap");
@@ -194,6 +203,7 @@ fn a_pod_without_ports_or_control_plane_passes_everything_through() {
         kept: &[],
         control_plane: None,
         has_ipv6: false,
+        limits: LIMITS,
     };
     check("bootstrap-bare.yaml", &sidecar);
 }

@@ -130,7 +130,7 @@ impl<'c> Shared<'c> {
                 if draining {
                     self.manager.stats.downstream_cx_drain_close.inc();
                 }
-                if draining || self.is_worn() {
+                if draining || self.is_worn() || self.manager.ends_connections(self.context) {
                     self.leave(&mut http2);
                 }
             }
