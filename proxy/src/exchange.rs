@@ -46,7 +46,8 @@ use crate::{
     cluster::Upstream,
     config::{RouteConfiguration, overload::ActionKind},
     http::{
-        codec::h1::response::Response, edits::Edited, request_id, route::Matched, timer::Timer,
+        codec::h1::response::Response, edits::Edited, local_reply::LocalReply, path::reference,
+        request_id, route::Matched, timer::Timer,
     },
     info::{ConnectionInfo, Outcome},
     reason::Reason,
@@ -134,7 +135,7 @@ impl<'e> Exchange<'e> {
                 .await;
         }
         if let Some(reason) = self.request.objection(&manager.config) {
-            return self.reply(&reason.into(), false, None, None).await;
+            return self.object(reason).await;
         }
         let tls = self.connection.tls.as_deref();
         self.request
@@ -156,6 +157,25 @@ impl<'e> Exchange<'e> {
             }
             Plan::Forward(ref plan) => self.forward(plan, None).await,
         }
+    }
+
+    /// Answers a request that is not routed.
+    async fn object(&mut self, reason: Reason) -> Next {
+        let stats = &self.manager.stats;
+        let mut reply = LocalReply::from(reason);
+        match reason {
+            // A client of gRPC does not follow.
+            Reason::PathNormalized if !self.request.is_grpc() => {
+                stats.downstream_rq_redirected_with_normalized_path.inc();
+                reply.location = self.request.head().map(|head| reference(head.path()));
+            }
+            Reason::BadPath | Reason::PathNormalized => {
+                stats.downstream_rq_failed_path_normalization.inc();
+                reply = Reason::BadPath.into();
+            }
+            _ => {}
+        }
+        self.reply(&reply, false, None, None).await
     }
 
     /// Gives the request an id, if it needs one.

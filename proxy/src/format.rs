@@ -25,12 +25,27 @@ impl Format {
                         out.truncate(start);
                         out.push_str(missing);
                     }
+                    keep_to_one_line(out, start);
                     if let Some(length) = max_length {
                         out.truncate(out.floor_char_boundary(start.saturating_add(*length)));
                     }
                 }
             }
         }
+    }
+}
+
+/// Whatever a value says, it ends neither a line of a log nor a header: names of a TLS client, for one,
+/// are any text. Headers cannot have such characters, but for a tab.
+fn keep_to_one_line(out: &mut String, start: usize) {
+    let is_odd = |byte: u8| byte < b' ' || byte >= 0x7f;
+    if !out.as_bytes()[start..].iter().copied().any(is_odd) {
+        return;
+    }
+    let ends = |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}');
+    if out[start..].contains(ends) {
+        let value = out.split_off(start);
+        out.extend(value.chars().map(|c| if ends(c) { '_' } else { c }));
     }
 }
 
@@ -62,6 +77,20 @@ mod tests {
         assert_eq!(render("a %PROTOCOL% %DURATION%\n"), "a HTTP/1.1 -\n");
         assert_eq!(render("100%% %PROTOCOL:4%"), "100% HTTP");
         assert_eq!(render("%REQ(X-A?:PATH):3%"), "-");
+    }
+
+    #[test]
+    fn no_value_ends_a_line() {
+        for (value, expected) in [
+            ("a\r\nb: c", "a__b: c"),
+            ("a\u{85}\u{2028}\u{2029}\0\u{7f}\u{1b}b", "a______b"),
+            ("\u{e9}\t\"\\", "\u{e9}\t\"\\"),
+        ] {
+            let mut out = String::new();
+            let format = Format::parse("x %PROTOCOL%\n").expect("a format");
+            format.render(&Only(value), "-", &mut out);
+            assert_eq!(out, format!("x {expected}\n"));
+        }
     }
 
     #[test]

@@ -45,6 +45,10 @@ pub enum Reason {
     RequestTimeout,
     /// The request is not HTTP.
     BadRequest,
+    /// The request's path has no normal form.
+    BadPath,
+    /// The client is sent to the normal form of its path.
+    PathNormalized,
     /// The request's transfer coding is not supported.
     UnsupportedTransferCoding,
     /// HTTP/1.0, and the listener does not take it.
@@ -105,6 +109,8 @@ impl Reason {
             Self::RequestHeadersTimeout => "request_headers_timeout",
             Self::RequestTimeout => "request_timeout",
             Self::BadRequest => "bad_request",
+            Self::BadPath => "path_normalization_failed",
+            Self::PathNormalized => "path_normalized_redirect",
             Self::UnsupportedTransferCoding => "unsupported_transfer_coding",
             Self::UpgradeRequired => "http10_not_accepted",
             Self::UpgradeRefused => "upgrade_refused",
@@ -153,6 +159,8 @@ impl Reason {
             | Self::AccessDenied
             | Self::CorsPreflight
             | Self::Overloaded
+            | Self::BadPath
+            | Self::PathNormalized
             | Self::Redirect
             | Self::DirectResponse
             | Self::DownstreamTls
@@ -170,7 +178,8 @@ impl Reason {
             Self::UpstreamProtocolError => 502,
             Self::UpstreamTimeout => 504,
             Self::StreamIdleTimeout | Self::RequestHeadersTimeout | Self::RequestTimeout => 408,
-            Self::BadRequest => 400,
+            Self::BadRequest | Self::BadPath => 400,
+            Self::PathNormalized => 307,
             Self::UnsupportedTransferCoding => 501,
             Self::UpgradeRequired => 426,
             Self::UpgradeRefused | Self::AccessDenied => 403,

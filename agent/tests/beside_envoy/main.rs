@@ -9,6 +9,7 @@ mod filters;
 mod floods;
 mod health;
 mod http1;
+mod injection;
 mod l4;
 mod network_filters;
 mod overload;

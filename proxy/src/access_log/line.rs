@@ -129,7 +129,7 @@ impl Facts<'_> {
                 print(out, self.client.unwrap_or(context.remote.ip()));
             }
             Command::DownstreamDirectRemoteAddress => print(out, context.direct_remote),
-            Command::RequestedServerName => out.push_str(context.server_name.as_deref()?),
+            Command::RequestedServerName => server_name(context.server_name.as_deref()?, out),
             Command::Tls(field) => tls_field(*field, context.tls.as_ref()?, out)?,
             Command::RouteName if self.route_name.is_empty() => return None,
             Command::RouteName => out.push_str(self.route_name),
@@ -142,6 +142,23 @@ impl Facts<'_> {
         }
         Some(())
     }
+}
+
+/// Appends the name that a TLS client asks for. It is any text: as in Envoy, one that is no name is marked,
+/// and its characters replaced that names do not have.
+fn server_name(name: &str, out: &mut String) {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if name.chars().all(is_of_name) {
+        return out.push_str(name);
+    }
+    out.push_str("invalid:");
+    let bytes = name.chars();
+    // One for each byte.
+    let shown = bytes.flat_map(|c| match is_of_name(c) {
+        true => std::iter::repeat_n(c, 1),
+        false => std::iter::repeat_n('_', c.len_utf8()),
+    });
+    out.extend(shown);
 }
 
 /// Appends what is asked for of TLS; none if there is no such thing.
@@ -204,6 +221,20 @@ fn print(out: &mut String, value: impl std::fmt::Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_are_none_are_marked() {
+        for (name, shown) in [
+            ("ok.under_score.example", "ok.under_score.example"),
+            ("a\nb", "invalid:a_b"),
+            ("a\"b c", "invalid:a_b_c"),
+            ("\u{e9}", "invalid:__"),
+        ] {
+            let mut out = String::new();
+            server_name(name, &mut out);
+            assert_eq!(out, shown);
+        }
+    }
 
     #[test]
     fn the_default_format_can_be_read() {

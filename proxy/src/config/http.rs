@@ -116,6 +116,22 @@ pub struct PathOptions {
     pub normalize: bool,
     /// `merge_slashes`
     pub merge_slashes: bool,
+    /// `path_with_escaped_slashes_action`
+    pub escaped_slashes: EscapedSlashes,
+}
+
+/// `HttpConnectionManager.PathWithEscapedSlashesAction`: what becomes of a path with `%2F` or `%5C` in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EscapedSlashes {
+    /// They stay.
+    #[default]
+    Keep,
+    /// The request is answered 400.
+    Reject,
+    /// They become slashes, and the client is sent there.
+    Redirect,
+    /// They become slashes.
+    Forward,
 }
 
 /// `HttpConnectionManager.CodecType`

@@ -18,8 +18,8 @@ use super::{
     value::{ads, duration, enumeration, header_value, non_empty, number, timeout},
 };
 use crate::config::http::{
-    CertDetail, ClientCertDetails, CodecType, ForwardClientCert, HttpConnectionManager,
-    PathOptions, RouteSource, ServerHeader,
+    CertDetail, ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert,
+    HttpConnectionManager, PathOptions, RouteSource, ServerHeader,
 };
 
 /// Envoy's default of `stream_idle_timeout`.
@@ -30,9 +30,6 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HEADERS: u32 = 100;
 /// Envoy's default of `max_request_headers_kb`.
 const MAX_REQUEST_HEADERS_KB: u32 = 60;
-/// `IMPLEMENTATION_SPECIFIC_DEFAULT` and `KEEP_UNCHANGED`.
-const ESCAPED_SLASHES_KEPT: [i32; 2] = [0, 1];
-
 pub(super) fn http_connection_manager(
     at: &At<'_>,
     message: pb::HttpConnectionManager,
@@ -60,10 +57,6 @@ pub(super) fn http_connection_manager(
             append_x_forwarded_port, append_local_overload, add_proxy_protocol_connection_state,
             forward_proto_config, strip_port_mode;
     });
-    if !ESCAPED_SLASHES_KEPT.contains(&path_with_escaped_slashes_action) {
-        at.field("path_with_escaped_slashes_action")
-            .unsupported(path_with_escaped_slashes_action);
-    }
     let common = http_options::common(
         &at.field("common_http_protocol_options"),
         common_http_protocol_options,
@@ -127,6 +120,10 @@ pub(super) fn http_connection_manager(
         path: PathOptions {
             normalize: normalize_path.is_some_and(|normalize| normalize.value),
             merge_slashes,
+            escaped_slashes: escaped_slashes(
+                &at.field("path_with_escaped_slashes_action"),
+                path_with_escaped_slashes_action,
+            )?,
         },
         upgrades,
         http2,
@@ -248,5 +245,16 @@ fn client_cert(
             Pb::AlwaysForwardOnly => ForwardClientCert::AlwaysForwardOnly,
         },
         details: details.map(|(_, detail)| detail).collect(),
+    })
+}
+
+fn escaped_slashes(at: &At<'_>, value: i32) -> Option<EscapedSlashes> {
+    use pb::http_connection_manager::PathWithEscapedSlashesAction as Action;
+
+    Some(match enumeration(at, value)? {
+        Action::ImplementationSpecificDefault | Action::KeepUnchanged => EscapedSlashes::Keep,
+        Action::RejectRequest => EscapedSlashes::Reject,
+        Action::UnescapeAndRedirect => EscapedSlashes::Redirect,
+        Action::UnescapeAndForward => EscapedSlashes::Forward,
     })
 }

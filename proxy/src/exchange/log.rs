@@ -103,7 +103,9 @@ impl Exchange<'_> {
     /// What formats may ask for.
     pub(super) fn facts<'a>(&'a self, route_name: &'a str) -> Facts<'a> {
         let peer = self.connection.remote.ip();
+        // Of what is no request nothing is known.
         let request = self.request.head();
+        let request = request.filter(|request| !request.method().is_empty());
         Facts {
             context: self.connection,
             outcome: &self.info,

@@ -18,7 +18,7 @@ use crate::{
             h2::{RecvStream, TooLarge},
         },
         head::RequestHead,
-        path::BadPath,
+        path::{Applied, BadPath},
         request_id::RequestId,
         route::is_grpc,
     },
@@ -76,14 +76,19 @@ impl<'e> Http2Request<'e> {
 /// Brings the path into the form that is routed.
 fn normalize(config: &HttpConnectionManager, head: &mut request::Parts) -> Result<(), Reason> {
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
-    let path = config.path.apply(path.as_bytes());
-    if let Some(path) = path.map_err(|BadPath| Reason::BadRequest)? {
+    let applied = config.path.apply(path.as_bytes());
+    let applied = applied.map_err(|BadPath| Reason::BadPath)?;
+    let redirects = matches!(applied, Applied::Redirect(_));
+    if let Applied::New(path) | Applied::Redirect(path) = applied {
         let mut uri = std::mem::take(&mut head.uri).into_parts();
         let path = PathAndQuery::from_maybe_shared(Bytes::from(path));
         uri.path_and_query = Some(path.map_err(|_| Reason::BadRequest)?);
         head.uri = Uri::from_parts(uri).map_err(|_| Reason::BadRequest)?;
     }
-    Ok(())
+    match redirects {
+        true => Err(Reason::PathNormalized),
+        false => Ok(()),
+    }
 }
 
 // === impl RequestMessage ===
@@ -179,9 +184,13 @@ fn objection_to_http1(request: &mut Request, config: &HttpConnectionManager) -> 
     request.fields.retain(trusted);
     if !request.is_connect() {
         match config.path.apply(request.text(&request.path)) {
-            Ok(None) => {}
-            Ok(Some(path)) => request.set_path(&path),
-            Err(BadPath) => return Some(Reason::BadRequest),
+            Ok(Applied::Same) => {}
+            Ok(Applied::New(path)) => request.set_path(&path),
+            Ok(Applied::Redirect(path)) => {
+                request.set_path(&path);
+                return Some(Reason::PathNormalized);
+            }
+            Err(BadPath) => return Some(Reason::BadPath),
         }
     }
     if request.minor_version == 0 {

@@ -62,6 +62,10 @@ stat_set! {
         downstream_rq_overload_close: Counter,
         /// Connections that ended with their current requests because memory was short.
         downstream_cx_overload_disable_keepalive: Counter,
+        /// Requests whose path has no normal form, or escaped slashes where these are not taken.
+        downstream_rq_failed_path_normalization: Counter,
+        /// Requests sent to the same path with its escaped slashes as slashes.
+        downstream_rq_redirected_with_normalized_path: Counter,
         /// Requests cut off because nothing moved for too long.
         downstream_rq_idle_timeout: Counter,
         /// Requests that did not arrive in time.

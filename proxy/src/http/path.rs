@@ -1,37 +1,88 @@
 //! Paths in their normal form (RFC 3986 section 6.2.2), so that what a route forbids cannot be
 //! asked for in other words. The details are Envoy's, so that a request takes the same route.
 
-use crate::config::http::PathOptions;
+use crate::config::http::{EscapedSlashes, PathOptions};
 
 /// A path that has no normal form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a path")]
 pub struct BadPath;
 
+/// What becomes of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// It stays as it is.
+    Same,
+    /// This is used in its place.
+    New(Vec<u8>),
+    /// The client is to ask for this instead.
+    Redirect(Vec<u8>),
+}
+
 // === impl PathOptions ===
 
 impl PathOptions {
-    /// The path, with its query, as the options want it; none if that is what it is.
-    pub fn apply(self, path: &[u8]) -> Result<Option<Vec<u8>>, BadPath> {
+    /// What becomes of a path with its query. Escaped slashes come first, and merging last, so that no
+    /// step makes what one before it would have seen.
+    ///
+    /// # Errors
+    /// It has no normal form, or escaped slashes where these are not taken.
+    pub fn apply(self, path: &[u8]) -> Result<Applied, BadPath> {
         // What is no path has no normal form: `*`, or nothing at all.
         if self == Self::default() || path.first() != Some(&b'/') {
-            return Ok(None);
+            return Ok(Applied::Same);
         }
         let end = path.iter().position(|byte| *byte == b'?');
         let (path_only, query) = path.split_at(end.unwrap_or(path.len()));
+        let unescaped = match self.escaped_slashes {
+            EscapedSlashes::Keep => None,
+            _ => unescape_slashes(path_only),
+        };
+        if unescaped.is_some() && self.escaped_slashes == EscapedSlashes::Reject {
+            return Err(BadPath);
+        }
+        let redirects = unescaped.is_some() && self.escaped_slashes == EscapedSlashes::Redirect;
+        let before = unescaped.as_deref().unwrap_or(path_only);
         let mut new = match self.normalize {
-            true => normalize(path_only)?,
-            false => path_only.to_vec(),
+            true => normalize(before)?,
+            false => before.to_vec(),
         };
         if self.merge_slashes {
             new.dedup_by(|next, before| (*next, *before) == (b'/', b'/'));
         }
         if new == path_only {
-            return Ok(None);
+            return Ok(Applied::Same);
         }
         new.extend_from_slice(query);
-        Ok(Some(new))
+        Ok(match redirects {
+            true => Applied::Redirect(new),
+            false => Applied::New(new),
+        })
     }
+}
+
+/// A path as a reference (RFC 3986 section 4.2). One that begins with two slashes would name another host.
+pub(crate) fn reference(path: &str) -> String {
+    match path.starts_with("//") || path.starts_with("/\\") {
+        true => format!("/.{path}"),
+        false => path.to_owned(),
+    }
+}
+
+/// The path with its escaped slashes, either of them, as what they stand for; none if there are none.
+fn unescape_slashes(path: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&byte, after)) = rest.split_first() {
+        let (byte, after) = match rest {
+            [b'%', b'2', b'f' | b'F', after @ ..] => (b'/', after),
+            [b'%', b'5', b'c' | b'C', after @ ..] => (b'\\', after),
+            _ => (byte, after),
+        };
+        out.push(byte);
+        rest = after;
+    }
+    (out.len() < path.len()).then_some(out)
 }
 
 /// Resolves dot segments, and escapes or unescapes what may be written both ways.
@@ -123,11 +174,61 @@ mod tests {
         let options = PathOptions {
             normalize,
             merge_slashes,
+            escaped_slashes: EscapedSlashes::Keep,
         };
+        made_of(options, path)
+    }
+
+    fn made_of(options: PathOptions, path: &str) -> String {
+        let text = |path| String::from_utf8(path).expect("text");
         match options.apply(path.as_bytes()) {
-            Ok(None) => path.to_owned(),
-            Ok(Some(new)) => String::from_utf8(new).expect("text"),
+            Ok(Applied::Same) => path.to_owned(),
+            Ok(Applied::New(new)) => text(new),
+            Ok(Applied::Redirect(new)) => format!("to {}", text(new)),
             Err(BadPath) => "bad".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_path_leads_to_no_other_host() {
+        for (path, leads_to) in [
+            ("/a//b", "/a//b"),
+            ("//evil.example/x", "/.//evil.example/x"),
+            ("/\\evil.example", "/./\\evil.example"),
+        ] {
+            assert_eq!(reference(path), leads_to);
+        }
+    }
+
+    #[test]
+    fn escaped_slashes_are_taken_before_anything_else() {
+        let with = |escaped_slashes, rest: bool| PathOptions {
+            normalize: rest,
+            merge_slashes: rest,
+            escaped_slashes,
+        };
+        use EscapedSlashes::{Forward, Keep, Redirect, Reject};
+        for (path, action, alone, with_all) in [
+            ("/a%2fb", Keep, "/a%2fb", "/a%2fb"),
+            ("/a%2Fb%5C?%2f", Forward, "/a/b\\?%2f", "/a/b/?%2f"),
+            ("/a/..%2f../b", Forward, "/a/../../b", "/b"),
+            ("/a%252fb", Forward, "/a%252fb", "/a%252fb"),
+            ("/a%2fb", Redirect, "to /a/b", "to /a/b"),
+            ("/a%2f%2fb", Redirect, "to /a//b", "to /a/b"),
+            ("/a//b?%2f", Redirect, "/a//b?%2f", "/a/b?%2f"),
+            ("/a%5cb", Reject, "bad", "bad"),
+            ("/a?%5cb", Reject, "/a?%5cb", "/a?%5cb"),
+        ] {
+            assert_eq!(
+                made_of(with(action, false), path),
+                alone,
+                "{path} {action:?}"
+            );
+            assert_eq!(
+                made_of(with(action, true), path),
+                with_all,
+                "{path} {action:?}"
+            );
         }
     }
 

@@ -112,6 +112,9 @@ fn parse(body: &[u8]) -> Option<ClientHello> {
     Some(hello)
 }
 
+/// Bytes of a host name at most: what is longer is none (RFC 1035 section 2.3.4), and is not kept.
+const LONGEST_NAME: usize = 255;
+
 fn server_name(data: &[u8]) -> Option<Box<str>> {
     let mut names = Reader(Reader(data).vector16()?);
     while !names.0.is_empty() {
@@ -119,7 +122,7 @@ fn server_name(data: &[u8]) -> Option<Box<str>> {
         if kind == 0 {
             let name = std::str::from_utf8(name)
                 .ok()
-                .filter(|name| !name.is_empty())?;
+                .filter(|name| (1..=LONGEST_NAME).contains(&name.len()))?;
             return Some(name.to_ascii_lowercase().into());
         }
     }

@@ -6,7 +6,10 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use crate::http::codec::hpack::{Encoder, Field, Pseudo};
+use crate::http::{
+    authority,
+    codec::hpack::{Encoder, Field, Pseudo},
+};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -224,9 +227,9 @@ fn set<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), Malformed> {
     }
 }
 
-/// RFC 9113 section 8.3.1: without user information.
+/// RFC 9113 section 8.3.1: without user information, and one for whoever reads it.
 fn authority(text: bytes::Bytes) -> Option<Authority> {
-    let text = Some(text).filter(|text| !text.contains(&b'@'))?;
+    authority::Authority::parse(&text).ok()?;
     Authority::from_maybe_shared(text).ok()
 }
 
