@@ -38,7 +38,7 @@ impl Format {
 /// Whatever a value says, it ends neither a line of a log nor a header: names of a TLS client, for one,
 /// are any text. Headers cannot have such characters, but for a tab.
 fn keep_to_one_line(out: &mut String, start: usize) {
-    let is_odd = |byte: u8| byte < b' ' || byte >= 0x7f;
+    let is_odd = |byte: u8| !(b' '..0x7f).contains(&byte);
     if !out.as_bytes()[start..].iter().copied().any(is_odd) {
         return;
     }

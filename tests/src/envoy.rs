@@ -15,7 +15,7 @@ use crate::{running::Running, skip};
 /// A running Envoy; it ends when dropped.
 #[derive(Debug)]
 pub struct Envoy {
-    _running: Running,
+    running: Running,
     directory: TempDir,
 }
 
@@ -68,9 +68,17 @@ impl Envoy {
             .stdout(Stdio::null())
             .stderr(log);
         Ok(Self {
-            _running: Running::start(&mut command)?,
+            running: Running::start(&mut command)?,
             directory,
         })
+    }
+
+    /// A size of its memory in KiB, as /proc/PID/status calls it.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn memory(&self, name: &str) -> Result<u64> {
+        self.running.memory(name)
     }
 
     /// What it logged so far.

@@ -25,13 +25,15 @@ pub(crate) struct Ports {
 /// A running proxy; killed when dropped.
 pub(crate) struct Proxy {
     ports: Ports,
-    _program: Program,
+    program: Program,
 }
 
-#[expect(dead_code, reason = "kept for their ends")]
 enum Program {
     Envoy(Envoy),
-    Weir(Running, TempDir),
+    Weir(
+        Running,
+        #[expect(dead_code, reason = "kept for its end")] TempDir,
+    ),
 }
 
 /// A port nobody listens on at the moment.
@@ -107,6 +109,16 @@ impl Proxy {
         (Ipv4Addr::LOCALHOST, self.ports.admin).into()
     }
 
+    /// A size of its memory in KiB, as /proc/PID/status calls it.
+    #[allow(dead_code, reason = "attacks ask for it")]
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let memory = match &self.program {
+            Program::Envoy(envoy) => envoy.memory(name),
+            Program::Weir(weir, _) => weir.memory(name),
+        };
+        memory.expect("it runs")
+    }
+
     /// Waits for every port that the bootstrap names.
     fn listening(bootstrap: &str, ports: Ports, program: Program) -> Self {
         for (name, port) in [
@@ -120,9 +132,6 @@ impl Proxy {
                 ports::until_open(address, PATIENCE).expect("the proxy listens");
             }
         }
-        Self {
-            ports,
-            _program: program,
-        }
+        Self { ports, program }
     }
 }

@@ -284,6 +284,7 @@ impl Http1<'_> {
                 if let Poll::Ready(read) = self.downstream.poll_read(cx, &mut self.buffer) {
                     return Poll::Ready(read.unwrap_or(0));
                 }
+                self.buffer.release();
                 self.scratch.timer.poll(cx, Some(deadline)).map(|()| 0)
             });
             match read.await {
