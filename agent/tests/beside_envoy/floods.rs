@@ -244,6 +244,25 @@ fn streams_that_are_reset_soon_end_their_connection() {
     }
 }
 
+/// Of streams that are reset too soon 250 would be too many.
+#[test]
+fn resets_come_in_a_burst_and_then_no_more() {
+    if !envoy::available() {
+        return;
+    }
+    for (name, proxy) in both() {
+        let began = std::time::Instant::now();
+        let number = reset_until_it_ends(address(&proxy, true));
+        let seconds = began.elapsed().as_secs() as u32 + 1;
+        // One more may have been under way.
+        let most = 42 + seconds;
+        assert!(
+            (40..=most).contains(&number),
+            "{name} took {number}, in {seconds} s"
+        );
+    }
+}
+
 fn post(admin: SocketAddr, path: &str) {
     let mut stream = frames::connect(admin, PATIENCE).expect("listening");
     let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n");

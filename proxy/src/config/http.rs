@@ -189,6 +189,10 @@ pub struct Http2Options {
     pub max_inbound_priority_frames_per_stream: u32,
     /// Half the WINDOW_UPDATE frames for each DATA frame that was sent.
     pub max_inbound_window_update_frames_per_data_frame_sent: u32,
+    /// RST_STREAM frames that a client may send at once.
+    pub stream_reset_burst: u64,
+    /// RST_STREAM frames that a client may send in each second after.
+    pub stream_reset_rate: u64,
 }
 
 // === impl Http2Options ===
@@ -203,6 +207,8 @@ impl Default for Http2Options {
             max_consecutive_inbound_frames_with_empty_payload: 1,
             max_inbound_priority_frames_per_stream: 100,
             max_inbound_window_update_frames_per_data_frame_sent: 10,
+            stream_reset_burst: 1000,
+            stream_reset_rate: 33,
         }
     }
 }

@@ -144,14 +144,14 @@ pub(super) fn http2(at: &At<'_>, message: Option<pb::Http2ProtocolOptions>) -> H
         supported: max_concurrent_streams, initial_stream_window_size,
             initial_connection_window_size, max_consecutive_inbound_frames_with_empty_payload,
             max_inbound_priority_frames_per_stream,
-            max_inbound_window_update_frames_per_data_frame_sent;
+            max_inbound_window_update_frames_per_data_frame_sent, stream_reset_burst,
+            stream_reset_rate;
         ignored: use_oghttp2_codec = "names a codec of Envoy's";
         refused: hpack_table_size, allow_connect, allow_metadata, max_outbound_frames,
             max_outbound_control_frames,
             stream_error_on_invalid_http_messaging, override_stream_error_on_invalid_http_message,
             custom_settings_parameters, connection_keepalive, max_metadata_size,
-            enable_huffman_encoding, max_header_field_size_kb, disallow_obs_text,
-            stream_reset_burst, stream_reset_rate;
+            enable_huffman_encoding, max_header_field_size_kb, disallow_obs_text;
     });
     let bounded = |name: &str, value: Option<UInt32Value>, range, default| {
         number(&at.field(name), value, range).unwrap_or(default)
@@ -193,5 +193,8 @@ pub(super) fn http2(at: &At<'_>, message: Option<pb::Http2ProtocolOptions>) -> H
             1..=u32::MAX,
             default.max_inbound_window_update_frames_per_data_frame_sent,
         ),
+        stream_reset_burst: stream_reset_burst
+            .map_or(default.stream_reset_burst, |value| value.value),
+        stream_reset_rate: stream_reset_rate.map_or(default.stream_reset_rate, |value| value.value),
     }
 }

@@ -14,5 +14,7 @@ pub(crate) fn flood_limits(options: &Http2Options) -> FloodLimits {
         max_inbound_priority_frames_per_stream: options.max_inbound_priority_frames_per_stream,
         max_inbound_window_update_frames_per_data_frame_sent: options
             .max_inbound_window_update_frames_per_data_frame_sent,
+        stream_reset_burst: options.stream_reset_burst,
+        stream_reset_rate: options.stream_reset_rate,
     }
 }

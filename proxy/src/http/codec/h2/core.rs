@@ -350,7 +350,7 @@ impl Core {
                 frame::write_reset(self.output.bytes(), id, reason);
             }
         }
-        self.spend(Idle::Reset)
+        self.spend(Idle::Blame)
     }
 
     pub(super) fn spend(&mut self, kind: Idle) -> Result<(), Reason> {

@@ -18,6 +18,10 @@ pub struct FloodLimits {
     pub max_inbound_priority_frames_per_stream: u32,
     /// WINDOW_UPDATE frames for each DATA frame that was sent, halved.
     pub max_inbound_window_update_frames_per_data_frame_sent: u32,
+    /// RST_STREAM frames of a client at once.
+    pub stream_reset_burst: u64,
+    /// And in each second after.
+    pub stream_reset_rate: u64,
 }
 
 /// What a connection was given up for. Named as Envoy's statistics are.
@@ -31,15 +35,15 @@ pub enum Flood {
     PriorityFrames,
     /// WINDOW_UPDATE
     WindowUpdateFrames,
-    /// Streams that were reset before they had an answer, or for which the peer is to blame.
+    /// Streams that the peer reset, or for which it is to blame.
     Resets,
 }
 
 /// What costs us something and brings nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Idle {
-    /// A stream that the peer resets before it has an answer, or that it is to blame for.
-    Reset,
+    /// A stream that the peer is to blame for.
+    Blame,
     /// PING
     Ping,
     /// SETTINGS
@@ -63,6 +67,9 @@ pub(super) struct Floods {
     priorities: u64,
     /// Empty frames since one that was not.
     empty: u32,
+    /// Streams that the peer may reset, since when whole seconds are counted that give more.
+    resets_left: u64,
+    resets_filled: Option<Instant>,
     /// What was too much.
     pub(super) was: Option<Flood>,
 }
@@ -75,6 +82,8 @@ impl Default for FloodLimits {
             max_consecutive_inbound_frames_with_empty_payload: 1,
             max_inbound_priority_frames_per_stream: 100,
             max_inbound_window_update_frames_per_data_frame_sent: 10,
+            stream_reset_burst: 1000,
+            stream_reset_rate: 33,
         }
     }
 }
@@ -92,12 +101,22 @@ impl Floods {
             windows: 0,
             priorities: 0,
             empty: 0,
+            resets_left: limits.stream_reset_burst,
+            resets_filled: None,
             was: None,
         }
     }
 
     /// Some time has passed.
     pub(super) fn pass(&mut self, now: Instant) {
+        let filled = *self.resets_filled.get_or_insert(now);
+        let passed = now.saturating_duration_since(filled).as_secs();
+        if passed > 0 {
+            let more = self.limits.stream_reset_rate.saturating_mul(passed);
+            let most = self.limits.stream_reset_burst;
+            self.resets_left = self.resets_left.saturating_add(more).min(most);
+            self.resets_filled = Some(filled + Duration::from_secs(passed));
+        }
         let filled = *self.filled.get_or_insert(now);
         let passed = now.saturating_duration_since(filled);
         if passed >= EACH {
@@ -115,10 +134,18 @@ impl Floods {
         let is_left = *left > 0;
         *left = left.saturating_sub(1);
         let flood = match kind {
-            Idle::Reset => Flood::Resets,
+            Idle::Blame => Flood::Resets,
             Idle::Ping | Idle::Settings | Idle::Ignored => Flood::OutboundControl,
         };
         self.judge(is_left, flood)
+    }
+
+    /// The peer reset a stream.
+    #[must_use]
+    pub(super) fn reset(&mut self) -> bool {
+        let is_left = self.resets_left > 0;
+        self.resets_left = self.resets_left.saturating_sub(1);
+        self.judge(is_left, Flood::Resets)
     }
 
     /// A frame came that is empty, or is not, and does not end its message.
@@ -224,6 +251,20 @@ mod tests {
         }
         assert!(!floods.window());
         assert_eq!(floods.was, Some(Flood::WindowUpdateFrames));
+    }
+
+    #[test]
+    fn resets_come_in_a_burst_and_then_by_the_second() {
+        let mut floods = floods();
+        let now = Instant::now();
+        floods.pass(now);
+        assert!((0..1000).all(|_| floods.reset()) && !floods.reset());
+        floods.pass(now + Duration::from_millis(999));
+        assert!(!floods.reset());
+        floods.pass(now + Duration::from_millis(2500));
+        assert!((0..66).all(|_| floods.reset()) && !floods.reset());
+        floods.pass(now + Duration::from_secs(3));
+        assert!((0..33).all(|_| floods.reset()) && !floods.reset());
     }
 
     #[test]

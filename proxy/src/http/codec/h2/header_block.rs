@@ -171,7 +171,7 @@ impl Core {
         match reason {
             None => {
                 self.store.remember(id);
-                self.spend(Idle::Reset)
+                self.spend(Idle::Blame)
             }
             Some(reason) => {
                 let is_open = self.store.find(id).is_some();

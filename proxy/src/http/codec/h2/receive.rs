@@ -171,7 +171,7 @@ impl Core {
         let is_known = self.store.find(id).is_some();
         match self.store.how_over(id) {
             // It was under way when we reset the stream.
-            Some(Over::ByUs) if !is_known => self.spend(Idle::Reset),
+            Some(Over::ByUs) if !is_known => self.spend(Idle::Blame),
             _ => {
                 self.blame(id, Reason::STREAM_CLOSED)?;
                 if !is_known {
@@ -208,12 +208,10 @@ impl Core {
             return self.spend(Idle::Ignored);
         };
         let error = Error::Reset(number(payload).into(), Side::Theirs);
-        let stream = &self.store[key];
-        let is_rapid = stream.is_by_peer && !stream.sending.has_head;
         self.stop(key, error, Over::ByPeer);
-        match is_rapid {
-            true => self.spend(Idle::Reset),
-            false => Ok(()),
+        match self.role {
+            Role::Server => calm(self.floods.reset()),
+            Role::Client => Ok(()),
         }
     }
 
