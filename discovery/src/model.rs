@@ -18,6 +18,7 @@ mod object;
 mod pod;
 mod protocol;
 mod resolve;
+mod routing;
 mod service;
 mod shards;
 mod snapshot;
@@ -38,6 +39,11 @@ pub use object::{Event, Object, ObjectKey};
 pub use pod::{Pod, Probe, Question, Workload};
 pub use protocol::{Hint, HintSource, Protocol};
 pub use resolve::ResolvedService;
+pub use routing::{
+    Backend, Cors, Grant, HeaderEdits, Mirror, Parent, PathChange, PathMatch, Rank, Redirect,
+    Referrer, RequestMatch, Retry, Rewrite, Routing, RoutingRule, Routings, RuleAction, Speech,
+    Text, Unresolved, ValueMatch, WeightedBackend,
+};
 pub use service::{
     InternalTrafficPolicy, Service, ServiceKind, ServicePort, SessionAffinity, TrafficDistribution,
 };

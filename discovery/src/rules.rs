@@ -9,6 +9,7 @@
 //! A kind is a [`RuleKind`], and has a line in [`KINDS`].
 
 pub mod authorization_policy;
+pub mod gateway;
 mod judgement;
 mod kind;
 pub mod peer_authentication;

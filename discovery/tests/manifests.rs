@@ -192,7 +192,7 @@ fn kinds_that_are_not_known_are_named_with_what_that_means() {
     }
     text += &object("security.istio.io/v1", "RequestAuthentication", "deny-all");
     text += &object("networking.k8s.io/v1", "NetworkPolicy", "deny-all");
-    text += &object("gateway.networking.k8s.io/v1", "HTTPRoute", "canary");
+    text += &object("gateway.networking.k8s.io/v1", "TLSRoute", "canary");
     text += &object("apps/v1beta1", "Deployment", "old");
     files.write("a.yaml", &text);
     let (directory, events) = files.open();
@@ -214,7 +214,7 @@ fn kinds_that_are_not_known_are_named_with_what_that_means() {
                  {left_out}: {forbids}"
             ),
             format!(
-                "a.yaml: document 8: HTTPRoute shop/canary (gateway.networking.k8s.io/v1) \
+                "a.yaml: document 8: TLSRoute shop/canary (gateway.networking.k8s.io/v1) \
                  {left_out}: it has no effect"
             ),
             format!(

@@ -180,9 +180,9 @@ messages! {
     unpack unpack_buffer_per_route:
         extensions::filters::http::buffer::v3::BufferPerRoute,
         "envoy.extensions.filters.http.buffer.v3.BufferPerRoute";
-    unpack unpack_cors:
+    unpack unpack_cors, pack pack_cors:
         extensions::filters::http::cors::v3::Cors, "envoy.extensions.filters.http.cors.v3.Cors";
-    unpack unpack_cors_policy:
+    unpack unpack_cors_policy, pack pack_cors_policy:
         extensions::filters::http::cors::v3::CorsPolicy,
         "envoy.extensions.filters.http.cors.v3.CorsPolicy";
     unpack unpack_http_fault:

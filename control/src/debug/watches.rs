@@ -172,12 +172,15 @@ mod tests {
             "Node",
             "PeerAuthentication",
             "AuthorizationPolicy",
+            "HTTPRoute",
+            "GRPCRoute",
+            "ReferenceGrant",
         ] {
             let line = format!("\nweir_watch_synced{{kind=\"{kind}\"}} 0\n");
             assert!(text.contains(&line), "{text}");
         }
         let view = view(Some(&watches), &Snapshot::default());
-        assert_eq!(view.watches.len(), 6);
+        assert_eq!(view.watches.len(), 9);
         assert!(
             view.watches
                 .iter()

@@ -26,7 +26,10 @@ use super::wire;
 use crate::{
     model::{Event, Interner},
     rules::{
-        self, authorization_policy::AuthorizationPolicy, peer_authentication::PeerAuthentication,
+        self,
+        authorization_policy::AuthorizationPolicy,
+        gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
+        peer_authentication::PeerAuthentication,
     },
 };
 
@@ -56,6 +59,9 @@ pub async fn watch(
     kinds.spawn(with.follow::<wire::Service>());
     kinds.spawn(with.follow::<PeerAuthentication>());
     kinds.spawn(with.follow::<AuthorizationPolicy>());
+    kinds.spawn(with.follow::<HttpRoute>());
+    kinds.spawn(with.follow::<GrpcRoute>());
+    kinds.spawn(with.follow::<ReferenceGrant>());
     drop(with);
     while let Some(ended) = kinds.join_next().await {
         if let Err(error) = ended {

@@ -1,10 +1,12 @@
-//! What rules that people wrote mean for workloads. What kind of object a rule is, nothing here asks.
+//! What rules that people wrote mean for workloads and services. What kind of object a rule is, nothing here asks.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use weir_api::inbound_tls::{InboundTls, TlsMode};
 
-use super::{AuthorizationAction, AuthorizationRule, NamespacedName, Pod};
+use super::{
+    AuthorizationAction, AuthorizationRule, Grant, NamespacedName, Pod, Routing, Routings,
+};
 
 /// Labels of a pod, or those that a rule asks for.
 pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
@@ -42,6 +44,8 @@ pub enum Target {
     Workloads(Labels),
     /// The pods of any namespace that have all these labels.
     MeshWorkloads(Labels),
+    /// Services, which the rule names itself.
+    Services,
 }
 
 /// What a rule says.
@@ -51,6 +55,10 @@ pub enum Effect {
     InboundTls(InboundTlsRule),
     /// Who may do what.
     Authorization(AuthorizationRule),
+    /// What becomes of requests to services.
+    Routing(Box<Routing>),
+    /// Who may refer to services of the rule's namespace.
+    Grants(Vec<Grant>),
 }
 
 /// What one rule says of TLS. What it leaves open, the wider rule says.
@@ -67,6 +75,7 @@ pub struct InboundTlsRule {
 pub struct Attachments {
     mesh: Level,
     namespaces: BTreeMap<Arc<str>, Level>,
+    routings: Routings,
 }
 
 /// Oldest first, then by name.
@@ -87,9 +96,13 @@ impl Attachments {
         self.remove(&attachment.rule);
         let rule = attachment.rule.clone();
         let created = attachment.created.unwrap_or(i64::MAX);
+        if attachment.effect.is_of_services() {
+            self.routings.insert(attachment);
+            return;
+        }
         let level = match attachment.target {
             Target::Mesh | Target::MeshWorkloads(_) => &mut self.mesh,
-            Target::Namespace | Target::Workloads(_) => self
+            Target::Namespace | Target::Workloads(_) | Target::Services => self
                 .namespaces
                 .entry(rule.name.namespace.clone())
                 .or_default(),
@@ -98,6 +111,7 @@ impl Attachments {
     }
 
     pub(super) fn remove(&mut self, rule: &RuleName) {
+        self.routings.remove(rule);
         self.mesh.retain(|(_, other), _| other != rule);
         let namespace = &rule.name.namespace;
         if let Some(level) = self.namespaces.get_mut(namespace) {
@@ -113,7 +127,19 @@ impl Attachments {
     pub fn get(&self, rule: &RuleName) -> Option<&Arc<Attachment>> {
         let local = self.namespaces.get(&rule.name.namespace);
         let mut all = self.mesh.iter().chain(local.into_iter().flatten());
-        all.find_map(|((_, other), attachment)| (other == rule).then_some(attachment))
+        let found = all.find_map(|((_, other), attachment)| (other == rule).then_some(attachment));
+        found.or_else(|| self.routings.get(rule))
+    }
+
+    /// What rules say of requests to services.
+    #[must_use]
+    pub fn routings(&self) -> &Routings {
+        &self.routings
+    }
+
+    /// Whether these say the same of pods.
+    pub(super) fn are_alike_for_pods(&self, other: &Self) -> bool {
+        self.mesh == other.mesh && self.namespaces == other.namespaces
     }
 
     /// The rules about the same pods as this one, where of several only the first counts.
@@ -186,6 +212,7 @@ impl Attachments {
     pub fn authorization(&self, namespace: &str, labels: &Labels) -> Vec<Arc<Attachment>> {
         self.authorization_where(namespace, |target| match target {
             Target::Mesh | Target::Namespace => true,
+            Target::Services => false,
             Target::Workloads(_) | Target::MeshWorkloads(_) => target.selects(labels),
         })
     }
@@ -235,7 +262,7 @@ impl Effect {
     fn inbound_tls(&self) -> Option<&InboundTlsRule> {
         match self {
             Self::InboundTls(said) => Some(said),
-            Self::Authorization(_) => None,
+            _ => None,
         }
     }
 
@@ -244,8 +271,30 @@ impl Effect {
     pub fn authorization(&self) -> Option<&AuthorizationRule> {
         match self {
             Self::Authorization(said) => Some(said),
-            Self::InboundTls(_) => None,
+            _ => None,
         }
+    }
+
+    /// What becomes of requests, if it says that.
+    #[must_use]
+    pub fn routing(&self) -> Option<&Routing> {
+        match self {
+            Self::Routing(said) => Some(said),
+            _ => None,
+        }
+    }
+
+    /// Who may refer to services, if it says that.
+    pub(super) fn grants(&self) -> &[Grant] {
+        match self {
+            Self::Grants(said) => said,
+            _ => &[],
+        }
+    }
+
+    /// Whether it is about services, and not about pods.
+    fn is_of_services(&self) -> bool {
+        matches!(self, Self::Routing(_) | Self::Grants(_))
     }
 }
 
@@ -266,7 +315,7 @@ impl Target {
     /// Whether it selects pods, those with these labels among them.
     fn selects(&self, labels: &Labels) -> bool {
         match self {
-            Self::Mesh | Self::Namespace => false,
+            Self::Mesh | Self::Namespace | Self::Services => false,
             Self::Workloads(asked) | Self::MeshWorkloads(asked) => asked
                 .iter()
                 .all(|(key, value)| labels.get(key) == Some(value)),

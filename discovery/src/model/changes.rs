@@ -19,6 +19,8 @@ pub struct Changes {
     pub pods: BTreeSet<NamespacedName>,
     /// Addresses that another pod has now, or the same one otherwise, or none.
     pub pod_addresses: BTreeSet<IpAddr>,
+    /// Services some of whose requests may be routed otherwise.
+    pub routed: BTreeSet<NamespacedName>,
     /// Nodes that came, went or moved.
     pub nodes: BTreeSet<Arc<str>>,
     /// If rules changed, the pods of which they say something else now. That may be so of pods that
@@ -53,6 +55,7 @@ impl Changes {
         self.services.is_empty()
             && self.pods.is_empty()
             && self.nodes.is_empty()
+            && self.routed.is_empty()
             && self.rules.is_none()
     }
 }

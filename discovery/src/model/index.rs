@@ -69,11 +69,13 @@ impl Index {
             pods: std::mem::take(&mut self.changed_pods),
             pod_addresses: std::mem::take(&mut self.changed_addresses),
             nodes: std::mem::take(&mut self.changed_nodes),
+            routed: self.services_routed_otherwise(),
             ..Changes::default()
         };
         for name in std::mem::take(&mut self.dirty) {
             self.resolve(name, &mut changes);
         }
+        self.note_lost_backends(&mut changes);
         changes
             .addresses
             .retain(|_, change| change.old.is_some() || change.new.is_some());

@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Findings, Judgement, Selector, Settings, authorization_policy, peer_authentication};
+use super::{
+    Findings, Judgement, Selector, Settings, authorization_policy, gateway, peer_authentication,
+};
 use crate::{
     kubernetes::{Problem, Problems, wire::Meta},
     model::{Attachment, Effect, Interner, NamespacedName, RuleName, Target},
@@ -96,9 +98,12 @@ pub(crate) trait Rule: fmt::Debug + Send + Sync {
 type PathError = serde_path_to_error::Error<serde_json::Error>;
 
 /// Every kind of rule.
-pub const KINDS: [KnownKind; 2] = [
+pub const KINDS: [KnownKind; 5] = [
     KnownKind::of::<peer_authentication::Spec>(),
     KnownKind::of::<authorization_policy::Spec>(),
+    KnownKind::of::<gateway::Spec<gateway::Http>>(),
+    KnownKind::of::<gateway::Spec<gateway::Grpc>>(),
+    KnownKind::of::<gateway::ReferenceGrantSpec>(),
 ];
 
 // === impl KnownKind ===

@@ -9,6 +9,7 @@ pub(super) mod http;
 pub(super) mod inbound;
 pub(super) mod listener;
 pub(super) mod route;
+pub(super) mod routing;
 pub(super) mod tls;
 
 use std::{net::SocketAddr, time::Duration};

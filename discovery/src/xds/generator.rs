@@ -4,6 +4,7 @@ mod affected;
 mod inbound;
 mod mutual_tls;
 mod resources;
+mod routed;
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
@@ -92,7 +93,8 @@ impl Generator {
                 view.unwrap_or_default()
             }
             Kind::Cluster if client.mutual_tls && self.settings.mutual_tls => View::MutualTls,
-            Kind::Listener | Kind::Cluster | Kind::Route | Kind::Secret => View::Everyone,
+            Kind::Listener | Kind::Route => self.routed_view(snapshot, kind, name, client),
+            Kind::Cluster | Kind::Secret => View::Everyone,
         }
     }
 
@@ -116,8 +118,8 @@ impl Generator {
             (Kind::Listener, View::Sidecar(client)) => {
                 self.sidecar_listener(snapshot, name, client)
             }
-            (Kind::Listener, _) => self.listener(snapshot, name),
-            (Kind::Route, _) => self.route(snapshot, name),
+            (Kind::Listener, _) => self.listener(snapshot, name, view),
+            (Kind::Route, _) => self.route(snapshot, name, view),
             (Kind::Cluster, view) => self.cluster(snapshot, name, view),
             (Kind::Endpoint, _) => self.load_assignment(snapshot, name, view),
             (Kind::Secret, _) => None,

@@ -52,7 +52,7 @@ pub(super) fn endpoints<'a>(
     view: &View,
 ) -> Vec<&'a Endpoint> {
     let (node, zone) = match view {
-        View::Everyone | View::MutualTls | View::Sidecar(_) => (None, None),
+        View::Everyone | View::MutualTls | View::Sidecar(_) | View::Namespace(_) => (None, None),
         View::Zone(zone) => (None, Some(zone.clone())),
         View::Node(node) => (Some(node), zone(snapshot, node)),
     };

@@ -39,6 +39,8 @@ pub enum View {
     MutualTls,
     /// Which pod it is.
     Sidecar(Arc<Client>),
+    /// Which namespace it is in.
+    Namespace(Arc<str>),
     /// Which zone it is in.
     Zone(Arc<str>),
     /// Which node it is on.

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::recording::{Exchange, Recording, Step};
 
-const PATHS: [(&str, &str); 6] = [
+const PATHS: [(&str, &str); 9] = [
     ("Service", "/api/v1/services"),
     ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
     ("Pod", "/api/v1/pods"),
@@ -28,6 +28,12 @@ const PATHS: [(&str, &str); 6] = [
     (
         "AuthorizationPolicy",
         "/apis/security.istio.io/v1/authorizationpolicies",
+    ),
+    ("HTTPRoute", "/apis/gateway.networking.k8s.io/v1/httproutes"),
+    ("GRPCRoute", "/apis/gateway.networking.k8s.io/v1/grpcroutes"),
+    (
+        "ReferenceGrant",
+        "/apis/gateway.networking.k8s.io/v1beta1/referencegrants",
     ),
 ];
 const END_OF_LIST: &str = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;

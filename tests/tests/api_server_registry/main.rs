@@ -221,6 +221,9 @@ fn to_list_and_watch_its_kinds_is_all_it_needs() -> Result<()> {
         "Node",
         "PeerAuthentication",
         "AuthorizationPolicy",
+        "HTTPRoute",
+        "GRPCRoute",
+        "ReferenceGrant",
     ];
     weir_tests::eventually::eventually(followed::PATIENCE, || {
         kinds.iter().all(|kind| refused(kind)).then_some(())
@@ -237,6 +240,7 @@ fn to_list_and_watch_its_kinds_is_all_it_needs() -> Result<()> {
             rule("", &["services", "pods", "nodes"]),
             rule("discovery.k8s.io", &["endpointslices"]),
             rule("security.istio.io", &["peerauthentications", "authorizationpolicies"]),
+            rule("gateway.networking.k8s.io", &["httproutes", "grpcroutes", "referencegrants"]),
         ],
     });
     api.apply(&role.to_string())?;

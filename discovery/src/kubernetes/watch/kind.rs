@@ -9,7 +9,9 @@ use crate::{
     },
     model::{Interner, NamespacedName, Object, ObjectKey},
     rules::{
-        self, Rule as _, RuleKind, RuleObject, authorization_policy::AuthorizationPolicy,
+        self, Rule as _, RuleKind, RuleObject,
+        authorization_policy::AuthorizationPolicy,
+        gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
     },
 };
@@ -39,13 +41,16 @@ pub(super) trait Kind: DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Every kind, in the order of status reports.
-pub(super) const KINDS: [&str; 6] = [
+pub(super) const KINDS: [&str; 9] = [
     wire::Service::KIND,
     wire::EndpointSlice::KIND,
     wire::Pod::KIND,
     wire::Node::KIND,
     PeerAuthentication::KIND,
     AuthorizationPolicy::KIND,
+    HttpRoute::KIND,
+    GrpcRoute::KIND,
+    ReferenceGrant::KIND,
 ];
 
 impl Kind for wire::Service {

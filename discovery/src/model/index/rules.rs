@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::Index;
-use crate::model::{Attachment, NamespacedName, Pod, RuleName};
+use crate::model::{Attachment, Changes, NamespacedName, Pod, RuleName};
 
 impl Index {
     pub(super) fn apply_attachment(&mut self, attachment: Attachment) {
@@ -37,7 +37,7 @@ impl Index {
     /// Looks at every pod once a commit, and only where rules changed.
     pub(super) fn touch_services_of_rules(&mut self) -> Option<BTreeSet<NamespacedName>> {
         let (before, after) = (&self.committed.attachments, &self.current.attachments);
-        if before == after {
+        if before.are_alike_for_pods(after) {
             return None;
         }
         let is_called_otherwise =
@@ -56,5 +56,24 @@ impl Index {
             touched.insert(pod);
         }
         Some(touched)
+    }
+
+    /// The services whose requests rules route otherwise than at the last commit.
+    pub(super) fn services_routed_otherwise(&self) -> BTreeSet<NamespacedName> {
+        let (before, after) = (&self.committed.attachments, &self.current.attachments);
+        if Arc::ptr_eq(before, after) {
+            return BTreeSet::new();
+        }
+        after.routings().changed_since(before.routings())
+    }
+
+    /// A rule that sends requests to a service which came, went or has other ports says something else
+    /// of those whose requests it routes.
+    pub(super) fn note_lost_backends(&self, changes: &mut Changes) {
+        let routings = self.current.attachments.routings();
+        let redeclared = changes.services.iter();
+        let redeclared = redeclared.filter(|(_, change)| change.declaration_changed());
+        let routed = redeclared.flat_map(|(name, _)| routings.routed_to(name));
+        changes.routed.extend(routed.collect::<Vec<_>>());
     }
 }

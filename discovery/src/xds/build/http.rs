@@ -35,7 +35,9 @@ use super::{
     access_log::access_log,
     ads, boolean, duration,
     listener::{Outbound, network_filter},
-    route, wrapped,
+    route,
+    routing::cors_filter,
+    wrapped,
 };
 
 /// Most headers of a message. Envoy's 100 is less than applications send each other.
@@ -48,6 +50,15 @@ pub(in crate::xds) enum Routes {
     Named,
     /// Within the listener: a single endpoint is never routed elsewhere.
     Inline,
+}
+
+/// Whether routes may say anything of other origins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::xds) enum Cors {
+    /// One does.
+    Heeded,
+    /// None does, and no request pays for it.
+    Absent,
 }
 
 pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
@@ -65,7 +76,10 @@ pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
         codec_type: CodecType::Auto.into(),
         stat_prefix: outbound.cluster.to_owned(),
         route_specifier: Some(routes),
-        http_filters: vec![router()],
+        http_filters: match outbound.cors {
+            Cors::Heeded => vec![cors_filter(), router()],
+            Cors::Absent => vec![router()],
+        },
         common_http_protocol_options: Some(HttpProtocolOptions {
             max_headers_count: Some(wrapped(MAX_HEADERS)),
             ..HttpProtocolOptions::default()

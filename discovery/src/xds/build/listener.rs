@@ -50,6 +50,8 @@ pub(in crate::xds) struct Outbound<'a> {
     pub(in crate::xds) host: &'a str,
     /// Where its HTTP routes come from.
     pub(in crate::xds) routes: http::Routes,
+    /// Whether one of them says anything of other origins.
+    pub(in crate::xds) cors: http::Cors,
     /// Whether a client comes to the same endpoint each time.
     pub(in crate::xds) affinity: SessionAffinity,
     /// Whether connections and requests are logged.

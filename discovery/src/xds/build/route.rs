@@ -22,9 +22,9 @@ use crate::model::{Question, SessionAffinity};
 
 /// Retried are only requests that no application can have seen: the dial failed, or the peer said
 /// that it did not look at the stream.
-const RETRY_ON: &str = "connect-failure,refused-stream";
+pub(super) const RETRY_ON: &str = "connect-failure,refused-stream";
 /// Attempts after the first.
-const RETRIES: u32 = 2;
+pub(super) const RETRIES: u32 = 2;
 
 /// Everything to one cluster. The destination address chose the service already, so the virtual
 /// host takes every Host; what the client asks for is bounded by the client alone.
@@ -47,7 +47,7 @@ pub(in crate::xds) fn to_cluster(cluster: &str, affinity: SessionAffinity) -> Ro
 }
 
 /// By the address that the connection comes from.
-fn by_source() -> HashPolicy {
+pub(super) fn by_source() -> HashPolicy {
     let source = hash_policy::ConnectionProperties { source_ip: true };
     HashPolicy {
         policy_specifier: Some(hash_policy::PolicySpecifier::ConnectionProperties(source)),
@@ -115,7 +115,7 @@ pub(super) fn questions_to<'a>(
     with_routes(cluster, routes.chain(rest).collect())
 }
 
-fn of_method(method: &str) -> HeaderMatcher {
+pub(super) fn of_method(method: &str) -> HeaderMatcher {
     let exact = StringMatcher {
         match_pattern: Some(MatchPattern::Exact(method.to_owned())),
         ..StringMatcher::default()
@@ -160,7 +160,7 @@ fn all(action: &RouteAction) -> Vec<Route> {
 }
 
 /// For every Host.
-fn with_routes(name: &str, routes: Vec<Route>) -> RouteConfiguration {
+pub(super) fn with_routes(name: &str, routes: Vec<Route>) -> RouteConfiguration {
     RouteConfiguration {
         name: name.to_owned(),
         virtual_hosts: vec![VirtualHost {

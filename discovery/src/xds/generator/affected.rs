@@ -40,6 +40,12 @@ impl Generator {
                 kinds.iter().for_each(|kind| all(*kind, name.clone()));
             }
         }
+        for service in &changes.routed {
+            let service = snapshot.service(service).into_iter();
+            for (kind, name) in service.flat_map(|service| self.routed_resources(service)) {
+                all(kind, name);
+            }
+        }
         for address in &changes.pod_addresses {
             all(Kind::Endpoint, names::workload(*address));
         }

@@ -7,7 +7,10 @@ use weir_api::{
     xds::{codec, envoy::config::endpoint::v3::ClusterLoadAssignment, google::protobuf::Any},
 };
 
-use super::Generator;
+use super::{
+    Generator,
+    routed::{cors, rules_at},
+};
 use crate::{
     model::{
         Destination, Endpoint, NamespacedName, ResolvedService, ServicePort, SessionAffinity,
@@ -36,7 +39,12 @@ impl Generator {
         Some(resource(name, Digest::of(&body.value), body))
     }
 
-    pub(super) fn listener(&self, snapshot: &Snapshot, name: &str) -> Option<Resource> {
+    pub(super) fn listener(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        view: &View,
+    ) -> Option<Resource> {
         if let Some(message) = capture::listener(name, &self.mesh) {
             let body = codec::pack_listener(&message);
             return Some(resource(name, Digest::of(&body.value), body));
@@ -47,7 +55,7 @@ impl Generator {
             return None;
         }
         let found = snapshot.destination(destination)?;
-        let (port, subject, routes, affinity) = match found {
+        let (port, subject, routes, cors, affinity) = match found {
             Destination::Service { service, port } => {
                 let name = service.service.name.clone();
                 let subject = Subject::Service {
@@ -58,6 +66,7 @@ impl Generator {
                     port,
                     subject,
                     http::Routes::Named,
+                    cors(&rules_at(snapshot, service, port, view)),
                     service.service.session_affinity,
                 )
             }
@@ -72,7 +81,8 @@ impl Generator {
                     address: endpoint.address,
                 };
                 // It is one pod.
-                (port, subject, http::Routes::Inline, SessionAffinity::None)
+                let (routes, cors) = (http::Routes::Inline, http::Cors::Absent);
+                (port, subject, routes, cors, SessionAffinity::None)
             }
         };
         let message = listener::outbound(&listener::Outbound {
@@ -81,6 +91,7 @@ impl Generator {
             cluster: &self.name(&subject),
             host: &subject.host(&self.settings.cluster_domain),
             routes,
+            cors,
             affinity,
             log: self.mesh.access_log,
         });
@@ -88,13 +99,13 @@ impl Generator {
         Some(resource(name, Digest::of(&body.value), body))
     }
 
-    pub(super) fn route(&self, snapshot: &Snapshot, name: &str) -> Option<Resource> {
-        let Subject::Service { service, port } = self.parse(name)? else {
-            return None;
+    pub(super) fn route(&self, snapshot: &Snapshot, name: &str, view: &View) -> Option<Resource> {
+        let (service, port, _) = self.port(snapshot, name)?;
+        let rules = rules_at(snapshot, service, port, view);
+        let routes = match rules.is_empty() {
+            true => route::to_cluster(name, service.service.session_affinity),
+            false => self.routed(snapshot, name, port, &rules),
         };
-        let service = snapshot.service(&service)?;
-        service.port(port)?;
-        let routes = route::to_cluster(name, service.service.session_affinity);
         let body = codec::pack_route_configuration(&routes);
         Some(resource(name, Digest::of(&body.value), body))
     }

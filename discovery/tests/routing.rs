@@ -1,0 +1,255 @@
+//! Routes of Gateway API in, what sidecars are told out: `golden/routes.in.yaml` gives
+//! `golden/routes.routes.yaml`. And what of all that a change of one object changes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::json;
+use weir_api::xds::json::Descriptors;
+use weir_discovery::{
+    manifests::Directory,
+    model::{Changes, Event, Index, NamespacedName, Snapshot},
+    rules,
+    xds::{Client, Generator, Kind, Resource, View},
+};
+use weir_tests::envoy;
+
+/// Each with who looks at it.
+const LOOKS: [(&str, &str, &str); 6] = [
+    ("shop", "web", "80"),
+    ("shop", "web", "8080"),
+    ("shop", "web", "9000"),
+    ("other", "web", "80"),
+    ("third", "web", "9001"),
+    ("shop", "pods", "80"),
+];
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn client(namespace: &str) -> Arc<Client> {
+    Arc::new(Client {
+        pod: Some(NamespacedName::new(namespace, "it")),
+        ..Client::default()
+    })
+}
+
+fn told(snapshot: &Snapshot, kind: Kind, name: &str, namespace: &str) -> Option<Resource> {
+    let generator = Generator::default();
+    let view = generator.view(snapshot, kind, name, &client(namespace));
+    generator.resource_for(snapshot, kind, name, &view)
+}
+
+fn events(text: &str) -> Vec<Event> {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    fs::write(directory.path().join("it.yaml"), text).expect("written");
+    let opened = Directory::open(directory.path(), rules::Settings::default());
+    opened.expect("manifests").1
+}
+
+fn index(events: Vec<Event>) -> Index {
+    let mut index = Index::default();
+    events.into_iter().for_each(|event| index.apply(event));
+    index.commit();
+    index
+}
+
+fn routes_file() -> String {
+    fs::read_to_string(golden().join("routes.in.yaml")).expect("manifests")
+}
+
+#[test]
+fn routes_become_the_route_configurations_of_their_golden_file_and_envoy_takes_them() {
+    let snapshot = index(events(&routes_file())).snapshot();
+    let descriptors = Descriptors::load();
+    let (mut text, mut configurations) = (String::new(), Vec::new());
+    for (namespace, service, port) in LOOKS {
+        let name = format!("outbound|{port}||{service}.shop.svc.cluster.local");
+        let resource = told(&snapshot, Kind::Route, &name, namespace).expect("known");
+        let yaml = descriptors.to_yaml(&resource.body);
+        writeln!(
+            text,
+            "--- # {service}:{port}, clients in {namespace}\n{yaml}"
+        )
+        .expect("a string");
+        configurations.push(yaml);
+    }
+    let file = golden().join("routes.routes.yaml");
+    if std::env::var_os("REFRESH_GOLDEN").is_some() {
+        fs::write(&file, &text).expect("golden file");
+    } else {
+        assert_eq!(fs::read_to_string(&file).unwrap_or_default(), text);
+    }
+    if envoy::available() {
+        configurations.iter().for_each(|yaml| envoy_takes(yaml));
+    }
+}
+
+/// As part of a listener, for nothing else of a configuration is validated without a control plane.
+fn envoy_takes(yaml: &str) {
+    let mut routes: serde_json::Value = yaml_serde::from_str(yaml).expect("YAML");
+    let routes_of = routes.as_object_mut().expect("a message");
+    routes_of.remove("@type");
+    // Where they come over a stream, clusters may be missing.
+    routes_of.insert("validate_clusters".to_owned(), json!(false));
+    let typed = |name: &str| json!({"@type": format!("type.googleapis.com/{name}")});
+    let mut manager =
+        typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager");
+    manager["stat_prefix"] = json!("it");
+    manager["route_config"] = routes;
+    manager["http_filters"] = json!([
+        {"name": "envoy.filters.http.cors", "typed_config": typed("envoy.extensions.filters.http.cors.v3.Cors")},
+        {"name": "router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router")},
+    ]);
+    let listener = json!({
+        "name": "it",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}},
+        "filter_chains": [{"filters": [{"name": "it", "typed_config": manager}]}],
+    });
+    let bootstrap = json!({"static_resources": {"listeners": [listener]}});
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("it.json");
+    fs::write(&path, bootstrap.to_string()).expect("written");
+    envoy::accepts(&path).unwrap_or_else(|said| panic!("envoy refuses it: {said}\n{yaml}"));
+}
+
+const SERVICES: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.4.0.10, ports: [{name: http, port: 80}, {name: more, port: 81}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: far, namespace: other}
+spec: {clusterIP: 10.4.0.11, ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: aside, namespace: shop}
+spec: {clusterIP: 10.4.0.12, ports: [{name: http, port: 80}]}
+";
+
+const WEB: &str = "outbound|80||web.shop.svc.cluster.local";
+
+fn route(namespace: &str, parent: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+         metadata: {{name: it, namespace: {namespace}}}\n\
+         spec: {{parentRefs: [{{group: '', kind: Service, {parent}}}], \
+         rules: [{{backendRefs: [{{name: far, namespace: other, port: 80}}]}}]}}\n"
+    )
+}
+
+const GRANT: &str = "
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: it, namespace: other}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop}]
+  to: [{group: '', kind: Service}]
+";
+
+/// What a step may change, as the hub is told.
+fn affected(index: &mut Index, events: Vec<Event>) -> BTreeSet<(Kind, String)> {
+    events.into_iter().for_each(|event| index.apply(event));
+    let (snapshot, changes): (_, Changes) = index.commit().expect("a change");
+    let generator = Generator::default();
+    let affected = generator.affected(&snapshot, &changes);
+    affected.into_keys().collect()
+}
+
+/// The versions of all routes, as clients of a namespace see them.
+fn versions(index: &Index, namespace: &str) -> BTreeMap<String, String> {
+    let snapshot = index.snapshot();
+    let names = Generator::default().names(&snapshot, Kind::Route);
+    let version = |name: &str| {
+        let resource = told(&snapshot, Kind::Route, name, namespace).expect("known");
+        resource.version.to_string()
+    };
+    names
+        .into_iter()
+        .map(|name| (name.clone(), version(&name)))
+        .collect()
+}
+
+#[test]
+fn a_route_changes_its_own_ports_alone_and_so_do_the_grant_and_the_backend_that_it_needs() {
+    let mut index = index(events(SERVICES));
+    let before = versions(&index, "shop");
+    let routes = |affected: BTreeSet<(Kind, String)>| -> BTreeSet<String> {
+        let routes = affected
+            .into_iter()
+            .filter(|(kind, _)| *kind == Kind::Route);
+        routes.map(|(_, name)| name).collect()
+    };
+    let web: BTreeSet<String> = [80, 81]
+        .map(|port| format!("outbound|{port}||web.shop.svc.cluster.local"))
+        .into();
+    let put = events(&route("shop", "name: web, port: 80"));
+    assert_eq!(routes(affected(&mut index, put)), web);
+    let with_route = versions(&index, "shop");
+    let changed: Vec<_> = with_route
+        .iter()
+        .filter(|it| before[it.0] != *it.1)
+        .collect();
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    assert_eq!(changed[0].0, WEB);
+
+    let granted = affected(&mut index, events(GRANT));
+    assert_eq!(routes(granted), web);
+    assert_ne!(versions(&index, "shop")[WEB], with_route[WEB]);
+
+    let far = NamespacedName::new("other", "far");
+    let gone = Event::Deleted(weir_discovery::model::ObjectKey::Service(far));
+    let lost = routes(affected(&mut index, vec![gone]));
+    assert!(lost.is_superset(&web), "{lost:?}");
+    assert!(!lost.iter().any(|name| name.contains("aside")), "{lost:?}");
+    assert_eq!(
+        versions(&index, "shop")[WEB],
+        with_route[WEB],
+        "it fails again"
+    );
+}
+
+#[test]
+fn rules_of_a_clients_namespace_are_for_clients_there_and_come_before_those_of_the_service() {
+    let mut index = index(events(SERVICES));
+    let (shop, other) = (versions(&index, "shop"), versions(&index, "other"));
+    assert_eq!(shop, other);
+    affected(
+        &mut index,
+        events(&route("other", "name: web, namespace: shop")),
+    );
+    assert_eq!(versions(&index, "shop"), shop);
+    let consumers = versions(&index, "other");
+    assert_ne!(consumers[WEB], other[WEB]);
+
+    let snapshot = index.snapshot();
+    let generator = Generator::default();
+    let view = |namespace| generator.view(&snapshot, Kind::Route, WEB, &client(namespace));
+    assert_eq!(view("shop"), View::Everyone);
+    assert_eq!(view("third"), View::Everyone);
+    assert_eq!(view("other"), View::Namespace("other".into()));
+
+    let own = events(&route("shop", "name: web"));
+    affected(&mut index, own);
+    assert_ne!(versions(&index, "shop"), shop);
+    assert_ne!(versions(&index, "third"), shop);
+    assert_eq!(versions(&index, "other"), consumers);
+}
+
+#[test]
+fn a_route_touches_no_listener_of_a_pod() {
+    let mut index = index(events(SERVICES));
+    let touched = affected(&mut index, events(&route("shop", "name: web")));
+    let inbound =
+        |(kind, name): &&(Kind, String)| *kind == Kind::Listener && name.contains("irtual");
+    assert_eq!(touched.iter().find(inbound), None);
+}
