@@ -49,10 +49,13 @@ struct Document<'a> {
 }
 
 /// Kinds kept for the control plane to read.
-const PASSED_ON: [&str; 3] = [
+const PASSED_ON: [&str; 6] = [
     "ServiceAccount",
     "PeerAuthentication",
     "AuthorizationPolicy",
+    "HTTPRoute",
+    "GRPCRoute",
+    "ReferenceGrant",
 ];
 
 /// Reads every `.yaml`, `.yml` and `.json` file of `path`, or the one file it names.

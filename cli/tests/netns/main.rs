@@ -13,4 +13,5 @@ mod metrics;
 mod pod_life;
 mod pods;
 mod refusals;
+mod routes;
 mod strict;
