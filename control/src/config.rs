@@ -14,7 +14,7 @@ use crate::ControlError;
 
 mod kubernetes;
 
-pub use kubernetes::Kubernetes;
+pub use kubernetes::{Kubernetes, LEADER_LEASE};
 
 /// The control plane of Weir: tells sidecars about services, and adds sidecars to pods.
 #[derive(Debug, Clone, Parser)]

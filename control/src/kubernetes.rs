@@ -23,12 +23,14 @@ mod decisions;
 mod events;
 #[cfg(test)]
 mod fake;
+mod leader;
 mod metrics;
 mod mounted;
 mod namespaces;
 mod nodes;
 mod reviewed;
 mod root_certs;
+mod route_status;
 mod scope;
 mod token_review;
 mod trust;

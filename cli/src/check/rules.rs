@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use kube::Client;
 use serde_json::Value;
-use weir_discovery::rules::{Judgement, KINDS, KnownKind, Settings};
+use weir_discovery::rules::{
+    Judgement, KINDS, KnownKind, Settings,
+    gateway::{CONTROLLER_NAME, ROUTE_GROUP},
+};
 
 use super::{
     Names,
@@ -57,6 +60,11 @@ impl Rule {
         (self.is_of_root || is_here) && asked.all(|(key, value)| labels.get(key) == Some(value))
     }
 
+    /// Whether it is about requests to services, and not about who may connect.
+    fn is_route(&self) -> bool {
+        self.kind.group == ROUTE_GROUP
+    }
+
     /// Kind, namespace and name, for people and for kubectl.
     fn names(&self) -> (String, String) {
         let KnownKind { kind, path, .. } = self.kind;
@@ -94,6 +102,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         .iter()
         .flat_map(|rule| judged(rule, &settings))
         .collect();
+    findings.extend(rules.iter().flat_map(not_in_force));
     if let Ok(census) = &facts.pods {
         let unused = rules.iter().enumerate();
         let unused = unused.filter(|(index, _)| !census.rules.contains(index));
@@ -110,7 +119,9 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     }
     if findings.is_empty() {
         let message = match rules.len() {
-            0 => "there are none: everybody may connect to everybody".to_owned(),
+            _ if rules.iter().all(Rule::is_route) => {
+                "none says who may connect: everybody may connect to everybody".to_owned()
+            }
             all => {
                 format!("every rule is honoured, and selects pods where it names labels ({all})")
             }
@@ -129,6 +140,32 @@ fn judged(rule: &Rule, settings: &Settings) -> Vec<Finding> {
     let said = errors.into_iter().chain(warnings);
     let advice = format!("kubectl edit {at}");
     said.map(|said| Finding::warning(CHECK, format!("{what}: {said}"), advice.clone()))
+        .collect()
+}
+
+/// What the control plane says in the status of a route that is not in force as it is written.
+fn not_in_force(rule: &Rule) -> Vec<Finding> {
+    let parents = rule.object["status"]["parents"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let ours = parents.filter(|parent| parent["controllerName"] == CONTROLLER_NAME);
+    let conditions = ours.flat_map(|it| it["conditions"].as_array().into_iter().flatten());
+    let (what, at) = rule.names();
+    let mut said: Vec<_> = conditions
+        .filter(|it| it["status"] == "False")
+        .map(|it| {
+            let text = |field: &str| it[field].as_str().unwrap_or_default();
+            let (kind, reason, message) = (text("type"), text("reason"), text("message"));
+            format!("{what}: not {kind} ({reason}): {message}")
+        })
+        .collect();
+    // Of several parents it is said once.
+    said.sort();
+    said.dedup();
+    let advice = format!("kubectl get {at} -o jsonpath={{.status.parents}}");
+    said.into_iter()
+        .map(|said| Finding::warning(CHECK, said, advice.clone()))
         .collect()
 }
 

@@ -394,3 +394,34 @@ fn a_report_reads_well_and_parses() {
     assert_eq!(value.pointer("/checks/0/advice"), None);
     assert_eq!(value.pointer("/summary/failures"), Some(&json!(1)));
 }
+
+#[test]
+fn routes_that_are_not_in_force_are_named_with_what_their_status_says() {
+    let mut facts = cluster(&[injector()]);
+    let kind = KINDS.iter().find(|it| it.kind == "HTTPRoute");
+    let route = |name: &str, controller: &str, status: &str| {
+        let condition = json!({"type": "ResolvedRefs", "status": status,
+            "reason": "BackendNotFound", "message": "Service shop/x is not there"});
+        let entry = json!({"controllerName": controller, "conditions": [condition]});
+        let object = json!({
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": "web"}]},
+            "status": {"parents": [entry, entry]},
+        });
+        Rule::new(kind.expect("a kind"), object, &names())
+    };
+    facts.rules = Ok(vec![
+        route("good", "weir.dev/mesh", "True"),
+        route("others", "a.example/gateway", "False"),
+    ]);
+    let findings = rules::check(&facts);
+    assert_eq!(findings[0].level, Level::Ok, "{findings:?}");
+    facts.rules = Ok(vec![route("lost", "weir.dev/mesh", "False")]);
+    let findings = rules::check(&facts);
+    assert_eq!(
+        said(&findings, Level::Warning),
+        ["HTTPRoute shop/lost: not ResolvedRefs (BackendNotFound): Service shop/x is not there"]
+    );
+    let advice = "kubectl get -n shop httproutes.gateway.networking.k8s.io/lost -o jsonpath={.status.parents}";
+    assert_eq!(findings[0].advice.as_deref(), Some(advice));
+}

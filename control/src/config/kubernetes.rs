@@ -7,6 +7,9 @@ use humantime::format_duration;
 
 use crate::ControlError;
 
+/// Name of the Lease of whoever of several replicas, of all revisions of a namespace, leads.
+pub const LEADER_LEASE: &str = "weir-control-leader";
+
 /// The revision that needs no suffix.
 const DEFAULT_REVISION: &str = "default";
 

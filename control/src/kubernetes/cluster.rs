@@ -15,10 +15,12 @@ use super::{
     Metrics, Report, Running, Shared, Views, client,
     configuration::ConfigurationKeeper,
     events::{self, Events},
+    leader::Candidate,
     namespaces::Namespaces,
     nodes,
     reviewed::Reviewed,
     root_certs::RootCertKeeper,
+    route_status::RouteStatusKeeper,
     token_review::TokenReviewer,
     uninjected::Reconciler,
 };
@@ -115,6 +117,7 @@ impl Cluster {
         self.start_configuration(parts, &shared, background);
         self.start_nodes(parts, background);
         let uninjected = self.start_reconciler(parts, &shared, background);
+        self.start_route_status(parts, &shared, background);
         let rules = rule_settings(&self.flags);
         let running = Running {
             authenticator: Arc::new(TokenReviewer::new(client(), self.metrics.clone())),
@@ -126,6 +129,21 @@ impl Cluster {
         };
         background.spawn(self.event_writer.run());
         running
+    }
+
+    /// Has the status of routes kept right by one of all replicas.
+    fn start_route_status(&self, parts: &Parts, shared: &Shared, background: &mut JoinSet<()>) {
+        let (client, flags) = (self.client.clone(), &self.flags);
+        let candidate = Candidate::new(client.clone(), &flags.namespace, &flags.pod_name);
+        let keeper = RouteStatusKeeper {
+            client,
+            hub: parts.hub.clone(),
+            rules: rule_settings(flags),
+            shared: shared.clone(),
+            leads: candidate.leads(),
+        };
+        background.spawn(candidate.run());
+        background.spawn(keeper.run());
     }
 
     /// Has pods without a sidecar looked for, and gives where they are shown.

@@ -44,6 +44,8 @@ pub(crate) struct Metrics {
     unconnected: Mutex<BTreeMap<String, u64>>,
     /// Tokens of sidecars that the API server was asked about.
     pub(crate) token_reviews: AtomicU64,
+    /// Statuses of routes that were written.
+    pub(crate) route_status_writes: AtomicU64,
 }
 
 // === impl Metrics ===
@@ -147,6 +149,12 @@ impl Metrics {
                 "Tokens of sidecars that the API server was asked about.",
                 &self.token_reviews,
             ),
+            (
+                "weir_route_status_writes_total",
+                "counter",
+                "Statuses of routes that were written.",
+                &self.route_status_writes,
+            ),
         ] {
             family(out, name, kind, help);
             let _ = writeln!(out, "{name} {}", value.load(Ordering::Relaxed));
@@ -225,7 +233,7 @@ mod tests {
             assert!(text.contains(&format!("# HELP {name} ")), "{name}");
             count += 1;
         }
-        assert_eq!(count, 14);
+        assert_eq!(count, 15);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod path;
 mod reader;
 mod reference_grant;
 mod route;
+mod verdict;
 mod wire;
 
 pub use fault::{Fault, Faults, Gravity};
@@ -27,6 +28,10 @@ pub use parent::ReadParent;
 pub use reader::ReadRule;
 pub use reference_grant::{ReferenceGrant, Spec as ReferenceGrantSpec};
 pub use route::{Dialect, ReadRoute, Spec};
+pub use verdict::{
+    CONDITIONS, CONTROLLER_NAME, Condition, ROUTE_GROUP, ROUTE_KINDS, ROUTE_VERSION, RouteKind,
+    Verdict,
+};
 
 use super::RuleObject;
 

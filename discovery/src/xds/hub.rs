@@ -11,6 +11,8 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::watch;
+
 use self::{
     state::{Maker, State, Work},
     topic::Built,
@@ -30,6 +32,8 @@ pub struct Hub {
     /// Held while resources are built outside the state's lock, so that older ones never replace
     /// newer ones.
     publishing: Mutex<()>,
+    /// How many snapshots there were.
+    published: watch::Sender<u64>,
     metrics: Metrics,
 }
 
@@ -61,6 +65,7 @@ impl Hub {
         Self {
             state: Mutex::new(state),
             publishing: Mutex::default(),
+            published: watch::Sender::new(0),
             metrics: Metrics::default(),
         }
     }
@@ -84,6 +89,7 @@ impl Hub {
         if !known {
             self.lock().wake_all();
         }
+        self.published.send_modify(|count| *count += 1);
         let took = began.elapsed();
         self.metrics
             .update(|counts| counts.publish_time.observe(took));
@@ -167,6 +173,12 @@ impl Hub {
     #[must_use]
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.lock().snapshot.clone()
+    }
+
+    /// Tells when a snapshot was published.
+    #[must_use]
+    pub fn published(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
     }
 
     /// The generator, to look at resources without subscribing.

@@ -314,7 +314,11 @@ fn rights_are_given_to_the_account_of_the_pods_and_name_what_is_rendered() {
             }
         }
         let kubernetes = config(rendered).kubernetes;
-        let made = [kubernetes.ca_secret.as_str(), sidecar::CA_CONFIG_MAP];
+        let made = [
+            kubernetes.ca_secret.as_str(),
+            sidecar::CA_CONFIG_MAP,
+            weir_control::config::LEADER_LEASE,
+        ];
         for rule in ["ClusterRole", "Role"]
             .iter()
             .flat_map(|kind| rendered.one(kind)["rules"].as_array().unwrap())

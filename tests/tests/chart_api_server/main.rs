@@ -17,4 +17,5 @@ mod life;
 mod outsiders;
 mod pinned;
 mod release;
+mod routes;
 mod rules;
