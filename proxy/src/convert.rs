@@ -22,6 +22,7 @@ mod listener_filter;
 mod local_rate_limit;
 mod matcher;
 mod metadata;
+mod mirror;
 mod network_filter;
 mod outlier_detection;
 mod overload;

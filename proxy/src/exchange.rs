@@ -9,6 +9,7 @@ mod deadlines;
 mod downstream;
 mod log;
 mod manager;
+mod mirror;
 mod passage;
 mod plan;
 mod pump;

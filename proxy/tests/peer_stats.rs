@@ -83,6 +83,7 @@ const OURS: &[&str] = &[
     "listener.ADDRESS.loop_refused",
     "listener.ADDRESS.original_dst_",
     "cluster.web.lb_lower_priority",
+    "http.web.rq_mirror_skipped",
     "server.panics",
     "auxiliary.",
     // Envoy shows these once there was such a response.

@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 38] = [
+const FILES: [&str; 39] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -40,6 +40,7 @@ const FILES: [&str; 38] = [
     "route",
     "route_match",
     "route_action",
+    "mirror",
     "redirect",
     "retry",
     "header",

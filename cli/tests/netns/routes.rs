@@ -121,6 +121,7 @@ fn routes_send_change_redirect_and_refuse_requests_as_they_say() {
     times(&mesh);
     of_clients(&mesh);
     other_namespaces(&mesh);
+    copies(&mesh);
     calls(&mesh);
     delete(&mesh.run, FILE);
     mesh.pod(&["http://web/none"], "v1");
@@ -296,6 +297,47 @@ fn other_namespaces(mesh: &Mesh<'_>) {
     mesh.pod(&["http://web/"], "far");
     delete(&mesh.run, "grant.yaml");
     mesh.status(&["http://web/"], "500");
+}
+
+fn copies(mesh: &Mesh<'_>) {
+    mesh.say(
+        "default",
+        "[{backendRefs: [{name: v1, port: 80}], filters: [\
+            {type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}}}, \
+            {type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x-said, value: copied}]}}]}]",
+    );
+    mesh.expect("caller", "%header{x-said}", &["http://web/"], "copied");
+    // Requests that the sidecar of v2 has passed on.
+    let came = || -> u64 {
+        let stats = admin(mesh.demos, "v2", "stats?filter=downstream_rq_completed");
+        let lines = stats
+            .lines()
+            .filter(|line| line.starts_with("http.inbound"));
+        let counts = lines.filter_map(|line| line.split_once(": "));
+        counts
+            .filter_map(|(_, count)| count.parse::<u64>().ok())
+            .sum()
+    };
+    // Copies of what was asked until the route was known may be on their way.
+    let mut before = came();
+    let settled = eventually(PATIENCE, || {
+        let now = came();
+        (std::mem::replace(&mut before, now) == now).then_some(())
+    });
+    settled.expect("no more copies");
+    for request in [
+        &["http://web/a"][..],
+        &["http://web/a", "-d", "hello"],
+        &["http://web/a", "--http2-prior-knowledge", "-d", "hello"],
+    ] {
+        mesh.pod(request, "v1");
+    }
+    let mut last = 0;
+    let all = eventually(PATIENCE, || {
+        last = came();
+        (last == before + 3).then_some(())
+    });
+    assert!(all.is_ok(), "{last} of {before} + 3");
 }
 
 fn calls(mesh: &Mesh<'_>) {

@@ -183,8 +183,21 @@ pub struct Forward {
     pub upgrades: Vec<(String, bool)>,
     /// Where no level has CORS policies of filters.
     pub cors: Option<Box<CorsPolicy>>,
+    /// Who else is sent a copy.
+    pub mirrors: Vec<MirrorPolicy>,
     /// Status when the cluster does not exist.
     pub cluster_not_found_status: u16,
+}
+
+/// `envoy.config.route.v3.RouteAction.RequestMirrorPolicy`
+#[derive(Debug)]
+pub struct MirrorPolicy {
+    /// The cluster that is sent copies.
+    pub cluster: String,
+    /// Of which share of the requests; none: of all.
+    pub share: Option<RuntimePercent>,
+    /// The host stays as it is, and is not marked as that of a copy.
+    pub keeps_host: bool,
 }
 
 /// Which cluster a request goes to.

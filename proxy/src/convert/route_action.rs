@@ -12,6 +12,7 @@ use super::{
     http_connection_manager::upgrade_type_of,
     http_filter::{cors_policy_of_route, per_filter_config},
     matcher::substitution,
+    mirror::mirror_policies,
     redirect::redirect,
     retry::retry_policy,
     value::{enumeration, header_name, header_value, inline_text, non_empty, timeout},
@@ -68,9 +69,9 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
     take!(at, message => pb::RouteAction {
         supported: cluster_not_found_response_code, prefix_rewrite, regex_rewrite,
             append_x_forwarded_host, timeout, idle_timeout, retry_policy, upgrade_configs,
-            hash_policy, cluster_specifier, host_rewrite_specifier, cors;
+            hash_policy, cluster_specifier, host_rewrite_specifier, cors, request_mirror_policies;
         refused: metadata_match, path_rewrite_policy, path_rewrite, flush_timeout,
-            early_data_policy, retry_policy_typed_config, request_mirror_policies, priority,
+            early_data_policy, retry_policy_typed_config, priority,
             rate_limits, include_vh_rate_limits, max_grpc_timeout,
             grpc_timeout_offset, internal_redirect_policy, internal_redirect_action,
             max_internal_redirects, hedge_policy, max_stream_duration;
@@ -101,6 +102,11 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
         hash_policy: hash::of_route(&at.field("hash_policy"), hash_policy),
         upgrades: upgrades(&at.field("upgrade_configs"), upgrade_configs),
         cors: cors.map(|message| cors_policy_of_route(&at.field("cors"), message)),
+        mirrors: mirror_policies(
+            &at.field("request_mirror_policies"),
+            request_mirror_policies,
+            checked,
+        ),
         cluster_not_found_status,
         target: target?,
     })

@@ -216,7 +216,11 @@ impl Exchange<'_> {
         Ok(UpstreamPort::Http2(response, lease))
     }
 
-    fn request_changes<'c>(&self, sending: &Sending<'c>, host: &Host) -> RequestChanges<'c> {
+    pub(super) fn request_changes<'c>(
+        &self,
+        sending: &Sending<'c>,
+        host: &Host,
+    ) -> RequestChanges<'c> {
         let plan = sending.plan;
         let facts = self.facts(&plan.matched.route.name);
         match self.request.head() {
@@ -275,6 +279,7 @@ impl Exchange<'_> {
             || !config.access_logs.is_empty()
             || sending.passage.is_some()
             || !plan.upstream_filters().is_empty()
+            || !plan.forward.mirrors.is_empty()
             || config.always_set_request_id_in_response
             || plan
                 .matched

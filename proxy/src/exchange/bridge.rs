@@ -123,6 +123,12 @@ impl Bridge {
         self.replay.kept.is_some() || (self.moved == 0 && self.held.is_none())
     }
 
+    /// All of the body, if it was kept and the sink has been given it.
+    pub(super) fn kept(&self) -> Option<Vec<Frame>> {
+        let kept = self.replay.kept.clone();
+        kept.filter(|_| self.is_sent())
+    }
+
     /// Whether the sink has been given the whole body.
     pub(super) fn is_sent(&self) -> bool {
         self.given || matches!(self.sink, Sink::None(_))

@@ -82,9 +82,10 @@ impl<'p> Sending<'p> {
             .as_ref()
             .is_some_and(|passage| passage.sees_request_trailers())
             && switch.is_none();
+        let is_copied = !plan.forward.mirrors.is_empty();
         let mut transfer = match (collected, &exchange.request) {
             (Some(body), _) => Transfer::Framed(Bridge::default(), body),
-            (None, RequestMessage::Http1(request)) if !speaks_http2 && !is_seen => {
+            (None, RequestMessage::Http1(request)) if !speaks_http2 && !is_seen && !is_copied => {
                 let head = std::mem::take(&mut exchange.scratch.request_out);
                 Transfer::Raw(Pump::request(head, request.body()))
             }
@@ -159,7 +160,8 @@ impl Exchange<'_> {
     pub(super) async fn send(&mut self, sending: &mut Sending<'_>) -> Next {
         let plan = sending.plan;
         let mut retries = Retries::new(plan);
-        if retries.may_need_body() {
+        let mut is_copied = !plan.forward.mirrors.is_empty();
+        if retries.may_need_body() || is_copied {
             sending.transfer.keep_body();
         }
         let mut tried = Tried::default();
@@ -181,6 +183,10 @@ impl Exchange<'_> {
             self.prepare_report(sending, &host);
             let attempted = self.attempt(sending, &host).await;
             self.report(sending, &host, &attempted);
+            if is_copied && sending.upstream.is_some() {
+                is_copied = false;
+                self.mirror(sending, &host);
+            }
             sending.deadlines.end_attempt();
             let can_rewind = self.request.has_head() && sending.transfer.can_rewind();
             match attempted {

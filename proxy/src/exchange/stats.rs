@@ -82,6 +82,9 @@ stat_set! {
         no_cluster: Counter,
         /// Requests answered by their route.
         rq_direct_response: Counter,
+        /// Requests of which a copy was to be sent and was not: they were too large or not there yet, or too
+        /// many copies were on their way.
+        rq_mirror_skipped: Counter,
         /// As in Envoy, 0: redirects count as `rq_direct_response`.
         rq_redirect: Counter,
     }

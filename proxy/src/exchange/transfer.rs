@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use http::HeaderMap;
 
 use super::{
-    bridge::{Bridge, Sink, Source, Stop},
+    bridge::{Bridge, Frame, Sink, Source, Stop},
     pump::Pump,
 };
 use crate::{
@@ -41,6 +41,14 @@ impl Transfer {
         match self {
             Self::Raw(pump) => pump.can_rewind(),
             Self::Framed(bridge, _) => bridge.can_rewind(),
+        }
+    }
+
+    /// The whole body, where it was kept and all of it has come.
+    pub(super) fn kept(&self) -> Option<Vec<Frame>> {
+        match self {
+            Self::Raw(_) => None,
+            Self::Framed(bridge, _) => bridge.kept(),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Largest head of a response. Envoy's default is 60 KiB; ours leaves room for large cookies.
-const MAX_RESPONSE_HEAD: usize = 1 << 20;
+pub(super) const MAX_RESPONSE_HEAD: usize = 1 << 20;
 /// What a 1xx response counts at least. Together those of a request may have as much as a head: 256 of
 /// usual size, which is 85 minutes of an endpoint that says each 20 s that it is working (RFC 2518).
 const LEAST_INFORMATIONAL: usize = 4096;

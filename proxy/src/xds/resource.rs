@@ -198,6 +198,7 @@ fn of_routes(routes: &RouteConfiguration) -> Vec<Reference> {
         let RouteAction::Forward(forward) = &route.action else {
             continue;
         };
+        names.extend(forward.mirrors.iter().map(|mirror| mirror.cluster.clone()));
         match &forward.target {
             ForwardTarget::Cluster(name) => names.push(name.clone()),
             // Known only when a request comes; such clusters are static or come by wildcard.

@@ -71,7 +71,6 @@ impl Filters {
                 let said = wire::part(faults, &at, filter.request_mirror.as_ref());
                 let mirror = said.and_then(|it| mirror(&at, &it, context, faults));
                 self.mirrors.extend(mirror);
-                faults.unsupported(&at, "copies of requests are not sent");
             }
             ("RequestRedirect", Speech::Http) => {
                 let at = format!("{at}.requestRedirect");

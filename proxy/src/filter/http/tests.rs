@@ -198,6 +198,7 @@ fn forward() -> crate::config::route::Forward {
         hash_policy: Vec::new(),
         upgrades: Vec::new(),
         cors: None,
+        mirrors: Vec::new(),
         cluster_not_found_status: 503,
     }
 }

@@ -17,7 +17,7 @@ use weir_api::xds::envoy::{
             weighted_cluster::ClusterWeight,
         },
     },
-    r#type::v3::FractionalPercent,
+    r#type::v3::{FractionalPercent, fractional_percent::DenominatorType},
 };
 
 use super::{
@@ -173,9 +173,7 @@ fn mirrors(ruled: &Ruled<'_>, mirrors: &[Mirror]) -> Vec<RequestMirrorPolicy> {
         let share = share / u64::from(mirror.denominator.max(1));
         let percent = FractionalPercent {
             numerator: u32::try_from(share).unwrap_or(MILLION),
-            denominator:
-                weir_api::xds::envoy::r#type::v3::fractional_percent::DenominatorType::Million
-                    .into(),
+            denominator: DenominatorType::Million.into(),
         };
         Some(RequestMirrorPolicy {
             cluster,
@@ -183,6 +181,8 @@ fn mirrors(ruled: &Ruled<'_>, mirrors: &[Mirror]) -> Vec<RequestMirrorPolicy> {
                 default_value: Some(percent),
                 runtime_key: String::new(),
             }),
+            // Who is sent a copy serves the host that was asked.
+            disable_shadow_host_suffix_append: true,
             ..RequestMirrorPolicy::default()
         })
     });
