@@ -27,7 +27,7 @@ pub use http_route::Http;
 pub use parent::ReadParent;
 pub use reader::ReadRule;
 pub use reference_grant::{ReferenceGrant, Spec as ReferenceGrantSpec};
-pub use route::{Dialect, ReadRoute, Spec};
+pub use route::{Dialect, ReadMatch, ReadRoute, Spec};
 pub use verdict::{
     CONDITIONS, CONTROLLER_NAME, Condition, ROUTE_GROUP, ROUTE_KINDS, ROUTE_VERSION, RouteKind,
     Verdict,

@@ -1,12 +1,10 @@
 //! `GRPCRoute`.
 
-use serde_json::Value;
-
-use super::{fault::Faults, matches, route::Dialect};
-use crate::{
-    model::{RequestMatch, Speech},
-    rules::Place,
+use super::{
+    matches,
+    route::{Dialect, ReadMatch},
 };
+use crate::model::Speech;
 
 /// Routes of gRPC requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,14 +17,8 @@ impl Dialect for Grpc {
     const SPEECH: Speech = Speech::Grpc;
     const HAS_TIMEOUTS: bool = false;
     const DEFAULT_RULES: usize = 0;
-
-    fn read_match(
-        at: &str,
-        value: &Value,
-        place: &Place<'_>,
-        faults: &mut Faults,
-    ) -> Option<RequestMatch> {
+    const READ_MATCH: ReadMatch = |at, value, place, faults| {
         let said = faults.typed(at, value)?;
         matches::grpc(at, &said, place, faults)
-    }
+    };
 }

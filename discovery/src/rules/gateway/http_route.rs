@@ -1,12 +1,10 @@
 //! `HTTPRoute`.
 
-use serde_json::Value;
-
-use super::{fault::Faults, matches, route::Dialect};
-use crate::{
-    model::{RequestMatch, Speech},
-    rules::Place,
+use super::{
+    matches,
+    route::{Dialect, ReadMatch},
 };
+use crate::model::Speech;
 
 /// Routes of HTTP requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,14 +18,8 @@ impl Dialect for Http {
     const HAS_TIMEOUTS: bool = true;
     // One that matches everything and has no backend, as the CRD has it.
     const DEFAULT_RULES: usize = 1;
-
-    fn read_match(
-        at: &str,
-        value: &Value,
-        place: &Place<'_>,
-        faults: &mut Faults,
-    ) -> Option<RequestMatch> {
+    const READ_MATCH: ReadMatch = |at, value, place, faults| {
         let said = faults.typed(at, value)?;
         matches::http(at, &said, place, faults)
-    }
+    };
 }

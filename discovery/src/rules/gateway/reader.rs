@@ -96,7 +96,7 @@ fn read_matches<D: Dialect>(
     let all = said.matches.iter().flatten().enumerate();
     let all: Vec<_> = all
         .map(|(index, value)| {
-            D::read_match(&format!("{at}.matches[{index}]"), value, place, faults)
+            (D::READ_MATCH)(&format!("{at}.matches[{index}]"), value, place, faults)
         })
         .collect();
     if all.is_empty() {

@@ -26,14 +26,12 @@ pub trait Dialect: fmt::Debug + Clone + Default + PartialEq + Send + Sync + 'sta
     /// The rules of a route that has none.
     const DEFAULT_RULES: usize;
 
-    /// A condition, if it can be read.
-    fn read_match(
-        at: &str,
-        value: &Value,
-        place: &Place<'_>,
-        faults: &mut Faults,
-    ) -> Option<RequestMatch>;
+    /// Reads a condition at a path, if it is one.
+    const READ_MATCH: ReadMatch;
 }
+
+/// Reads a condition at a path, if it is one; else what is wrong is among the faults.
+pub type ReadMatch = fn(&str, &Value, &Place<'_>, &mut Faults) -> Option<RequestMatch>;
 
 /// What a route says.
 #[derive(Debug, Clone, Default, PartialEq)]
