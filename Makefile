@@ -98,6 +98,12 @@ test-cluster: ## Check sidecars on that node: starts, ends, rollouts; as root, s
 	@$(MAKE) --no-print-directory programs
 	@tests/cluster/all $(BUILT)/debug
 
+.PHONY: conformance
+conformance: ## Run Gateway API's suite for meshes on that node; as root, a minute once it is built
+	@scripts/setup cluster
+	@$(MAKE) --no-print-directory programs
+	@tests/cluster/conformance/run $(BUILT)/debug
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZ_SECONDS each
 	@scripts/setup fuzz
