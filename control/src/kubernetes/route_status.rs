@@ -27,7 +27,7 @@ use weir_discovery::{
 
 use super::{Shared, failure, metrics::increment};
 
-/// Time in which changes are gathered: endpoints come and go more often than routes are judged.
+/// Time in which changes are gathered.
 const GATHER: Duration = Duration::from_secs(1);
 /// Time until writes that failed are tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -87,14 +87,14 @@ impl RouteStatusKeeper {
         let kinds = kinds.map(|(at, kind)| self.watch(at, kind).boxed());
         let mut events = pin!(stream::select_all(kinds).ready_chunks(BATCH));
         let mut routes = Routes::default();
-        let mut published = self.hub.published();
+        let mut routed = self.hub.routed();
         let mut retry = false;
         loop {
             tokio::select! {
                 Some(batch) = events.next() => {
                     batch.into_iter().for_each(|(at, event)| routes.see(at, event));
                 }
-                Ok(()) = published.changed() => {}
+                Ok(()) = routed.changed() => {}
                 () = tokio::time::sleep(RETRY), if retry => {}
             }
             tokio::time::sleep(GATHER).await;

@@ -58,6 +58,13 @@ impl Changes {
             && self.routed.is_empty()
             && self.rules.is_none()
     }
+
+    /// Whether rules about requests may mean something else, for which endpoints do not matter.
+    #[must_use]
+    pub fn concern_routes(&self) -> bool {
+        let mut services = self.services.values();
+        !self.routed.is_empty() || services.any(ServiceChange::declaration_changed)
+    }
 }
 
 // === impl ServiceChange ===

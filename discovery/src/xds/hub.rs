@@ -32,8 +32,8 @@ pub struct Hub {
     /// Held while resources are built outside the state's lock, so that older ones never replace
     /// newer ones.
     publishing: Mutex<()>,
-    /// How many snapshots there were.
-    published: watch::Sender<u64>,
+    /// How many snapshots there were in which routes may mean something else.
+    routed: watch::Sender<u64>,
     metrics: Metrics,
 }
 
@@ -65,7 +65,7 @@ impl Hub {
         Self {
             state: Mutex::new(state),
             publishing: Mutex::default(),
-            published: watch::Sender::new(0),
+            routed: watch::Sender::new(0),
             metrics: Metrics::default(),
         }
     }
@@ -89,7 +89,9 @@ impl Hub {
         if !known {
             self.lock().wake_all();
         }
-        self.published.send_modify(|count| *count += 1);
+        if !known || changes.concern_routes() {
+            self.routed.send_modify(|count| *count += 1);
+        }
         let took = began.elapsed();
         self.metrics
             .update(|counts| counts.publish_time.observe(took));
@@ -175,10 +177,10 @@ impl Hub {
         self.lock().snapshot.clone()
     }
 
-    /// Tells when a snapshot was published.
+    /// Tells when a snapshot was published in which routes may mean something else.
     #[must_use]
-    pub fn published(&self) -> watch::Receiver<u64> {
-        self.published.subscribe()
+    pub fn routed(&self) -> watch::Receiver<u64> {
+        self.routed.subscribe()
     }
 
     /// The generator, to look at resources without subscribing.

@@ -5,4 +5,5 @@ mod delta;
 mod faults;
 mod mesh;
 mod peer_envoy;
+mod routes;
 mod sidecar;

@@ -3,10 +3,14 @@
 use serde_json::Value;
 
 use super::{
+    GROUP,
     fault::{Fault, Faults},
     wire,
 };
-use crate::{model::Parent, rules::Place};
+use crate::{
+    model::Parent,
+    rules::{Findings, Place},
+};
 
 /// A parent of a route that is a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,19 @@ pub(super) fn parents(refs: &[Value], place: &Place<'_>) -> Vec<ReadParent> {
         Some(ReadParent { index, parent })
     });
     services.flatten().collect()
+}
+
+/// Says where somebody meant a service: where no group is named, it is that of gateways.
+pub(super) fn warn_of_no_group(refs: &[Value], findings: &mut Findings) {
+    let is_of_gateways = |value: &Value| value["group"].as_str().is_none_or(|it| it == GROUP);
+    for (index, value) in refs.iter().enumerate() {
+        if value["kind"] == "Service" && is_of_gateways(value) {
+            findings.warned(
+                format!("spec.parentRefs[{index}].group"),
+                format!("is {GROUP}, which has no Service: write group: \"\" for one"),
+            );
+        }
+    }
 }
 
 fn is_service(value: &Value) -> bool {

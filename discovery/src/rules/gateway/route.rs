@@ -88,6 +88,8 @@ impl<D: Dialect> RuleKind for Spec<D> {
     }
 
     fn read(&self, place: &Place<'_>, findings: &mut Findings) -> Option<(Target, Effect)> {
+        let refs = self.said.parent_refs.as_deref().unwrap_or_default();
+        parent::warn_of_no_group(refs, findings);
         let ReadRoute { parents, rules } = self.read_route(place);
         if parents.is_empty() {
             return None;
