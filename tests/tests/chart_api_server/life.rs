@@ -14,9 +14,9 @@ use crate::{
 /// User that the control plane is to the API server.
 pub(crate) const USER: &str = "system:serviceaccount:weir-system:weir-control";
 /// Rights of which no request here tells: sidecars that show a token, an apply that creates (the API
-/// server asks for that right itself), what is worth an Event, and lists, which an API server that
-/// streams them answers by a watch.
-const EXCUSED: [&str; 7] = [
+/// server asks for that right itself), what is worth an Event, lists, which an API server that streams
+/// them answers by a watch, the status of routes, whose kinds are not there, and what comes seconds later.
+const EXCUSED: [&str; 13] = [
     "create tokenreviews.authentication.k8s.io",
     "create configmaps.",
     "create events.events.k8s.io",
@@ -24,6 +24,12 @@ const EXCUSED: [&str; 7] = [
     "list endpointslices.discovery.k8s.io",
     "list peerauthentications.security.istio.io",
     "list authorizationpolicies.security.istio.io",
+    "list httproutes.gateway.networking.k8s.io",
+    "list grpcroutes.gateway.networking.k8s.io",
+    "list referencegrants.gateway.networking.k8s.io",
+    "patch httproutes/status.gateway.networking.k8s.io",
+    "patch grpcroutes/status.gateway.networking.k8s.io",
+    "update leases.coordination.k8s.io",
 ];
 /// Namespaces with and without a label.
 pub(crate) const ASKING: &str = "asking";
