@@ -13,6 +13,7 @@ mod filters;
 mod grpc_route;
 mod http_route;
 mod matches;
+mod method;
 mod parent;
 mod path;
 mod reader;

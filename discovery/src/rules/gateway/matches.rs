@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{edits::header_name, fault::Faults, path, wire};
+use super::{edits::header_name, fault::Faults, method, path, wire};
 use crate::{
     model::{PathMatch, Rank, RequestMatch, Text, ValueMatch},
     rules::Place,
@@ -71,13 +71,13 @@ pub(super) fn grpc(
     faults: &mut Faults,
 ) -> Option<RequestMatch> {
     let headers = headers(at, &said.headers, place, faults);
-    let method = said.method.as_ref();
-    let path = match method {
+    let called = said.method.as_ref();
+    let path = match called {
         None => Some(PathMatch::Prefix(place.names.text(""))),
-        Some(said) => called(&format!("{at}.method"), said, place, faults),
+        Some(said) => method::called(&format!("{at}.method"), said, place, faults),
     };
     let part = |part: fn(&wire::GrpcMethod) -> &Option<String>| {
-        method
+        called
             .and_then(|it| part(it).as_deref())
             .unwrap_or_default()
     };
@@ -89,68 +89,6 @@ pub(super) fn grpc(
         query: Vec::new(),
         method: None,
     })
-}
-
-/// The path of the requests that call a method.
-fn called(
-    at: &str,
-    said: &wire::GrpcMethod,
-    place: &Place<'_>,
-    faults: &mut Faults,
-) -> Option<PathMatch> {
-    let said_text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let (service, method) = (said_text(&said.service), said_text(&said.method));
-    let is_regex = match said.kind.as_deref().unwrap_or("Exact") {
-        "Exact" => false,
-        "RegularExpression" => true,
-        other => {
-            let reason = format!("{other:?} is neither Exact nor RegularExpression");
-            faults.unsupported(&format!("{at}.type"), reason);
-            return None;
-        }
-    };
-    let part = |text: &Option<String>| text.clone().unwrap_or_else(|| "[^/]+".to_owned());
-    match (is_regex, &service, &method) {
-        (_, None, None) => {
-            let reason = "names neither service nor method: name one, or leave it out";
-            faults.malformed(at, reason);
-            None
-        }
-        (true, ..) => {
-            for (field, text) in [("service", &service), ("method", &method)] {
-                if let Some(text) = text {
-                    path::regex(&format!("{at}.{field}"), text, faults);
-                }
-            }
-            let path = format!("/(?:{})/(?:{})", part(&service), part(&method));
-            Some(PathMatch::Regex(place.names.text(&path)))
-        }
-        (false, ..) => {
-            let wrong = |text: &Option<String>| {
-                let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
-                text.as_ref().is_some_and(|text| !text.bytes().all(is_name))
-            };
-            for (field, text) in [("service", &service), ("method", &method)] {
-                if wrong(text) {
-                    let text = text.as_deref().unwrap_or_default();
-                    let reason = format!("{text:?} is no name: letters, digits, _ and .");
-                    faults.malformed(&format!("{at}.{field}"), reason);
-                }
-            }
-            Some(match (&service, &method) {
-                (Some(service), Some(method)) => {
-                    PathMatch::Exact(place.names.text(&format!("/{service}/{method}")))
-                }
-                (Some(service), None) => {
-                    PathMatch::Prefix(place.names.text(&format!("/{service}")))
-                }
-                (None, _) => {
-                    let path = format!("/{}/{}", part(&None), part(&method));
-                    PathMatch::Regex(place.names.text(&path))
-                }
-            })
-        }
-    }
 }
 
 fn headers(

@@ -120,20 +120,7 @@ fn rest<D: Dialect>(
         speech: D::SPEECH,
         all_prefix: matches.iter().all(is_prefix),
     };
-    for field in said.others.keys() {
-        faults.unsupported(&format!("{at}.{field}"), "is not known here: leave it out");
-    }
-    if said.session_persistence.is_some() {
-        let reason = "sessions are not kept at an endpoint: leave it out";
-        faults.unsupported(&format!("{at}.sessionPersistence"), reason);
-    }
-    if !D::HAS_TIMEOUTS {
-        for (field, value) in [("timeouts", &said.timeouts), ("retry", &said.retry)] {
-            if value.is_some() {
-                faults.unsupported(&format!("{at}.{field}"), "is no field of this kind");
-            }
-        }
-    }
+    refuse_the_rest::<D>(at, said, faults);
     let filters = Filters::read(at, &said.filters, &context, faults);
     let backends = said.backend_refs.iter().flatten().enumerate();
     let backends: Vec<_> = backends
@@ -168,6 +155,24 @@ fn rest<D: Dialect>(
         retry: said.retry.as_ref().and_then(|it| retry(at, it, faults)),
         mirrors: filters.mirrors,
         cors: filters.cors,
+    }
+}
+
+/// What is not honoured, whatever it says.
+fn refuse_the_rest<D: Dialect>(at: &str, said: &wire::Rule, faults: &mut Faults) {
+    for field in said.others.keys() {
+        faults.unsupported(&format!("{at}.{field}"), "is not known here: leave it out");
+    }
+    if said.session_persistence.is_some() {
+        let reason = "sessions are not kept at an endpoint: leave it out";
+        faults.unsupported(&format!("{at}.sessionPersistence"), reason);
+    }
+    if !D::HAS_TIMEOUTS {
+        for (field, value) in [("timeouts", &said.timeouts), ("retry", &said.retry)] {
+            if value.is_some() {
+                faults.unsupported(&format!("{at}.{field}"), "is no field of this kind");
+            }
+        }
     }
 }
 
