@@ -31,6 +31,8 @@ pub(crate) struct Candidate {
     /// Since when it is known that we hold it.
     renewed: Option<Instant>,
     leads: watch::Sender<bool>,
+    /// Whether the last look failed: it is said once for as long as it lasts.
+    failing: bool,
 }
 
 // === impl Candidate ===
@@ -47,6 +49,7 @@ impl Candidate {
             seen: None,
             renewed: None,
             leads: watch::Sender::new(false),
+            failing: false,
         }
     }
 
@@ -58,12 +61,19 @@ impl Candidate {
     /// Never returns.
     pub(crate) async fn run(mut self) {
         loop {
-            match self.look().await {
+            let looked = self.look().await;
+            let again = std::mem::replace(&mut self.failing, looked.is_err());
+            match looked {
                 Ok(true) => self.renewed = Some(Instant::now()),
                 Ok(false) => self.renewed = None,
+                Err(_) if again => {}
                 Err(error) => {
                     let reason = failure(&error);
-                    tracing::debug!(lease = LEASE, reason, "cannot tell who leads");
+                    tracing::warn!(
+                        lease = LEASE,
+                        reason,
+                        "cannot tell who writes statuses of routes"
+                    );
                 }
             }
             // Before another one takes over, we are none any more.
