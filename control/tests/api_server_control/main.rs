@@ -28,6 +28,7 @@ use weir_tests::{
 };
 
 mod process;
+mod strangers;
 
 use process::{Control, OWN, PATIENCE, webhook};
 
@@ -114,6 +115,8 @@ fn pods_are_injected_and_what_is_kept_is_kept_right() -> Result<()> {
     people_are_told(&api, &control, SHOP)?;
     configuration_is_reloaded(&api, &control, SHOP)?;
     tokens_are_checked(&api, &control, SHOP)?;
+    strangers::with_tokens_keep_nobody_waiting(&api, &control, SHOP)?;
+    strangers::are_not_believed(&api, &control, SHOP)?;
     certificates_are_of_the_tokens_account(&api, &control, SHOP)?;
     // Watches are opened anew after the API server was away.
     api.restart()?;
