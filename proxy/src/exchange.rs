@@ -131,9 +131,9 @@ impl<'e> Exchange<'e> {
         let manager = self.manager;
         if manager.takes(ActionKind::StopAcceptingRequests, self.connection) {
             manager.stats.downstream_rq_overload_close.inc();
-            return self
-                .reply(&Reason::Overloaded.into(), false, None, None)
-                .await;
+            let is_read = self.request.has_no_body();
+            let reply = Reason::Overloaded.into();
+            return self.reply(&reply, is_read, None, None).await;
         }
         if let Some(reason) = self.request.objection(&manager.config) {
             return self.object(reason).await;
@@ -163,12 +163,13 @@ impl<'e> Exchange<'e> {
     /// Answers a request that is not routed.
     async fn object(&mut self, reason: Reason) -> Next {
         let stats = &self.manager.stats;
-        let mut reply = LocalReply::from(reason);
+        let (mut reply, mut is_read) = (LocalReply::from(reason), false);
         match reason {
             // A client of gRPC does not follow.
             Reason::PathNormalized if !self.request.is_grpc() => {
                 stats.downstream_rq_redirected_with_normalized_path.inc();
                 reply.location = self.request.head().map(|head| reference(head.path()));
+                is_read = self.request.has_no_body();
             }
             Reason::BadPath | Reason::PathNormalized => {
                 stats.downstream_rq_failed_path_normalization.inc();
@@ -176,7 +177,7 @@ impl<'e> Exchange<'e> {
             }
             _ => {}
         }
-        self.reply(&reply, false, None, None).await
+        self.reply(&reply, is_read, None, None).await
     }
 
     /// Gives the request an id, if it needs one.

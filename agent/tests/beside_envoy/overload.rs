@@ -143,6 +143,8 @@ fn what_is_too_much_is_refused_in_the_same_words() {
             &format!("{HTTP}.downstream_rq_overload_close"),
             2,
         );
+        let ended = format!("{HTTP}.downstream_cx_overload_disable_keepalive");
+        until(name, &proxy, &ended, 2);
         assert_eq!(answer(at(&proxy, true, false)).0, 200, "{name}");
 
         // Three connections, and no fourth, but where they are not counted.
