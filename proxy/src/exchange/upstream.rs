@@ -29,7 +29,7 @@ use crate::{
 pub(super) const MAX_RESPONSE_HEAD: usize = 1 << 20;
 /// What a 1xx response counts at least. Together those of a request may have as much as a head: 256 of
 /// usual size, which is 85 minutes of an endpoint that says each 20 s that it is working (RFC 2518).
-const LEAST_INFORMATIONAL: usize = 4096;
+pub(super) const LEAST_INFORMATIONAL: usize = 4096;
 
 /// Who is asked.
 pub(super) enum UpstreamPort {

@@ -12,7 +12,7 @@ use crate::{
     exchange::{
         bridge::Frame,
         reply::write_all,
-        upstream::{MAX_RESPONSE_HEAD, failure},
+        upstream::{LEAST_INFORMATIONAL, MAX_RESPONSE_HEAD, failure},
     },
     http::{
         codec::h1::{request::Parsed, response::Response},
@@ -145,10 +145,15 @@ async fn read_head(
     response: &mut Response,
     received: &mut Buffer,
 ) -> Result<usize, Reason> {
+    let mut informed = 0;
     loop {
         if !received.is_empty() {
             match response.parse(received.filled()) {
                 Ok(Parsed::Complete(length)) if response.is_informational() => {
+                    informed += length.max(LEAST_INFORMATIONAL);
+                    if informed > MAX_RESPONSE_HEAD {
+                        return Err(Reason::UpstreamProtocolError);
+                    }
                     received.consume(length);
                     continue;
                 }
