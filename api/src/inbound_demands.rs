@@ -23,9 +23,9 @@ pub struct InboundDemands {
     pub probes: Vec<Probe>,
 }
 
-/// A request that the kubelet makes of a pod in plaintext.
+/// A request that the kubelet makes of a pod, without a certificate.
 ///
-/// As text it is JSON: `{"port":8080,"path":"/ready"}`.
+/// As text it is JSON: `{"port":8080,"path":"/ready"}`, or `{"port":8443,"tls":true}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
@@ -34,6 +34,14 @@ pub struct Probe {
     /// The path of a `GET`; none: a call of gRPC's health service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// It is made over TLS, so that nobody but the application sees what it asks.
+    #[serde(default, skip_serializing_if = "is_plaintext")]
+    pub tls: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_plaintext(tls: &bool) -> bool {
+    !tls
 }
 
 // === impl InboundDemands ===
@@ -77,19 +85,26 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_a_port_and_a_path_or_a_call_of_the_health_service() {
+    fn a_probe_is_a_port_and_a_path_or_a_call_of_the_health_service_or_made_over_tls() {
         let http = Probe {
             port: 8080,
             path: Some("/ready".to_owned()),
+            tls: false,
         };
         let grpc = Probe {
             port: 9090,
             path: None,
+            tls: false,
         };
-        let text = r#"[{"port":8080,"path":"/ready"},{"port":9090}]"#;
-        let both = vec![http, grpc];
-        assert_eq!(serde_json::to_string(&both).expect("JSON"), text);
+        let tls = Probe {
+            port: 8443,
+            path: None,
+            tls: true,
+        };
+        let text = r#"[{"port":8080,"path":"/ready"},{"port":9090},{"port":8443,"tls":true}]"#;
+        let all = vec![http, grpc, tls];
+        assert_eq!(serde_json::to_string(&all).expect("JSON"), text);
         let read: Vec<Probe> = serde_json::from_str(text).expect("JSON");
-        assert_eq!(read, both);
+        assert_eq!(read, all);
     }
 }

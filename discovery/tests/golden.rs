@@ -198,7 +198,7 @@ fn rules_say_what_pods_take_and_how_they_are_called() {
     check(&directory().join("peer-authentication.chains.txt"), &text);
     if envoy::available() {
         let descriptors = json::Descriptors::load();
-        let mut clusters: Vec<_> = [8080, 9000, 7000, 7777, 15999, 5432]
+        let mut clusters: Vec<_> = [8080, 9000, 7000, 7777, 15999, 5432, 8443]
             .map(|port| format!("inbound|{port}||"))
             .to_vec();
         clusters.extend(["BlackHoleCluster", "InboundPassthroughCluster"].map(str::to_owned));

@@ -116,11 +116,15 @@ spec:
   containers:
     - name: web
       image: weir.dev/echo
-      args: [--http=8080, --grpc=9090, --http=7070]
+      args: [--http=8080, --grpc=9090, --http=7070, --tls=8443]
       ports: [{name: page, containerPort: 8080}, {name: grpc, containerPort: 9090}, {containerPort: 7070}]
       readinessProbe: {httpGet: {port: page, path: /ready}}
       livenessProbe: {grpc: {port: 9090}}
       startupProbe: {tcpSocket: {port: 7070}}
+    - name: helper
+      image: weir.dev/echo
+      args: [--http=6060]
+      readinessProbe: {httpGet: {port: 8443, path: /ready, scheme: HTTPS}}
 ---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -160,6 +164,7 @@ fn probes_of_a_strict_pod_stay_as_written_and_nothing_else_is_answered_to_the_no
         .unwrap_or_else(|error| panic!("{error}: {:?}", chains(&demos, 8080)));
     let address = address(&demos.run(), "web");
     let url = |rest: &str| format!("http://{address}:{rest}");
+    let tls = |path: &str| format!("https://{address}:8443{path}");
 
     let h2 = ["--http2-prior-knowledge", "-X", "POST"];
     let health = url("9090/grpc.health.v1.Health/Check");
@@ -174,6 +179,9 @@ fn probes_of_a_strict_pod_stay_as_written_and_nothing_else_is_answered_to_the_no
             [&h2[..], &[&*url("9090/other.Service/Call")]].concat(),
             "403",
         ),
+        // What is asked over TLS is between the kubelet and the application; plaintext is not.
+        (vec!["-k", &*tls("/ready")], "200"),
+        (vec![&*url("8443/ready")], "000"),
         // A connection is all that its probe asks of that one.
         (vec![&*url("7070/ready")], "000"),
     ] {

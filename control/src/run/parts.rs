@@ -83,9 +83,10 @@ impl Parts {
 fn asked(probe: model::Probe) -> Probe {
     Probe {
         port: probe.port,
+        tls: probe.question == Question::Tls,
         path: match probe.question {
             Question::Http(path) => Some(path.to_string()),
-            Question::Grpc => None,
+            Question::Grpc | Question::Tls => None,
         },
     }
 }

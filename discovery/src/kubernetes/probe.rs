@@ -16,8 +16,8 @@ pub fn probes(pod: &Value) -> Vec<Probe> {
 }
 
 /// The requests of all probes of a pod, each once. A sidecar's own are not captured. A probe that cannot
-/// be read is none, as is one that is not for the pod, or that is made over TLS: what that asks for,
-/// nobody sees.
+/// be read is none, as is one that is not for the pod. Of one that is made over TLS the port is known: what it
+/// asks for, nobody sees.
 pub(super) fn of(spec: &wire::PodSpec, names: &Interner) -> Vec<Probe> {
     let containers = [&spec.containers, &spec.init_containers];
     let containers = containers.into_iter().flatten().flatten();
@@ -46,12 +46,17 @@ fn of_container(container: &wire::Container, names: &Interner) -> impl Iterator<
 }
 
 fn http(request: &wire::HttpGet, container: &wire::Container, names: &Interner) -> Option<Probe> {
-    let is_plain = request
-        .scheme
-        .as_deref()
-        .is_none_or(|scheme| scheme.is_empty() || scheme.eq_ignore_ascii_case("http"));
     let is_elsewhere = request.host.as_deref().is_some_and(|host| !host.is_empty());
-    if !is_plain || is_elsewhere {
+    if is_elsewhere {
+        return None;
+    }
+    let port = port(request.port.as_ref()?, container)?;
+    let scheme = request.scheme.as_deref().unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("https") {
+        let question = Question::Tls;
+        return Some(Probe { port, question });
+    }
+    if !scheme.is_empty() && !scheme.eq_ignore_ascii_case("http") {
         return None;
     }
     let path = request.path.as_deref().unwrap_or_default();
@@ -61,7 +66,7 @@ fn http(request: &wire::HttpGet, container: &wire::Container, names: &Interner) 
         None => names.text(&format!("/{path}")),
     };
     Some(Probe {
-        port: port(request.port.as_ref()?, container)?,
+        port,
         question: Question::Http(path),
     })
 }
@@ -95,12 +100,13 @@ mod tests {
         let text = |probe: Probe| match probe.question {
             Question::Http(path) => format!("{} {path}", probe.port),
             Question::Grpc => format!("{} gRPC", probe.port),
+            Question::Tls => format!("{} TLS", probe.port),
         };
         probes.into_iter().map(text).collect()
     }
 
     #[test]
-    fn every_probe_that_is_a_request_to_the_pod_in_plaintext_is_read_once() {
+    fn every_probe_that_is_a_request_to_the_pod_is_read_once() {
         for (container, expected) in [
             ("{}", &[][..]),
             (
@@ -126,9 +132,11 @@ mod tests {
             ("{readinessProbe: {httpGet: {port: 0}}}", &[]),
             ("{readinessProbe: {httpGet: {port: 70000}}}", &[]),
             (
-                "{readinessProbe: {httpGet: {port: 443, scheme: HTTPS}}}",
-                &[],
+                "{readinessProbe: {httpGet: {port: 443, scheme: HTTPS, path: /x}}, \
+                 livenessProbe: {httpGet: {port: 443, scheme: https}}}",
+                &["443 TLS"],
             ),
+            ("{readinessProbe: {httpGet: {port: 443, scheme: FTP}}}", &[]),
             (
                 "{readinessProbe: {httpGet: {port: 80, host: example.com}}}",
                 &[],

@@ -47,6 +47,8 @@ pub enum Question {
     Http(Arc<str>),
     /// A call of gRPC's health service.
     Grpc,
+    /// Something over TLS, which nobody but the application sees.
+    Tls,
 }
 
 /// What owns a pod, as people name it: a Deployment rather than its ReplicaSet.

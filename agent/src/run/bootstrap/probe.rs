@@ -13,7 +13,7 @@ use weir_api::{
 use super::{
     Sidecar,
     inbound::{chain, plaintext_http},
-    parts::http_connection_manager,
+    parts::{http_connection_manager, tcp_proxy},
     refused,
 };
 
@@ -30,12 +30,34 @@ pub(super) fn answered<'a>(sidecar: &'a Sidecar<'_>) -> impl Iterator<Item = &'a
     })
 }
 
-/// A chain for each port that is probed: from the pod's own node, exactly what its probes ask.
+/// Chains for each port that is probed: from the pod's own node, exactly what its probes ask, and any TLS
+/// where they ask over TLS.
 pub(super) fn chains(sidecar: &Sidecar<'_>) -> Vec<Value> {
     let mut probes: Vec<_> = answered(sidecar).collect();
     probes.sort_by_key(|probe| probe.port);
     let of_ports = probes.chunk_by(|one, other| one.port == other.port);
-    of_ports.map(|probes| of_port(sidecar, probes)).collect()
+    let chains = of_ports.flat_map(|probes| {
+        let plaintext: Vec<_> = probes.iter().copied().filter(|probe| !probe.tls).collect();
+        let plaintext = (!plaintext.is_empty()).then(|| of_port(sidecar, &plaintext));
+        let tls = probes.iter().find(|probe| probe.tls);
+        let tls = tls.map(|probe| over_tls(sidecar, probe.port));
+        plaintext.into_iter().chain(tls)
+    });
+    chains.collect()
+}
+
+/// Nobody but the application sees what is asked.
+fn over_tls(sidecar: &Sidecar<'_>, number: u16) -> Value {
+    let mut criteria = json!({ "transport_protocol": "tls" });
+    come_from_the_node(&mut criteria, sidecar, number);
+    let to = tcp_proxy(&names::inbound_cluster(number));
+    chain(&format!("inbound|{number}|probe-tls"), criteria, to)
+}
+
+fn come_from_the_node(criteria: &mut Value, sidecar: &Sidecar<'_>, number: u16) {
+    criteria["destination_port"] = number.into();
+    let from = sidecar.node_addresses.iter();
+    criteria["source_prefix_ranges"] = from.map(|address| alone(*address)).collect();
 }
 
 /// Whoever asks from the node for something else is refused: where policies are about the pod, as
@@ -61,9 +83,7 @@ fn of_port(sidecar: &Sidecar<'_>, probes: &[&Probe]) -> Value {
         }));
         criteria = json!({ "transport_protocol": "raw_buffer" });
     }
-    criteria["destination_port"] = number.into();
-    let from = sidecar.node_addresses.iter();
-    criteria["source_prefix_ranges"] = from.map(|address| alone(*address)).collect();
+    come_from_the_node(&mut criteria, sidecar, number);
     let routes = (cluster.as_str(), Value::from(routes));
     let manager = http_connection_manager(&stat_prefix, routes, filters);
     chain(&format!("inbound|{number}|probe"), criteria, manager)

@@ -113,6 +113,7 @@ fn a_guarded_pod_answers_probes_of_its_node_and_refuses_all_else() {
     let probe = |port, path: Option<&str>| Probe {
         port,
         path: path.map(str::to_owned),
+        tls: false,
     };
     let sidecar = |inbound_tls: &str, is_guarded| Sidecar {
         node: node(),
@@ -124,6 +125,10 @@ fn a_guarded_pod_answers_probes_of_its_node_and_refuses_all_else() {
                 probe(8080, Some("/ready")),
                 probe(7000, None),
                 probe(8080, Some("/live")),
+                Probe {
+                    tls: true,
+                    ..probe(8443, None)
+                },
             ],
             ..demands(inbound_tls)
         },

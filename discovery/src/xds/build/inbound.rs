@@ -50,7 +50,10 @@ use super::{
     route::{self, Rest},
     tls, wrapped,
 };
-use crate::{model::Probe, xds::AccessLog};
+use crate::{
+    model::{Probe, Question},
+    xds::AccessLog,
+};
 
 /// The application decides how many are too many; these are the most that Envoy allows.
 const MAX_HEADERS: u32 = 10_000;
@@ -98,6 +101,19 @@ pub(in crate::xds) struct Probes {
     pub(in crate::xds) questions: Vec<Probe>,
     /// Addresses of its node.
     pub(in crate::xds) from: Vec<IpAddr>,
+}
+
+// === impl Probes ===
+
+impl Probes {
+    /// What connections of the kubelet to a port meet beside these criteria.
+    fn at(&self, port: u16, criteria: FilterChainMatch) -> FilterChainMatch {
+        FilterChainMatch {
+            destination_port: Some(wrapped(port.into())),
+            source_prefix_ranges: self.from.iter().map(|it| alone(*it)).collect(),
+            ..criteria
+        }
+    }
 }
 
 /// The listener of captured inbound connections: filter chains for each port of the application,
@@ -227,33 +243,45 @@ fn chains(port: Port, inbound: &Inbound<'_>, log: AccessLog) -> Vec<FilterChain>
     chains.map(of_port).collect()
 }
 
-/// The chains of the kubelet, one for each port that it asks: it has no certificate, and no rule lets it
-/// in. What it asks is answered in plaintext, to it alone; where mutual TLS is not demanded, what it
-/// does not ask is taken as from everybody else.
+/// The chains of the kubelet, for each port that it asks: it has no certificate, and no rule lets it in.
+/// What it asks is answered to it alone: in plaintext exactly that, and over TLS, which nobody looks into,
+/// on the ports that it asks over TLS. Where mutual TLS is not demanded, what it does not ask in plaintext is
+/// taken as from everybody else.
 fn probe_chains(inbound: &Inbound<'_>, log: AccessLog) -> impl Iterator<Item = FilterChain> {
     let questions = &inbound.probes.questions;
     let of_ports = questions.chunk_by(|one, other| one.port == other.port);
-    of_ports.map(move |of_port| {
-        let number = of_port[0].port;
-        let mut ports = inbound.ports.iter();
-        let strict = ports.any(|port| port.number == number && port.mode == Served::Strict);
-        let (of, criteria, authorization, rest) = if strict {
-            ("_probe", transport("raw_buffer"), None, Rest::Refused)
-        } else {
-            let authorization = Some(&inbound.authorization);
-            ("", plaintext_http(), authorization, Rest::AsOthers)
-        };
-        let asked = of_port.iter().map(|probe| &probe.question);
-        let routes = route::questions_to(&names::inbound_cluster(number), asked, rest);
-        let criteria = FilterChainMatch {
-            destination_port: Some(wrapped(number.into())),
-            source_prefix_ranges: inbound.probes.from.iter().map(|it| alone(*it)).collect(),
-            ..criteria
-        };
-        let stat_prefix = format!("inbound_{number}{of}");
-        let manager = connection_manager(&stat_prefix, routes, authorization, log);
-        chain(&format!("inbound|{number}|probe"), criteria, vec![manager])
+    of_ports.flat_map(move |of_port| {
+        let is_tls = |probe: &&Probe| probe.question == Question::Tls;
+        let plaintext = of_port.iter().any(|probe| !is_tls(&probe));
+        let plaintext = plaintext.then(|| plaintext_probes(of_port, inbound, log));
+        let tls = of_port.iter().find(is_tls);
+        let tls = tls.map(|probe| tls_probes(probe.port, inbound, log));
+        plaintext.into_iter().chain(tls)
     })
+}
+
+fn plaintext_probes(of_port: &[Probe], inbound: &Inbound<'_>, log: AccessLog) -> FilterChain {
+    let number = of_port[0].port;
+    let mut ports = inbound.ports.iter();
+    let strict = ports.any(|port| port.number == number && port.mode == Served::Strict);
+    let (of, criteria, authorization, rest) = if strict {
+        ("_probe", transport("raw_buffer"), None, Rest::Refused)
+    } else {
+        let authorization = Some(&inbound.authorization);
+        ("", plaintext_http(), authorization, Rest::AsOthers)
+    };
+    let asked = of_port.iter().map(|probe| &probe.question);
+    let routes = route::questions_to(&names::inbound_cluster(number), asked, rest);
+    let criteria = inbound.probes.at(number, criteria);
+    let stat_prefix = format!("inbound_{number}{of}");
+    let manager = connection_manager(&stat_prefix, routes, authorization, log);
+    chain(&format!("inbound|{number}|probe"), criteria, vec![manager])
+}
+
+fn tls_probes(number: u16, inbound: &Inbound<'_>, log: AccessLog) -> FilterChain {
+    let criteria = inbound.probes.at(number, transport("tls"));
+    let to = tcp_to(&names::inbound_cluster(number), log);
+    chain(&format!("inbound|{number}|probe-tls"), criteria, vec![to])
 }
 
 /// The range of one address.

@@ -76,12 +76,14 @@ pub(super) fn questions_to<'a>(
     rest: Rest,
 ) -> RouteConfiguration {
     let action = route::Action::Route(unbounded(cluster));
-    let routes = questions.map(|question| {
+    let routes = questions.filter_map(|question| {
         let (method, path) = match question {
             Question::Http(path) => ("GET", &**path),
             Question::Grpc => ("POST", GRPC_HEALTH),
+            // No route sees it.
+            Question::Tls => return None,
         };
-        Route {
+        Some(Route {
             name: "probe".to_owned(),
             r#match: Some(RouteMatch {
                 path_specifier: Some(route_match::PathSpecifier::Path(path.to_owned())),
@@ -94,7 +96,7 @@ pub(super) fn questions_to<'a>(
                 Rest::AsOthers => [authorization::exempt()].into(),
             },
             ..Route::default()
-        }
+        })
     });
     let refused = || Route {
         name: "refused".to_owned(),
