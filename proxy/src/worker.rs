@@ -16,6 +16,7 @@ use crate::{
     snapshot::Snapshot, stats::Registry,
 };
 
+mod failures;
 mod listeners;
 mod state;
 

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{net::TcpListener, task::AbortHandle};
 
-use super::Worker;
+use super::{Worker, failures::Failures};
 use crate::{
     config::listener::TrafficDirection,
     listener::{ActiveListener, serve},
@@ -127,7 +127,7 @@ async fn accept(
     socket: Rc<TcpListener>,
 ) {
     let boundary = worker.shared.boundary.clone();
-    let mut random = random::seed();
+    let (mut random, mut failures) = (random::seed(), Failures::default());
     loop {
         wait_while_overloaded(&worker, &listener, &mut random).await;
         match socket.accept().await {
@@ -152,7 +152,7 @@ async fn accept(
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "accept failed; trying again");
+                failures.note(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
