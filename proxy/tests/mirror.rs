@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
@@ -17,6 +17,7 @@ use weir_proxy::{
     server::{Handle, Options, Server},
     stats::Reading,
 };
+use weir_tests::http::read_message;
 
 /// Far beyond what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -120,29 +121,6 @@ async fn endpoint(answer: &'static str) -> (SocketAddr, Seen) {
         }
     });
     (address, seen)
-}
-
-/// Reads a message with its body; none at the end of the connection.
-async fn read_message(connection: &mut TcpStream) -> Option<String> {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let head = head.to_lowercase();
-            let length = head.split("content-length: ").nth(1);
-            let length = length.map_or(0, |rest| {
-                let digits = rest.split("\r\n").next().unwrap_or_default();
-                digits.parse().expect("a number")
-            });
-            let unfinished = head.contains("chunked") && !body.ends_with("0\r\n\r\n");
-            if body.len() >= length && !unfinished {
-                return Some(text);
-            }
-        }
-        if connection.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    }
 }
 
 async fn ask(client: &mut TcpStream, request: &str) -> String {

@@ -20,6 +20,7 @@ use weir_proxy::{
     convert,
     server::{Handle, Options, Server},
 };
+use weir_tests::http::read_message;
 
 /// Far beyond what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -141,7 +142,7 @@ async fn application(answer: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
         while let Ok((mut connection, _)) = listener.accept().await {
             let counted = Arc::clone(&counted);
             tokio::spawn(async move {
-                while let Some(request) = read_message(&mut connection).await {
+                while let Some(request) = read_lower_case(&mut connection).await {
                     assert!(request.starts_with("GET") || request.ends_with("hello"));
                     counted.fetch_add(1, Ordering::SeqCst);
                     connection.write_all(answer.as_bytes()).await.expect("sent");
@@ -159,34 +160,18 @@ async fn nobody() -> SocketAddr {
 }
 
 /// Reads a message with its body, lower case; none at the end of the connection.
-async fn read_message(connection: &mut TcpStream) -> Option<String> {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes).to_lowercase();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.split("content-length: ").nth(1);
-            let length = length.map_or(0, |rest| {
-                let digits = rest.split("\r\n").next().unwrap_or_default();
-                digits.parse().expect("a number")
-            });
-            // The applications here send no chunks; sidecars do where the length was not said.
-            let chunked = head.contains("chunked") && !body.ends_with("0\r\n\r\n");
-            if body.len() >= length && !chunked {
-                let text = text.replace("\r\n5\r\nhello\r\n0\r\n\r\n", "\r\nhello");
-                return Some(text.replacen("get", "GET", 1));
-            }
-        }
-        if connection.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    }
+async fn read_lower_case(connection: &mut TcpStream) -> Option<String> {
+    // The applications here send no chunks; sidecars do where the length was not said.
+    let text = read_message(connection).await?.to_lowercase();
+    let text = text.replace("\r\n5\r\nhello\r\n0\r\n\r\n", "\r\nhello");
+    Some(text.replacen("get", "GET", 1))
 }
 
 /// Sends a request over a connection of its own.
 async fn ask(address: SocketAddr, request: &str) -> String {
     let mut client = TcpStream::connect(address).await.expect("listening");
     client.write_all(request.as_bytes()).await.expect("sent");
-    let answer = timeout(PATIENCE, read_message(&mut client)).await;
+    let answer = timeout(PATIENCE, read_lower_case(&mut client)).await;
     answer.expect("in time").expect("an answer")
 }
 
@@ -279,7 +264,7 @@ async fn quitter() -> (SocketAddr, Arc<AtomicUsize>) {
     let counted = Arc::clone(&count);
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
-            if read_message(&mut connection).await.is_some() {
+            if read_lower_case(&mut connection).await.is_some() {
                 counted.fetch_add(1, Ordering::SeqCst);
             }
         }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Far longer than any answer takes; it only ends a test that fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,6 +71,26 @@ pub fn read_head(stream: &mut impl Read) -> io::Result<Option<String>> {
         head.push(byte[0]);
     }
     Ok(Some(String::from_utf8_lossy(&head).into_owned()))
+}
+
+/// Reads a message of HTTP/1 with its body, as text. Nothing where the connection ends before.
+pub async fn read_message(connection: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let head = head.to_lowercase();
+            let length = head.split("content-length: ").nth(1);
+            let length = length.and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+            let unfinished = head.contains("chunked") && !body.ends_with("0\r\n\r\n");
+            if body.len() >= length.unwrap_or(0) && !unfinished {
+                return Some(text);
+            }
+        }
+        if connection.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
 }
 
 /// Answers every request without a body by `body`, on threads that outlive the test. `headers` is more of

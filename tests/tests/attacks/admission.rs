@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{
@@ -13,7 +14,11 @@ use tokio_rustls::{
     },
 };
 
-use crate::{PATIENCE, strangers::connect, world::CLIENT};
+use crate::{
+    PATIENCE,
+    strangers::{BodyEnd, connect},
+    world::CLIENT,
+};
 
 /// TLS that trusts one root, and speaks HTTP/2.
 #[derive(Clone)]
@@ -64,16 +69,28 @@ pub(crate) fn review_of(pod: &Value) -> Value {
 
 async fn review(webhook: SocketAddr, tls: &Tls) -> anyhow::Result<Value> {
     let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app"}]}});
-    let review = review_of(&pod);
-    let stream = tls.connect(connect(CLIENT, webhook).await?).await?;
+    let review = review_of(&pod).to_string();
+    let stream = connect(CLIENT, webhook).await?;
+    let answer = ask(tls, stream, review.into(), BodyEnd::Sent).await?;
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+/// Asks for a review with this body, over HTTP/2. What is answered.
+pub(crate) async fn ask(
+    tls: &Tls,
+    stream: TcpStream,
+    body: Bytes,
+    end: BodyEnd,
+) -> anyhow::Result<Vec<u8>> {
+    let stream = tls.connect(stream).await?;
     let (mut requests, connection) = h2::client::handshake(stream).await?;
     let connection = tokio::spawn(connection);
     let request = http::Request::post("https://localhost/inject");
     let request = request
         .header("content-type", "application/json")
         .body(())?;
-    let (response, mut body) = requests.send_request(request, false)?;
-    body.send_data(review.to_string().into(), true)?;
+    let (response, mut sending) = requests.send_request(request, false)?;
+    sending.send_data(body, end == BodyEnd::Sent)?;
     let mut body = response.await?.into_body();
     let mut answer = Vec::new();
     while let Some(part) = body.data().await {
@@ -82,5 +99,5 @@ async fn review(webhook: SocketAddr, tls: &Tls) -> anyhow::Result<Value> {
         answer.extend_from_slice(&part);
     }
     connection.abort();
-    Ok(serde_json::from_slice(&answer)?)
+    Ok(answer)
 }

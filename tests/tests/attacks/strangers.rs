@@ -19,7 +19,10 @@ use tokio::{
 };
 use weir_tests::netns::NetNs;
 
-use crate::{PATIENCE, admission::Tls};
+use crate::{
+    PATIENCE,
+    admission::{Tls, ask},
+};
 
 /// Before a stranger that got nowhere tries again.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -118,18 +121,7 @@ async fn once(
             connection.await?;
         }
         Attack::Review(tls, body, end) => {
-            let stream = tls.connect(stream).await?;
-            let (mut requests, connection) = h2::client::handshake(stream).await?;
-            let connection = tokio::spawn(connection);
-            let request = http::Request::post("https://localhost/inject");
-            let request = request
-                .header("content-type", "application/json")
-                .body(())?;
-            let (response, mut sending) = requests.send_request(request, false)?;
-            sending.send_data(body.clone(), *end == BodyEnd::Sent)?;
-            let answered = response.await.map(|_| ());
-            connection.abort();
-            answered?;
+            ask(tls, stream, body.clone(), *end).await?;
         }
     }
     Ok(())
