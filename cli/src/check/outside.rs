@@ -44,14 +44,14 @@ pub(super) enum Means {
     NetAdmin,
 }
 
-/// The means that a pod uses, in a namespace whose pods are injected.
-pub(super) fn means(pod: &Value, has_sidecar: bool) -> Vec<Means> {
+/// The means that a pod uses, in a namespace whose pods are injected. `istio_labels`: Istio's labels count.
+pub(super) fn means(pod: &Value, has_sidecar: bool, istio_labels: bool) -> Vec<Means> {
     let says = |of: &str, key: &str| pod.pointer(of).and_then(|all| all.get(key));
     let is_false = |of: &str, key: &str| says(of, key).and_then(Value::as_str) == Some("false");
     let (labels, notes) = ("/metadata/labels", "/metadata/annotations");
     let opts_out = is_false(labels, annotations::INJECT)
         || is_false(notes, annotations::INJECT)
-        || is_false(labels, ISTIO_INJECT);
+        || istio_labels && is_false(labels, ISTIO_INJECT);
     let host_network = pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true));
     let found = match has_sidecar {
         false => vec![
@@ -211,7 +211,7 @@ mod tests {
                 vec![Means::ProxyUser],
             ),
         ] {
-            assert_eq!(means(&pod, true), expected, "{pod}");
+            assert_eq!(means(&pod, true, false), expected, "{pod}");
         }
         let alone = |metadata: Value, spec: Value| json!({"metadata": metadata, "spec": spec});
         for (pod, expected) in [
@@ -228,8 +228,15 @@ mod tests {
                 vec![Means::HostNetwork],
             ),
         ] {
-            assert_eq!(means(&pod, false), expected, "{pod}");
+            assert_eq!(means(&pod, false, true), expected, "{pod}");
         }
+    }
+
+    #[test]
+    fn istios_label_counts_where_it_is_honoured() {
+        let pod = json!({"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}});
+        assert_eq!(means(&pod, false, true), [Means::Label]);
+        assert_eq!(means(&pod, false, false), []);
     }
 
     #[test]
@@ -238,7 +245,7 @@ mod tests {
             json!({"spec": {"securityContext": {"runAsUser": 1337}, "containers": [
                 {"name": "app", "securityContext": own}]}})
         };
-        assert_eq!(means(&pod(json!({})), true), [Means::ProxyUser]);
-        assert_eq!(means(&pod(json!({"runAsUser": 1000})), true), []);
+        assert_eq!(means(&pod(json!({})), true, false), [Means::ProxyUser]);
+        assert_eq!(means(&pod(json!({"runAsUser": 1000})), true, false), []);
     }
 }

@@ -74,7 +74,7 @@ impl Census {
         let name = text("/metadata/name").unwrap_or_default().to_owned();
         let image = sidecar_image(pod);
         if image.is_some() || scope.covers(namespace) {
-            for means in outside::means(pod, image.is_some()) {
+            for means in outside::means(pod, image.is_some(), scope.config.istio_labels) {
                 let pods = self.outside.entry(means).or_default();
                 pods.push(format!("{into}/{name}"));
             }
