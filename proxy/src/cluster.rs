@@ -8,6 +8,7 @@ mod health;
 mod host;
 mod host_set;
 mod http2;
+mod limits;
 mod manager;
 mod original_dst;
 mod outlier;
@@ -25,11 +26,13 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::Notify;
-
-use self::{host_set::Grouping, transport_socket::UpstreamSockets};
+use self::{
+    host_set::Grouping,
+    limits::{Limits, RequestLeave},
+    transport_socket::UpstreamSockets,
+};
 use crate::{
-    config::{self, LoadAssignment, cluster::ClusterDiscovery},
+    config::{self, LoadAssignment, circuit_breakers::RoutingPriority, cluster::ClusterDiscovery},
     secrets::Secrets,
     singletons::Singletons,
     snapshot::Snapshot,
@@ -41,6 +44,7 @@ pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run a
 pub use host::{Host, Tried};
 pub(crate) use host_set::HostSet;
 pub(crate) use http2::Http2Lease;
+pub(crate) use limits::RetryLeave;
 pub(crate) use manager::Clusters;
 pub(crate) use outlier::{Outcome, Rates};
 pub(crate) use ring_hash::hash_of;
@@ -56,16 +60,8 @@ pub struct Cluster {
     health: Arc<ClusterHealth>,
     balancer: balancer::Balancer,
     original_dst: original_dst::Hosts,
-    /// Upstream connections, of all hosts.
-    connections: Cell<u32>,
-    /// Requests in flight, of all hosts.
-    requests: Cell<u32>,
-    /// Requests that wait for a connection.
-    pending: Cell<u32>,
-    /// A connection has come free or is gone.
-    freed: Notify,
-    /// Retries under way.
-    retries: Cell<u32>,
+    /// What may be in flight.
+    limits: Limits,
     /// Whether an endpoint has answered in HTTP. What speaks HTTP does not speak first, so
     /// connections that say nothing yet are not dialled for ahead of time.
     spoke_http: Cell<bool>,
@@ -73,12 +69,9 @@ pub struct Cluster {
 
 /// A request in flight, for circuit breakers and least-request.
 pub(crate) struct ActiveRequest {
-    cluster: Rc<Cluster>,
+    leave: RequestLeave,
     host: Rc<Host>,
 }
-
-/// A retry under way, for the circuit breaker.
-pub(crate) struct ActiveRetry(Rc<Cluster>);
 
 // === impl Cluster ===
 
@@ -98,15 +91,17 @@ impl Cluster {
             &Secrets::default(),
         );
         let health = Healths::new(&registry).get(config, &Snapshot::default());
-        Self::with_sockets(config, stats, (endpoints, health), sockets)
+        let limits = Limits::new(config, &stats, &registry, &Singletons::default());
+        Self::with_parts(config, stats, (endpoints, health), sockets, limits)
     }
 
-    /// The same, with how bytes travel to its endpoints.
-    fn with_sockets(
+    /// The same, with how bytes travel to its endpoints, and what may be in flight.
+    fn with_parts(
         config: &Arc<config::Cluster>,
         stats: Arc<ClusterStats>,
         (endpoints, health): (Option<&LoadAssignment>, Arc<ClusterHealth>),
         sockets: UpstreamSockets,
+        limits: Limits,
     ) -> Self {
         let cluster = Self {
             config: Arc::clone(config),
@@ -116,11 +111,7 @@ impl Cluster {
             health,
             balancer: balancer::Balancer::new(config.lb_policy),
             original_dst: original_dst::Hosts::default(),
-            connections: Cell::new(0),
-            requests: Cell::new(0),
-            pending: Cell::new(0),
-            freed: Notify::new(),
-            retries: Cell::new(0),
+            limits,
             spoke_http: Cell::new(false),
         };
         let of_config = match &config.discovery {
@@ -183,27 +174,26 @@ impl Cluster {
     }
 
     /// Counts a request in; none if the circuit breaker is open.
-    pub(crate) fn begin_request(self: &Rc<Self>, host: &Rc<Host>) -> Option<ActiveRequest> {
-        if self.requests.get() >= self.config.circuit_breakers.max_requests {
+    pub(crate) fn begin_request(
+        self: &Rc<Self>,
+        host: &Rc<Host>,
+        priority: RoutingPriority,
+    ) -> Option<ActiveRequest> {
+        let Some(leave) = self.limits.leave(priority) else {
             self.stats.upstream_rq_pending_overflow.inc();
             return None;
-        }
-        self.requests.set(self.requests.get() + 1);
+        };
         host.add_active(1);
         self.stats.upstream_rq_active.inc();
         Some(ActiveRequest {
-            cluster: Rc::clone(self),
+            leave,
             host: Rc::clone(host),
         })
     }
 
     /// Counts a retry in; none if the circuit breaker is open.
-    pub(crate) fn begin_retry(self: &Rc<Self>) -> Option<ActiveRetry> {
-        if self.retries.get() >= self.config.circuit_breakers.max_retries {
-            return None;
-        }
-        self.retries.set(self.retries.get() + 1);
-        Some(ActiveRetry(Rc::clone(self)))
+    pub(crate) fn begin_retry(self: &Rc<Self>, priority: RoutingPriority) -> Option<RetryLeave> {
+        self.limits.leave(priority)
     }
 
     /// All hosts there are now.
@@ -239,6 +229,13 @@ impl Cluster {
         self.original_dst.retire();
     }
 
+    /// Closes a connection that carries no request, so that another can be made. Whether there was
+    /// one.
+    fn close_idle(&self) -> bool {
+        let hosts = self.hosts();
+        hosts.all().any(|host| host.close_idle()) || self.original_dst.close_idle()
+    }
+
     /// Closes pooled connections that are spent or idle for too long. Returns how many are left.
     fn reap(&self, now: tokio::time::Instant) -> usize {
         let idle_timeout = self.config.idle_timeout;
@@ -252,16 +249,7 @@ impl Cluster {
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.cluster.requests.set(self.cluster.requests.get() - 1);
         self.host.add_active(-1);
-        self.cluster.stats.upstream_rq_active.dec();
-    }
-}
-
-// === impl ActiveRetry ===
-
-impl Drop for ActiveRetry {
-    fn drop(&mut self) {
-        self.0.retries.set(self.0.retries.get() - 1);
+        self.leave.stats().upstream_rq_active.dec();
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod access_log;
 pub mod bootstrap;
+pub mod circuit_breakers;
 pub mod cluster;
 pub mod domains;
 pub mod endpoint;

@@ -8,6 +8,7 @@
 mod access_log;
 mod at;
 mod bootstrap;
+mod circuit_breakers;
 mod cluster;
 mod common_lb;
 mod endpoint;

@@ -1,5 +1,6 @@
 //! A worker: one thread with its own runtime, listening sockets, connection pools, timers and
-//! stats. Workers share nothing but the immutable snapshot and the health of hosts.
+//! stats. Workers share nothing but the immutable snapshot, the health of hosts and what they lend each
+//! other of limits.
 
 use std::{
     io,

@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 39] = [
+const FILES: [&str; 40] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -46,6 +46,7 @@ const FILES: [&str; 39] = [
     "header",
     "matcher",
     "cluster",
+    "circuit_breakers",
     "common_lb",
     "outlier_detection",
     "upstream_http",
@@ -92,9 +93,7 @@ These have less of an effect than in Envoy:
 
 | field | here |
 |-|-|
-| `LocalityLbEndpoints.priority` | the first priority at least half of whose endpoints are healthy takes all: none spills over to the next by overprovisioning |
-| `LbEndpoint.health_status` | there is no panic mode: unhealthy endpoints are used where there are no others. `DEGRADED` ones are used where their priority has no healthy one |
-| `HTTPFault.max_active_faults` | each worker counts for itself, as circuit breakers do |
+| `HTTPFault.max_active_faults` | each worker counts for itself |
 | `HTTPFault.disable_downstream_cluster_stats` | at most 100 downstream clusters are counted apart |
 | `Mutations.query_parameter_mutations` | parameters that were there stay percent-encoded as they were |
 | `TlsParameters.ecdh_curves` | without any, X25519MLKEM768 comes before Envoy's |
@@ -105,7 +104,7 @@ These have less of an effect than in Envoy:
 | files of TLS | each is looked at once a second at most, when a handshake needs it, whether a `watched_directory` is set or not |
 | `fixed_heap` | what is measured is the process's private memory |
 | `max_outbound_frames`, `max_outbound_control_frames` | are refused, for there is no such queue: nothing is read of a peer while 128 KiB wait to be sent to it |
-| `CircuitBreakers.Thresholds` | each worker counts for itself: with four workers four times as much is let through |
+| `CircuitBreakers.Thresholds` | hold for all workers together. Workers borrow of a threshold that is large, so that a cluster may refuse from 15/16 of it on; one of less than 32 a worker is exact. Of connections, each worker may have one to each host beyond, as with Envoy |
 
 Below, *supported* fields have an effect, which a test beside Envoy shows (`agent/tests/effects`); of a
 choice, the members that are. *Only* means that no other value is taken, *without effect* and *ignored* that

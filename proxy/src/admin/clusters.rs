@@ -11,7 +11,7 @@ use crate::{
     cluster::{ClusterHealth, HealthFlags, Rates, endpoints_of},
     config::{
         Cluster, LoadAssignment,
-        cluster::CircuitBreakers,
+        circuit_breakers::Thresholds,
         endpoint::{Endpoint, HealthStatus, LocalityEndpoints},
     },
     snapshot::Snapshot,
@@ -104,22 +104,14 @@ fn each(
 fn write_text(text: &mut String, shown: &Shown<'_>, is_dynamic: bool) {
     let cluster = shown.cluster;
     let name = &cluster.name;
-    let CircuitBreakers {
-        max_connections,
-        max_pending_requests,
-        max_requests,
-        max_retries,
-    } = cluster.circuit_breakers;
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{name}::observability_name::{}", cluster.stat_name);
     write_rates(text, shown);
-    for (limit, value) in [
-        ("max_connections", max_connections),
-        ("max_pending_requests", max_pending_requests),
-        ("max_requests", max_requests),
-        ("max_retries", max_retries),
-    ] {
-        let _ = writeln!(text, "{name}::default_priority::{limit}::{value}");
+    let breakers = cluster.circuit_breakers;
+    for (priority, thresholds) in [("default", breakers.default), ("high", breakers.high)] {
+        for (limit, value) in limits(&thresholds) {
+            let _ = writeln!(text, "{name}::{priority}_priority::{limit}::{value}");
+        }
     }
     let _ = writeln!(text, "{name}::added_via_api::{is_dynamic}");
     for (locality, endpoint) in each(shown.endpoints) {
@@ -140,6 +132,16 @@ fn write_text(text: &mut String, shown: &Shown<'_>, is_dynamic: bool) {
             "{name}::{address}::local_origin_success_rate::{local}"
         );
     }
+}
+
+/// Thresholds of circuit breakers by their names.
+fn limits(thresholds: &Thresholds) -> [(&'static str, u32); 4] {
+    [
+        ("max_connections", thresholds.max_connections),
+        ("max_pending_requests", thresholds.max_pending_requests),
+        ("max_requests", thresholds.max_requests),
+        ("max_retries", thresholds.max_retries),
+    ]
 }
 
 /// What outlier detection found in the last interval.
@@ -198,17 +200,17 @@ fn status(shown: &Shown<'_>, is_dynamic: bool) -> Json {
         }
         host
     };
-    let limits = cluster.circuit_breakers;
+    let breakers = cluster.circuit_breakers;
+    let [default, mut high] = [breakers.default, breakers.high].map(|thresholds| {
+        let limits = limits(&thresholds);
+        Json::from_iter(limits.map(|(limit, value)| (limit.to_owned(), Json::from(value))))
+    });
+    high["priority"] = "HIGH".into();
     let mut status = json!({
         "name": cluster.name,
         "observability_name": cluster.stat_name,
         "added_via_api": is_dynamic,
-        "circuit_breakers": { "thresholds": [{
-            "max_connections": limits.max_connections,
-            "max_pending_requests": limits.max_pending_requests,
-            "max_requests": limits.max_requests,
-            "max_retries": limits.max_retries,
-        }]},
+        "circuit_breakers": { "thresholds": [default, high] },
         "host_statuses": each(shown.endpoints).map(host).collect::<Vec<_>>(),
     });
     let rates = shown.health.as_ref().and_then(|health| health.rates());

@@ -21,9 +21,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Cluster, Host, Outcome, transport_socket::DefaultProtocols};
+use super::{Cluster, Host, Outcome, limits::ConnectionLeave, transport_socket::DefaultProtocols};
 use crate::{
-    config,
+    config::{self, circuit_breakers::RoutingPriority},
     net::{address::OriginalSource, tls::HandshakeError, transport_socket::Connection},
     reason::Reason,
 };
@@ -38,11 +38,13 @@ pub(crate) struct Upstream {
     pub(crate) connection: Connection,
     pub(crate) host: Rc<Host>,
     pub(crate) cluster: Rc<Cluster>,
-    /// Our address.
-    pub(crate) local: Option<SocketAddr>,
+    /// Our address, where somebody has asked.
+    local: Option<Box<SocketAddr>>,
     /// Requests it has carried.
     pub(crate) requests: u32,
     since: Instant,
+    #[expect(dead_code, reason = "held")]
+    leave: ConnectionLeave,
 }
 
 impl AsMut<Connection> for Upstream {
@@ -50,6 +52,9 @@ impl AsMut<Connection> for Upstream {
         &mut self.connection
     }
 }
+
+/// A dial, which counts among the connections of its host until it fails or is given up.
+struct Connecting<'h>(&'h Host);
 
 /// A dial that failed.
 #[derive(Debug)]
@@ -68,58 +73,24 @@ pub(crate) enum DialError {
     SecretsNotReady,
 }
 
-// === impl Cluster ===
-
-impl Cluster {
-    /// Whether the circuit breaker allows another connection.
-    pub(super) fn may_connect(&self) -> bool {
-        let allowed = self.connections.get() < self.config.circuit_breakers.max_connections;
-        if !allowed {
-            self.stats.upstream_cx_overflow.inc();
-        }
-        allowed
-    }
-}
-
 // === impl Upstream ===
 
 impl Upstream {
-    /// Dials `host`, if the circuit breaker allows it.
-    pub(crate) async fn dial(
-        cluster: &Rc<Cluster>,
-        host: &Rc<Host>,
-        protocols: DefaultProtocols,
-    ) -> Result<Self, DialError> {
-        if cluster.may_connect() {
-            Self::dial_now_from(cluster, host, None, protocols).await
-        } else {
-            Err(DialError::Overflow)
-        }
-    }
-
-    /// As [`Self::dial`], for bytes of a client, from its address where there is one to leave from.
+    /// Dials `host` for bytes of a client, from its address where there is one to leave from, if the
+    /// circuit breaker allows it.
     pub(crate) async fn dial_from(
         cluster: &Rc<Cluster>,
         host: &Rc<Host>,
         source: Option<OriginalSource>,
     ) -> Result<Self, DialError> {
-        if cluster.may_connect() {
-            Self::dial_now_from(cluster, host, source, &[]).await
-        } else {
-            Err(DialError::Overflow)
-        }
+        let leave = cluster.connection_leave(host.address, RoutingPriority::Default, false);
+        let leave = leave.ok_or(DialError::Overflow)?;
+        Self::dial_with(leave, cluster, host, source, &[]).await
     }
 
-    /// Dials `host`, whatever the circuit breaker says.
-    pub(super) async fn dial_now(
-        cluster: &Rc<Cluster>,
-        host: &Rc<Host>,
-        protocols: DefaultProtocols,
-    ) -> Result<Self, DialError> {
-        Self::dial_now_from(cluster, host, None, protocols).await
-    }
-
-    async fn dial_now_from(
+    /// Dials `host`, with leave to do so.
+    pub(super) async fn dial_with(
+        leave: ConnectionLeave,
         cluster: &Rc<Cluster>,
         host: &Rc<Host>,
         source: Option<OriginalSource>,
@@ -127,6 +98,7 @@ impl Upstream {
     ) -> Result<Self, DialError> {
         let stats = &cluster.stats;
         stats.upstream_cx_total.inc();
+        let connecting = Connecting::new(host);
         let since = Instant::now();
         let limit = match host.last_resort {
             true => LAST_RESORT_TIMEOUT.min(cluster.config.connect_timeout),
@@ -164,9 +136,10 @@ impl Upstream {
             .upstream_cx_connect_ms
             .record_us(micros(since.elapsed()));
         stats.upstream_cx_active.inc();
-        cluster.connections.set(cluster.connections.get() + 1);
+        connecting.succeed();
         Ok(Self {
             connection,
+            leave,
             host: Rc::clone(host),
             cluster: Rc::clone(cluster),
             local: None,
@@ -185,23 +158,42 @@ impl Upstream {
 
     /// Our address, looked up on first use: only access logs ask.
     pub(crate) fn local_addr(&mut self) -> Option<SocketAddr> {
-        self.local = self.local.or_else(|| self.connection.local_addr().ok());
-        self.local
+        if self.local.is_none() {
+            self.local = self.connection.local_addr().ok().map(Box::new);
+        }
+        self.local.as_deref().copied()
     }
 }
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        self.cluster
-            .connections
-            .set(self.cluster.connections.get() - 1);
-        self.cluster.freed.notify_one();
+        self.host.add_connections(-1);
         let stats = &self.cluster.stats;
         stats.upstream_cx_active.dec();
         stats.upstream_cx_destroy.inc();
         stats
             .upstream_cx_length_ms
             .record_us(micros(self.since.elapsed()));
+    }
+}
+
+// === impl Connecting ===
+
+impl<'h> Connecting<'h> {
+    fn new(host: &'h Host) -> Self {
+        host.add_connections(1);
+        Self(host)
+    }
+
+    /// From here on the connection counts.
+    fn succeed(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.add_connections(-1);
     }
 }
 
@@ -366,7 +358,7 @@ mod tests {
         let _waiting = std::net::TcpStream::connect(address).expect("the only one");
         let cluster = cluster("connect_timeout: 0.1s");
         let host = Rc::new(Host::new(&config::endpoint::Endpoint::at(address), 0));
-        let dialled = Upstream::dial(&cluster, &host, &[]).await;
+        let dialled = Upstream::dial_from(&cluster, &host, None).await;
         assert!(matches!(dialled, Err(DialError::Timeout)));
     }
 }

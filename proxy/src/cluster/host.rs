@@ -1,7 +1,7 @@
 //! Endpoints of a cluster in one worker.
 
 use std::{
-    cell::{Cell, RefCell, RefMut},
+    cell::{Cell, OnceCell, RefCell, RefMut},
     collections::HashMap,
     net::SocketAddr,
     rc::Rc,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use weir_api::workload::Workload;
 
 use super::{
@@ -54,6 +54,10 @@ struct Shared {
     active: Rc<Cell<u32>>,
     /// The same endpoint by the names that it was asked for.
     named: RefCell<HashMap<Box<str>, Rc<Host>>>,
+    /// Connections of every kind, from their dial on.
+    connections: Cell<u32>,
+    /// A connection has come free or is gone; made where somebody waits for one.
+    freed: OnceCell<Box<Notify>>,
     /// Connections without a request.
     idle: RefCell<Vec<Idle>>,
     /// Connections that requests share.
@@ -178,6 +182,31 @@ impl Host {
             .set(self.shared.active.get().saturating_add_signed(change));
     }
 
+    /// Whether a connection is there, or being made.
+    pub(super) fn is_connected(&self) -> bool {
+        self.shared.connections.get() > 0
+    }
+
+    pub(super) fn add_connections(&self, change: i32) {
+        let connections = &self.shared.connections;
+        connections.set(connections.get().saturating_add_signed(change));
+        if change < 0 {
+            self.notify();
+        }
+    }
+
+    /// One who waits for a connection looks again.
+    pub(super) fn notify(&self) {
+        if let Some(freed) = self.shared.freed.get() {
+            freed.notify_one();
+        }
+    }
+
+    /// Until a connection comes free or goes.
+    pub(super) async fn freed(&self) {
+        self.shared.freed.get_or_init(Box::default).notified().await;
+    }
+
     /// Connections without a request, the one used last at the end.
     pub(super) fn idle(&self) -> RefMut<'_, Vec<Idle>> {
         self.shared.idle.borrow_mut()
@@ -216,6 +245,19 @@ impl Host {
         self.shared.http2.retire();
         let named = self.shared.named.take();
         named.values().for_each(|host| host.retire());
+    }
+
+    /// Closes a connection that carries no request. Whether there was one.
+    pub(super) fn close_idle(&self) -> bool {
+        let idle = self.idle().pop();
+        let closed = idle.is_some() || self.shared.http2.close_idle();
+        closed
+            || self
+                .shared
+                .named
+                .borrow()
+                .values()
+                .any(|host| host.close_idle())
     }
 
     /// Closes pooled connections that are spent or idle for too long. Returns how many are left.

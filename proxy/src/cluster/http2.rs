@@ -17,8 +17,9 @@ use self::{
     connection::Http2Connection,
     queue::{Queue, Turn},
 };
-use super::{Cluster, Clusters, Host, Upstream, pool::Pending};
+use super::{Cluster, Clusters, Host, Upstream, limits::ConnectionLeave, pool::Pending};
 use crate::{
+    config::circuit_breakers::RoutingPriority,
     http::codec::h2::{ResponseFuture, SendStream},
     reason::Reason,
 };
@@ -101,6 +102,17 @@ impl Http2Pool {
         }
     }
 
+    /// Lets go of a connection that carries no request, which ends it. Whether there was one.
+    pub(super) fn close_idle(&self) -> bool {
+        let mut connections = self.connections.borrow_mut();
+        let idle = connections
+            .iter()
+            .position(|one| one.is_idle_for(Duration::ZERO, Instant::now()));
+        let closed = idle.map(|at| connections.swap_remove(at));
+        drop(connections);
+        closed.is_some()
+    }
+
     /// Closes connections that have ended or were idle for too long. Returns how many are left.
     pub(super) fn reap(&self, now: Instant, idle_timeout: Option<Duration>) -> usize {
         let mut connections = self.connections.borrow_mut();
@@ -129,10 +141,11 @@ impl Cluster {
     pub(crate) async fn acquire_http2(
         self: &Rc<Self>,
         host: &Rc<Host>,
+        priority: RoutingPriority,
         clusters: &Rc<Clusters>,
     ) -> Result<Http2Lease, Reason> {
-        let pending = Pending::new(self).ok_or(Reason::Overflow)?;
-        let turn = Turn::new(host);
+        let pending = Pending::new(self, priority).ok_or(Reason::Overflow)?;
+        let turn = Turn::new(host, priority);
         self.share_out(host);
         self.dial_for_queue(host, clusters);
         let lease = turn.await;
@@ -157,23 +170,32 @@ impl Cluster {
     fn dial_for_queue(self: &Rc<Self>, host: &Rc<Host>, clusters: &Rc<Clusters>) {
         let pool = host.http2();
         while pool.needs_dial() {
-            // The first is made whatever other hosts have, as nobody else would serve.
+            // The first is made in any case, as nobody else would serve.
             let first = pool.dials.get() == 0 && pool.connections.borrow().is_empty();
-            if !first && !self.may_connect() {
+            let priority = pool.queue.priority();
+            let Some(leave) = self.connection_leave(host.address, priority, first) else {
                 return;
-            }
+            };
             pool.dials.set(pool.dials.get() + 1);
             let (cluster, host, clusters) = (Rc::clone(self), Rc::clone(host), Rc::clone(clusters));
-            tokio::task::spawn_local(cluster.run_http2(host, clusters, first));
+            tokio::task::spawn_local(cluster.run_http2(host, clusters, leave, first));
         }
     }
 
     /// Makes a connection and drives it, in a task of its own: the request that asked may be gone
     /// before it is there, and others wait for it too.
-    async fn run_http2(self: Rc<Self>, host: Rc<Host>, clusters: Rc<Clusters>, first: bool) {
+    async fn run_http2(
+        self: Rc<Self>,
+        host: Rc<Host>,
+        clusters: Rc<Clusters>,
+        leave: ConnectionLeave,
+        first: bool,
+    ) {
         let pool = host.http2();
         let boundary = clusters.boundary.clone();
-        let connected = boundary.contain(self.connect_http2(&host, first)).await;
+        let connected = boundary
+            .contain(self.connect_http2(&host, leave, first))
+            .await;
         // Those who wait must hear of its end, also if that was a panic.
         let connected = connected.unwrap_or(Err(Reason::UpstreamReset));
         pool.dials.set(pool.dials.get() - 1);
@@ -206,9 +228,10 @@ impl Cluster {
     async fn connect_http2(
         self: &Rc<Self>,
         host: &Rc<Host>,
+        leave: ConnectionLeave,
         first: bool,
     ) -> Result<(Rc<Http2Connection>, connection::Driver), Reason> {
-        let upstream = Upstream::dial_now(self, host, &["h2"]).await;
+        let upstream = Upstream::dial_with(leave, self, host, None, &["h2"]).await;
         let upstream = upstream.map_err(|error| error.reason())?;
         self.stats.upstream_cx_http2_total.inc();
         // One stream any peer allows. Where there are connections, those who wait have others to

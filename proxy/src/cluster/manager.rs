@@ -11,7 +11,8 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Cluster, ClusterStats, Healths, Upstream, endpoints_of, transport_socket::UpstreamSockets,
+    Cluster, ClusterStats, Healths, Upstream, endpoints_of, limits::Limits,
+    transport_socket::UpstreamSockets,
 };
 use crate::{
     boundary::Boundary,
@@ -84,7 +85,8 @@ impl Clusters {
         let health = self.health.get(config, snapshot);
         let endpoints = endpoints_of(config, snapshot).map(|endpoints| &**endpoints);
         let sockets = UpstreamSockets::new(config, &self.registry, &self.singletons, &self.secrets);
-        Cluster::with_sockets(config, stats, (endpoints, health), sockets)
+        let limits = Limits::new(config, &stats, &self.registry, &self.singletons);
+        Cluster::with_parts(config, stats, (endpoints, health), sockets, limits)
     }
 
     /// Brings the clusters in line with a new snapshot.

@@ -39,6 +39,11 @@ impl Hosts {
         self.0.take().into_values().for_each(|host| host.retire());
     }
 
+    /// As [`Host::close_idle`], of any.
+    pub(super) fn close_idle(&self) -> bool {
+        self.0.borrow().values().any(|host| host.close_idle())
+    }
+
     /// As [`Host::reap`], and forgets hosts that hold nothing.
     pub(super) fn reap(&self, now: Instant, idle_timeout: Option<Duration>) -> usize {
         let mut hosts = self.0.borrow_mut();

@@ -4,7 +4,8 @@ use std::{rc::Rc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Cluster, DialError, Host, Upstream};
+use super::{Cluster, DialError, Host, Upstream, limits::PendingLeave};
+use crate::config::circuit_breakers::RoutingPriority;
 
 /// Idle connections a host keeps. More than this were opened by a burst, and are closed after it.
 const MAX_IDLE: usize = 1024;
@@ -43,7 +44,11 @@ impl Idle {
 impl Cluster {
     /// A connection to `host`: an idle one, else a new one. Where the circuit breaker allows no
     /// more connections, waits for one to come free, as long as few enough others wait.
-    pub(crate) async fn acquire(self: &Rc<Self>, host: &Rc<Host>) -> Result<Acquired, DialError> {
+    pub(crate) async fn acquire(
+        self: &Rc<Self>,
+        host: &Rc<Host>,
+        priority: RoutingPriority,
+    ) -> Result<Acquired, DialError> {
         let reused = |upstream| Acquired {
             upstream,
             reused: true,
@@ -51,31 +56,26 @@ impl Cluster {
         if let Some(upstream) = self.take_idle(host) {
             return Ok(reused(upstream));
         }
-        let _pending = Pending::new(self).ok_or(DialError::Overflow)?;
-        while !self.may_dial() {
-            self.stats.upstream_cx_overflow.inc();
-            self.freed.notified().await;
+        let _pending = Pending::new(self, priority).ok_or(DialError::Overflow)?;
+        let leave = loop {
+            let needed = !host.is_connected();
+            if let Some(leave) = self.connection_leave(host.address, priority, needed) {
+                break leave;
+            }
+            tokio::select! {
+                () = host.freed() => {}
+                () = self.limits.freed() => {}
+            }
             if let Some(upstream) = self.take_idle(host) {
                 return Ok(reused(upstream));
             }
-        }
-        let upstream = Upstream::dial(self, host, &["http/1.1"]).await?;
+        };
+        let upstream = Upstream::dial_with(leave, self, host, None, &["http/1.1"]).await?;
         self.stats.upstream_cx_http1_total.inc();
         Ok(Acquired {
             upstream,
             reused: false,
         })
-    }
-
-    /// Whether the circuit breaker allows another connection. An idle one of another host makes
-    /// way for it.
-    fn may_dial(&self) -> bool {
-        let allows = || self.connections.get() < self.config.circuit_breakers.max_connections;
-        allows() || {
-            let idle = self.hosts().all().find_map(|host| host.idle().pop());
-            drop(idle);
-            allows()
-        }
     }
 
     /// An idle connection to `host` that looks alive. Costs no system call.
@@ -96,14 +96,14 @@ impl Upstream {
     pub(super) fn put_back(self) {
         let limit = self.cluster.config.max_requests_per_connection;
         let worn = limit.is_some_and(|limit| self.requests >= limit);
-        let (host, cluster) = (Rc::clone(&self.host), Rc::clone(&self.cluster));
+        let host = Rc::clone(&self.host);
         if !worn && !host.is_retired() && host.idle().len() < MAX_IDLE {
             let idle = Idle {
                 upstream: self,
                 since: Instant::now(),
             };
             host.idle().push(idle);
-            cluster.freed.notify_one();
+            host.notify();
         }
     }
 
@@ -117,26 +117,24 @@ impl Upstream {
 }
 
 /// A request that waits for a connection.
-pub(super) struct Pending<'c>(&'c Cluster);
+pub(super) struct Pending(PendingLeave);
 
-impl<'c> Pending<'c> {
+impl Pending {
     /// None if as many wait as the circuit breaker allows.
-    pub(super) fn new(cluster: &'c Cluster) -> Option<Self> {
-        if cluster.pending.get() >= cluster.config.circuit_breakers.max_pending_requests {
+    pub(super) fn new(cluster: &Rc<Cluster>, priority: RoutingPriority) -> Option<Self> {
+        let Some(leave) = cluster.limits.leave(priority) else {
             cluster.stats.upstream_rq_pending_overflow.inc();
             return None;
-        }
-        cluster.pending.set(cluster.pending.get() + 1);
+        };
         cluster.stats.upstream_rq_pending_total.inc();
         cluster.stats.upstream_rq_pending_active.inc();
-        Some(Self(cluster))
+        Some(Self(leave))
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for Pending {
     fn drop(&mut self) {
-        self.0.pending.set(self.0.pending.get() - 1);
-        self.0.stats.upstream_rq_pending_active.dec();
+        self.0.stats().upstream_rq_pending_active.dec();
     }
 }
 
@@ -156,12 +154,17 @@ mod tests {
     use crate::cluster::Tried;
     use crate::config::{
         self,
-        cluster::{CircuitBreakers, ClusterDiscovery, LbPolicy, UpstreamProtocol},
+        circuit_breakers::{CircuitBreakers, Thresholds},
+        cluster::{ClusterDiscovery, LbPolicy, UpstreamProtocol},
         http::Http2Options,
         tls::TransportSocket,
     };
 
-    fn cluster(circuit_breakers: CircuitBreakers) -> Rc<Cluster> {
+    fn cluster(thresholds: Thresholds) -> Rc<Cluster> {
+        let circuit_breakers = CircuitBreakers {
+            default: thresholds,
+            high: Thresholds::default(),
+        };
         let config = Arc::new(config::Cluster {
             name: "c".to_owned(),
             stat_name: "c".to_owned(),
@@ -198,7 +201,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn beyond_the_circuit_breaker_requests_wait_for_a_connection() {
         let (_listener, address) = listen().await;
-        let limits = CircuitBreakers {
+        let limits = Thresholds {
             max_connections: 1,
             max_pending_requests: 1,
             ..Default::default()
@@ -207,11 +210,14 @@ mod tests {
         let host = cluster
             .pick(address, None, &Tried::default())
             .expect("a host");
-        let first = cluster.acquire(&host).await.expect("the only connection");
-        let mut second = pin!(cluster.acquire(&host));
+        let first = cluster
+            .acquire(&host, RoutingPriority::Default)
+            .await
+            .expect("the only connection");
+        let mut second = pin!(cluster.acquire(&host, RoutingPriority::Default));
         assert!(is_pending(&mut second).await);
         assert!(matches!(
-            cluster.acquire(&host).await,
+            cluster.acquire(&host, RoutingPriority::Default).await,
             Err(DialError::Overflow)
         ));
         first.upstream.put_back();
@@ -221,13 +227,42 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
+    async fn a_host_without_a_connection_gets_one_whatever_others_have() {
+        let limits = Thresholds {
+            max_connections: 1,
+            ..Default::default()
+        };
+        let cluster = cluster(limits);
+        let [(_one, first), (_other, second)] = [listen().await, listen().await];
+        let [first, second] = [first, second].map(|address| {
+            let host = cluster.pick(address, None, &Tried::default());
+            host.expect("a host")
+        });
+        let acquire = |host| cluster.acquire(host, RoutingPriority::Default);
+        let busy = acquire(&first).await.expect("the one there may be");
+        let beyond = acquire(&second).await.expect("the only one of its host");
+        let mut waiting = pin!(acquire(&second));
+        assert!(is_pending(&mut waiting).await);
+        // It is that of its own host that whoever waits hears of.
+        busy.upstream.put_back();
+        assert!(is_pending(&mut waiting).await);
+        beyond.upstream.put_back();
+        assert!(waiting.await.expect("the same connection").reused);
+        assert_eq!(cluster.stats.upstream_cx_total.get(), 2);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
     async fn an_idle_connection_its_endpoint_closed_is_not_used() {
         let (listener, address) = listen().await;
-        let cluster = cluster(CircuitBreakers::default());
+        let cluster = cluster(Thresholds::default());
         let host = cluster
             .pick(address, None, &Tried::default())
             .expect("a host");
-        let first = cluster.acquire(&host).await.expect("a connection").upstream;
+        let first = cluster
+            .acquire(&host, RoutingPriority::Default)
+            .await
+            .expect("a connection")
+            .upstream;
         let (accepted, _) = listener.accept().await.expect("accepted");
         first.put_back();
         drop(accepted);

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     LoadAssignment,
+    circuit_breakers::CircuitBreakers,
     http::Http2Options,
     http_filter::HttpFilter,
     outlier_detection::OutlierDetection,
@@ -137,19 +138,6 @@ pub enum UpstreamProtocol {
     UseDownstream,
 }
 
-/// `CircuitBreakers.Thresholds` of the default priority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CircuitBreakers {
-    /// Connections.
-    pub max_connections: u32,
-    /// Requests waiting for a connection.
-    pub max_pending_requests: u32,
-    /// Requests in flight.
-    pub max_requests: u32,
-    /// Retries in flight.
-    pub max_retries: u32,
-}
-
 /// `envoy.config.core.v3.TcpKeepalive`; what is absent is the kernel's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpKeepalive {
@@ -213,20 +201,6 @@ impl Default for Panic {
         Self {
             threshold: 50,
             fails_traffic: false,
-        }
-    }
-}
-
-// === impl CircuitBreakers ===
-
-impl Default for CircuitBreakers {
-    /// Envoy's defaults.
-    fn default() -> Self {
-        Self {
-            max_connections: 1024,
-            max_pending_requests: 1024,
-            max_requests: 1024,
-            max_retries: 3,
         }
     }
 }

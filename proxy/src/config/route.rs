@@ -8,6 +8,7 @@ use regex::Regex;
 use crate::{metadata::Metadata, runtime::RuntimePercent};
 
 use super::{
+    circuit_breakers::RoutingPriority,
     cluster::HashPolicy,
     header::HeaderMutations,
     http_filter::{CorsPolicy, PerFilterConfig},
@@ -185,6 +186,8 @@ pub struct Forward {
     pub cors: Option<Box<CorsPolicy>>,
     /// Who else is sent a copy.
     pub mirrors: Vec<MirrorPolicy>,
+    /// Which circuit breakers of the cluster it falls under.
+    pub priority: RoutingPriority,
     /// Status when the cluster does not exist.
     pub cluster_not_found_status: u16,
 }

@@ -12,7 +12,7 @@ use weir_api::xds::{
 
 use super::{
     at::{At, take},
-    common_lb,
+    circuit_breakers, common_lb,
     endpoint::load_assignment,
     http_options, outlier_detection, tls,
     upstream_http::{HttpOptions, extension_options},
@@ -20,8 +20,8 @@ use super::{
 };
 use crate::config::{
     cluster::{
-        CircuitBreakers, Cluster, ClusterDiscovery, LbPolicy, RingHash, TcpKeepalive,
-        TransportSocketMatch, UpstreamProtocol,
+        Cluster, ClusterDiscovery, LbPolicy, RingHash, TcpKeepalive, TransportSocketMatch,
+        UpstreamProtocol,
     },
     endpoint::LoadAssignment,
 };
@@ -117,7 +117,10 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             &at.field("transport_socket_matches"),
             transport_socket_matches,
         ),
-        circuit_breakers: circuit_breakers_of(&at.field("circuit_breakers"), circuit_breakers),
+        circuit_breakers: circuit_breakers::circuit_breakers(
+            &at.field("circuit_breakers"),
+            circuit_breakers,
+        ),
         bind_source: bind_source(&at.field("upstream_bind_config"), upstream_bind_config),
         idle_timeout: options.common.idle_timeout,
         max_requests_per_connection: options.common.max_requests_per_connection.or(older_max),
@@ -302,39 +305,6 @@ fn ring_hash(at: &At<'_>, policy: i32, config: Option<pb_cluster::LbConfig>) -> 
             .error("must not be above maximum_ring_size");
     }
     sizes
-}
-
-fn circuit_breakers_of(at: &At<'_>, message: Option<pb::CircuitBreakers>) -> CircuitBreakers {
-    let mut found = None;
-    let Some(message) = message else {
-        return CircuitBreakers::default();
-    };
-    take!(at, message => pb::CircuitBreakers {
-        supported: thresholds;
-        refused: per_host_thresholds;
-    });
-    let at = at.field("thresholds");
-    for (index, message) in thresholds.into_iter().enumerate() {
-        let at = at.index(index);
-        take!(at, message => pb::circuit_breakers::Thresholds {
-            supported: priority, max_connections, max_pending_requests, max_requests, max_retries;
-            ignored: track_remaining = "what remains follows from what is in use";
-            refused: retry_budget, max_connection_pools;
-        });
-        // No route has a priority other than the default one.
-        if enumeration(&at.field("priority"), priority) != Some(core::RoutingPriority::Default) {
-            continue;
-        }
-        let default = CircuitBreakers::default();
-        found.get_or_insert(CircuitBreakers {
-            max_connections: max_connections.map_or(default.max_connections, |max| max.value),
-            max_pending_requests: max_pending_requests
-                .map_or(default.max_pending_requests, |max| max.value),
-            max_requests: max_requests.map_or(default.max_requests, |max| max.value),
-            max_retries: max_retries.map_or(default.max_retries, |max| max.value),
-        });
-    }
-    found.unwrap_or_default()
 }
 
 fn bind_source(at: &At<'_>, message: Option<core::BindConfig>) -> Vec<IpAddr> {

@@ -43,9 +43,14 @@ pub(super) fn panic(at: &At<'_>, message: Option<CommonLbConfig>, policy: LbPoli
 }
 
 /// A percentage, rounded as Envoy does.
-fn whole_percent(at: &At<'_>, percent: f64) -> u32 {
+fn whole_percent(at: &At<'_>, share: f64) -> u32 {
+    percent(at, share).round() as u32
+}
+
+/// A percentage.
+pub(super) fn percent(at: &At<'_>, percent: f64) -> f64 {
     if !(0.0..=100.0).contains(&percent) {
         at.error(format!("{percent}: must be from 0 to 100"));
     }
-    percent.round() as u32
+    percent
 }

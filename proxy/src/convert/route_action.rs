@@ -7,6 +7,7 @@ use weir_api::xds::envoy::config::route::v3 as pb;
 
 use super::{
     at::{At, take},
+    circuit_breakers::routing_priority,
     hash,
     header::header_mutations,
     http_connection_manager::upgrade_type_of,
@@ -69,9 +70,10 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
     take!(at, message => pb::RouteAction {
         supported: cluster_not_found_response_code, prefix_rewrite, regex_rewrite,
             append_x_forwarded_host, timeout, idle_timeout, retry_policy, upgrade_configs,
-            hash_policy, cluster_specifier, host_rewrite_specifier, cors, request_mirror_policies;
+            hash_policy, cluster_specifier, host_rewrite_specifier, cors, request_mirror_policies,
+            priority;
         refused: metadata_match, path_rewrite_policy, path_rewrite, flush_timeout,
-            early_data_policy, retry_policy_typed_config, priority,
+            early_data_policy, retry_policy_typed_config,
             rate_limits, include_vh_rate_limits, max_grpc_timeout,
             grpc_timeout_offset, internal_redirect_policy, internal_redirect_action,
             max_internal_redirects, hedge_policy, max_stream_duration;
@@ -108,6 +110,7 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
             checked,
         ),
         cluster_not_found_status,
+        priority: routing_priority(&at.field("priority"), priority),
         target: target?,
     })
 }

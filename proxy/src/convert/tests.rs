@@ -99,7 +99,7 @@ fn what_is_unset_has_envoys_default() {
         (cluster.lb_policy, cluster.protocol),
         (LbPolicy::RoundRobin, UpstreamProtocol::Http1)
     );
-    assert_eq!(cluster.circuit_breakers.max_retries, 3);
+    assert_eq!(cluster.circuit_breakers.default.max_retries, 3);
     assert_eq!(cluster.idle_timeout, Some(Duration::from_secs(3600)));
     assert!(
         matches!(&cluster.discovery, ClusterDiscovery::Static(none) if none.localities.is_empty())

@@ -85,14 +85,14 @@ impl Exchange<'_> {
         host: &Rc<Host>,
     ) -> Result<Slot, Failure> {
         let plan = sending.plan;
-        let cluster = &plan.cluster;
+        let (cluster, priority) = (&plan.cluster, plan.forward.priority);
         if plan.speaks_http2(&self.downstream) {
             if let Some(lease) = cluster.lease_http2(host) {
                 return Ok(Slot::Http2(lease));
             }
             let clusters = Rc::clone(&self.manager.context.clusters);
             let acquired = Box::pin(async {
-                let lease = cluster.acquire_http2(host, &clusters).await?;
+                let lease = cluster.acquire_http2(host, priority, &clusters).await?;
                 Ok(Slot::Http2(lease))
             });
             return self.wait_for(sending, acquired).await;
@@ -102,7 +102,7 @@ impl Exchange<'_> {
         }
         // On the heap: most requests find a connection, and need not hold memory for a dial.
         let acquired = Box::pin(async {
-            let acquired = cluster.acquire(host).await;
+            let acquired = cluster.acquire(host, priority).await;
             let acquired = acquired.map_err(|error| error.reason())?;
             Ok(Slot::Http1(acquired.upstream, acquired.reused))
         });

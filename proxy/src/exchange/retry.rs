@@ -9,7 +9,7 @@ use weir_api::xds::peer::Mark;
 
 use super::plan::ForwardPlan;
 use crate::{
-    cluster::{ActiveRetry, Host},
+    cluster::{Host, RetryLeave},
     config::route::{RetryOn, RetryPolicy},
     reason::Reason,
 };
@@ -31,7 +31,7 @@ pub(super) struct Retries<'p> {
     /// It would be sent again, but not so often.
     pub(super) is_exhausted: bool,
     /// The retry under way, as the circuit breaker counts it.
-    active: Option<ActiveRetry>,
+    active: Option<RetryLeave>,
 }
 
 /// An attempt that got no response.
@@ -258,7 +258,7 @@ impl<'p> Retries<'p> {
             return false;
         }
         self.left -= 1;
-        self.active = cluster.begin_retry();
+        self.active = cluster.begin_retry(self.plan.forward.priority);
         if self.active.is_none() {
             stats.upstream_rq_retry_overflow.inc();
             return false;

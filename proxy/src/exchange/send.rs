@@ -177,7 +177,7 @@ impl Exchange<'_> {
             if host.sidecar && sending.attempt == 1 {
                 sending.transfer.keep_body();
             }
-            let Some(active) = plan.cluster.begin_request(&host) else {
+            let Some(active) = plan.cluster.begin_request(&host, plan.forward.priority) else {
                 return self.give_up(sending, Reason::Overflow).await;
             };
             self.prepare_report(sending, &host);

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    super::{Cluster, Outcome, Tried, fixture, transport_socket::UpstreamSockets},
+    super::{Cluster, Outcome, Tried, fixture, limits::Limits, transport_socket::UpstreamSockets},
     *,
 };
 use crate::{
@@ -172,7 +172,13 @@ fn what_one_worker_learns_all_workers_heed() {
             &Secrets::default(),
         );
         let stats = Arc::default();
-        Cluster::with_sockets(&config, stats, (Some(&*endpoints), health), sockets)
+        let limits = Limits::new(
+            &config,
+            &stats,
+            &Registry::default(),
+            &Singletons::default(),
+        );
+        Cluster::with_parts(&config, stats, (Some(&*endpoints), health), sockets, limits)
     };
     let (one, other) = (worker(), worker());
     other.set_endpoints(&endpoints);

@@ -10,15 +10,15 @@ use std::{
 };
 
 use super::Http2Lease;
-use crate::{cluster::Host, reason::Reason};
+use crate::{cluster::Host, config::circuit_breakers::RoutingPriority, reason::Reason};
 
 /// Those who wait, in the order in which they came.
 #[derive(Default)]
 pub(super) struct Queue(RefCell<VecDeque<Rc<Waiting>>>);
 
 /// One who waits.
-#[derive(Default)]
 struct Waiting {
+    priority: RoutingPriority,
     result: Cell<Option<Result<Http2Lease, Reason>>>,
     waker: Cell<Option<Waker>>,
 }
@@ -34,6 +34,15 @@ pub(super) struct Turn {
 impl Queue {
     pub(super) fn len(&self) -> usize {
         self.0.borrow().len()
+    }
+
+    /// The priority of the first.
+    pub(super) fn priority(&self) -> RoutingPriority {
+        let queue = self.0.borrow();
+        queue
+            .front()
+            .map(|first| first.priority)
+            .unwrap_or_default()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -70,8 +79,12 @@ impl Waiting {
 
 impl Turn {
     /// Goes to the end of the queue.
-    pub(super) fn new(host: &Rc<Host>) -> Self {
-        let waiting = Rc::<Waiting>::default();
+    pub(super) fn new(host: &Rc<Host>, priority: RoutingPriority) -> Self {
+        let waiting = Rc::new(Waiting {
+            priority,
+            result: Cell::default(),
+            waker: Cell::default(),
+        });
         let queue = &host.http2().queue;
         queue.0.borrow_mut().push_back(Rc::clone(&waiting));
         Self {

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, header, request};
 use crate::{
     buffer::Buffer,
     cluster::{Cluster, Clusters, Host, Tried},
-    config::cluster::UpstreamProtocol,
+    config::{circuit_breakers::RoutingPriority, cluster::UpstreamProtocol},
     exchange::{
         bridge::Frame,
         reply::write_all,
@@ -21,6 +21,9 @@ use crate::{
     net::transport_socket::Connection,
     reason::Reason,
 };
+
+/// As Envoy sends copies, whatever the priority of the route.
+const PRIORITY: RoutingPriority = RoutingPriority::Default;
 
 /// A copy of a request, and where it goes.
 pub(super) struct Delivery {
@@ -43,7 +46,7 @@ impl Delivery {
         let Some(host) = cluster.pick(self.destination, None, &Tried::default()) else {
             return;
         };
-        let Some(_active) = cluster.begin_request(&host) else {
+        let Some(_active) = cluster.begin_request(&host, PRIORITY) else {
             return;
         };
         cluster.stats.upstream_rq_total.inc();
@@ -62,7 +65,10 @@ impl Delivery {
     }
 
     async fn send_http2(self, host: &Rc<Host>) -> Result<u16, Reason> {
-        let lease = self.cluster.acquire_http2(host, &self.clusters).await?;
+        let lease = self
+            .cluster
+            .acquire_http2(host, PRIORITY, &self.clusters)
+            .await?;
         let failed = |error| failure(&error, false).reason;
         let is_end = |frame: &Frame| matches!(frame, Frame::Data(data, _) if data.is_empty());
         let no_body = self.body.iter().all(is_end);
@@ -87,7 +93,7 @@ impl Delivery {
     }
 
     async fn send_http1(self, host: &Rc<Host>) -> Result<u16, Reason> {
-        let acquired = self.cluster.acquire(host).await;
+        let acquired = self.cluster.acquire(host, PRIORITY).await;
         let mut upstream = acquired.map_err(|error| error.reason())?.upstream;
         upstream.requests += 1;
         let is_head = self.head.method == Method::HEAD;

@@ -187,6 +187,7 @@ fn routes(per_filter: Vec<FilterOverride>) -> RouteConfiguration {
 
 fn forward() -> crate::config::route::Forward {
     crate::config::route::Forward {
+        priority: crate::config::circuit_breakers::RoutingPriority::Default,
         target: crate::config::route::ForwardTarget::Cluster("web".to_owned()),
         timeout: None,
         idle_timeout: None,
