@@ -18,6 +18,8 @@ use crate::{
 
 #[path = "http2/client.rs"]
 mod client;
+#[path = "http2/keepalive.rs"]
+mod keepalive;
 #[path = "http2/limits.rs"]
 mod limits;
 #[path = "http2/proxy.rs"]

@@ -72,6 +72,8 @@ stat_set! {
         upstream_rq: StatusCounters,
         /// Time from the request's end to the response's end, milliseconds.
         upstream_rq_time: Histogram,
+        /// HTTP/2 connections by what ended them: endpoints that did not answer PING in time.
+        http2: NamedCounters,
         /// Picks while so few endpoints were available that health was taken for an error.
         lb_healthy_panic: Counter,
         /// Picks of an endpoint below the highest priority, because too few there take traffic. Of a

@@ -175,7 +175,7 @@ pub struct Router {
 }
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Http2Options {
     /// Streams at a time that the peer may open.
     pub max_concurrent_streams: u32,
@@ -193,6 +193,21 @@ pub struct Http2Options {
     pub stream_reset_burst: u64,
     /// RST_STREAM frames that a client may send in each second after.
     pub stream_reset_rate: u64,
+    /// Asks whether the peer is there.
+    pub keepalive: Option<Keepalive>,
+}
+
+/// `envoy.config.core.v3.KeepaliveSettings`
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Keepalive {
+    /// The peer is asked so long after it has last answered; none: not without a request.
+    pub interval: Option<Duration>,
+    /// It has to answer, or to send anything else, within this time.
+    pub timeout: Duration,
+    /// Intervals are longer at random by up to this share of theirs, percent. Envoy's default is 15.
+    pub interval_jitter: f64,
+    /// A peer that no request was sent for so long is asked before the next one is.
+    pub connection_idle_interval: Option<Duration>,
 }
 
 // === impl Http2Options ===
@@ -209,6 +224,7 @@ impl Default for Http2Options {
             max_inbound_window_update_frames_per_data_frame_sent: 10,
             stream_reset_burst: 1000,
             stream_reset_rate: 33,
+            keepalive: None,
         }
     }
 }

@@ -9,9 +9,10 @@ use weir_api::xds::{
 
 use super::{
     at::{At, take},
-    value::{number, timeout, type_name},
+    common_lb::percent,
+    value::{number, positive_duration, timeout as timeout_of, type_name},
 };
-use crate::config::http::Http2Options;
+use crate::config::http::{Http2Options, Keepalive};
 
 /// Envoy's default, both downstream and upstream.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -65,8 +66,8 @@ pub(super) fn common(at: &At<'_>, message: Option<pb::HttpProtocolOptions>) -> C
     let at_count = at.field("max_headers_count");
     let at_duration = at.field("max_connection_duration");
     CommonOptions {
-        idle_timeout: timeout(&at.field("idle_timeout"), idle_timeout, Some(IDLE_TIMEOUT)),
-        max_connection_duration: timeout(&at_duration, max_connection_duration, None),
+        idle_timeout: timeout_of(&at.field("idle_timeout"), idle_timeout, Some(IDLE_TIMEOUT)),
+        max_connection_duration: timeout_of(&at_duration, max_connection_duration, None),
         max_headers_count: number(&at_count, max_headers_count, 1..=u32::MAX),
         max_requests_per_connection: max_requests_per_connection
             .map(|max| max.value)
@@ -145,12 +146,12 @@ pub(super) fn http2(at: &At<'_>, message: Option<pb::Http2ProtocolOptions>) -> H
             initial_connection_window_size, max_consecutive_inbound_frames_with_empty_payload,
             max_inbound_priority_frames_per_stream,
             max_inbound_window_update_frames_per_data_frame_sent, stream_reset_burst,
-            stream_reset_rate;
+            stream_reset_rate, connection_keepalive;
         ignored: use_oghttp2_codec = "names a codec of Envoy's";
         refused: hpack_table_size, allow_connect, allow_metadata, max_outbound_frames,
             max_outbound_control_frames,
             stream_error_on_invalid_http_messaging, override_stream_error_on_invalid_http_message,
-            custom_settings_parameters, connection_keepalive, max_metadata_size,
+            custom_settings_parameters, max_metadata_size,
             enable_huffman_encoding, max_header_field_size_kb, disallow_obs_text;
     });
     let bounded = |name: &str, value: Option<UInt32Value>, range, default| {
@@ -196,5 +197,24 @@ pub(super) fn http2(at: &At<'_>, message: Option<pb::Http2ProtocolOptions>) -> H
         stream_reset_burst: stream_reset_burst
             .map_or(default.stream_reset_burst, |value| value.value),
         stream_reset_rate: stream_reset_rate.map_or(default.stream_reset_rate, |value| value.value),
+        keepalive: connection_keepalive
+            .and_then(|message| keepalive(&at.field("connection_keepalive"), message)),
     }
+}
+
+fn keepalive(at: &At<'_>, message: pb::KeepaliveSettings) -> Option<Keepalive> {
+    take!(at, message => pb::KeepaliveSettings {
+        supported: interval, timeout, interval_jitter, connection_idle_interval;
+    });
+    let wait = |name: &str, value| timeout_of(&at.field(name), value, None);
+    let at_timeout = at.field("timeout");
+    let timeout = at_timeout.required(timeout)?;
+    Some(Keepalive {
+        interval: wait("interval", interval),
+        timeout: positive_duration(&at_timeout, Some(timeout))?,
+        interval_jitter: interval_jitter.map_or(15.0, |jitter| {
+            percent(&at.field("interval_jitter"), jitter.value)
+        }),
+        connection_idle_interval: wait("connection_idle_interval", connection_idle_interval),
+    })
 }

@@ -1,6 +1,7 @@
 //! HTTP/2 as filters see it: heads, settings and stats.
 
 pub(crate) mod head;
+pub(crate) mod keepalive;
 pub(crate) mod stats;
 
 use super::codec::h2::FloodLimits;

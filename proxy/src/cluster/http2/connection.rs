@@ -17,7 +17,7 @@ use crate::{
     config,
     http::{
         codec::h2::{self, client},
-        h2::flood_limits,
+        h2::{flood_limits, keepalive::KeepaliveTimer},
     },
 };
 
@@ -51,6 +51,9 @@ pub(crate) struct Http2Lease {
 pub(super) struct Driver {
     connection: client::Connection<Upstream>,
     cluster: Rc<Cluster>,
+    /// Asks whether the endpoint is there, where that is configured.
+    keepalive: Option<Box<KeepaliveTimer>>,
+    has_received: bool,
 }
 
 // === impl Http2Connection ===
@@ -84,6 +87,8 @@ impl Http2Connection {
             Driver {
                 connection,
                 cluster,
+                keepalive: options.keepalive.map(KeepaliveTimer::new).map(Box::new),
+                has_received: false,
             },
         )
     }
@@ -111,6 +116,18 @@ impl Http2Connection {
     /// Whether it has carried none.
     pub(super) fn is_unused(&self) -> bool {
         self.requests.get() == 0
+    }
+
+    /// Asks the endpoint whether it is there, before the first request for long.
+    fn ask_if_idle(&self) {
+        let keepalive = self.cluster.config.http2.keepalive;
+        let limit = keepalive.and_then(|keepalive| keepalive.connection_idle_interval);
+        if let Some(limit) = limit
+            && self.active.get() == 1
+            && self.idle_since.get().elapsed() >= limit
+        {
+            self.sender.borrow().ask();
+        }
     }
 
     /// Whether it has ended, or its peer said that it will.
@@ -145,6 +162,7 @@ impl Http2Lease {
     /// Sends a request's head. `end`: it has no body.
     pub(crate) fn send(&self, request: Request<()>, end: bool) -> Result<Sent, h2::Error> {
         self.leave_reserve();
+        self.connection.ask_if_idle();
         self.connection
             .sender
             .borrow_mut()
@@ -185,8 +203,17 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>, turn: &impl Fn()) -> Poll<()> {
         let stats = &self.cluster.stats;
+        if let Some(keepalive) = &mut self.keepalive {
+            let has_received = std::mem::take(&mut self.has_received);
+            let connection = &mut self.connection;
+            if keepalive.poll(cx, connection, has_received).is_ready() {
+                connection.lose();
+                stats.http2.inc("keepalive_timeout");
+            }
+        }
         let ended = self.connection.poll(cx);
         let traffic = self.connection.take_traffic();
+        self.has_received |= traffic.received > 0;
         stats.upstream_cx_rx_bytes_total.add(traffic.received);
         stats.upstream_cx_tx_bytes_total.add(traffic.sent);
         if let Poll::Ready(Err(error)) = ended

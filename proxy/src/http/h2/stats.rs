@@ -21,6 +21,8 @@ stat_set! {
         /// Connections ended because their client caused too many frames that answer its own: PING, SETTINGS,
         /// and resets of streams for which it is to blame.
         outbound_control_flood: Counter,
+        /// Connections ended because their client did not answer PING in time.
+        keepalive_timeout: Counter,
         /// Messages that are none (RFC 9113 section 8).
         rx_messaging_error: Counter,
         /// Streams that clients reset.

@@ -23,7 +23,7 @@ use crate::{
     exchange::{ConnectionManager, Downstream, Exchange, Http2Request, RequestMessage, Scratch},
     http::{
         codec::h2::{self, Counts, Flushed, RecvStream, SendResponse, Traffic, server},
-        h2::flood_limits,
+        h2::{flood_limits, keepalive::KeepaliveTimer},
         timer::Timer,
     },
     info::{ConnectionInfo, Outcome},
@@ -123,6 +123,9 @@ impl<'c> Shared<'c> {
             return;
         };
         let (mut streams, mut places) = (FuturesUnordered::new(), Places::new());
+        let keepalive = self.manager.config.http2.keepalive;
+        let mut keepalive = keepalive.map(KeepaliveTimer::new).map(Box::new);
+        let mut received = 0;
         let result = poll_fn(|cx| {
             if self.left.get().is_none() {
                 // Once drained the future is not polled again.
@@ -132,6 +135,13 @@ impl<'c> Shared<'c> {
                 }
                 if draining || self.is_worn() || self.manager.ends_connections(self.context) {
                     self.leave(&mut http2);
+                }
+            }
+            if let Some(keepalive) = &mut keepalive {
+                let before = std::mem::replace(&mut received, self.traffic.get().received);
+                if keepalive.poll(cx, &mut http2, received > before).is_ready() {
+                    self.manager.context.http2_stats().keepalive_timeout.inc();
+                    http2.lose();
                 }
             }
             loop {

@@ -59,6 +59,21 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// Asks the peer whether it is there, unless it has been asked already.
+    pub fn ask(&mut self) {
+        self.shared.borrow_mut().ask();
+    }
+
+    /// Whether the peer has been asked, and has not answered.
+    pub fn is_asked(&self) -> bool {
+        self.shared.borrow().is_asked
+    }
+
+    /// The peer is gone.
+    pub fn lose(&mut self) {
+        self.shared.borrow_mut().lose(std::io::ErrorKind::TimedOut);
+    }
+
     /// What there was to count since this was last asked.
     pub fn take_counts(&mut self) -> Counts {
         self.shared.borrow_mut().take_counts()
@@ -107,6 +122,11 @@ impl SendRequest {
     pub fn room(&self) -> usize {
         let core = self.0.borrow();
         core.max_by_us().saturating_sub(core.store.by_us)
+    }
+
+    /// Asks the peer whether it is there, unless it has been asked already.
+    pub fn ask(&self) {
+        self.0.borrow_mut().ask();
     }
 
     /// Sends a request's head. `end`: it has no body.

@@ -18,6 +18,8 @@ use super::{
 };
 use crate::http::codec::hpack::{Decoder, Encoder};
 
+/// The payload of the PING that asks whether the peer is there.
+const ASKING: [u8; 8] = *b"there???";
 /// The payload of the PING that asks whether GOAWAY has arrived.
 const LEAVING: [u8; 8] = *b"leaving?";
 
@@ -89,6 +91,8 @@ pub(super) struct Core {
     /// Requests that came and were not accepted.
     pub(super) requests: VecDeque<(Key, request::Parts)>,
     pub(super) leaving: Leaving,
+    /// The peer has been asked whether it is there, and has not answered.
+    pub(super) is_asked: bool,
     /// The peer takes no further streams.
     pub(super) is_left: bool,
     /// Why it is over.
@@ -141,6 +145,7 @@ impl Core {
             next: 1,
             requests: VecDeque::new(),
             leaving: Leaving::No,
+            is_asked: false,
             is_left: false,
             end: None,
             floods: Floods::new(config.flood_limits),
@@ -231,8 +236,19 @@ impl Core {
         }
     }
 
+    /// Asks the peer whether it is there, unless it has been asked already.
+    pub(super) fn ask(&mut self) {
+        if !self.is_asked && self.end.is_none() {
+            self.is_asked = true;
+            frame::write(self.output.bytes(), frame::PING, 0, 0, &ASKING);
+        }
+    }
+
     /// The peer has answered a PING.
     pub(super) fn answered(&mut self, payload: &[u8]) {
+        if payload == ASKING {
+            self.is_asked = false;
+        }
         if self.leaving == Leaving::Announced && payload == LEAVING {
             self.leaving = Leaving::Last(self.last_by_peer);
             frame::write_goaway(self.output.bytes(), self.last_by_peer, Reason::NO_ERROR);

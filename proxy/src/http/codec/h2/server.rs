@@ -99,6 +99,21 @@ impl<S: Socket> Connection<S> {
         self.shared.borrow_mut().fail(Reason::ENHANCE_YOUR_CALM);
     }
 
+    /// Asks the peer whether it is there, unless it has been asked already.
+    pub fn ask(&mut self) {
+        self.shared.borrow_mut().ask();
+    }
+
+    /// Whether the peer has been asked, and has not answered.
+    pub fn is_asked(&self) -> bool {
+        self.shared.borrow().is_asked
+    }
+
+    /// The peer is gone.
+    pub fn lose(&mut self) {
+        self.shared.borrow_mut().lose(std::io::ErrorKind::TimedOut);
+    }
+
     /// What there was to count since this was last asked.
     pub fn take_counts(&mut self) -> Counts {
         self.shared.borrow_mut().take_counts()
