@@ -73,6 +73,27 @@ pub(crate) enum DialError {
     SecretsNotReady,
 }
 
+// === impl Cluster ===
+
+impl Cluster {
+    /// Whether a connection takes no further request, for those that it has carried or for its age.
+    /// Counted, so that it is not to be asked again.
+    pub(super) fn has_worn(&self, requests: u32, since: Instant) -> bool {
+        let config = &self.config;
+        let most = config.max_requests_per_connection;
+        let age = config.max_connection_duration;
+        if most.is_some_and(|most| requests >= most) {
+            self.stats.upstream_cx_max_requests.inc();
+            true
+        } else if age.is_some_and(|age| since.elapsed() >= age) {
+            self.stats.upstream_cx_max_duration_reached.inc();
+            true
+        } else {
+            false
+        }
+    }
+}
+
 // === impl Upstream ===
 
 impl Upstream {
@@ -146,6 +167,11 @@ impl Upstream {
             requests: 0,
             since,
         })
+    }
+
+    /// Whether it has carried as many requests as it may, or is as old as it may be.
+    pub(super) fn is_worn(&self) -> bool {
+        self.cluster.has_worn(self.requests, self.since)
     }
 
     /// Counts what has travelled since this was asked last.

@@ -59,11 +59,11 @@ impl Default for Http2Pool {
 
 impl Http2Pool {
     /// A place on a connection there is.
-    fn lease(&self, cluster: &Cluster) -> Option<Http2Lease> {
+    fn lease(&self) -> Option<Http2Lease> {
         let mut connections = self.connections.borrow_mut();
         let mut at = 0;
         while let Some(connection) = connections.get(at) {
-            if connection.is_worn(&cluster.config) || connection.is_closed() {
+            if connection.is_worn() || connection.is_closed() {
                 connections.swap_remove(at);
             } else if connection.has_room() {
                 return Some(Http2Lease::new(connection));
@@ -118,7 +118,7 @@ impl Http2Pool {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|connection| {
             let expired = idle_timeout.is_some_and(|limit| connection.is_idle_for(limit, now));
-            !expired && !connection.is_closed()
+            !expired && !connection.is_closed() && !connection.is_worn()
         });
         connections.len()
     }
@@ -131,7 +131,7 @@ impl Cluster {
     pub(crate) fn lease_http2(&self, host: &Host) -> Option<Http2Lease> {
         let pool = host.http2();
         match pool.queue.is_empty() {
-            true => pool.lease(self),
+            true => pool.lease(),
             false => None,
         }
     }
@@ -157,7 +157,7 @@ impl Cluster {
     fn share_out(&self, host: &Host) {
         let pool = host.http2();
         while !pool.queue.is_empty()
-            && let Some(lease) = pool.lease(self)
+            && let Some(lease) = pool.lease()
         {
             pool.queue.serve(lease);
         }

@@ -31,7 +31,7 @@ impl Idle {
         if expired {
             self.upstream.cluster.stats.upstream_cx_idle_timeout.inc();
         }
-        !expired && !self.upstream.connection.is_spent()
+        !expired && !self.upstream.is_worn() && !self.upstream.connection.is_spent()
     }
 
     pub(super) fn is_unused_for(&self, period: Duration, now: Instant) -> bool {
@@ -82,7 +82,7 @@ impl Cluster {
     pub(crate) fn take_idle(&self, host: &Host) -> Option<Upstream> {
         loop {
             let Idle { mut upstream, .. } = host.idle().pop()?;
-            if !upstream.connection.is_spent() {
+            if !upstream.is_worn() && !upstream.connection.is_spent() {
                 return Some(upstream);
             }
         }
@@ -94,10 +94,8 @@ impl Cluster {
 impl Upstream {
     /// Puts the connection back. It is closed if its host is gone or has enough of them.
     pub(super) fn put_back(self) {
-        let limit = self.cluster.config.max_requests_per_connection;
-        let worn = limit.is_some_and(|limit| self.requests >= limit);
         let host = Rc::clone(&self.host);
-        if !worn && !host.is_retired() && host.idle().len() < MAX_IDLE {
+        if !self.is_worn() && !host.is_retired() && host.idle().len() < MAX_IDLE {
             let idle = Idle {
                 upstream: self,
                 since: Instant::now(),
@@ -177,6 +175,7 @@ mod tests {
             circuit_breakers,
             bind_source: Vec::new(),
             idle_timeout: None,
+            max_connection_duration: None,
             max_requests_per_connection: None,
             tcp_keepalive: None,
             http2: Http2Options::default(),

@@ -28,6 +28,10 @@ stat_set! {
         upstream_cx_destroy_remote_with_active_rq: Counter,
         /// Connections closed for being idle too long.
         upstream_cx_idle_timeout: Counter,
+        /// Connections that took no further request for their age.
+        upstream_cx_max_duration_reached: Counter,
+        /// Connections that took no further request, because they had carried as many as they may.
+        upstream_cx_max_requests: Counter,
         /// Connections refused by the circuit breaker.
         upstream_cx_overflow: Counter,
         /// Connections or requests for which there was no endpoint.

@@ -38,6 +38,8 @@ pub struct Cluster {
     pub bind_source: Vec<IpAddr>,
     /// Pooled connections are closed after this long without a request. Envoy's default is 1 h.
     pub idle_timeout: Option<Duration>,
+    /// Age at which a connection takes no further request; none: any.
+    pub max_connection_duration: Option<Duration>,
     /// Requests a connection may carry; none: any number.
     pub max_requests_per_connection: Option<u32>,
     /// Kernel keepalive of upstream connections.

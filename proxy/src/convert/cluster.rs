@@ -123,6 +123,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         ),
         bind_source: bind_source(&at.field("upstream_bind_config"), upstream_bind_config),
         idle_timeout: options.common.idle_timeout,
+        max_connection_duration: options.common.max_connection_duration,
         max_requests_per_connection: options.common.max_requests_per_connection.or(older_max),
         tcp_keepalive: tcp_keepalive(
             &at.field("upstream_connection_options"),

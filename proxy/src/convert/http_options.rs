@@ -84,10 +84,6 @@ pub(super) fn upstream_common(
     if let Some(max) = common.max_headers_count {
         at.field("max_headers_count").unsupported(max);
     }
-    if let Some(age) = common.max_connection_duration {
-        at.field("max_connection_duration")
-            .unsupported(format!("{age:?}"));
-    }
     common
 }
 

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use super::Sent;
 use crate::{
     cluster::{Cluster, Host, Upstream},
-    config,
     http::{
         codec::h2::{self, client},
         h2::{flood_limits, keepalive::KeepaliveTimer},
@@ -37,6 +36,7 @@ pub(super) struct Http2Connection {
     requests: Cell<u32>,
     /// Requests it takes before its peer's SETTINGS have come.
     before_settings: usize,
+    since: Instant,
     /// When the last request ended.
     idle_since: Cell<Instant>,
 }
@@ -80,6 +80,7 @@ impl Http2Connection {
             unsent: Cell::new(0),
             requests: Cell::new(0),
             before_settings,
+            since: Instant::now(),
             idle_since: Cell::new(Instant::now()),
         });
         (
@@ -107,10 +108,9 @@ impl Http2Connection {
         Some(of_peer.min(configured as usize))
     }
 
-    /// Whether it has carried as many requests as it may.
-    pub(super) fn is_worn(&self, config: &config::Cluster) -> bool {
-        let limit = config.max_requests_per_connection;
-        limit.is_some_and(|limit| self.requests.get() >= limit)
+    /// Whether it takes no further request.
+    pub(super) fn is_worn(&self) -> bool {
+        self.cluster.has_worn(self.requests.get(), self.since)
     }
 
     /// Whether it has carried none.
