@@ -13,6 +13,8 @@ IMAGE ?= ghcr.io/weir-mesh/weir:0.1.0
 PLATFORM ?=
 # Seconds per fuzz target of `make fuzz`.
 FUZZ_SECONDS ?= 20
+# Seconds of `make outage`.
+OUTAGE_SECONDS ?= 60
 # Seconds of `make soak`.
 SOAK_SECONDS ?= 60
 
@@ -108,6 +110,10 @@ conformance: ## Run Gateway API's suite for meshes on that node; as root, a minu
 fuzz: ## Fuzz every parser for FUZZ_SECONDS each
 	@scripts/setup fuzz
 	@scripts/fuzz $(FUZZ_SECONDS)
+
+.PHONY: outage
+outage: ## Fifty endpoints, most of them broken, for OUTAGE_SECONDS=60: what clients see, beside Envoy
+	@OUTAGE_SECONDS=$(OUTAGE_SECONDS) $(CARGO) test -p weir-agent --test outage -- --ignored --nocapture
 
 .PHONY: soak
 soak: ## Mixed traffic with resets for SOAK_SECONDS=60: no panic, and memory stays flat
