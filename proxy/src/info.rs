@@ -3,6 +3,7 @@
 
 mod drain;
 pub mod head;
+mod upstream_peer;
 
 use std::{
     cell::Cell,
@@ -14,7 +15,6 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use weir_api::workload::Workload;
 
 use crate::{
     config::{
@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub(crate) use drain::Drain;
+pub(crate) use upstream_peer::UpstreamPeer;
 
 /// What is known of a downstream connection, and what becomes of it.
 pub(crate) struct ConnectionInfo {
@@ -102,7 +103,7 @@ pub(crate) struct Outcome {
     pub(crate) cluster: Option<Arc<Cluster>>,
     pub(crate) upstream_host: Option<SocketAddr>,
     /// Who is behind the endpoint.
-    pub(crate) workload: Option<Arc<Workload>>,
+    pub(crate) peer: Option<Rc<UpstreamPeer>>,
     pub(crate) response_code: u16,
     /// Of a call of gRPC, if its response had one.
     pub(crate) grpc_status: Option<GrpcStatus>,

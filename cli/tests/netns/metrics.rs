@@ -116,9 +116,7 @@ fn both_sidecars_of_a_call_count_it_with_who_called_whom() {
         ("response_flags", "-"),
     ];
     let of = |more: &[(&'static str, &'static str)]| [&both[..], more].concat();
-    let secured = [
-        ("reporter", "destination"),
-        ("connection_security_policy", "mutual_tls"),
+    let principals = [
         (
             "source_principal",
             "spiffe://cluster.local/ns/default/sa/default",
@@ -128,9 +126,14 @@ fn both_sidecars_of_a_call_count_it_with_who_called_whom() {
             "spiffe://cluster.local/ns/default/sa/default",
         ),
     ];
+    let secured = [
+        ("reporter", "destination"),
+        ("connection_security_policy", "mutual_tls"),
+    ];
+    let secured = [&secured[..], &principals].concat();
     let http = [("request_protocol", "http"), ("response_code", "200")];
 
-    let source = of(&[&http[..], &[("reporter", "source")]].concat());
+    let source = of(&[&http[..], &principals, &[("reporter", "source")]].concat());
     let destination = of(&[&http[..], &secured].concat());
     let (requests, durations) = (
         "weir_requests_total",
@@ -161,7 +164,7 @@ fn both_sidecars_of_a_call_count_it_with_who_called_whom() {
 
     // What a port's name says is TCP is counted as connections.
     let tcp = [("request_protocol", "tcp"), ("reporter", "source")];
-    let tcp = of(&tcp);
+    let tcp = of(&[&tcp[..], &principals].concat());
     let looks = ["opened", "closed"].map(|what| format!("weir_tcp_connections_{what}_total"));
     let looks = looks
         .each_ref()

@@ -11,14 +11,13 @@ use std::{
 
 use serde_json::{Map, Value};
 use tokio::{sync::Notify, time::Instant};
-use weir_api::workload::Workload;
 
 use super::{
     health::{HealthFlags, HostHealth},
     http2::Http2Pool,
     pool::Idle,
 };
-use crate::config::endpoint::Endpoint;
+use crate::{config::endpoint::Endpoint, info::UpstreamPeer};
 
 /// An endpoint.
 pub struct Host {
@@ -39,7 +38,7 @@ pub struct Host {
     /// One of our sidecars stands before it, so that what it says of a request is so.
     pub(crate) sidecar: bool,
     /// Who is behind it.
-    pub(crate) workload: Option<Arc<Workload>>,
+    pub(crate) peer: Option<Rc<UpstreamPeer>>,
     /// What chooses among the transport sockets of its cluster.
     pub(super) transport_socket_match: Option<Arc<Map<String, Value>>>,
     /// The name that its connections ask for, where that goes by the request.
@@ -98,7 +97,11 @@ impl Host {
             hash_key: endpoint.hash_key.clone(),
             last_resort: endpoint.last_resort,
             sidecar: endpoint.sidecar,
-            workload: endpoint.workload.clone(),
+            peer: endpoint
+                .workload
+                .clone()
+                .map(UpstreamPeer::new)
+                .map(Rc::new),
             transport_socket_match: endpoint.transport_socket_match.clone(),
             server_name: None,
             shared: Rc::default(),
@@ -117,7 +120,7 @@ impl Host {
         let host = Rc::new(Self {
             hostname: self.hostname.clone(),
             hash_key: self.hash_key.clone(),
-            workload: self.workload.clone(),
+            peer: self.peer.clone(),
             transport_socket_match: self.transport_socket_match.clone(),
             learnt: self.learnt.clone(),
             server_name: Some(name.into()),

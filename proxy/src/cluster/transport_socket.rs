@@ -113,6 +113,9 @@ impl UpstreamSockets {
         };
         // On the heap: a connection lives longer than its handshake.
         let connected = Box::pin(context.connect(socket, &destination)).await;
+        if let (Ok((_, info)), Some(peer)) = (&connected, &host.peer) {
+            peer.note(info);
+        }
         if let Some(stats) = &self.stats {
             let ended = connected.as_ref().map(|(_, info)| info);
             stats.ssl.count(ended);

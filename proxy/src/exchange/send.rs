@@ -172,7 +172,7 @@ impl Exchange<'_> {
             let host = plan.named(host, self.request.head());
             self.info.upstream_host = Some(host.address);
             if self.manager.context.mesh_metrics.is_some() {
-                self.info.workload = host.workload.clone();
+                self.info.peer = host.peer.clone();
             }
             if host.sidecar && sending.attempt == 1 {
                 sending.transfer.keep_body();

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::listener::TrafficDirection,
     demand::DemandSender,
-    info::{ConnectionInfo, Outcome},
+    info::{ConnectionInfo, Outcome, UpstreamPeer},
     net::tls::TlsInfo,
     snapshot::Snapshot,
 };
@@ -224,13 +224,15 @@ fn inbound<'a>(connection: &'a ConnectionInfo, principals: Principals<'a>, kind:
 
 fn outbound(outcome: &Outcome, kind: Kind) -> Key<'_> {
     let cluster = outcome.cluster.as_ref();
+    let peer = outcome.peer.as_deref();
+    let principals = peer.and_then(UpstreamPeer::principals);
     Key {
         side: Side::Source,
         peer: End {
-            workload: outcome.workload.as_deref(),
-            principal: None,
+            workload: peer.map(|peer| &*peer.workload),
+            principal: principals.map(|principals| &*principals.peer),
         },
-        own_principal: None,
+        own_principal: principals.and_then(|principals| principals.own.as_deref()),
         service: cluster.map_or("", |cluster| service_of(&cluster.name)),
         security: Security::Unknown,
         kind,

@@ -152,7 +152,7 @@ impl TcpProxy {
             connection.outcome.upstream_host = Some(upstream.host.address);
             cluster.report(&upstream.host, Outcome::ConnectedForGood);
             if self.context.mesh_metrics.is_some() {
-                connection.outcome.workload = upstream.host.workload.clone();
+                connection.outcome.peer = upstream.host.peer.clone();
             }
             self.report(connection, Event::Opened);
             let ends = (&mut *downstream, &mut upstream.connection);

@@ -30,7 +30,14 @@ pub(crate) struct ClientContext {
     validates_san: bool,
     certificates: Sources,
     validation: Sources,
-    built: Built<ClientConfig>,
+    built: Built<Client>,
+}
+
+/// What was made of secrets.
+struct Client {
+    config: Arc<ClientConfig>,
+    /// Our own certificate.
+    local: Option<Arc<CertifiedKey>>,
 }
 
 /// Whom a handshake is with.
@@ -73,7 +80,7 @@ impl ClientContext {
         destination: &Destination<'_>,
     ) -> Result<(TlsStream, TlsInfo), HandshakeError> {
         let sources = [&self.certificates, &self.validation];
-        let config = self.built.of(sources, |secrets| self.build(secrets))?;
+        let client = self.built.of(sources, |secrets| self.build(secrets))?;
         let name = self.server_name(destination)?;
         let mut protocols = self.config.common.alpn_protocols.clone();
         if protocols.is_empty() {
@@ -82,9 +89,10 @@ impl ClientContext {
         } else if let Some(http) = http_of_mesh(&protocols, destination.default_protocols) {
             protocols.insert(0, http.to_vec());
         }
-        let connection = UnbufferedClientConnection::new_with_alpn(config, name, protocols)?;
+        let connection =
+            UnbufferedClientConnection::new_with_alpn(Arc::clone(&client.config), name, protocols)?;
         handshake::run(connection, socket, Buffer::default(), |common| {
-            TlsInfo::of(common, None)
+            TlsInfo::of(common, client.local.clone())
         })
         .await
     }
@@ -104,7 +112,7 @@ impl ClientContext {
     fn build(
         &self,
         [certificates, validation]: &[Vec<Arc<Secret>>; 2],
-    ) -> Result<ClientConfig, Unusable> {
+    ) -> Result<Client, Unusable> {
         let context = &self.config;
         let provider = provider(&context.common.parameters);
         let algorithms = provider.signature_verification_algorithms;
@@ -126,8 +134,10 @@ impl ClientContext {
             Some(secret) => Some(Arc::clone(&certificate(secret)?.key)),
             None => None,
         };
-        let mut config = match local {
-            Some(key) => builder.with_client_cert_resolver(Arc::new(OneCertificate(key))),
+        let mut config = match &local {
+            Some(key) => {
+                builder.with_client_cert_resolver(Arc::new(OneCertificate(Arc::clone(key))))
+            }
             None => builder.with_no_client_auth(),
         };
         // Keys leave rustls for our own record layer.
@@ -136,7 +146,10 @@ impl ClientContext {
             0 => Resumption::disabled(),
             _ => Resumption::in_memory_sessions(NAMES),
         };
-        Ok(config)
+        Ok(Client {
+            config: Arc::new(config),
+            local,
+        })
     }
 }
 
