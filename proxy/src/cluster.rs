@@ -2,8 +2,12 @@
 
 mod balancer;
 mod connect;
+mod context;
+mod edf;
 #[cfg(test)]
 mod fixture;
+mod group;
+mod hashing;
 mod health;
 mod host;
 mod host_set;
@@ -13,8 +17,7 @@ mod original_dst;
 mod outlier;
 mod pool;
 mod priority_load;
-mod ring_hash;
-mod schedule;
+mod random;
 mod stats;
 mod transport_socket;
 
@@ -27,7 +30,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use self::{host_set::Grouping, transport_socket::UpstreamSockets};
+use self::{balancer::Balancer, transport_socket::UpstreamSockets};
 use crate::{
     config::{self, LoadAssignment, cluster::ClusterDiscovery},
     secrets::Secrets,
@@ -37,13 +40,14 @@ use crate::{
 };
 
 pub(crate) use connect::{DialError, Upstream, micros};
+pub use context::LoadBalancerContext;
+pub(crate) use hashing::hash_of;
 pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run as keep_health};
 pub use host::{Host, Tried};
 pub(crate) use host_set::HostSet;
 pub(crate) use http2::Http2Lease;
 pub(crate) use manager::Clusters;
 pub(crate) use outlier::{Outcome, Rates};
-pub(crate) use ring_hash::hash_of;
 pub use stats::ClusterStats;
 
 /// A cluster in one worker.
@@ -54,7 +58,7 @@ pub struct Cluster {
     hosts: RefCell<Rc<HostSet>>,
     /// What all workers know of these.
     health: Arc<ClusterHealth>,
-    balancer: balancer::Balancer,
+    balancer: Balancer,
     original_dst: original_dst::Hosts,
     /// Upstream connections, of all hosts.
     connections: Cell<u32>,
@@ -88,7 +92,7 @@ impl Cluster {
     pub fn new(
         config: &Arc<config::Cluster>,
         stats: Arc<ClusterStats>,
-        endpoints: Option<&LoadAssignment>,
+        endpoints: Option<&Arc<LoadAssignment>>,
     ) -> Self {
         let registry = Arc::new(Registry::default());
         let sockets = UpstreamSockets::new(
@@ -98,15 +102,17 @@ impl Cluster {
             &Secrets::default(),
         );
         let health = Healths::new(&registry).get(config, &Snapshot::default());
-        Self::with_sockets(config, stats, (endpoints, health), sockets)
+        let balancer = Balancer::default();
+        Self::with_sockets(config, stats, (endpoints, health), sockets, balancer)
     }
 
     /// The same, with how bytes travel to its endpoints.
     fn with_sockets(
         config: &Arc<config::Cluster>,
         stats: Arc<ClusterStats>,
-        (endpoints, health): (Option<&LoadAssignment>, Arc<ClusterHealth>),
+        (endpoints, health): (Option<&Arc<LoadAssignment>>, Arc<ClusterHealth>),
         sockets: UpstreamSockets,
+        balancer: Balancer,
     ) -> Self {
         let cluster = Self {
             config: Arc::clone(config),
@@ -114,7 +120,7 @@ impl Cluster {
             sockets,
             hosts: RefCell::default(),
             health,
-            balancer: balancer::Balancer::new(config.lb_policy),
+            balancer,
             original_dst: original_dst::Hosts::default(),
             connections: Cell::new(0),
             requests: Cell::new(0),
@@ -124,7 +130,7 @@ impl Cluster {
             spoke_http: Cell::new(false),
         };
         let of_config = match &config.discovery {
-            ClusterDiscovery::Static(endpoints) => Some(&**endpoints),
+            ClusterDiscovery::Static(endpoints) => Some(endpoints),
             ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => endpoints,
         };
         if let Some(endpoints) = of_config {
@@ -134,52 +140,27 @@ impl Cluster {
     }
 
     /// Takes over a new set of endpoints. Hosts whose address stays keep their connections.
-    pub(crate) fn set_endpoints(&self, endpoints: &LoadAssignment) {
-        let grouping = Grouping::of(&self.config);
-        let hosts = self.hosts().update(endpoints, grouping, &self.health);
+    pub fn set_endpoints(&self, endpoints: &Arc<LoadAssignment>) {
+        let cluster = (&*self.config, &self.balancer);
+        let hosts = self.hosts().update(endpoints, cluster, &self.health);
         self.hosts.replace(Rc::new(hosts));
     }
 
     /// The hosts as their health is now.
     fn current(&self) -> Rc<HostSet> {
         let hosts = self.hosts();
-        if !hosts.is_behind(&self.health) {
+        if !hosts.is_behind(&self.health, &self.balancer) {
             return hosts;
         }
-        let grouping = Grouping::of(&self.config);
-        let hosts = Rc::new(hosts.regroup(grouping, &self.health));
-        self.hosts.replace(Rc::clone(&hosts));
-        hosts
+        self.regroup()
     }
 
-    /// The host for a connection or a request. `hash` is the client's, for a cluster that goes by
-    /// it. Those `tried` have just failed; they are picked again only if there is no other.
-    pub fn pick(
-        &self,
-        original_destination: SocketAddr,
-        hash: Option<u64>,
-        tried: &Tried,
-    ) -> Option<Rc<Host>> {
-        if let ClusterDiscovery::OriginalDst = self.config.discovery {
-            return Some(self.original_dst.host(original_destination));
-        }
-        let hosts = self.current();
-        let choice = self.balancer.choose(&hosts, hash);
-        if choice.is_some_and(|choice| choice.in_panic) {
-            self.stats.lb_healthy_panic.inc();
-        }
-        let picked = choice.and_then(|choice| {
-            let host = self.balancer.pick(choice, hash, tried)?;
-            Some((host, choice.priority))
-        });
-        let Some((host, priority)) = picked else {
-            self.stats.upstream_cx_none_healthy.inc();
-            return None;
-        };
-        if priority > 0 {
-            self.stats.lb_lower_priority.inc();
-        }
-        Some(host)
+    /// Groups the hosts anew.
+    fn regroup(&self) -> Rc<HostSet> {
+        let cluster = (&*self.config, &self.balancer);
+        let hosts = Rc::new(self.hosts().regroup(cluster, &self.health));
+        self.hosts.replace(Rc::clone(&hosts));
+        hosts
     }
 
     /// Counts a request in; none if the circuit breaker is open.

@@ -18,7 +18,7 @@ use super::{
     http2::Http2Pool,
     pool::Idle,
 };
-use crate::config::endpoint::Endpoint;
+use crate::config::{endpoint::Endpoint, subset::MetadataMatch};
 
 /// An endpoint.
 pub struct Host {
@@ -28,6 +28,10 @@ pub struct Host {
     pub(crate) weight: u32,
     /// 0 is used first.
     pub(super) priority: u32,
+    /// Which of the localities that discovery lists.
+    pub(super) locality: u32,
+    /// What balancers look at in its metadata.
+    pub(super) lb_metadata: Option<Arc<Map<String, Value>>>,
     /// What discovery says of it.
     said: HealthFlags,
     /// What is learnt of it, by whatever worker.
@@ -77,16 +81,21 @@ pub struct Tried(
 const SPARE: usize = 16;
 /// How long further ones are kept: a burst leaves many, which hold memory here and at the endpoint.
 const SURPLUS_IDLE: Duration = Duration::from_secs(20);
+/// Hosts that are remembered as tried: more attempts than anybody waits for.
+const MAX_TRIED: usize = 64;
 /// Names that an endpoint keeps connections for. Beyond these, a connection serves one request.
 const MAX_NAMES: usize = 256;
 
 // === impl Host ===
 
 impl Host {
-    pub(crate) fn new(endpoint: &Endpoint, priority: u32) -> Self {
+    /// `place`: its priority, and which of the localities that discovery lists.
+    pub(crate) fn new(endpoint: &Endpoint, (priority, locality): (u32, u32)) -> Self {
         Self {
             address: endpoint.address,
             priority,
+            locality,
+            lb_metadata: endpoint.lb_metadata.clone(),
             hostname: endpoint.hostname.as_str().into(),
             weight: endpoint.weight.max(1),
             said: HealthFlags::of(endpoint.health),
@@ -115,6 +124,7 @@ impl Host {
             hash_key: self.hash_key.clone(),
             workload: self.workload.clone(),
             transport_socket_match: self.transport_socket_match.clone(),
+            lb_metadata: self.lb_metadata.clone(),
             learnt: self.learnt.clone(),
             server_name: Some(name.into()),
             shared: Rc::new(shared),
@@ -131,6 +141,54 @@ impl Host {
             host.retire();
         }
         host
+    }
+
+    /// Whether nothing that discovery says of it, nor where what is learnt of it is kept, has changed.
+    pub(super) fn is(
+        &self,
+        endpoint: &Endpoint,
+        place: (u32, u32),
+        learnt: &Option<Arc<HostHealth>>,
+    ) -> bool {
+        (self.priority, self.locality) == place
+            && self.address == endpoint.address
+            && *self.hostname == *endpoint.hostname
+            && self.weight == endpoint.weight.max(1)
+            && self.said == HealthFlags::of(endpoint.health)
+            && self.hash_key == endpoint.hash_key
+            && (self.last_resort, self.sidecar) == (endpoint.last_resort, endpoint.sidecar)
+            && self.workload == endpoint.workload
+            && self.transport_socket_match == endpoint.transport_socket_match
+            && self.lb_metadata == endpoint.lb_metadata
+            && self.learnt.as_ref().map(Arc::as_ptr) == learnt.as_ref().map(Arc::as_ptr)
+            && !self.is_retired()
+    }
+
+    /// Whether what balancers look at in its metadata has these values. `list_as_any`: where it has a
+    /// list, one of its values is enough.
+    pub(super) fn has_metadata(&self, wanted: &Map<String, Value>, list_as_any: bool) -> bool {
+        let has = |(key, wanted): (&String, &Value)| match self
+            .lb_metadata
+            .as_ref()
+            .and_then(|all| all.get(key))
+        {
+            Some(Value::Array(values)) if list_as_any => values.contains(wanted),
+            found => found == Some(wanted),
+        };
+        wanted.iter().all(has)
+    }
+
+    /// Whether it has what a route wants.
+    pub(crate) fn fits(&self, wanted: &MetadataMatch) -> bool {
+        let metadata = self.lb_metadata.as_deref();
+        let mut criteria = wanted.criteria().iter();
+        criteria.all(|one| metadata.is_some_and(|all| all.get(&*one.name) == Some(&one.value)))
+    }
+
+    /// Whether its metadata calls it a canary.
+    pub(super) fn is_canary(&self) -> bool {
+        let metadata = self.lb_metadata.as_ref();
+        metadata.is_some_and(|all| all.get("canary") == Some(&Value::Bool(true)))
     }
 
     /// From now on its health is what is learnt, too.
@@ -158,6 +216,7 @@ impl Host {
         self.shared = Rc::clone(&before.shared);
     }
 
+    #[cfg(test)]
     /// Whether it is the same endpoint, with the same connections.
     pub(super) fn continues(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.shared, &other.shared)
@@ -246,9 +305,21 @@ impl Host {
 
 impl Tried {
     pub(crate) fn note(&mut self, host: Rc<Host>) {
-        if !self.has(&host) {
-            self.0.get_or_insert_default().push(host);
+        let tried = self.0.get_or_insert_default();
+        if tried.len() < MAX_TRIED {
+            tried.push(host);
         }
+    }
+
+    /// Whether none was.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The priorities of the hosts that were tried, in their order.
+    pub(super) fn priorities(&self) -> impl ExactSizeIterator<Item = u32> {
+        let tried = self.0.as_deref().map(Vec::as_slice).unwrap_or_default();
+        tried.iter().map(|host| host.priority)
     }
 
     pub(super) fn has(&self, host: &Host) -> bool {

@@ -24,7 +24,7 @@ impl Hosts {
         if let Some(host) = hosts.get(&address) {
             return Rc::clone(host);
         }
-        let host = Rc::new(Host::new(&Endpoint::at(address), 0));
+        let host = Rc::new(Host::new(&Endpoint::at(address), (0, 0)));
         if hosts.len() >= CAPACITY {
             hosts.retain(|_, host| in_use(host));
         }

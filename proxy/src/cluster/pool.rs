@@ -153,7 +153,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::cluster::Tried;
+    use crate::cluster::{LoadBalancerContext, Tried};
     use crate::config::{
         self,
         cluster::{CircuitBreakers, ClusterDiscovery, LbPolicy, UpstreamProtocol},
@@ -179,6 +179,7 @@ mod tests {
             http2: Http2Options::default(),
             http_filters: None,
             auto_sni: None,
+            load_balancing: config::load_balancing::LoadBalancing::default(),
             panic: config::cluster::Panic::default(),
             outlier_detection: None,
         });
@@ -205,7 +206,7 @@ mod tests {
         };
         let cluster = cluster(limits);
         let host = cluster
-            .pick(address, None, &Tried::default())
+            .pick(&LoadBalancerContext::new(address, &Tried::default()))
             .expect("a host");
         let first = cluster.acquire(&host).await.expect("the only connection");
         let mut second = pin!(cluster.acquire(&host));
@@ -225,7 +226,7 @@ mod tests {
         let (listener, address) = listen().await;
         let cluster = cluster(CircuitBreakers::default());
         let host = cluster
-            .pick(address, None, &Tried::default())
+            .pick(&LoadBalancerContext::new(address, &Tried::default()))
             .expect("a host");
         let first = cluster.acquire(&host).await.expect("a connection").upstream;
         let (accepted, _) = listener.accept().await.expect("accepted");

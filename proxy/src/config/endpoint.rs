@@ -5,6 +5,8 @@ use std::{net::SocketAddr, sync::Arc};
 use serde_json::{Map, Value};
 use weir_api::workload::Workload;
 
+use crate::runtime::FractionalPercent;
+
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadAssignment {
@@ -24,6 +26,8 @@ pub struct Policy {
     pub overprovisioning_factor: u32,
     /// Endpoints count by their weight.
     pub weighted_priority_health: bool,
+    /// The share of requests that are refused at once (`drop_overloads`).
+    pub drop_overload: Option<FractionalPercent>,
 }
 
 /// `LocalityLbEndpoints`
@@ -37,7 +41,7 @@ pub struct LocalityEndpoints {
     pub sub_zone: String,
     /// 0 is used first.
     pub priority: u32,
-    /// Share of the locality; matters with locality-weighted load balancing only.
+    /// Share of the locality, 0 if nothing is said; matters with locality-weighted load balancing only.
     pub weight: u32,
     /// The endpoints.
     pub endpoints: Vec<Endpoint>,
@@ -67,6 +71,19 @@ pub struct Endpoint {
     /// What chooses among the transport sockets of its cluster (`envoy.transport_socket_match` in
     /// its metadata, or else in that of its locality).
     pub transport_socket_match: Option<Arc<Map<String, Value>>>,
+    /// What balancers look at in its metadata ([`super::subset::LB_METADATA`]).
+    pub lb_metadata: Option<Arc<Map<String, Value>>>,
+}
+
+/// `envoy.config.core.v3.Locality`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Locality {
+    /// Region.
+    pub region: String,
+    /// Zone.
+    pub zone: String,
+    /// Part of a zone.
+    pub sub_zone: String,
 }
 
 /// `envoy.config.core.v3.HealthStatus`
@@ -98,6 +115,7 @@ impl Endpoint {
             sidecar: false,
             workload: None,
             transport_socket_match: None,
+            lb_metadata: None,
         }
     }
 }
@@ -110,6 +128,7 @@ impl Default for Policy {
         Self {
             overprovisioning_factor: 140,
             weighted_priority_health: false,
+            drop_overload: None,
         }
     }
 }

@@ -164,6 +164,9 @@ impl Exchange<'_> {
         if retries.may_need_body() || is_copied {
             sending.transfer.keep_body();
         }
+        if let Some(reason) = plan.cluster.drops_overload() {
+            return self.give_up(sending, reason).await;
+        }
         let mut tried = Tried::default();
         loop {
             let Some(host) = plan.pick(self.connection, &tried) else {

@@ -1,7 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::{
-    super::{Cluster, Outcome, Tried, fixture, transport_socket::UpstreamSockets},
+    super::{
+        Cluster, LoadBalancerContext, Outcome, Tried, balancer::Balancer, fixture,
+        transport_socket::UpstreamSockets,
+    },
     *,
 };
 use crate::{
@@ -172,13 +175,14 @@ fn what_one_worker_learns_all_workers_heed() {
             &Secrets::default(),
         );
         let stats = Arc::default();
-        Cluster::with_sockets(&config, stats, (Some(&*endpoints), health), sockets)
+        let endpoints = (Some(&endpoints), health);
+        Cluster::with_sockets(&config, stats, endpoints, sockets, Balancer::default())
     };
     let (one, other) = (worker(), worker());
     other.set_endpoints(&endpoints);
     one.set_endpoints(&endpoints);
     let pick = |worker: &Cluster| {
-        let host = worker.pick(address(9), None, &Tried::default());
+        let host = worker.pick(&LoadBalancerContext::new(address(9), &Tried::default()));
         host.expect("a host")
     };
     let failing = pick(&one);
