@@ -6,13 +6,14 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 use divan::{Bencher, black_box};
 use weir_api::xds::json;
 use weir_proxy::{
-    cluster::{Cluster, Tried},
+    cluster::{Cluster, LoadBalancerContext, Tried},
     config::{
         Bootstrap, LoadAssignment,
         cluster::{ClusterDiscovery, LbPolicy},
         endpoint::{Endpoint, LocalityEndpoints},
         http::RouteSource,
         listener::{FilterChainMatch, NetworkFilter, TransportProtocol},
+        load_balancing::{LeastRequest, Maglev},
     },
     convert,
     filter::listener::inspector::{http, tls},
@@ -139,23 +140,82 @@ fn find_route(bencher: Bencher<'_, '_>) {
     bencher.bench(|| route::find(black_box(routes), &Request, &runtime, 0).is_some());
 }
 
-#[divan::bench(args = [1, 16, 1024])]
-fn pick_endpoint(bencher: Bencher<'_, '_>, count: u16) {
-    let mut clusters = config(VIRTUAL_HOSTS).clusters;
-    let mut cluster = clusters.swap_remove(0);
-    let config = Arc::get_mut(&mut cluster).expect("not shared yet");
-    config.lb_policy = LbPolicy::LeastRequest;
-    let endpoint = |port| Endpoint::at(([10, 0, 0, 1], port).into());
-    config.discovery = ClusterDiscovery::Static(Arc::new(LoadAssignment {
-        cluster_name: config.name.clone(),
+/// A cluster with so many endpoints, whose first one differs from another's by its weight.
+fn endpoints(count: u16, first_weight: u32) -> Arc<LoadAssignment> {
+    let endpoint = |number: u16| Endpoint {
+        weight: if number == 0 { first_weight } else { 1 },
+        ..Endpoint::at(([10, 0, (number >> 8) as u8, number as u8], 80).into())
+    };
+    Arc::new(LoadAssignment {
+        cluster_name: "c".to_owned(),
         localities: vec![LocalityEndpoints {
-            endpoints: (1..=count).map(endpoint).collect(),
+            endpoints: (0..count).map(endpoint).map(Arc::new).collect(),
             ..LocalityEndpoints::default()
         }],
         ..LoadAssignment::default()
-    }));
-    let cluster = Cluster::new(&cluster, Arc::default(), None);
+    })
+}
+
+fn cluster(lb_policy: LbPolicy, endpoints: &Arc<LoadAssignment>) -> Cluster {
+    let mut clusters = config(VIRTUAL_HOSTS).clusters;
+    let mut cluster = clusters.swap_remove(0);
+    let config = Arc::get_mut(&mut cluster).expect("not shared yet");
+    config.lb_policy = lb_policy;
+    config.discovery = ClusterDiscovery::Static(Arc::clone(endpoints));
+    Cluster::new(&cluster, Arc::default(), None)
+}
+
+fn pick(bencher: Bencher<'_, '_>, lb_policy: LbPolicy, endpoints: &Arc<LoadAssignment>) {
+    let cluster = cluster(lb_policy, endpoints);
     let destination = SocketAddr::from(([10, 0, 0, 1], 80));
     let tried = Tried::default();
-    bencher.bench_local(|| cluster.pick(black_box(destination), None, &tried).is_some());
+    // Numbers that are far apart, as hashes of clients are.
+    let mut hash = 1_u64;
+    bencher.bench_local(|| {
+        hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let context = LoadBalancerContext {
+            hash: Some(hash),
+            ..LoadBalancerContext::new(black_box(destination), &tried)
+        };
+        cluster.pick(&context).is_some()
+    });
+}
+
+#[divan::bench(args = [3, 100, 1000])]
+fn pick_round_robin(bencher: Bencher<'_, '_>, count: u16) {
+    pick(bencher, LbPolicy::RoundRobin, &endpoints(count, 1));
+}
+
+#[divan::bench(args = [3, 100, 1000])]
+fn pick_round_robin_by_weight(bencher: Bencher<'_, '_>, count: u16) {
+    pick(bencher, LbPolicy::RoundRobin, &endpoints(count, 2));
+}
+
+#[divan::bench(args = [3, 100, 1000])]
+fn pick_least_request(bencher: Bencher<'_, '_>, count: u16) {
+    let policy = LbPolicy::LeastRequest(LeastRequest::default());
+    pick(bencher, policy, &endpoints(count, 1));
+}
+
+#[divan::bench(args = [3, 100, 1000])]
+fn pick_random(bencher: Bencher<'_, '_>, count: u16) {
+    pick(bencher, LbPolicy::Random, &endpoints(count, 1));
+}
+
+#[divan::bench(args = [3, 100, 1000])]
+fn pick_maglev(bencher: Bencher<'_, '_>, count: u16) {
+    let policy = LbPolicy::Maglev(Maglev::default());
+    pick(bencher, policy, &endpoints(count, 1));
+}
+
+/// What a worker does with an update in which one of so many endpoints has another weight.
+#[divan::bench(args = [100, 10_000])]
+fn apply_endpoints(bencher: Bencher<'_, '_>, count: u16) {
+    let (one, other) = (endpoints(count, 1), endpoints(count, 2));
+    let cluster = cluster(LbPolicy::RoundRobin, &one);
+    let mut is_other = false;
+    bencher.bench_local(|| {
+        is_other = !is_other;
+        cluster.set_endpoints(black_box(if is_other { &other } else { &one }));
+    });
 }

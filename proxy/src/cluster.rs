@@ -2,8 +2,12 @@
 
 mod balancer;
 mod connect;
+mod context;
+mod edf;
 #[cfg(test)]
 mod fixture;
+mod group;
+mod hashing;
 mod health;
 mod host;
 mod host_set;
@@ -14,8 +18,7 @@ mod original_dst;
 mod outlier;
 mod pool;
 mod priority_load;
-mod ring_hash;
-mod schedule;
+mod random;
 mod stats;
 mod transport_socket;
 
@@ -27,7 +30,7 @@ use std::{
 };
 
 use self::{
-    host_set::Grouping,
+    balancer::Balancer,
     limits::{Limits, RequestLeave},
     transport_socket::UpstreamSockets,
 };
@@ -40,6 +43,8 @@ use crate::{
 };
 
 pub(crate) use connect::{DialError, Upstream, micros};
+pub use context::LoadBalancerContext;
+pub(crate) use hashing::hash_of;
 pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run as keep_health};
 pub use host::{Host, Tried};
 pub(crate) use host_set::HostSet;
@@ -47,7 +52,6 @@ pub(crate) use http2::Http2Lease;
 pub(crate) use limits::RetryLeave;
 pub(crate) use manager::Clusters;
 pub(crate) use outlier::{Outcome, Rates};
-pub(crate) use ring_hash::hash_of;
 pub use stats::ClusterStats;
 
 /// A cluster in one worker.
@@ -58,13 +62,22 @@ pub struct Cluster {
     hosts: RefCell<Rc<HostSet>>,
     /// What all workers know of these.
     health: Arc<ClusterHealth>,
-    balancer: balancer::Balancer,
+    balancer: Balancer,
     original_dst: original_dst::Hosts,
     /// What may be in flight.
     limits: Limits,
     /// Whether an endpoint has answered in HTTP. What speaks HTTP does not speak first, so
     /// connections that say nothing yet are not dialled for ahead of time.
     spoke_http: Cell<bool>,
+}
+
+/// What a cluster is made of.
+struct Parts {
+    /// How bytes travel to its endpoints.
+    sockets: UpstreamSockets,
+    /// What may be in flight.
+    limits: Limits,
+    balancer: Balancer,
 }
 
 /// A request in flight, for circuit breakers and least-request.
@@ -81,7 +94,7 @@ impl Cluster {
     pub fn new(
         config: &Arc<config::Cluster>,
         stats: Arc<ClusterStats>,
-        endpoints: Option<&LoadAssignment>,
+        endpoints: Option<&Arc<LoadAssignment>>,
     ) -> Self {
         let registry = Arc::new(Registry::default());
         let sockets = UpstreamSockets::new(
@@ -92,16 +105,24 @@ impl Cluster {
         );
         let health = Healths::new(&registry).get(config, &Snapshot::default());
         let limits = Limits::new(config, &stats, &registry, &Singletons::default());
-        Self::with_parts(config, stats, (endpoints, health), sockets, limits)
+        let parts = Parts {
+            sockets,
+            limits,
+            balancer: Balancer::default(),
+        };
+        Self::with_parts(config, stats, (endpoints, health), parts)
     }
 
-    /// The same, with how bytes travel to its endpoints, and what may be in flight.
+    /// The same, of parts.
     fn with_parts(
         config: &Arc<config::Cluster>,
         stats: Arc<ClusterStats>,
-        (endpoints, health): (Option<&LoadAssignment>, Arc<ClusterHealth>),
-        sockets: UpstreamSockets,
-        limits: Limits,
+        (endpoints, health): (Option<&Arc<LoadAssignment>>, Arc<ClusterHealth>),
+        Parts {
+            sockets,
+            limits,
+            balancer,
+        }: Parts,
     ) -> Self {
         let cluster = Self {
             config: Arc::clone(config),
@@ -109,13 +130,13 @@ impl Cluster {
             sockets,
             hosts: RefCell::default(),
             health,
-            balancer: balancer::Balancer::new(config.lb_policy),
+            balancer,
             original_dst: original_dst::Hosts::default(),
             limits,
             spoke_http: Cell::new(false),
         };
         let of_config = match &config.discovery {
-            ClusterDiscovery::Static(endpoints) => Some(&**endpoints),
+            ClusterDiscovery::Static(endpoints) => Some(endpoints),
             ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => endpoints,
         };
         if let Some(endpoints) = of_config {
@@ -125,52 +146,27 @@ impl Cluster {
     }
 
     /// Takes over a new set of endpoints. Hosts whose address stays keep their connections.
-    pub(crate) fn set_endpoints(&self, endpoints: &LoadAssignment) {
-        let grouping = Grouping::of(&self.config);
-        let hosts = self.hosts().update(endpoints, grouping, &self.health);
+    pub fn set_endpoints(&self, endpoints: &Arc<LoadAssignment>) {
+        let cluster = (&*self.config, &self.balancer);
+        let hosts = self.hosts().update(endpoints, cluster, &self.health);
         self.hosts.replace(Rc::new(hosts));
     }
 
     /// The hosts as their health is now.
     fn current(&self) -> Rc<HostSet> {
         let hosts = self.hosts();
-        if !hosts.is_behind(&self.health) {
+        if !hosts.is_behind(&self.health, &self.balancer) {
             return hosts;
         }
-        let grouping = Grouping::of(&self.config);
-        let hosts = Rc::new(hosts.regroup(grouping, &self.health));
-        self.hosts.replace(Rc::clone(&hosts));
-        hosts
+        self.regroup()
     }
 
-    /// The host for a connection or a request. `hash` is the client's, for a cluster that goes by
-    /// it. Those `tried` have just failed; they are picked again only if there is no other.
-    pub fn pick(
-        &self,
-        original_destination: SocketAddr,
-        hash: Option<u64>,
-        tried: &Tried,
-    ) -> Option<Rc<Host>> {
-        if let ClusterDiscovery::OriginalDst = self.config.discovery {
-            return Some(self.original_dst.host(original_destination));
-        }
-        let hosts = self.current();
-        let choice = self.balancer.choose(&hosts, hash);
-        if choice.is_some_and(|choice| choice.in_panic) {
-            self.stats.lb_healthy_panic.inc();
-        }
-        let picked = choice.and_then(|choice| {
-            let host = self.balancer.pick(choice, hash, tried)?;
-            Some((host, choice.priority))
-        });
-        let Some((host, priority)) = picked else {
-            self.stats.upstream_cx_none_healthy.inc();
-            return None;
-        };
-        if priority > 0 {
-            self.stats.lb_lower_priority.inc();
-        }
-        Some(host)
+    /// Groups the hosts anew.
+    fn regroup(&self) -> Rc<HostSet> {
+        let cluster = (&*self.config, &self.balancer);
+        let hosts = Rc::new(self.hosts().regroup(cluster, &self.health));
+        self.hosts.replace(Rc::clone(&hosts));
+        hosts
     }
 
     /// Counts a request in; none if the circuit breaker is open.

@@ -17,13 +17,16 @@ pub mod http;
 pub mod http_filter;
 pub mod listener;
 pub mod listener_filter;
+pub mod load_balancing;
 pub mod matcher;
 pub mod metadata;
 pub mod network_filter;
 pub mod outlier_detection;
 pub mod overload;
 pub mod rbac;
+pub mod retry_host;
 pub mod route;
+pub mod subset;
 pub mod tls;
 pub mod token_bucket;
 

@@ -20,6 +20,7 @@ mod http_filter;
 mod http_options;
 mod listener;
 mod listener_filter;
+mod load_balancing;
 mod local_rate_limit;
 mod matcher;
 mod metadata;
@@ -32,10 +33,12 @@ mod proxy_protocol;
 mod rbac;
 mod redirect;
 mod retry;
+mod retry_host;
 mod route;
 mod route_action;
 mod route_match;
 mod runtime;
+mod subset;
 mod tcp_proxy;
 mod tls;
 mod tls_parameters;
@@ -119,7 +122,7 @@ pub fn load_assignment(
     let report = Report::default();
     let resource = format!("ClusterLoadAssignment {:?}", message.cluster_name);
     let converted = endpoint::load_assignment(&report.resource(&resource), message);
-    report.finish(Some(converted))
+    report.finish(Some(endpoint::without_duplicates(converted)))
 }
 
 /// Converts a RouteConfiguration that came by itself, over RDS.

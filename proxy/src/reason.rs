@@ -35,6 +35,10 @@ pub enum Reason {
     UpstreamProtocolError,
     /// A circuit breaker is open.
     Overflow,
+    /// The endpoints are said to have too much to do: a share of requests is refused.
+    DropOverload,
+    /// The same, of all requests.
+    UnconditionalDropOverload,
     /// The route's timeout passed.
     UpstreamTimeout,
     /// Nothing moved for the stream's idle timeout.
@@ -104,6 +108,8 @@ impl Reason {
             Self::UpstreamReset => "upstream_reset_before_response",
             Self::UpstreamProtocolError => "upstream_protocol_error",
             Self::Overflow => "circuit_breaker_open",
+            Self::DropOverload => "drop_overload",
+            Self::UnconditionalDropOverload => "unconditional_drop_overload",
             Self::UpstreamTimeout => "upstream_response_timeout",
             Self::StreamIdleTimeout => "stream_idle_timeout",
             Self::RequestHeadersTimeout => "request_headers_timeout",
@@ -145,6 +151,8 @@ impl Reason {
             Self::UpstreamReset => "UR",
             Self::UpstreamProtocolError => "UPE",
             Self::Overflow => "UO",
+            Self::DropOverload => "DO",
+            Self::UnconditionalDropOverload => "UDO",
             Self::UpstreamTimeout => "UT",
             Self::ConnectionRateLimited => "URX",
             Self::StreamIdleTimeout => "SI",
@@ -227,6 +235,8 @@ impl Reason {
             Self::Overflow => {
                 "upstream connect error or disconnect/reset before headers. reset reason: overflow"
             }
+            Self::DropOverload => "drop overload",
+            Self::UnconditionalDropOverload => "unconditional drop overload",
             Self::UpstreamTimeout => "upstream request timeout",
             Self::StreamIdleTimeout => "stream timeout",
             Self::RequestHeadersTimeout => "request header timeout",

@@ -104,6 +104,15 @@ impl Runtime {
         entry.and_then(|entry| entry.integer).unwrap_or(default)
     }
 
+    /// A number with a fraction (`RuntimeDouble`); what is no number is not heeded.
+    #[must_use]
+    pub fn double(&self, key: &str, default: f64) -> f64 {
+        let number = self
+            .entry(key)
+            .and_then(|entry| entry.text.trim().parse().ok());
+        number.unwrap_or(default)
+    }
+
     /// The truth under a key: a feature flag.
     #[must_use]
     pub fn boolean(&self, key: &str, default: bool) -> bool {

@@ -252,6 +252,7 @@ impl Server {
 fn static_snapshot(bootstrap: &Bootstrap, options: &Options) -> Result<Snapshot, StartError> {
     let mut snapshot = Snapshot {
         runtime: Arc::new(bootstrap.runtime.clone()),
+        local_cluster: bootstrap.local_cluster.clone(),
         ..Snapshot::default()
     };
     for listener in &bootstrap.listeners {

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    config::{Cluster, Listener, LoadAssignment, RouteConfiguration},
+    config::{Cluster, Listener, LoadAssignment, RouteConfiguration, bootstrap::LocalCluster},
     net::BoundListener,
     runtime::Runtime,
 };
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub endpoints: HashMap<String, Arc<LoadAssignment>>,
     /// Route configurations from RDS, by name.
     pub routes: HashMap<String, Arc<RouteConfiguration>>,
+    /// The cluster of the proxies, where the bootstrap names one.
+    pub local_cluster: Option<Arc<LocalCluster>>,
     /// Values that override the configuration.
     pub runtime: Arc<Runtime>,
     /// Whether somebody may answer a demand: the stream to the control plane is up, or is being

@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 40] = [
+const FILES: [&str; 43] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -43,11 +43,14 @@ const FILES: [&str; 40] = [
     "mirror",
     "redirect",
     "retry",
+    "retry_host",
     "header",
     "matcher",
     "cluster",
     "circuit_breakers",
+    "load_balancing",
     "common_lb",
+    "subset",
     "outlier_detection",
     "upstream_http",
     "endpoint",
@@ -75,9 +78,10 @@ field may not have:
 | transport sockets | `RawBuffer`, `DownstreamTlsContext` of filter chains, `UpstreamTlsContext` of clusters |
 | `cipher_suites`, `ecdh_curves` | what BoringSSL has and rustls lacks is left out with a warning, as long as one of the list remains |
 | `Cluster.type` | `STATIC`, `EDS`, `ORIGINAL_DST` |
-| `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` |
+| `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`, `MAGLEV`, `LOAD_BALANCING_POLICY_CONFIG`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` |
+| `load_balancing_policy` | `RoundRobin`, `LeastRequest`, `Random`, `RingHash`, `Maglev`, `ClusterProvided`; `Subset` around one of them |
+| `retry_host_predicate`, `retry_priority` | `PreviousHostsPredicate`, `OmitCanaryHostsPredicate`, `OmitHostMetadataConfig`; `PreviousPrioritiesConfig` |
 | hash policies | `connection_properties.source_ip` of routes, `source_ip` of `TcpProxy` |
-| `hash_function` | `XX_HASH` |
 | sources of configuration | `ads`; of secrets also `path_config_source` |
 | `codec_type` | `AUTO`, `HTTP1`, `HTTP2` |
 | `header_key_format` | `PreserveCaseFormatterConfig`: between two connections of HTTP/1.1 names keep their case, with it and without; HTTP/1.0 and HTTP/2 get lower case |
@@ -87,12 +91,15 @@ field may not have:
 | addresses | IP addresses with a TCP port; names are not looked up |
 | text and bodies | inline; files only for TLS, and environment variables are not read |
 | `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s }, replaceable: true }`; other namespaces are for people |
-| `LbEndpoint.metadata` | `envoy.lb: { hash_key }`, `envoy.transport_socket_match` (also of `LocalityLbEndpoints`), `weir.dev: { last_resort }`; the rest is for people |
+| `LbEndpoint.metadata` | `envoy.lb` (`hash_key`, `canary`, and what subsets and retries look at), `envoy.transport_socket_match` (also of `LocalityLbEndpoints`), `weir.dev: { last_resort }`; the rest is for people |
 
 These have less of an effect than in Envoy:
 
 | field | here |
 |-|-|
+| `slow_start_config` | an endpoint is new from when a worker first sees it healthy |
+| `hash_balance_factor`, least request | each worker goes by its own requests in flight |
+| `metadata_match` | dynamic metadata of a request is not looked at |
 | `HTTPFault.max_active_faults` | each worker counts for itself |
 | `HTTPFault.disable_downstream_cluster_stats` | at most 100 downstream clusters are counted apart |
 | `Mutations.query_parameter_mutations` | parameters that were there stay percent-encoded as they were |

@@ -4,6 +4,7 @@
 //! `REQUIRE_PEERS=1`.
 
 mod answer;
+mod balance;
 mod case;
 mod filters;
 mod floods;

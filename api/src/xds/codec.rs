@@ -204,6 +204,33 @@ messages! {
     unpack unpack_http_protocol_options, pack pack_http_protocol_options:
         extensions::upstreams::http::v3::HttpProtocolOptions,
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    unpack unpack_round_robin:
+        extensions::load_balancing_policies::round_robin::v3::RoundRobin,
+        "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin";
+    unpack unpack_least_request:
+        extensions::load_balancing_policies::least_request::v3::LeastRequest,
+        "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest";
+    unpack unpack_random:
+        extensions::load_balancing_policies::random::v3::Random,
+        "envoy.extensions.load_balancing_policies.random.v3.Random";
+    unpack unpack_ring_hash:
+        extensions::load_balancing_policies::ring_hash::v3::RingHash,
+        "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash";
+    unpack unpack_maglev:
+        extensions::load_balancing_policies::maglev::v3::Maglev,
+        "envoy.extensions.load_balancing_policies.maglev.v3.Maglev";
+    unpack unpack_cluster_provided:
+        extensions::load_balancing_policies::cluster_provided::v3::ClusterProvided,
+        "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided";
+    unpack unpack_subset:
+        extensions::load_balancing_policies::subset::v3::Subset,
+        "envoy.extensions.load_balancing_policies.subset.v3.Subset";
+    unpack unpack_omit_host_metadata:
+        extensions::retry::host::omit_host_metadata::v3::OmitHostMetadataConfig,
+        "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig";
+    unpack unpack_previous_priorities:
+        extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig,
+        "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig";
     unpack unpack_discovery_response:
         service::discovery::v3::DiscoveryResponse,
         "envoy.service.discovery.v3.DiscoveryResponse";

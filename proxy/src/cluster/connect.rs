@@ -383,7 +383,8 @@ mod tests {
         let address = address.expect("an address");
         let _waiting = std::net::TcpStream::connect(address).expect("the only one");
         let cluster = cluster("connect_timeout: 0.1s");
-        let host = Rc::new(Host::new(&config::endpoint::Endpoint::at(address), 0));
+        let endpoint = config::endpoint::Endpoint::at(address).into();
+        let host = Rc::new(Host::new(&endpoint, (0, 0)));
         let dialled = Upstream::dial_from(&cluster, &host, None).await;
         assert!(matches!(dialled, Err(DialError::Timeout)));
     }

@@ -141,6 +141,12 @@ impl Limits {
         self.of(priority).leave()
     }
 
+    /// Requests that this worker has in flight.
+    pub(super) fn requests(&self) -> u32 {
+        let of = |limits: &Rc<WorkerLimits>| limits.in_use(Resource::Requests);
+        of(&self.default) + self.high.get().map_or(0, of)
+    }
+
     /// Until a connection is gone.
     pub(super) async fn freed(&self) {
         self.freed.notified().await;

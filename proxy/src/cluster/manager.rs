@@ -11,12 +11,15 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Cluster, ClusterStats, Healths, Upstream, endpoints_of, limits::Limits,
+    Cluster, ClusterStats, Healths, Parts, Upstream,
+    balancer::{Balancer, LocalCluster},
+    endpoints_of,
+    limits::Limits,
     transport_socket::UpstreamSockets,
 };
 use crate::{
     boundary::Boundary,
-    config,
+    config::{self, cluster::LbPolicy},
     secrets::Secrets,
     singletons::Singletons,
     snapshot::Snapshot,
@@ -34,6 +37,8 @@ pub(crate) struct Clusters {
     singletons: Arc<Singletons>,
     health: Arc<Healths>,
     secrets: Arc<Secrets>,
+    /// The cluster of the proxies, where the bootstrap names one.
+    local: Option<(Box<str>, Rc<LocalCluster>)>,
     pub(super) boundary: Boundary,
     reaping: Cell<bool>,
 }
@@ -49,8 +54,15 @@ impl Clusters {
         secrets: Arc<Secrets>,
         boundary: Boundary,
     ) -> Self {
+        let local = snapshot.local_cluster.as_ref().map(|local| {
+            let own = local.locality.clone();
+            let cluster = RefCell::default();
+            let name = local.name.as_str().into();
+            (name, Rc::new(LocalCluster { own, cluster }))
+        });
         Self {
             clusters: RefCell::default(),
+            local,
             snapshot: RefCell::new(snapshot),
             registry,
             singletons,
@@ -68,8 +80,16 @@ impl Clusters {
         }
         let snapshot = Arc::clone(&self.snapshot.borrow());
         let config = snapshot.clusters.get(name)?;
+        if self
+            .local
+            .as_ref()
+            .is_some_and(|(local, _)| **local != *name)
+        {
+            self.know_local();
+        }
         let stats = self.registry.register(Scope::cluster(&config.stat_name));
-        let cluster = Rc::new(self.make(config, stats, &snapshot));
+        let balancer = self.balancer(config, &snapshot, None);
+        let cluster = Rc::new(self.make((config, stats), &snapshot, balancer));
         self.clusters
             .borrow_mut()
             .insert(name.into(), Rc::clone(&cluster));
@@ -78,20 +98,70 @@ impl Clusters {
 
     fn make(
         &self,
-        config: &Arc<config::Cluster>,
-        stats: Arc<ClusterStats>,
+        (config, stats): (&Arc<config::Cluster>, Arc<ClusterStats>),
         snapshot: &Snapshot,
+        balancer: Balancer,
     ) -> Cluster {
         let health = self.health.get(config, snapshot);
-        let endpoints = endpoints_of(config, snapshot).map(|endpoints| &**endpoints);
+        let endpoints = endpoints_of(config, snapshot);
         let sockets = UpstreamSockets::new(config, &self.registry, &self.singletons, &self.secrets);
-        let limits = Limits::new(config, &stats, &self.registry, &self.singletons);
-        Cluster::with_parts(config, stats, (endpoints, health), sockets, limits)
+        let parts = Parts {
+            sockets,
+            limits: Limits::new(config, &stats, &self.registry, &self.singletons),
+            balancer,
+        };
+        Cluster::with_parts(config, stats, (endpoints, health), parts)
+    }
+
+    /// What picks hosts, in place of that of the same cluster before.
+    fn balancer(
+        &self,
+        config: &config::Cluster,
+        snapshot: &Snapshot,
+        before: Option<&Balancer>,
+    ) -> Balancer {
+        let scope = || Scope::cluster(&config.stat_name);
+        let (settings, policy) = (&config.load_balancing, config.lb_policy);
+        let subsets = settings.subsets.as_ref().map(|_| {
+            let known = before.and_then(|before| before.subsets.clone());
+            known.unwrap_or_else(|| self.registry.register(scope()))
+        });
+        let is_spread = !policy.goes_by_hash() && policy != LbPolicy::ClusterProvided;
+        let local = self.local.as_ref();
+        let local = local.filter(|(name, _)| **name != *config.name && is_spread);
+        let zones = local.map(|(_, local)| {
+            let known = before.and_then(|before| before.zones.as_ref());
+            let stats = known.map(|(_, stats)| Arc::clone(stats));
+            let stats = stats.unwrap_or_else(|| self.registry.register(scope()));
+            (Rc::clone(local), stats)
+        });
+        let balancer = Balancer {
+            subsets,
+            zones,
+            has_keys: !settings.active_request_bias_key.is_empty()
+                || !settings.aggression_key.is_empty(),
+            ..Balancer::default()
+        };
+        balancer.runtime.replace(Arc::clone(&snapshot.runtime));
+        balancer
+    }
+
+    /// Looks for the local cluster, which others go by.
+    fn know_local(&self) {
+        let Some((name, local)) = &self.local else {
+            return;
+        };
+        let known = local.cluster.borrow().is_some();
+        if !known {
+            let cluster = self.get(name);
+            local.cluster.replace(cluster);
+        }
     }
 
     /// Brings the clusters in line with a new snapshot.
     pub(crate) fn apply(&self, snapshot: &Arc<Snapshot>) {
         let old = self.snapshot.replace(Arc::clone(snapshot));
+        let other_runtime = !Arc::ptr_eq(&old.runtime, &snapshot.runtime);
         self.clusters.borrow_mut().retain(|name, cluster| {
             let Some(config) = snapshot.clusters.get(&**name) else {
                 cluster.retire();
@@ -100,7 +170,8 @@ impl Clusters {
             if !Arc::ptr_eq(config, &cluster.config) {
                 let stats = Arc::clone(&cluster.stats);
                 cluster.retire();
-                *cluster = Rc::new(self.make(config, stats, snapshot));
+                let balancer = self.balancer(config, snapshot, Some(&cluster.balancer));
+                *cluster = Rc::new(self.make((config, stats), snapshot, balancer));
                 return true;
             }
             let before = endpoints_of(config, &old);
@@ -109,9 +180,15 @@ impl Clusters {
                 let endpoints = endpoints.cloned().unwrap_or_default();
                 cluster.health.assign(snapshot.generation, &endpoints);
                 cluster.set_endpoints(&endpoints);
+            } else if other_runtime && cluster.balancer.follow(&snapshot.runtime) {
+                cluster.regroup();
             }
             true
         });
+        if let Some((_, local)) = &self.local {
+            local.cluster.take();
+            self.know_local();
+        }
     }
 
     /// Closes pooled connections, now and as they come back: nobody will ask again.

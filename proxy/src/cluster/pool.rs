@@ -149,7 +149,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::cluster::Tried;
+    use crate::cluster::{LoadBalancerContext, Tried};
     use crate::config::{
         self,
         circuit_breakers::{CircuitBreakers, Thresholds},
@@ -181,6 +181,7 @@ mod tests {
             http2: Http2Options::default(),
             http_filters: None,
             auto_sni: None,
+            load_balancing: config::load_balancing::LoadBalancing::default(),
             panic: config::cluster::Panic::default(),
             outlier_detection: None,
         });
@@ -207,7 +208,7 @@ mod tests {
         };
         let cluster = cluster(limits);
         let host = cluster
-            .pick(address, None, &Tried::default())
+            .pick(&LoadBalancerContext::new(address, &Tried::default()))
             .expect("a host");
         let first = cluster
             .acquire(&host, RoutingPriority::Default)
@@ -234,7 +235,7 @@ mod tests {
         let cluster = cluster(limits);
         let [(_one, first), (_other, second)] = [listen().await, listen().await];
         let [first, second] = [first, second].map(|address| {
-            let host = cluster.pick(address, None, &Tried::default());
+            let host = cluster.pick(&LoadBalancerContext::new(address, &Tried::default()));
             host.expect("a host")
         });
         let acquire = |host| cluster.acquire(host, RoutingPriority::Default);
@@ -255,7 +256,7 @@ mod tests {
         let (listener, address) = listen().await;
         let cluster = cluster(Thresholds::default());
         let host = cluster
-            .pick(address, None, &Tried::default())
+            .pick(&LoadBalancerContext::new(address, &Tried::default()))
             .expect("a host");
         let first = cluster
             .acquire(&host, RoutingPriority::Default)

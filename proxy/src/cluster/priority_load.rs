@@ -45,15 +45,8 @@ pub(super) struct Load {
 
 /// The loads of priorities from the highest on. They add up to 100, if there is any priority.
 pub(super) fn loads(levels: &[Level], thresholds: Thresholds) -> Vec<Load> {
-    let factor = u64::from(thresholds.overprovisioning_factor);
-    let available = |part: fn(&Tally) -> u64| -> Vec<u64> {
-        let percent = |level: &Level| match level.weighed.total {
-            0 => 0,
-            total => (factor * part(&level.weighed) / total).min(100),
-        };
-        levels.iter().map(percent).collect()
-    };
-    let (healthy, degraded) = (available(|t| t.healthy), available(|t| t.degraded));
+    let (healthy, degraded): (Vec<u64>, Vec<u64>) =
+        availability(levels, thresholds).into_iter().unzip();
     let total = healthy.iter().chain(&degraded).sum::<u64>().min(100);
     let mut loads = vec![Load::default(); levels.len()];
     distribute(&mut loads, (&healthy, &degraded), total);
@@ -71,6 +64,69 @@ pub(super) fn loads(levels: &[Level], thresholds: Thresholds) -> Vec<Load> {
         distribute_by_size(&mut loads, levels);
     }
     loads
+}
+
+/// Of each priority what percent of the traffic its healthy and its degraded hosts could take.
+pub(super) fn availability(levels: &[Level], thresholds: Thresholds) -> Vec<(u64, u64)> {
+    let factor = u64::from(thresholds.overprovisioning_factor);
+    let percent = |part: u64, total: u64| {
+        let percent = (factor * part).checked_div(total);
+        percent.map_or(0, |percent| percent.min(100))
+    };
+    let of_level = |level: &Level| {
+        let Tally {
+            total,
+            healthy,
+            degraded,
+        } = level.weighed;
+        (percent(healthy, total), percent(degraded, total))
+    };
+    levels.iter().map(of_level).collect()
+}
+
+/// The loads of a retry after attempts at hosts of these priorities, which get nothing. Looks at them anew
+/// after each `frequency` of them; none: the loads are the usual ones.
+///
+/// <https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/retry/priority/previous_priorities/v3/previous_priorities_config.proto>
+pub(super) fn without(
+    available: &[(u64, u64)],
+    tried: impl ExactSizeIterator<Item = u32>,
+    frequency: u32,
+) -> Option<Vec<(u64, u64)>> {
+    let seen = tried.len() / frequency.max(1) as usize * frequency.max(1) as usize;
+    if seen == 0 {
+        return None;
+    }
+    let mut left = available.to_vec();
+    let total = |left: &[(u64, u64)]| left.iter().map(|(one, other)| one + other).sum::<u64>();
+    for (number, priority) in (1..).zip(tried.take(seen)) {
+        if let Some(level) = left.get_mut(priority as usize) {
+            *level = (0, 0);
+        }
+        // All were tried: begin again.
+        if number % frequency.max(1) as usize == 0 && total(&left) == 0 {
+            left = available.to_vec();
+        }
+    }
+    let total = total(&left).min(100);
+    if total == 0 {
+        return None;
+    }
+    let mut loads = vec![(0, 0); left.len()];
+    let mut rest = 100;
+    while rest > 0 {
+        for (load, available) in loads.iter_mut().zip(&left) {
+            let share = rest.min(available.0 * 100 / total);
+            load.0 += share;
+            rest -= share;
+        }
+        for (load, available) in loads.iter_mut().zip(&left) {
+            let share = rest.min(available.1 * 100 / total);
+            load.1 += share;
+            rest -= share;
+        }
+    }
+    Some(loads)
 }
 
 /// First among healthy hosts, then the rest among degraded ones. What rounding leaves goes to the

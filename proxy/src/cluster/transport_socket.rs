@@ -108,12 +108,12 @@ impl UpstreamSockets {
         let destination = Destination {
             ip: host.address.ip(),
             hostname: &host.hostname,
-            server_name: host.server_name.as_deref(),
+            server_name: host.server_name(),
             default_protocols,
         };
         // On the heap: a connection lives longer than its handshake.
         let connected = Box::pin(context.connect(socket, &destination)).await;
-        if let (Ok((_, info)), Some(peer)) = (&connected, &host.peer) {
+        if let (Ok((_, info)), Some(peer)) = (&connected, host.peer()) {
             peer.note(info);
         }
         if let Some(stats) = &self.stats {

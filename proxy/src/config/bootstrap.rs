@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use weir_api::xds::envoy::config::core::v3::Node;
 
-use super::{Cluster, Listener, overload::OverloadManager, tls::LoadedSecret};
+use super::{Cluster, Listener, endpoint::Locality, overload::OverloadManager, tls::LoadedSecret};
 use crate::runtime::Runtime;
 
 /// `envoy.config.bootstrap.v3.Bootstrap`, as far as it is supported.
@@ -14,6 +14,8 @@ pub struct Bootstrap {
     pub node: Node,
     /// Values that override the configuration.
     pub runtime: Runtime,
+    /// The cluster of the proxies, among which this one is.
+    pub local_cluster: Option<Arc<LocalCluster>>,
     /// What is done while memory or connections are too many; none: nothing.
     pub overload: Option<Arc<OverloadManager>>,
     /// Where the admin interface listens; none without it.
@@ -30,6 +32,15 @@ pub struct Bootstrap {
     pub lds: bool,
     /// Clusters come over ADS, all of them (wildcard subscription).
     pub cds: bool,
+}
+
+/// `cluster_manager.local_cluster_name`, and where the proxy is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalCluster {
+    /// Name of the cluster.
+    pub name: String,
+    /// `node.locality`
+    pub locality: Locality,
 }
 
 /// `dynamic_resources.ads_config`: one gRPC stream for all types.

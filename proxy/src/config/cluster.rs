@@ -9,9 +9,12 @@ use super::{
     circuit_breakers::CircuitBreakers,
     http::Http2Options,
     http_filter::HttpFilter,
+    load_balancing::LoadBalancing,
     outlier_detection::OutlierDetection,
     tls::{TransportSocket, UpstreamTlsContext},
 };
+
+pub use super::load_balancing::LbPolicy;
 
 /// `envoy.config.cluster.v3.Cluster`
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct Cluster {
     pub http_filters: Option<Arc<[HttpFilter]>>,
     /// SNI goes by each request.
     pub auto_sni: Option<AutoSni>,
+    /// What else decides who is picked.
+    pub load_balancing: LoadBalancing,
     /// When health is taken for an error.
     pub panic: Panic,
     /// Whether hosts that fail more than others are ejected.
@@ -97,21 +102,6 @@ pub enum ClusterDiscovery {
     OriginalDst,
 }
 
-/// `Cluster.lb_policy`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LbPolicy {
-    /// Each in turn, by weight.
-    RoundRobin,
-    /// The one of two picked at random with fewer requests in flight.
-    LeastRequest,
-    /// Any, by weight.
-    Random,
-    /// The one that a hash of the client leads to, on a ring of all.
-    RingHash(RingHash),
-    /// The cluster type decides (`ORIGINAL_DST`).
-    ClusterProvided,
-}
-
 /// `Cluster.RingHashLbConfig`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingHash {
@@ -119,6 +109,17 @@ pub struct RingHash {
     pub minimum_size: u32,
     /// Points at most.
     pub maximum_size: u32,
+    /// What points are made with.
+    pub function: HashFunction,
+}
+
+/// `RingHashLbConfig.HashFunction`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashFunction {
+    /// `XX_HASH`
+    XxHash,
+    /// `MURMUR_HASH_2`
+    MurmurHash2,
 }
 
 /// What chooses the endpoint where a cluster goes by a hash (`RouteAction.HashPolicy`,
@@ -191,6 +192,7 @@ impl Default for RingHash {
         Self {
             minimum_size: 1024,
             maximum_size: Self::MAXIMUM,
+            function: HashFunction::XxHash,
         }
     }
 }

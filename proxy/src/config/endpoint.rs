@@ -5,6 +5,8 @@ use std::{net::SocketAddr, sync::Arc};
 use serde_json::{Map, Value};
 use weir_api::workload::Workload;
 
+use crate::runtime::FractionalPercent;
+
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadAssignment {
@@ -24,6 +26,8 @@ pub struct Policy {
     pub overprovisioning_factor: u32,
     /// Endpoints count by their weight.
     pub weighted_priority_health: bool,
+    /// The share of requests that are refused at once (`drop_overloads`).
+    pub drop_overload: Option<FractionalPercent>,
 }
 
 /// `LocalityLbEndpoints`
@@ -37,10 +41,10 @@ pub struct LocalityEndpoints {
     pub sub_zone: String,
     /// 0 is used first.
     pub priority: u32,
-    /// Share of the locality; matters with locality-weighted load balancing only.
+    /// Share of the locality, 0 if nothing is said; matters with locality-weighted load balancing only.
     pub weight: u32,
-    /// The endpoints.
-    pub endpoints: Vec<Endpoint>,
+    /// The endpoints, each shared with the workers that know it.
+    pub endpoints: Vec<Arc<Endpoint>>,
 }
 
 /// `LbEndpoint`
@@ -67,6 +71,19 @@ pub struct Endpoint {
     /// What chooses among the transport sockets of its cluster (`envoy.transport_socket_match` in
     /// its metadata, or else in that of its locality).
     pub transport_socket_match: Option<Arc<Map<String, Value>>>,
+    /// What balancers look at in its metadata ([`super::subset::LB_METADATA`]).
+    pub lb_metadata: Option<Arc<Map<String, Value>>>,
+}
+
+/// `envoy.config.core.v3.Locality`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Locality {
+    /// Region.
+    pub region: String,
+    /// Zone.
+    pub zone: String,
+    /// Part of a zone.
+    pub sub_zone: String,
 }
 
 /// `envoy.config.core.v3.HealthStatus`
@@ -98,7 +115,15 @@ impl Endpoint {
             sidecar: false,
             workload: None,
             transport_socket_match: None,
+            lb_metadata: None,
         }
+    }
+
+    /// Whether its metadata calls it a canary.
+    #[must_use]
+    pub fn is_canary(&self) -> bool {
+        let metadata = self.lb_metadata.as_ref();
+        metadata.is_some_and(|all| all.get("canary") == Some(&Value::Bool(true)))
     }
 }
 
@@ -110,6 +135,7 @@ impl Default for Policy {
         Self {
             overprovisioning_factor: 140,
             weighted_priority_health: false,
+            drop_overload: None,
         }
     }
 }
@@ -122,5 +148,6 @@ impl LoadAssignment {
         self.localities
             .iter()
             .flat_map(|locality| &locality.endpoints)
+            .map(AsRef::as_ref)
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     AccessLog, HttpConnectionManager, cluster::HashPolicy, feature_flag::FeatureFlag, rbac,
-    token_bucket::LocalRateLimit,
+    subset::MetadataMatch, token_bucket::LocalRateLimit,
 };
 
 /// A network filter.
@@ -74,6 +74,8 @@ pub struct TcpProxy {
     pub idle_timeout: Option<Duration>,
     /// Dials before giving up, each on an endpoint of its own where there are several. At least 1.
     pub max_connect_attempts: u32,
+    /// What endpoints must have, where the cluster has subsets.
+    pub metadata_match: Option<MetadataMatch>,
     /// What chooses the endpoint where the cluster goes by a hash.
     pub hash_policy: Vec<HashPolicy>,
     /// Access logs, written when the connection ends.
@@ -81,12 +83,14 @@ pub struct TcpProxy {
 }
 
 /// A cluster and its share of the traffic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WeightedCluster {
     /// Name of the cluster.
     pub name: String,
     /// Share, relative to the sum over its siblings. At least 1 in sum.
     pub weight: u32,
+    /// What endpoints must have, that of the filter included.
+    pub metadata_match: Option<MetadataMatch>,
 }
 
 // === impl NetworkFilter ===

@@ -13,6 +13,8 @@ use super::{
     header::HeaderMutations,
     http_filter::{CorsPolicy, PerFilterConfig},
     matcher::StringMatcher,
+    retry_host::HostSelection,
+    subset::MetadataMatch,
 };
 
 /// `envoy.config.route.v3.RouteConfiguration`
@@ -177,6 +179,8 @@ pub struct Forward {
     pub host_rewrite: HostRewrite,
     /// With a host rewrite, put the original into `x-forwarded-host`.
     pub append_x_forwarded_host: bool,
+    /// What endpoints must have, where the cluster has subsets.
+    pub metadata_match: Option<MetadataMatch>,
     /// What chooses the endpoint where the cluster goes by a hash.
     pub hash_policy: Vec<HashPolicy>,
     /// Upgrades by name, lower case, and whether they are allowed; overrides the connection
@@ -226,6 +230,8 @@ pub struct RouteWeightedCluster {
     pub name: String,
     /// Share.
     pub weight: u32,
+    /// What endpoints must have, that of the route included.
+    pub metadata_match: Option<MetadataMatch>,
     /// Changes at this level.
     pub headers: HeaderMutations,
     /// What filters do differently at this level.
@@ -260,7 +266,7 @@ pub enum HostRewrite {
 }
 
 /// `envoy.config.route.v3.RetryPolicy`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
     /// On what.
     pub on: RetryOn,
@@ -270,6 +276,8 @@ pub struct RetryPolicy {
     pub per_try_timeout: Option<Duration>,
     /// Statuses that `retriable-status-codes` means.
     pub retriable_status_codes: Vec<u16>,
+    /// Which hosts further attempts go to; none: any that was not tried, if there is one.
+    pub hosts: Option<Box<HostSelection>>,
     /// Mean of the first back-off. Envoy's default is 25 ms.
     pub base_interval: Duration,
     /// Bound of the back-off. Envoy's default is ten times the base.

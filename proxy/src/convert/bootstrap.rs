@@ -21,8 +21,9 @@ use super::{
 };
 use crate::config::{
     Bootstrap, Cluster,
-    bootstrap::{Ads, AdsProtocol},
+    bootstrap::{Ads, AdsProtocol, LocalCluster},
     cluster::ClusterDiscovery,
+    endpoint::Locality,
     tls::LoadedSecret,
 };
 
@@ -30,10 +31,10 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
     let at = report.resource("Bootstrap");
     take!(at, message => pb::Bootstrap {
         supported: node, static_resources, dynamic_resources, admin, layered_runtime,
-            overload_manager;
+            overload_manager, cluster_manager;
         ignored: stats_flush_interval = "stats are read, not flushed, and sinks are refused",
             stats_flush = "stats are read, not flushed, and sinks are refused";
-        refused: node_context_params, cluster_manager, hds_config, flags_path, stats_sinks,
+        refused: node_context_params, hds_config, flags_path, stats_sinks,
             deferred_stat_options, stats_config, watchdog, watchdogs, tracing,
             enable_dispatcher_stats, header_prefix,
             stats_server_version_override, use_tcp_for_dns_lookups, dns_resolution_config,
@@ -63,6 +64,8 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
             .error("id and cluster are required with ads_config");
     }
     let dynamic = dynamic_resources_of(&at.field("dynamic_resources"), message, &clusters);
+    let local_cluster = cluster_manager
+        .and_then(|message| local_cluster(&at.field("cluster_manager"), message, &node, &clusters));
     for need in report.needs() {
         let met = match need.what {
             Needed::Cluster(name) => names.contains(&name),
@@ -75,6 +78,7 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
     }
     Some(Bootstrap {
         node,
+        local_cluster,
         runtime: layered_runtime.map_or_else(default_runtime, |message| {
             runtime(&at.field("layered_runtime"), message)
         }),
@@ -92,6 +96,43 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
         lds: dynamic.lds,
         cds: dynamic.cds,
     })
+}
+
+fn local_cluster(
+    at: &At<'_>,
+    message: pb::ClusterManager,
+    node: &core::Node,
+    clusters: &[Arc<Cluster>],
+) -> Option<Arc<LocalCluster>> {
+    take!(at, message => pb::ClusterManager {
+        supported: local_cluster_name;
+        refused: outlier_detection, upstream_bind_config, load_stats_config,
+            enable_deferred_cluster_creation;
+    });
+    if local_cluster_name.is_empty() {
+        return None;
+    }
+    if !clusters
+        .iter()
+        .any(|known| known.name == local_cluster_name)
+    {
+        at.field("local_cluster_name").error(format!(
+            "{local_cluster_name:?}: must be a cluster of static_resources"
+        ));
+    }
+    let core::Locality {
+        region,
+        zone,
+        sub_zone,
+    } = node.locality.clone().unwrap_or_default();
+    Some(Arc::new(LocalCluster {
+        name: local_cluster_name,
+        locality: Locality {
+            region,
+            zone,
+            sub_zone,
+        },
+    }))
 }
 
 fn static_secrets(

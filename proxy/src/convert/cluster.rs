@@ -2,27 +2,23 @@
 
 use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
-use weir_api::xds::{
-    envoy::config::{
-        cluster::v3::{self as pb, cluster as pb_cluster},
-        core::v3 as core,
-    },
-    google::protobuf::UInt64Value,
+use weir_api::xds::envoy::config::{
+    cluster::v3::{self as pb, cluster as pb_cluster},
+    core::v3 as core,
 };
 
 use super::{
     at::{At, take},
-    circuit_breakers, common_lb,
+    circuit_breakers,
     endpoint::load_assignment,
-    http_options, outlier_detection, tls,
+    http_options,
+    load_balancing::{Said, balancing},
+    outlier_detection, tls,
     upstream_http::{HttpOptions, extension_options},
     value::{ads, enumeration, json_object, non_empty, positive_duration, socket_address},
 };
 use crate::config::{
-    cluster::{
-        Cluster, ClusterDiscovery, LbPolicy, RingHash, TcpKeepalive, TransportSocketMatch,
-        UpstreamProtocol,
-    },
+    cluster::{Cluster, ClusterDiscovery, TcpKeepalive, TransportSocketMatch, UpstreamProtocol},
     endpoint::LoadAssignment,
 };
 
@@ -36,7 +32,8 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             common_http_protocol_options, http_protocol_options, http2_protocol_options,
             max_requests_per_connection, typed_extension_protocol_options, upstream_bind_config,
             transport_socket, transport_socket_matches, upstream_connection_options,
-            cluster_discovery_type, common_lb_config, outlier_detection;
+            cluster_discovery_type, common_lb_config, outlier_detection, lb_subset_config,
+            load_balancing_policy;
         ignored: per_connection_buffer_limit_bytes = "a buffer has 16 KiB, or 128 while much moves",
             dns_lookup_family = "names are not looked up",
             cleanup_interval = "hosts of an ORIGINAL_DST cluster are not kept",
@@ -47,8 +44,8 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             upstream_http_protocol_options, dns_refresh_rate, dns_jitter,
             dns_failure_refresh_rate, respect_dns_ttl, dns_resolvers, use_tcp_for_dns_lookups,
             dns_resolution_config, typed_dns_resolver_config, wait_for_warm_on_init,
-            lb_subset_config, protocol_selection,
-            close_connections_on_host_health_failure, filters, load_balancing_policy, lrs_server,
+            protocol_selection,
+            close_connections_on_host_health_failure, filters, lrs_server,
             lrs_report_endpoint_metrics, track_timeout_budgets, upstream_config,
             track_cluster_stats, preconnect_policy, connection_pool_per_downstream_connection,
             queuing_policies;
@@ -61,13 +58,14 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         eds_cluster_config,
         load_assignment,
     );
-    let ring_hash = ring_hash(at, lb_policy, lb_config);
-    let lb_policy = lb_policy_of(
-        &at.field("lb_policy"),
+    let said = Said {
         lb_policy,
-        ring_hash,
-        discovery.as_ref(),
-    );
+        lb_config,
+        common: common_lb_config,
+        subsets: lb_subset_config,
+        policy: load_balancing_policy,
+    };
+    let balancing = balancing(at, said, discovery.as_ref());
     // What HttpProtocolOptions replaced is still taken by Envoy.
     let older = HttpOptions {
         common: http_options::upstream_common(
@@ -108,9 +106,11 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             alt_stat_name
         },
         name,
+        lb_policy: balancing.as_ref()?.policy,
+        panic: balancing.as_ref()?.panic,
+        load_balancing: balancing?.rest,
         discovery: discovery?,
         connect_timeout: positive_duration(&at_timeout, connect_timeout).unwrap_or(CONNECT_TIMEOUT),
-        lb_policy: lb_policy?,
         protocol: options.protocol,
         transport_socket: tls::upstream(&at.field("transport_socket"), transport_socket)?,
         transport_socket_matches: self::transport_socket_matches(
@@ -132,7 +132,6 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         http2: options.http2,
         http_filters: options.http_filters,
         auto_sni: options.auto_sni,
-        panic: common_lb::panic(&at.field("common_lb_config"), common_lb_config, lb_policy?),
         outlier_detection,
     })
 }
@@ -225,87 +224,6 @@ fn discovery(
             None
         }
     }
-}
-
-fn lb_policy_of(
-    at: &At<'_>,
-    policy: i32,
-    ring_hash: RingHash,
-    discovery: Option<&ClusterDiscovery>,
-) -> Option<LbPolicy> {
-    use pb_cluster::LbPolicy as Pb;
-
-    let policy: Pb = enumeration(at, policy)?;
-    let original = matches!(discovery, Some(ClusterDiscovery::OriginalDst));
-    if discovery.is_some() && original != (policy == Pb::ClusterProvided) {
-        at.error(format!(
-            "{}: a cluster of type ORIGINAL_DST, and no other, needs CLUSTER_PROVIDED",
-            policy.as_str_name()
-        ));
-    }
-    match policy {
-        Pb::RoundRobin => Some(LbPolicy::RoundRobin),
-        Pb::LeastRequest => Some(LbPolicy::LeastRequest),
-        Pb::Random => Some(LbPolicy::Random),
-        Pb::ClusterProvided => Some(LbPolicy::ClusterProvided),
-        Pb::RingHash => Some(LbPolicy::RingHash(ring_hash)),
-        Pb::Maglev | Pb::LoadBalancingPolicyConfig => {
-            at.unsupported(policy.as_str_name());
-            None
-        }
-    }
-}
-
-/// The settings of the policy. Those of another one are refused: nothing would come of them.
-fn ring_hash(at: &At<'_>, policy: i32, config: Option<pb_cluster::LbConfig>) -> RingHash {
-    use pb_cluster::ring_hash_lb_config::HashFunction;
-
-    let is_ring_hash = policy == i32::from(pb_cluster::LbPolicy::RingHash);
-    let message = match config {
-        None => return RingHash::default(),
-        Some(pb_cluster::LbConfig::RingHashLbConfig(message)) if is_ring_hash => message,
-        Some(pb_cluster::LbConfig::RingHashLbConfig(_)) => {
-            at.field("ring_hash_lb_config")
-                .error("only a cluster with lb_policy RING_HASH may have it");
-            return RingHash::default();
-        }
-        Some(other) => {
-            at.field("lb_config").unsupported(format!("{other:?}"));
-            return RingHash::default();
-        }
-    };
-    let at = at.field("ring_hash_lb_config");
-    take!(at, message => pb_cluster::RingHashLbConfig {
-        supported: minimum_ring_size, hash_function, maximum_ring_size;
-    });
-    let function = enumeration(&at.field("hash_function"), hash_function);
-    if function == Some(HashFunction::MurmurHash2) {
-        at.field("hash_function")
-            .unsupported(HashFunction::MurmurHash2.as_str_name());
-    }
-    let size = |field: &str, value: Option<UInt64Value>, default: u32| {
-        let Some(UInt64Value { value }) = value else {
-            return default;
-        };
-        let size = u32::try_from(value).ok();
-        let size = size.filter(|size| (1..=RingHash::MAXIMUM).contains(size));
-        if size.is_none() {
-            let most = RingHash::MAXIMUM;
-            at.field(field)
-                .error(format!("{value}: must be from 1 to {most}"));
-        }
-        size.unwrap_or(default)
-    };
-    let default = RingHash::default();
-    let sizes = RingHash {
-        minimum_size: size("minimum_ring_size", minimum_ring_size, default.minimum_size),
-        maximum_size: size("maximum_ring_size", maximum_ring_size, default.maximum_size),
-    };
-    if sizes.minimum_size > sizes.maximum_size {
-        at.field("minimum_ring_size")
-            .error("must not be above maximum_ring_size");
-    }
-    sizes
 }
 
 fn bind_source(at: &At<'_>, message: Option<core::BindConfig>) -> Vec<IpAddr> {

@@ -1,6 +1,9 @@
 //! Endpoints of a cluster.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value};
 use weir_api::{
@@ -18,9 +21,14 @@ use weir_api::{
 
 use super::{
     at::{At, take},
+    percent::percent,
+    subset::lb_metadata,
     value::{address, enumeration, json_object, non_empty, number},
 };
-use crate::config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints, Policy};
+use crate::{
+    config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints, Policy},
+    runtime::FractionalPercent,
+};
 
 /// Envoy's bound.
 const MAX_PRIORITY: u32 = 128;
@@ -31,6 +39,7 @@ pub(super) fn load_assignment(at: &At<'_>, message: pb::ClusterLoadAssignment) -
         refused: named_endpoints;
     });
     let at_endpoints = at.field("endpoints");
+    check_locality_weights(&at_endpoints, &endpoints);
     let localities = endpoints.into_iter().enumerate();
     LoadAssignment {
         cluster_name: non_empty(&at.field("cluster_name"), cluster_name),
@@ -43,17 +52,63 @@ pub(super) fn load_assignment(at: &At<'_>, message: pb::ClusterLoadAssignment) -
     }
 }
 
+/// Envoy's bound: the weights of the localities of a priority fit in 32 bits together.
+fn check_locality_weights(at: &At<'_>, localities: &[pb::LocalityLbEndpoints]) {
+    let mut sums = BTreeMap::<u32, u64>::new();
+    for locality in localities {
+        let weight = locality.load_balancing_weight.map_or(0, |it| it.value);
+        *sums.entry(locality.priority).or_default() += u64::from(weight);
+    }
+    let large = sums.into_iter().find(|(_, sum)| *sum > u64::from(u32::MAX));
+    if let Some((priority, sum)) = large {
+        at.error(format!(
+            "{sum} as the sum of weights of localities of priority {priority}: must be at most {}",
+            u32::MAX
+        ));
+    }
+}
+
+/// Of an address that is listed more than once the first entry counts, as in Envoy of what EDS says.
+pub(super) fn without_duplicates(mut assignment: LoadAssignment) -> LoadAssignment {
+    let mut known = HashSet::new();
+    for locality in &mut assignment.localities {
+        let endpoints = &mut locality.endpoints;
+        endpoints.retain(|endpoint| known.insert(endpoint.address));
+    }
+    assignment
+}
+
 fn policy(at: &At<'_>, message: pb::cluster_load_assignment::Policy) -> Policy {
     take!(at, message => pb::cluster_load_assignment::Policy {
-        supported: overprovisioning_factor, weighted_priority_health;
-        refused: drop_overloads, endpoint_stale_after;
+        supported: overprovisioning_factor, weighted_priority_health, drop_overloads;
+        refused: endpoint_stale_after;
     });
     let at_factor = at.field("overprovisioning_factor");
     let factor = number(&at_factor, overprovisioning_factor, 1..=u32::MAX);
     Policy {
         overprovisioning_factor: factor.unwrap_or(Policy::default().overprovisioning_factor),
         weighted_priority_health,
+        drop_overload: drop_overload(&at.field("drop_overloads"), drop_overloads),
     }
+}
+
+/// Of one category, as in Envoy.
+fn drop_overload(
+    at: &At<'_>,
+    messages: Vec<pb::cluster_load_assignment::policy::DropOverload>,
+) -> Option<FractionalPercent> {
+    if messages.len() > 1 {
+        at.error(format!("{} entries: must have one at most", messages.len()));
+    }
+    let message = messages.into_iter().next()?;
+    let at = at.index(0);
+    take!(at, message => pb::cluster_load_assignment::policy::DropOverload {
+        supported: category, drop_percentage;
+    });
+    non_empty(&at.field("category"), category);
+    let at = at.field("drop_percentage");
+    let share = percent(&at, drop_percentage?)?;
+    (share.numerator > 0).then_some(share)
 }
 
 fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> LocalityEndpoints {
@@ -72,14 +127,14 @@ fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> Locality
     } = locality.unwrap_or_default();
     let of_locality = transport_socket_match(metadata.as_ref());
     let at_endpoints = at.field("lb_endpoints");
-    let endpoints: Vec<_> = lb_endpoints
+    let endpoints: Vec<Arc<Endpoint>> = lb_endpoints
         .into_iter()
         .enumerate()
         .filter_map(|(index, message)| {
             let mut endpoint = endpoint(&at_endpoints.index(index), message)?;
             let own = endpoint.transport_socket_match.take();
             endpoint.transport_socket_match = own.or_else(|| of_locality.clone());
-            Some(endpoint)
+            Some(Arc::new(endpoint))
         })
         .collect();
     let sum: u64 = endpoints
@@ -94,7 +149,12 @@ fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> Locality
         zone,
         sub_zone,
         priority,
-        weight: weight(at, load_balancing_weight),
+        weight: number(
+            &at.field("load_balancing_weight"),
+            load_balancing_weight,
+            1..=u32::MAX,
+        )
+        .unwrap_or(0),
         endpoints,
     }
 }
@@ -107,6 +167,7 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
     });
     let (hash_key, last_resort) = (hash_key(metadata.as_ref()), last_resort(metadata.as_ref()));
     let transport_socket_match = transport_socket_match(metadata.as_ref());
+    let lb_metadata = metadata.clone().and_then(|all| lb_metadata(Some(all)));
     let workload = metadata.as_ref().and_then(workload).map(Arc::new);
     let sidecar = metadata.is_some_and(has_sidecar);
     let weight = weight(at, load_balancing_weight);
@@ -141,6 +202,7 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
         sidecar,
         workload,
         transport_socket_match,
+        lb_metadata: lb_metadata.filter(|all| !all.is_empty()).map(Arc::new),
     })
 }
 
@@ -190,4 +252,36 @@ fn has_sidecar(mut metadata: Metadata) -> bool {
 
 fn weight(at: &At<'_>, value: Option<weir_api::xds::google::protobuf::UInt32Value>) -> u32 {
     number(&at.field("load_balancing_weight"), value, 1..=u32::MAX).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn of_an_address_that_is_listed_twice_the_first_entry_counts() {
+        let endpoint = |port, weight| Endpoint {
+            weight,
+            ..Endpoint::at(SocketAddr::from(([10, 0, 0, 1], port)))
+        };
+        let locality = |endpoints: Vec<Endpoint>| LocalityEndpoints {
+            endpoints: endpoints.into_iter().map(Arc::new).collect(),
+            ..LocalityEndpoints::default()
+        };
+        let assignment = LoadAssignment {
+            localities: vec![
+                locality(vec![endpoint(1, 5), endpoint(1, 7)]),
+                locality(vec![endpoint(2, 1), endpoint(1, 9)]),
+            ],
+            ..LoadAssignment::default()
+        };
+        let kept = without_duplicates(assignment);
+        let kept: Vec<(u16, u32)> = kept
+            .endpoints()
+            .map(|endpoint| (endpoint.address.port(), endpoint.weight))
+            .collect();
+        assert_eq!(kept, [(1, 5), (2, 1)]);
+    }
 }

@@ -6,6 +6,7 @@ use weir_api::xds::envoy::config::route::v3 as pb;
 
 use super::{
     at::{At, take},
+    retry_host,
     value::{positive_duration, timeout},
 };
 use crate::config::route::{RetryOn, RetryPolicy};
@@ -15,9 +16,9 @@ const BASE_INTERVAL: Duration = Duration::from_millis(25);
 
 pub(super) fn retry_policy(at: &At<'_>, message: pb::RetryPolicy) -> Option<RetryPolicy> {
     take!(at, message => pb::RetryPolicy {
-        supported: retry_on, num_retries, per_try_timeout, retriable_status_codes, retry_back_off;
-        refused: per_try_idle_timeout, retry_priority, retry_host_predicate,
-            retry_options_predicates, host_selection_retry_max_attempts,
+        supported: retry_on, num_retries, per_try_timeout, retriable_status_codes, retry_back_off,
+            retry_priority, retry_host_predicate, host_selection_retry_max_attempts;
+        refused: per_try_idle_timeout, retry_options_predicates,
             rate_limited_retry_back_off, retriable_headers, retriable_request_headers,
             refresh_cluster_on_retry;
     });
@@ -36,7 +37,13 @@ pub(super) fn retry_policy(at: &At<'_>, message: pb::RetryPolicy) -> Option<Retr
         })
         .collect();
     let (base_interval, max_interval) = back_off(&at.field("retry_back_off"), retry_back_off);
+    let hosts = retry_host::selection(
+        at,
+        (retry_priority, retry_host_predicate),
+        host_selection_retry_max_attempts,
+    );
     Some(RetryPolicy {
+        hosts,
         on: retry_on_of(&at.field("retry_on"), &retry_on),
         num_retries: num_retries.map_or(1, |retries| retries.value),
         per_try_timeout: timeout(&at.field("per_try_timeout"), per_try_timeout, None),

@@ -16,10 +16,12 @@ use super::{
     mirror::mirror_policies,
     redirect::redirect,
     retry::retry_policy,
+    subset::metadata_match,
     value::{enumeration, header_name, header_value, inline_text, non_empty, timeout},
 };
-use crate::config::route::{
-    Forward, ForwardTarget, HostRewrite, PathRewrite, RouteAction, RouteWeightedCluster,
+use crate::config::{
+    route::{Forward, ForwardTarget, HostRewrite, PathRewrite, RouteAction, RouteWeightedCluster},
+    subset::MetadataMatch,
 };
 
 /// Envoy's default of `RouteAction.timeout`.
@@ -71,8 +73,8 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
         supported: cluster_not_found_response_code, prefix_rewrite, regex_rewrite,
             append_x_forwarded_host, timeout, idle_timeout, retry_policy, upgrade_configs,
             hash_policy, cluster_specifier, host_rewrite_specifier, cors, request_mirror_policies,
-            priority;
-        refused: metadata_match, path_rewrite_policy, path_rewrite, flush_timeout,
+            metadata_match, priority;
+        refused: path_rewrite_policy, path_rewrite, flush_timeout,
             early_data_policy, retry_policy_typed_config,
             rate_limits, include_vh_rate_limits, max_grpc_timeout,
             grpc_timeout_offset, internal_redirect_policy, internal_redirect_action,
@@ -91,7 +93,8 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
             .error("cannot be set together with prefix_rewrite");
     }
     let idle_timeout_set = idle_timeout.is_some();
-    let target = target(at, cluster_specifier, checked);
+    let metadata_match = self::metadata_match(metadata_match, None);
+    let target = target(at, cluster_specifier, (checked, metadata_match.as_ref()));
     Some(Forward {
         timeout: self::timeout(&at.field("timeout"), timeout, Some(TIMEOUT)),
         idle_timeout: self::timeout(&at.field("idle_timeout"), idle_timeout, None),
@@ -101,6 +104,7 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
         path_rewrite: path_rewrite_of(at, prefix_rewrite, regex_rewrite),
         host_rewrite: host_rewrite(at, host_rewrite_specifier),
         append_x_forwarded_host,
+        metadata_match,
         hash_policy: hash::of_route(&at.field("hash_policy"), hash_policy),
         upgrades: upgrades(&at.field("upgrade_configs"), upgrade_configs),
         cors: cors.map(|message| cors_policy_of_route(&at.field("cors"), message)),
@@ -118,7 +122,7 @@ fn forward(at: &At<'_>, message: pb::RouteAction, checked: Checked) -> Option<Fo
 fn target(
     at: &At<'_>,
     specifier: Option<pb::route_action::ClusterSpecifier>,
-    checked: Checked,
+    (checked, outer): (Checked, Option<&MetadataMatch>),
 ) -> Option<ForwardTarget> {
     use pb::route_action::ClusterSpecifier;
 
@@ -136,7 +140,7 @@ fn target(
             Some(ForwardTarget::ClusterHeader(name))
         }
         Some(ClusterSpecifier::WeightedClusters(message)) => {
-            weighted_clusters(&at.field("weighted_clusters"), message, checked)
+            weighted_clusters(&at.field("weighted_clusters"), message, (checked, outer))
         }
         Some(ClusterSpecifier::ClusterSpecifierPlugin(name)) => {
             at.field("cluster_specifier_plugin")
@@ -158,7 +162,7 @@ fn target(
 fn weighted_clusters(
     at: &At<'_>,
     message: pb::WeightedCluster,
-    checked: Checked,
+    context: (Checked, Option<&MetadataMatch>),
 ) -> Option<ForwardTarget> {
     take!(at, message => pb::WeightedCluster {
         supported: clusters;
@@ -171,7 +175,7 @@ fn weighted_clusters(
     }
     let converted = clusters.into_iter().enumerate();
     let clusters: Vec<_> = converted
-        .map(|(index, message)| weighted_cluster(&at_clusters.index(index), message, checked))
+        .map(|(index, message)| weighted_cluster(&at_clusters.index(index), message, context))
         .collect();
     let total = clusters
         .iter()
@@ -189,13 +193,14 @@ fn weighted_clusters(
 fn weighted_cluster(
     at: &At<'_>,
     message: pb::weighted_cluster::ClusterWeight,
-    checked: Checked,
+    (checked, outer): (Checked, Option<&MetadataMatch>),
 ) -> RouteWeightedCluster {
     let by_name = message.cluster_header.is_empty();
     take!(at, message => pb::weighted_cluster::ClusterWeight {
         supported: name, weight, request_headers_to_add, request_headers_to_remove,
-            response_headers_to_add, response_headers_to_remove, typed_per_filter_config;
-        refused: cluster_header, metadata_match, host_rewrite_specifier;
+            response_headers_to_add, response_headers_to_remove, typed_per_filter_config,
+            metadata_match;
+        refused: cluster_header, host_rewrite_specifier;
     });
     let at_name = at.field("name");
     if by_name {
@@ -206,6 +211,7 @@ fn weighted_cluster(
     }
     RouteWeightedCluster {
         name,
+        metadata_match: self::metadata_match(metadata_match, outer),
         per_filter: per_filter_config(
             &at.field("typed_per_filter_config"),
             typed_per_filter_config,

@@ -8,9 +8,13 @@ use super::{
     access_log::access_logs,
     at::{At, take},
     hash,
+    subset::metadata_match,
     value::{non_empty, number, timeout},
 };
-use crate::config::listener::{TcpProxy, WeightedCluster};
+use crate::config::{
+    listener::{TcpProxy, WeightedCluster},
+    subset::MetadataMatch,
+};
 
 /// Envoy's default.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -18,17 +22,19 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 pub(super) fn tcp_proxy(at: &At<'_>, message: pb::TcpProxy) -> TcpProxy {
     take!(at, message => pb::TcpProxy {
         supported: stat_prefix, idle_timeout, access_log, max_connect_attempts, hash_policy,
-            cluster_specifier;
-        refused: on_demand, metadata_match, downstream_idle_timeout, upstream_idle_timeout,
+            cluster_specifier, metadata_match;
+        refused: on_demand, downstream_idle_timeout, upstream_idle_timeout,
             backoff_options, tunneling_config, max_downstream_connection_duration,
             max_downstream_connection_duration_jitter_percentage, access_log_flush_interval,
             flush_access_log_on_connected, access_log_options, proxy_protocol_tlvs,
             proxy_protocol_tlv_merge_policy, upstream_connect_mode, max_early_data_bytes,
             check_drain_close;
     });
+    let metadata_match = self::metadata_match(metadata_match, None);
     TcpProxy {
         stat_prefix: non_empty(&at.field("stat_prefix"), stat_prefix),
-        clusters: clusters(at, cluster_specifier),
+        clusters: clusters(at, cluster_specifier, metadata_match.as_ref()),
+        metadata_match,
         idle_timeout: timeout(&at.field("idle_timeout"), idle_timeout, Some(IDLE_TIMEOUT)),
         max_connect_attempts: number(
             &at.field("max_connect_attempts"),
@@ -44,6 +50,7 @@ pub(super) fn tcp_proxy(at: &At<'_>, message: pb::TcpProxy) -> TcpProxy {
 fn clusters(
     at: &At<'_>,
     specifier: Option<pb::tcp_proxy::ClusterSpecifier>,
+    outer: Option<&MetadataMatch>,
 ) -> Vec<WeightedCluster> {
     use pb::tcp_proxy::ClusterSpecifier;
 
@@ -52,7 +59,11 @@ fn clusters(
             at.field("cluster").error("required, or weighted_clusters");
             Vec::new()
         }
-        Some(ClusterSpecifier::Cluster(name)) => vec![WeightedCluster { name, weight: 1 }],
+        Some(ClusterSpecifier::Cluster(name)) => vec![WeightedCluster {
+            name,
+            weight: 1,
+            metadata_match: outer.cloned(),
+        }],
         Some(ClusterSpecifier::WeightedClusters(message)) => {
             let at = at.field("weighted_clusters");
             take!(at, message => pb::tcp_proxy::WeightedCluster { supported: clusters; });
@@ -72,7 +83,7 @@ fn clusters(
             }
             let converted = clusters.into_iter().enumerate();
             converted
-                .map(|(index, message)| weighted_cluster(&at.index(index), message))
+                .map(|(index, message)| weighted_cluster(&at.index(index), message, outer))
                 .collect()
         }
     }
@@ -81,10 +92,10 @@ fn clusters(
 fn weighted_cluster(
     at: &At<'_>,
     message: pb::tcp_proxy::weighted_cluster::ClusterWeight,
+    outer: Option<&MetadataMatch>,
 ) -> WeightedCluster {
     take!(at, message => pb::tcp_proxy::weighted_cluster::ClusterWeight {
-        supported: name, weight;
-        refused: metadata_match;
+        supported: name, weight, metadata_match;
     });
     if weight == 0 {
         at.field("weight").error("0: must be at least 1");
@@ -92,5 +103,6 @@ fn weighted_cluster(
     WeightedCluster {
         name: non_empty(&at.field("name"), name),
         weight,
+        metadata_match: self::metadata_match(metadata_match, outer),
     }
 }

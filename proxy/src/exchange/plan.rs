@@ -5,7 +5,7 @@ use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use super::ConnectionManager;
 use crate::{
-    cluster::{Cluster, Host, Tried, hash_of},
+    cluster::{Cluster, Host, LoadBalancerContext, Tried, hash_of},
     config::{
         RouteConfiguration,
         http_filter::HttpFilter,
@@ -135,9 +135,16 @@ impl<'c> ForwardPlan<'c> {
 
     /// The host for the request of a connection; not one of those `tried`, if there is another.
     pub(super) fn pick(&self, context: &ConnectionInfo, tried: &Tried) -> Option<Rc<Host>> {
-        let hash = hash_of(&self.forward.hash_policy, context.remote.ip());
-        let destination = context.original_destination.0;
-        self.cluster.pick(destination, hash, tried)
+        let source = context.remote.ip();
+        let of_weighted = self.matched.weighted.map(|it| it.metadata_match.as_ref());
+        let retry = self.retry_policy().filter(|_| !tried.is_empty());
+        self.cluster.pick(&LoadBalancerContext {
+            source: Some(source),
+            hash: hash_of(&self.forward.hash_policy, source),
+            metadata_match: of_weighted.unwrap_or(self.forward.metadata_match.as_ref()),
+            retry: retry.and_then(|policy| policy.hosts.as_deref()),
+            ..LoadBalancerContext::new(context.original_destination.0, tried)
+        })
     }
 
     /// The host as it is asked for by the name in the request, where the cluster goes by that.

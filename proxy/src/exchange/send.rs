@@ -164,6 +164,9 @@ impl Exchange<'_> {
         if retries.may_need_body() || is_copied {
             sending.transfer.keep_body();
         }
+        if let Some(reason) = plan.cluster.drops_overload() {
+            return self.give_up(sending, reason).await;
+        }
         let mut tried = Tried::default();
         loop {
             let Some(host) = plan.pick(self.connection, &tried) else {
@@ -172,7 +175,7 @@ impl Exchange<'_> {
             let host = plan.named(host, self.request.head());
             self.info.upstream_host = Some(host.address);
             if self.manager.context.mesh_metrics.is_some() {
-                self.info.peer = host.peer.clone();
+                self.info.peer = host.peer();
             }
             if host.sidecar && sending.attempt == 1 {
                 sending.transfer.keep_body();

@@ -18,6 +18,10 @@ pub(crate) const REASON_HEADER: &str = "x-weir-reason";
 
 /// Header that says that a circuit breaker is open: trying again at once will not help.
 pub(crate) const OVERLOADED_HEADER: &str = "x-envoy-overloaded";
+/// Said of a request that `drop_overloads` has refused.
+const DROP_OVERLOAD_HEADER: &str = "x-envoy-drop-overload";
+/// Said of it where all are refused.
+const UNCONDITIONAL_DROP_OVERLOAD_HEADER: &str = "x-envoy-unconditional-drop-overload";
 
 /// A response the proxy makes itself.
 #[derive(Debug, Clone)]
@@ -98,7 +102,14 @@ impl LocalReply {
         if !self.body.is_empty() {
             headers.push(("grpc-message", percent_encode(&self.body)));
         }
-        let kept = ["location", REASON_HEADER, OVERLOADED_HEADER, UNDELIVERED];
+        let kept = [
+            "location",
+            REASON_HEADER,
+            OVERLOADED_HEADER,
+            DROP_OVERLOAD_HEADER,
+            UNCONDITIONAL_DROP_OVERLOAD_HEADER,
+            UNDELIVERED,
+        ];
         let plain = self.headers(router).into_iter();
         headers.extend(plain.filter(|(name, _)| kept.contains(name)));
         headers.extend(self.filter_headers().cloned());
@@ -118,15 +129,23 @@ impl LocalReply {
             Reason::Redirect | Reason::DirectResponse | Reason::CorsPreflight
         );
         let reason = (!configured).then(|| self.reason.code().to_owned());
-        let overloaded = self.reason == Reason::Overflow && !router.suppress_envoy_headers;
-        let overloaded = overloaded.then(|| "true".to_owned());
+        let overloaded = match self.reason {
+            _ if router.suppress_envoy_headers => None,
+            Reason::Overflow => Some(OVERLOADED_HEADER),
+            Reason::DropOverload => Some(DROP_OVERLOAD_HEADER),
+            Reason::UnconditionalDropOverload => Some(UNCONDITIONAL_DROP_OVERLOAD_HEADER),
+            _ => None,
+        };
         let undelivered = self.mark.map(|mark| mark.value().to_owned());
         let headers = [
             ("location", self.location.clone()),
             ("content-length", length),
             ("content-type", plain),
             (REASON_HEADER, reason),
-            (OVERLOADED_HEADER, overloaded),
+            (
+                overloaded.unwrap_or(OVERLOADED_HEADER),
+                overloaded.map(|_| "true".to_owned()),
+            ),
             (UNDELIVERED, undelivered),
         ];
         headers

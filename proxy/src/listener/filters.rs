@@ -147,7 +147,8 @@ fn dial_ahead(connection: &mut ActiveConnection) -> Option<Dial> {
     if !chain.filters.is_empty() {
         return None;
     }
-    let cluster = filter.cluster(&connection.info)?;
+    let chosen = filter.cluster(&connection.info)?;
+    let cluster = Rc::clone(&chosen.cluster);
     let ends = Ends::of(&connection.info);
     if cluster.spoke_http(connection.info.original_destination.0) {
         return None;
@@ -155,11 +156,11 @@ fn dial_ahead(connection: &mut ActiveConnection) -> Option<Dial> {
     let filter = Rc::clone(filter);
     connection.ahead = Some(Ahead {
         chain: Rc::clone(&chain),
-        cluster: Rc::clone(&cluster),
+        cluster,
     });
     Some(Box::pin(async move {
         filter
-            .dial_cluster(cluster, ends, &mut Tried::default())
+            .dial_cluster(chosen, ends, &mut Tried::default())
             .await
     }))
 }

@@ -1,7 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::{
-    super::{Cluster, Outcome, Tried, fixture, limits::Limits, transport_socket::UpstreamSockets},
+    super::{
+        Cluster, LoadBalancerContext, Outcome, Parts, Tried, balancer::Balancer, fixture,
+        limits::Limits, transport_socket::UpstreamSockets,
+    },
     *,
 };
 use crate::{
@@ -20,7 +23,7 @@ fn assignment(priorities: &[&[u16]]) -> Arc<LoadAssignment> {
         .zip(priorities)
         .map(|(priority, ports)| LocalityEndpoints {
             priority,
-            endpoints: ports.iter().copied().map(endpoint).collect(),
+            endpoints: ports.iter().copied().map(endpoint).map(Arc::new).collect(),
             ..LocalityEndpoints::default()
         });
     Arc::new(LoadAssignment {
@@ -54,8 +57,9 @@ fn members_are_counted_once_however_many_workers_say_it() {
     (0..3).for_each(|_| health.assign(1, &three));
     assert_eq!(membership(&health), (3, 3, 2));
     let mut degraded = LoadAssignment::clone(&three);
-    degraded.localities[0].endpoints[0].health = HealthStatus::Degraded;
-    degraded.localities[0].endpoints[1].health = HealthStatus::Draining;
+    let endpoints = &mut degraded.localities[0].endpoints;
+    Arc::make_mut(&mut endpoints[0]).health = HealthStatus::Degraded;
+    Arc::make_mut(&mut endpoints[1]).health = HealthStatus::Draining;
     health.assign(2, &Arc::new(degraded));
     assert_eq!(membership(&health), (3, 1, 2));
     let stats = &health.stats.membership;
@@ -172,19 +176,19 @@ fn what_one_worker_learns_all_workers_heed() {
             &Secrets::default(),
         );
         let stats = Arc::default();
-        let limits = Limits::new(
-            &config,
-            &stats,
-            &Registry::default(),
-            &Singletons::default(),
-        );
-        Cluster::with_parts(&config, stats, (Some(&*endpoints), health), sockets, limits)
+        let (registry, singletons) = Default::default();
+        let parts = Parts {
+            sockets,
+            limits: Limits::new(&config, &stats, &registry, &singletons),
+            balancer: Balancer::default(),
+        };
+        Cluster::with_parts(&config, stats, (Some(&endpoints), health), parts)
     };
     let (one, other) = (worker(), worker());
     other.set_endpoints(&endpoints);
     one.set_endpoints(&endpoints);
     let pick = |worker: &Cluster| {
-        let host = worker.pick(address(9), None, &Tried::default());
+        let host = worker.pick(&LoadBalancerContext::new(address(9), &Tried::default()));
         host.expect("a host")
     };
     let failing = pick(&one);

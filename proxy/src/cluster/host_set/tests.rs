@@ -3,10 +3,7 @@ use std::sync::Arc;
 use serde_json::Map;
 
 use super::{super::fixture, *};
-use crate::config::{
-    cluster::Panic,
-    endpoint::{Endpoint, HealthStatus, LocalityEndpoints},
-};
+use crate::config::endpoint::{Endpoint, HealthStatus, LocalityEndpoints, Policy};
 
 /// Port, weight, health and priority of an endpoint.
 type Said = (u16, u32, HealthStatus, u32);
@@ -20,7 +17,7 @@ fn assignment(endpoints: &[Said]) -> LoadAssignment {
         };
         LocalityEndpoints {
             priority,
-            endpoints: vec![endpoint],
+            endpoints: vec![endpoint.into()],
             ..Default::default()
         }
     };
@@ -31,13 +28,21 @@ fn assignment(endpoints: &[Said]) -> LoadAssignment {
     }
 }
 
-/// The set after an update of a cluster of which discovery alone says something.
-fn updated(before: &HostSet, endpoints: &LoadAssignment, grouping: Grouping) -> HostSet {
-    before.update(endpoints, grouping, &fixture::health("lb_policy: RANDOM"))
+/// A cluster with these fields.
+fn updated(before: &HostSet, endpoints: &LoadAssignment, fields: &str) -> HostSet {
+    let fields = if fields.is_empty() {
+        "lb_policy: ROUND_ROBIN"
+    } else {
+        fields
+    };
+    let config = fixture::config(fields);
+    let endpoints = Arc::new(endpoints.clone());
+    let cluster = (&*config, &Balancer::default());
+    before.update(&endpoints, cluster, &fixture::health("lb_policy: RANDOM"))
 }
 
 fn set_of(endpoints: &LoadAssignment) -> HostSet {
-    updated(&HostSet::default(), endpoints, Grouping::default())
+    updated(&HostSet::default(), endpoints, "")
 }
 
 fn set(endpoints: &[Said]) -> HostSet {
@@ -50,7 +55,7 @@ fn shares(set: &HostSet) -> Vec<(u64, bool, Vec<u16>)> {
     let share = |choice: &Choice| {
         let share = choice.below - before;
         before = choice.below;
-        let hosts = choice.schedule.iter();
+        let hosts = choice.hosts.hosts().iter();
         let ports = hosts.map(|host| host.address.port()).collect();
         (share, choice.in_panic, ports)
     };
@@ -64,18 +69,6 @@ fn ports(endpoints: &[Said]) -> Vec<u16> {
         panic!("{shares:?}");
     };
     ports.clone()
-}
-
-#[test]
-fn weights_become_shares_that_are_spread_out() {
-    use HealthStatus::Healthy;
-    assert_eq!(ports(&[(1, 1, Healthy, 0), (2, 1, Healthy, 0)]), [1, 2]);
-    assert_eq!(
-        ports(&[(1, 300, Healthy, 0), (2, 100, Healthy, 0)]),
-        [1, 1, 2, 1]
-    );
-    let huge = ports(&[(1, u32::MAX, Healthy, 0), (2, 1, Healthy, 0)]);
-    assert!(huge.len() <= 1026 && huge.contains(&2));
 }
 
 #[test]
@@ -112,15 +105,10 @@ fn the_next_priority_takes_what_the_first_cannot() {
     assert_eq!(shares(&half), expected);
     let priorities = half.choices.iter().map(|choice| choice.priority);
     assert_eq!(priorities.collect::<Vec<_>>(), [0, 1]);
-    let chosen = |point| half.choose(|| point).map(|choice| choice.priority);
-    assert_eq!(
-        [chosen(69), chosen(70), chosen(199)],
-        [Some(0), Some(1), Some(1)]
-    );
     // There is none of the highest.
     let only = set(&[(2, 1, Healthy, 1)]);
     assert_eq!(only.choices[0].priority, 1);
-    assert!(set(&[]).choose(|| 0).is_none());
+    assert!(set(&[]).choices.is_empty());
 }
 
 #[test]
@@ -136,13 +124,12 @@ fn by_weight_a_heavy_host_counts_for_more() {
 #[test]
 fn traffic_may_fail_in_panic_rather_than_go_anywhere() {
     let endpoints = assignment(&[(1, 1, HealthStatus::Unhealthy, 0)]);
-    let with = |threshold, fails_traffic| {
-        let panic = Panic {
-            threshold,
-            fails_traffic,
-        };
-        let grouping = Grouping { ring: None, panic };
-        shares(&updated(&HostSet::default(), &endpoints, grouping))
+    let with = |threshold, fails: bool| {
+        let fields = format!(
+            "common_lb_config: {{ healthy_panic_threshold: {{ value: {threshold} }}, \
+             zone_aware_lb_config: {{ fail_traffic_on_panic: {fails} }} }}"
+        );
+        shares(&updated(&HostSet::default(), &endpoints, &fields))
     };
     assert_eq!(with(50, true), [(100, true, vec![])]);
     assert_eq!(with(50, false), [(100, true, vec![1])]);
@@ -155,11 +142,12 @@ fn a_host_of_another_transport_socket_is_another_host() {
     let set = set_of(&endpoints);
     set.all[0].add_active(3);
     let said = Map::from_iter([("tlsMode".to_owned(), "istio".into())]);
-    endpoints.localities[0].endpoints[0].transport_socket_match = Some(Arc::new(said));
-    let other = updated(&set, &endpoints, Grouping::default());
+    let endpoint = &mut endpoints.localities[0].endpoints[0];
+    Arc::make_mut(endpoint).transport_socket_match = Some(Arc::new(said));
+    let other = updated(&set, &endpoints, "");
     assert_eq!(other.all[0].active(), 0);
     assert!(set.all[0].is_retired() && !other.all[0].is_retired());
-    let same = updated(&other, &endpoints, Grouping::default());
+    let same = updated(&other, &endpoints, "");
     assert!(same.all[0].continues(&other.all[0]));
 }
 
@@ -171,7 +159,35 @@ fn a_host_that_stays_keeps_its_counts() {
         (2, 1, HealthStatus::Healthy, 0),
         (1, 5, HealthStatus::Healthy, 0),
     ];
-    let set = updated(&set, &assignment(&more), Grouping::default());
-    let active: Vec<u32> = set.all().map(|host| host.active()).collect();
+    let other = updated(&set, &assignment(&more), "");
+    let active: Vec<u32> = other.all().map(|host| host.active()).collect();
     assert_eq!(active, [0, 3]);
+    assert!(!other.all[1].is_retired());
+}
+
+#[test]
+fn of_hosts_that_are_as_before_nothing_is_made_anew() {
+    use HealthStatus::Healthy;
+    let said: Vec<Said> = (1..=9).map(|port| (port, 1, Healthy, 0)).collect();
+    let before = set(&said);
+    for change in 0..9 {
+        let mut now = said.clone();
+        match change % 3 {
+            0 => now[change].1 = 7,
+            1 => drop(now.remove(change)),
+            _ => now.insert(change, (99, 1, Healthy, 0)),
+        }
+        // Of each change a cluster of its own, for what is gone is retired.
+        let before = set(&said);
+        let after = updated(&before, &assignment(&now), "");
+        let ports: Vec<u16> = after.all().map(|host| host.address.port()).collect();
+        assert_eq!(ports, now.iter().map(|it| it.0).collect::<Vec<_>>());
+        let same = |host: &&Rc<Host>| before.all.iter().any(|known| Rc::ptr_eq(known, host));
+        // Localities that come after one that is new or gone are others.
+        let expected = if change % 3 == 0 { 8 } else { change };
+        assert_eq!(after.all().filter(same).count(), expected, "{change}");
+        let retired = before.all.iter().filter(|host| host.is_retired()).count();
+        assert_eq!(retired, usize::from(change % 3 == 1), "{change}");
+    }
+    assert!(before.all.iter().all(|host| !host.is_retired()));
 }

@@ -61,6 +61,11 @@ impl WorkerLimits {
         Leave(Rc::clone(self))
     }
 
+    /// What this worker has in flight.
+    pub(super) fn in_use(&self, resource: Resource) -> u32 {
+        u32::try_from(self.in_use.get(resource)).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn take(&self, resource: Resource) -> bool {
         let spare = &self.spare[resource as usize];
         if spare.get() == 0 {

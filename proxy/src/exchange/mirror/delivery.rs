@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, header, request};
 
 use crate::{
     buffer::Buffer,
-    cluster::{Cluster, Clusters, Host, Tried},
+    cluster::{Cluster, Clusters, Host, LoadBalancerContext, Tried},
     config::{circuit_breakers::RoutingPriority, cluster::UpstreamProtocol},
     exchange::{
         bridge::Frame,
@@ -43,7 +43,10 @@ impl Delivery {
     /// Sends the copy, and takes its answer so that the connection can carry other requests.
     pub(super) async fn run(self) {
         let cluster = Rc::clone(&self.cluster);
-        let Some(host) = cluster.pick(self.destination, None, &Tried::default()) else {
+        let Some(host) = cluster.pick(&LoadBalancerContext::new(
+            self.destination,
+            &Tried::default(),
+        )) else {
             return;
         };
         let Some(_active) = cluster.begin_request(&host, PRIORITY) else {

@@ -196,6 +196,7 @@ fn forward() -> crate::config::route::Forward {
         path_rewrite: None,
         host_rewrite: crate::config::route::HostRewrite::Keep,
         append_x_forwarded_host: false,
+        metadata_match: None,
         hash_policy: Vec::new(),
         upgrades: Vec::new(),
         cors: None,

@@ -5,8 +5,8 @@ use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
 use crate::{
     access_log,
     buffer::Buffer,
-    cluster::{Cluster, Outcome, Tried, Upstream, hash_of},
-    config,
+    cluster::{Cluster, Host, LoadBalancerContext, Outcome, Tried, Upstream, hash_of},
+    config::{self, subset::MetadataMatch},
     factory_context::FactoryContext,
     info::ConnectionInfo,
     mesh_metrics::Event,
@@ -59,6 +59,12 @@ pub(crate) struct DialFailure {
     pub(crate) host: Option<SocketAddr>,
 }
 
+/// The cluster of a connection, and what its endpoint must have.
+pub(crate) struct Chosen {
+    pub(crate) cluster: Rc<Cluster>,
+    metadata_match: Option<MetadataMatch>,
+}
+
 /// What of a connection decides where, and whence, an endpoint is dialled.
 #[derive(Clone, Copy)]
 pub(crate) struct Ends {
@@ -100,9 +106,12 @@ impl TcpProxy {
     }
 
     /// The cluster for a new connection.
-    pub(crate) fn cluster(&self, connection: &ConnectionInfo) -> Option<Rc<Cluster>> {
-        let name = match self.config.clusters.as_slice() {
-            [only] => cluster_of(connection).unwrap_or(&only.name),
+    pub(crate) fn cluster(&self, connection: &ConnectionInfo) -> Option<Chosen> {
+        let (name, metadata_match) = match self.config.clusters.as_slice() {
+            [only] => {
+                let name = cluster_of(connection).unwrap_or(&only.name);
+                (name, &only.metadata_match)
+            }
             several => {
                 let total: u64 = several
                     .iter()
@@ -116,16 +125,33 @@ impl TcpProxy {
                     drawn = drawn.saturating_sub(u64::from(cluster.weight));
                     hit
                 });
-                &chosen?.name
+                let chosen = chosen?;
+                (chosen.name.as_str(), &chosen.metadata_match)
             }
         };
-        self.context.clusters.get(name)
+        Some(Chosen {
+            cluster: self.context.clusters.get(name)?,
+            metadata_match: metadata_match.clone(),
+        })
+    }
+
+    /// The cluster again, after a connection to `host` was of no use: what that had another must have, too.
+    fn again(&self, cluster: Rc<Cluster>, host: &Host) -> Chosen {
+        let clusters = self.config.clusters.iter();
+        let mut wanted = clusters.filter_map(|one| one.metadata_match.as_ref());
+        let metadata_match = wanted.find(|wanted| host.fits(wanted)).cloned();
+        Chosen {
+            cluster,
+            metadata_match,
+        }
     }
 
     /// Whether the connection can go to the cluster of this name only.
     pub(crate) fn leads_only_to(&self, cluster: &str, connection: &ConnectionInfo) -> bool {
         match self.config.clusters.as_slice() {
-            [only] => cluster_of(connection).unwrap_or(&only.name) == cluster,
+            [only] if only.metadata_match.is_none() => {
+                cluster_of(connection).unwrap_or(&only.name) == cluster
+            }
             _ => false,
         }
     }
@@ -152,7 +178,7 @@ impl TcpProxy {
             connection.outcome.upstream_host = Some(upstream.host.address);
             cluster.report(&upstream.host, Outcome::ConnectedForGood);
             if self.context.mesh_metrics.is_some() {
-                connection.outcome.peer = upstream.host.peer.clone();
+                connection.outcome.peer = upstream.host.peer();
             }
             self.report(connection, Event::Opened);
             let ends = (&mut *downstream, &mut upstream.connection);
@@ -163,7 +189,8 @@ impl TcpProxy {
                 let tried = tried.get_or_insert_default();
                 tried.note(Rc::clone(&upstream.host));
                 let ends = Ends::of(connection);
-                let again = Box::pin(self.dial_cluster(cluster, ends, tried));
+                let chosen = self.again(cluster, &upstream.host);
+                let again = Box::pin(self.dial_cluster(chosen, ends, tried));
                 *dialled = Some(again.await);
                 self.report(connection, Event::Closed);
                 continue;
@@ -222,7 +249,7 @@ impl TcpProxy {
     }
 
     async fn dial(&self, connection: &ConnectionInfo) -> Result<Upstream, DialFailure> {
-        let Some(cluster) = self.cluster(connection) else {
+        let Some(chosen) = self.cluster(connection) else {
             self.stats.downstream_cx_no_route.inc();
             return Err(DialFailure {
                 reason: Reason::NoCluster,
@@ -231,22 +258,32 @@ impl TcpProxy {
             });
         };
         let ends = Ends::of(connection);
-        self.dial_cluster(cluster, ends, &mut Tried::default())
-            .await
+        self.dial_cluster(chosen, ends, &mut Tried::default()).await
     }
 
     /// Dials an endpoint of the cluster and, where that fails, another, as often as configured:
     /// nothing was sent, so nothing is repeated. Those `tried` come last.
     pub(crate) async fn dial_cluster(
         &self,
-        cluster: Rc<Cluster>,
+        chosen: Chosen,
         ends: Ends,
         tried: &mut Tried,
     ) -> Result<Upstream, DialFailure> {
-        let hash = hash_of(&self.config.hash_policy, ends.client.ip());
+        let Chosen {
+            cluster,
+            metadata_match,
+        } = chosen;
+        let source = ends.client.ip();
+        let hash = hash_of(&self.config.hash_policy, source);
         let (mut failed, mut reason) = (None, Reason::NoHealthyUpstream);
         for attempt in 1.. {
-            let Some(host) = cluster.pick(ends.destination.0, hash, tried) else {
+            let context = LoadBalancerContext {
+                source: Some(source),
+                hash,
+                metadata_match: metadata_match.as_ref(),
+                ..LoadBalancerContext::new(ends.destination.0, tried)
+            };
+            let Some(host) = cluster.pick(&context) else {
                 break;
             };
             match Upstream::dial_from(&cluster, &host, ends.source).await {
