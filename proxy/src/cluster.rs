@@ -5,6 +5,7 @@ mod connect;
 #[cfg(test)]
 mod fixture;
 mod health;
+mod health_check;
 mod host;
 mod host_set;
 mod http2;
@@ -38,6 +39,7 @@ use crate::{
 
 pub(crate) use connect::{DialError, Upstream, micros};
 pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run as keep_health};
+pub(crate) use health_check::Surroundings as HealthSurroundings;
 pub use host::{Host, Tried};
 pub(crate) use host_set::HostSet;
 pub(crate) use http2::Http2Lease;
@@ -127,6 +129,7 @@ impl Cluster {
             ClusterDiscovery::Static(endpoints) => Some(&**endpoints),
             ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => endpoints,
         };
+        cluster.health.note_worker(&cluster.stats);
         if let Some(endpoints) = of_config {
             cluster.set_endpoints(endpoints);
         }
@@ -136,7 +139,11 @@ impl Cluster {
     /// Takes over a new set of endpoints. Hosts whose address stays keep their connections.
     pub(crate) fn set_endpoints(&self, endpoints: &LoadAssignment) {
         let grouping = Grouping::of(&self.config);
-        let hosts = self.hosts().update(endpoints, grouping, &self.health);
+        // Those that stay for their health are known to all workers.
+        let all = self.health.checked_endpoints();
+        let endpoints = all.as_deref().unwrap_or(endpoints);
+        let mut hosts = self.hosts().update(endpoints, grouping, &self.health);
+        hosts.note_assignment(all);
         self.hosts.replace(Rc::new(hosts));
     }
 
@@ -146,6 +153,13 @@ impl Cluster {
         if !hosts.is_behind(&self.health) {
             return hosts;
         }
+        if let Some(all) = self.health.checked_endpoints()
+            && !hosts.is_of(&all)
+        {
+            self.set_endpoints(&all);
+            return self.hosts();
+        }
+        hosts.all().for_each(|host| host.heed_failures());
         let grouping = Grouping::of(&self.config);
         let hosts = Rc::new(hosts.regroup(grouping, &self.health));
         self.hosts.replace(Rc::clone(&hosts));

@@ -48,6 +48,8 @@ pub struct Server {
     workers: Vec<WorkerHandle>,
     client: Option<xds::Client>,
     secrets: Arc<Secrets>,
+    /// What health checks need.
+    health: cluster::HealthSurroundings,
     demands: DemandReceiver,
     /// What is done while memory or connections are too many, and when.
     overload: Option<(Arc<Overload>, Arc<OverloadManager>)>,
@@ -107,6 +109,9 @@ impl Server {
             let probes = options.read_only.probes.clone();
             (Overload::new(config, probes), Arc::clone(config))
         });
+        let singletons = Arc::default();
+        let surroundings =
+            cluster::HealthSurroundings::new(&health, &registry, &singletons, &secrets, &boundary);
         let (phase, _) = watch::channel(Phase::Active);
         let (sender, demands) = demand::channel();
         let shared = Shared {
@@ -114,7 +119,7 @@ impl Server {
             phase: phase.subscribe(),
             demands: sender,
             registry: Arc::clone(&registry),
-            singletons: Arc::default(),
+            singletons,
             health: Arc::clone(&health),
             secrets: Arc::clone(&secrets),
             mesh_metrics: options.mesh_metrics.clone(),
@@ -161,6 +166,7 @@ impl Server {
             workers,
             client,
             secrets,
+            health: surroundings,
             demands,
             overload,
             trim_heap,
@@ -201,11 +207,11 @@ impl Server {
                 boundary.keep(move || admin::serve(Arc::clone(&admin), face, Arc::clone(&socket))),
             );
         }
-        let handle = self.handle.clone();
+        let (handle, health) = (self.handle.clone(), self.health);
         tasks.spawn(
-            boundary.clone().keep(move || {
-                cluster::keep_health(Arc::clone(handle.health()), handle.subscribe())
-            }),
+            boundary
+                .clone()
+                .keep(move || cluster::keep_health(health.clone(), handle.subscribe())),
         );
         if let Some((overload, config)) = self.overload {
             let (registry, trim) = (Arc::clone(self.handle.registry()), self.trim_heap);

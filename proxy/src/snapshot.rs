@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub destinations: HashMap<SocketAddr, Destination>,
     /// Clusters by name.
     pub clusters: HashMap<String, Arc<Cluster>>,
+    /// Clusters that are in force once the first health checks of their hosts have ended.
+    pub warming: HashMap<String, Arc<Cluster>>,
     /// Endpoints of EDS clusters, by the name they are asked for.
     pub endpoints: HashMap<String, Arc<LoadAssignment>>,
     /// Route configurations from RDS, by name.

@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 39] = [
+const FILES: [&str; 41] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -48,6 +48,8 @@ const FILES: [&str; 39] = [
     "cluster",
     "common_lb",
     "outlier_detection",
+    "health_check",
+    "health_check/checker",
     "upstream_http",
     "endpoint",
     "access_log",

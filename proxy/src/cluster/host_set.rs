@@ -2,7 +2,12 @@
 
 mod choice;
 
-use std::{collections::HashMap, net::SocketAddr, rc::Rc};
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+};
 
 use self::choice::choices;
 use super::{Host, health::ClusterHealth};
@@ -18,6 +23,8 @@ pub(crate) struct HostSet {
     policy: Policy,
     /// Of the health that these go by; none where only discovery says something of it.
     version: Option<u64>,
+    /// What these were made of, where that follows from their health.
+    assignment: Option<Arc<LoadAssignment>>,
 }
 
 // === impl HostSet ===
@@ -33,6 +40,9 @@ impl HostSet {
     ) -> Self {
         let known: HashMap<SocketAddr, &Rc<Host>> =
             self.all.iter().map(|host| (host.address, host)).collect();
+        let starts_anew = health.config().host_changes.close_on_set_change
+            && !self.all.is_empty()
+            && !self.has_all_of(endpoints);
         let localities = endpoints.localities.iter();
         let each = localities.flat_map(|locality| {
             let endpoints = locality.endpoints.iter();
@@ -44,7 +54,8 @@ impl HostSet {
                 let same = |known: &&&Rc<Host>| {
                     known.transport_socket_match == host.transport_socket_match
                 };
-                if let Some(known) = known.get(&host.address).filter(same) {
+                let known = known.get(&host.address).filter(same);
+                if let Some(known) = known.filter(|_| !starts_anew) {
                     host.continue_as(known);
                 }
                 host.learn(health.host(host.address));
@@ -59,7 +70,28 @@ impl HostSet {
 
     /// The same hosts, grouped anew after the health of some has changed.
     pub(super) fn regroup(&self, grouping: Grouping, health: &ClusterHealth) -> Self {
-        Self::grouped(self.all.clone(), self.policy, (grouping, health))
+        Self {
+            assignment: self.assignment.clone(),
+            ..Self::grouped(self.all.clone(), self.policy, (grouping, health))
+        }
+    }
+
+    /// Whether hosts neither come nor go with `endpoints`.
+    fn has_all_of(&self, endpoints: &LoadAssignment) -> bool {
+        let known: HashSet<_> = self.all.iter().map(|host| host.address).collect();
+        let now: HashSet<_> = endpoints.endpoints().map(|one| one.address).collect();
+        known == now
+    }
+
+    /// They were made of this.
+    pub(super) fn note_assignment(&mut self, assignment: Option<Arc<LoadAssignment>>) {
+        self.assignment = assignment;
+    }
+
+    /// Whether they were made of this.
+    pub(super) fn is_of(&self, assignment: &Arc<LoadAssignment>) -> bool {
+        let known = self.assignment.as_ref();
+        known.is_some_and(|known| Arc::ptr_eq(known, assignment))
     }
 
     fn grouped(
@@ -74,6 +106,7 @@ impl HostSet {
             all,
             policy,
             version,
+            assignment: None,
         }
     }
 

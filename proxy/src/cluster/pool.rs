@@ -181,6 +181,8 @@ mod tests {
             auto_sni: None,
             panic: config::cluster::Panic::default(),
             outlier_detection: None,
+            health_check: None,
+            host_changes: config::cluster::HostChanges::default(),
         });
         Rc::new(Cluster::new(&config, Arc::default(), None))
     }

@@ -67,6 +67,19 @@ pub struct Endpoint {
     /// What chooses among the transport sockets of its cluster (`envoy.transport_socket_match` in
     /// its metadata, or else in that of its locality).
     pub transport_socket_match: Option<Arc<Map<String, Value>>>,
+    /// How it is checked, where that is not as its address says.
+    pub health_check: Option<Box<HealthCheckConfig>>,
+}
+
+/// `Endpoint.HealthCheckConfig`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HealthCheckConfig {
+    /// Where checks go; none: to the endpoint (`address`, `port_value`).
+    pub address: Option<SocketAddr>,
+    /// The name that checks ask for; empty: what the check says.
+    pub hostname: String,
+    /// It is not checked.
+    pub disable_active_health_check: bool,
 }
 
 /// `envoy.config.core.v3.HealthStatus`
@@ -98,6 +111,7 @@ impl Endpoint {
             sidecar: false,
             workload: None,
             transport_socket_match: None,
+            health_check: None,
         }
     }
 }

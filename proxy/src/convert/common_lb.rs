@@ -3,19 +3,28 @@
 use weir_api::xds::envoy::config::cluster::v3::cluster::{CommonLbConfig, common_lb_config as pb};
 
 use super::at::{At, take};
-use crate::config::cluster::{LbPolicy, Panic};
+use crate::config::cluster::{HostChanges, LbPolicy, Panic};
 
-pub(super) fn panic(at: &At<'_>, message: Option<CommonLbConfig>, policy: LbPolicy) -> Panic {
+pub(super) fn panic(
+    at: &At<'_>,
+    message: Option<CommonLbConfig>,
+    policy: LbPolicy,
+) -> (Panic, HostChanges) {
     let mut panic = Panic::default();
     let Some(message) = message else {
-        return panic;
+        return (panic, HostChanges::default());
     };
     take!(at, message => CommonLbConfig {
-        supported: healthy_panic_threshold, locality_config_specifier;
+        supported: healthy_panic_threshold, locality_config_specifier,
+            ignore_new_hosts_until_first_hc, close_connections_on_host_set_change;
         ignored: update_merge_window = "each update takes effect at once";
-        refused: ignore_new_hosts_until_first_hc, close_connections_on_host_set_change,
-            consistent_hashing_lb_config, override_host_status;
+        refused: consistent_hashing_lb_config, override_host_status;
     });
+    let host_changes = HostChanges {
+        ignore_new_until_checked: ignore_new_hosts_until_first_hc,
+        close_on_set_change: close_connections_on_host_set_change,
+        ..HostChanges::default()
+    };
     if let Some(percent) = healthy_panic_threshold {
         panic.threshold = whole_percent(&at.field("healthy_panic_threshold"), percent.value);
     }
@@ -39,7 +48,7 @@ pub(super) fn panic(at: &At<'_>, message: Option<CommonLbConfig>, policy: LbPoli
                 .unsupported("localities are not weighted");
         }
     }
-    panic
+    (panic, host_changes)
 }
 
 /// A percentage, rounded as Envoy does.

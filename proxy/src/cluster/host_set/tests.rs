@@ -175,3 +175,22 @@ fn a_host_that_stays_keeps_its_counts() {
     let active: Vec<u32> = set.all().map(|host| host.active()).collect();
     assert_eq!(active, [0, 3]);
 }
+
+#[test]
+fn hosts_that_stay_start_anew_when_others_come_or_go_where_that_is_wanted() {
+    use HealthStatus::{Degraded, Healthy};
+    for closes in [true, false] {
+        let fields =
+            format!("common_lb_config: {{ close_connections_on_host_set_change: {closes} }}");
+        let health = fixture::health(&fields);
+        let update = |set: &HostSet, endpoints: &[Said]| {
+            set.update(&assignment(endpoints), Grouping::default(), &health)
+        };
+        let one = update(&HostSet::default(), &[(1, 1, Healthy, 0)]);
+        let worse = update(&one, &[(1, 1, Degraded, 0)]);
+        assert!(worse.all[0].continues(&one.all[0]), "it is the same");
+        let more = update(&worse, &[(1, 1, Healthy, 0), (2, 1, Healthy, 0)]);
+        assert_eq!(more.all[0].continues(&worse.all[0]), !closes);
+        assert_eq!(worse.all[0].is_retired(), closes);
+    }
+}
