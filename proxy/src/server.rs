@@ -4,6 +4,8 @@
 //! Signals are the caller's business: [`Server::run`] ends when the future it is given does, and
 //! a [`Handle`] moves the phase from another task.
 
+mod initial;
+
 use std::{
     collections::HashMap,
     future::Future,
@@ -15,6 +17,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet};
 
+use self::initial::Initial;
 use crate::{
     admin::{self, Admin, Face},
     boundary::Boundary,
@@ -50,6 +53,8 @@ pub struct Server {
     secrets: Arc<Secrets>,
     /// What health checks need.
     health: cluster::HealthSurroundings,
+    /// What waits for the first of them.
+    initial: Initial,
     demands: DemandReceiver,
     /// What is done while memory or connections are too many, and when.
     overload: Option<(Arc<Overload>, Arc<OverloadManager>)>,
@@ -96,6 +101,7 @@ impl Server {
             .map(|ads| xds::Client::new(ads, bootstrap, &options))
             .transpose()?;
         let mut snapshot = static_snapshot(bootstrap, &options)?;
+        let initial = Initial::hold(&mut snapshot);
         snapshot.discovery_available = client.is_some();
         let faces = bind_faces(bootstrap, &options)?;
 
@@ -167,6 +173,7 @@ impl Server {
             client,
             secrets,
             health: surroundings,
+            initial,
             demands,
             overload,
             trim_heap,
@@ -207,6 +214,11 @@ impl Server {
                 boundary.keep(move || admin::serve(Arc::clone(&admin), face, Arc::clone(&socket))),
             );
         }
+        let (publisher, healths) = (self.handle.publisher(), self.handle.health());
+        if !self.initial.is_empty() {
+            let opens = self.initial.open(publisher.clone(), Arc::clone(healths));
+            tasks.spawn(opens);
+        }
         let (handle, health) = (self.handle.clone(), self.health);
         tasks.spawn(
             boundary
@@ -229,6 +241,7 @@ impl Server {
                     clusters: Arc::clone(&self.admin.stats().clusters),
                     workers: self.admin.concurrency(),
                     secrets: self.secrets,
+                    health: Arc::clone(self.handle.health()),
                     boundary: boundary.clone(),
                 };
                 tasks.spawn(client.run(context, self.demands));

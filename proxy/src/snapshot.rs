@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub routes: HashMap<String, Arc<RouteConfiguration>>,
     /// Values that override the configuration.
     pub runtime: Arc<Runtime>,
+    /// Listeners wait for the first health checks of clusters.
+    pub is_initializing: bool,
     /// Whether somebody may answer a demand: the stream to the control plane is up, or is being
     /// set up for the first time. While it is false (no control plane configured, or known to be
     /// out of reach) an unknown destination is passed through at once rather than after

@@ -93,6 +93,14 @@ fn lb_endpoint(address: SocketAddr, health: &str) -> String {
 
 impl Pair {
     fn start(clusters: &[Cluster]) -> Self {
+        let bootstrap = Self::bootstrap(clusters);
+        Self([
+            Proxy::envoy(&bootstrap, Ports::free()),
+            Proxy::weir(&bootstrap, Ports::free()),
+        ])
+    }
+
+    fn bootstrap(clusters: &[Cluster]) -> String {
         let routes = clusters.iter().map(|cluster| {
             let name = &cluster.name;
             format!(
@@ -111,14 +119,10 @@ impl Pair {
             )
         });
         let bytes = &clusters.last().expect("a cluster").name;
-        let bootstrap = include_str!("health.bootstrap.yaml")
+        include_str!("health.bootstrap.yaml")
             .replace("@ROUTES@", &routes.collect::<Vec<_>>().join(", "))
             .replace("@CLUSTERS@", &messages.collect::<Vec<_>>().join(", "))
-            .replace("@BYTES@", bytes);
-        Self([
-            Proxy::envoy(&bootstrap, Ports::free()),
-            Proxy::weir(&bootstrap, Ports::free()),
-        ])
+            .replace("@BYTES@", bytes)
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 use weir_tests::{envoy, eventually::eventually, http};
 
 use super::{Cluster, PATIENCE, Pair, asking::counting, endpoint, lb_endpoint, refusing};
+use crate::proxies::{Ports, Proxy};
 
 const OFTEN: &str = "timeout: 60s, interval: 0.02s, no_traffic_interval: 0.02s, unhealthy_threshold: 1, healthy_threshold: 1";
 
@@ -193,4 +194,53 @@ fn pooled_connections_are_closed_when_their_host_fails() {
         (0..3).for_each(|_| assert_eq!(proxy.ask("web").status, 200));
         assert_eq!(opened(), count, "one more, once");
     }
+}
+
+#[test]
+fn listeners_serve_once_hosts_were_checked() {
+    if !envoy::available() {
+        return;
+    }
+    for start in [Proxy::envoy, Proxy::weir] {
+        let (checked, is_open) = gated();
+        let (host, connections) = counting();
+        let cluster = Cluster {
+            name: "web".to_owned(),
+            fields: format!("health_checks: [{{ {OFTEN}, http_health_check: {{ path: / }} }}],"),
+            localities: format!("{{ lb_endpoints: [{}] }}", checked_at(host, checked)),
+        };
+        let (bootstrap, ports) = (Pair::bootstrap(&[cluster]), Ports::free());
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.admin));
+        let starting = thread::spawn(move || start(&bootstrap, ports));
+        let ready = || http::get(admin, "/ready").ok();
+        eventually(PATIENCE, || {
+            let answer = ready()?;
+            (answer.status == 503 && answer.body.contains("PRE_INITIALIZING")).then_some(())
+        })
+        .expect("it says that it waits");
+        assert_eq!(*connections.lock().expect("a number"), 0);
+        is_open.store(true, Ordering::SeqCst);
+        let proxy = starting.join().expect("it starts");
+        assert_eq!(proxy.ask("web").status, 200);
+        assert_eq!(ready().map(|answer| answer.status), Some(200));
+    }
+}
+
+/// The port of a host that answers a check once it is told so, and the way to tell it.
+fn gated() -> (u16, Arc<AtomicBool>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let is_open = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_open);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            while let Ok(Some(_)) = http::read_head(&mut stream) {
+                while !told.load(Ordering::SeqCst) {
+                    thread::sleep(std::time::Duration::from_millis(5));
+                }
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            }
+        }
+    });
+    (port, is_open)
 }

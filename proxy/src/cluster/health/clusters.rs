@@ -63,6 +63,16 @@ impl Healths {
         self.get_as(config, snapshot, true)
     }
 
+    /// Whether the first checks of the hosts of a cluster that warms have ended.
+    pub(crate) fn is_warm(&self, config: &Arc<config::Cluster>) -> bool {
+        self.known(config).is_some_and(|health| health.is_warm())
+    }
+
+    /// Ready when a cluster has become warm since this was last asked.
+    pub(crate) async fn warmed(&self) {
+        self.warmed.notified().await;
+    }
+
     fn get_as(
         &self,
         config: &Arc<config::Cluster>,

@@ -340,7 +340,7 @@ fn what_warms_takes_over_when_it_is_in_force() {
     let warming = healths.warming(&new, &snapshot);
     warming.assign(2, &assignment(&[&[1]]));
     check(&warming, 1, true);
-    assert!(warming.is_warm());
+    assert!(healths.is_warm(&new));
     assert_eq!(membership(&old), (3, 0, 1), "the old one counts");
     let in_force = healths.get(&new, &snapshot);
     assert!(Arc::ptr_eq(&in_force, &warming));
