@@ -9,6 +9,7 @@ mod fixture;
 mod group;
 mod hashing;
 mod health;
+mod health_check;
 mod host;
 mod host_set;
 mod http2;
@@ -46,6 +47,7 @@ pub(crate) use connect::{DialError, Upstream, micros};
 pub use context::LoadBalancerContext;
 pub(crate) use hashing::hash_of;
 pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run as keep_health};
+pub(crate) use health_check::Surroundings as HealthSurroundings;
 pub use host::{Host, Tried};
 pub(crate) use host_set::HostSet;
 pub(crate) use http2::Http2Lease;
@@ -139,6 +141,7 @@ impl Cluster {
             ClusterDiscovery::Static(endpoints) => Some(endpoints),
             ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => endpoints,
         };
+        cluster.health.note_worker(&cluster.stats);
         if let Some(endpoints) = of_config {
             cluster.set_endpoints(endpoints);
         }
@@ -148,6 +151,9 @@ impl Cluster {
     /// Takes over a new set of endpoints. Hosts whose address stays keep their connections.
     pub fn set_endpoints(&self, endpoints: &Arc<LoadAssignment>) {
         let cluster = (&*self.config, &self.balancer);
+        // Those that stay for their health are known to all workers.
+        let all = self.health.checked_endpoints();
+        let endpoints = all.as_ref().unwrap_or(endpoints);
         let hosts = self.hosts().update(endpoints, cluster, &self.health);
         self.hosts.replace(Rc::new(hosts));
     }
@@ -158,6 +164,13 @@ impl Cluster {
         if !hosts.is_behind(&self.health, &self.balancer) {
             return hosts;
         }
+        if let Some(all) = self.health.checked_endpoints()
+            && !hosts.is_of(&all)
+        {
+            self.set_endpoints(&all);
+            return self.hosts();
+        }
+        hosts.all().for_each(|host| host.heed_failures());
         self.regroup()
     }
 

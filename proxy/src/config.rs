@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod feature_flag;
 pub mod format;
 pub mod header;
+pub mod health_check;
 pub mod http;
 pub mod http_filter;
 pub mod listener;

@@ -15,6 +15,7 @@ mod endpoint;
 mod filter_chain;
 mod hash;
 mod header;
+mod health_check;
 mod http_connection_manager;
 mod http_filter;
 mod http_options;

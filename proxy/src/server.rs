@@ -4,6 +4,8 @@
 //! Signals are the caller's business: [`Server::run`] ends when the future it is given does, and
 //! a [`Handle`] moves the phase from another task.
 
+mod initial;
+
 use std::{
     collections::HashMap,
     future::Future,
@@ -15,6 +17,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet};
 
+use self::initial::Initial;
 use crate::{
     admin::{self, Admin, Face},
     boundary::Boundary,
@@ -48,6 +51,10 @@ pub struct Server {
     workers: Vec<WorkerHandle>,
     client: Option<xds::Client>,
     secrets: Arc<Secrets>,
+    /// What health checks need.
+    health: cluster::HealthSurroundings,
+    /// What waits for the first of them.
+    initial: Initial,
     demands: DemandReceiver,
     /// What is done while memory or connections are too many, and when.
     overload: Option<(Arc<Overload>, Arc<OverloadManager>)>,
@@ -94,6 +101,7 @@ impl Server {
             .map(|ads| xds::Client::new(ads, bootstrap, &options))
             .transpose()?;
         let mut snapshot = static_snapshot(bootstrap, &options)?;
+        let initial = Initial::hold(&mut snapshot);
         snapshot.discovery_available = client.is_some();
         let faces = bind_faces(bootstrap, &options)?;
 
@@ -107,6 +115,9 @@ impl Server {
             let probes = options.read_only.probes.clone();
             (Overload::new(config, probes), Arc::clone(config))
         });
+        let singletons = Arc::default();
+        let surroundings =
+            cluster::HealthSurroundings::new(&health, &registry, &singletons, &secrets, &boundary);
         let (phase, _) = watch::channel(Phase::Active);
         let (sender, demands) = demand::channel();
         let shared = Shared {
@@ -114,7 +125,7 @@ impl Server {
             phase: phase.subscribe(),
             demands: sender,
             registry: Arc::clone(&registry),
-            singletons: Arc::default(),
+            singletons,
             health: Arc::clone(&health),
             secrets: Arc::clone(&secrets),
             mesh_metrics: options.mesh_metrics.clone(),
@@ -161,6 +172,8 @@ impl Server {
             workers,
             client,
             secrets,
+            health: surroundings,
+            initial,
             demands,
             overload,
             trim_heap,
@@ -201,11 +214,16 @@ impl Server {
                 boundary.keep(move || admin::serve(Arc::clone(&admin), face, Arc::clone(&socket))),
             );
         }
-        let handle = self.handle.clone();
+        let (publisher, healths) = (self.handle.publisher(), self.handle.health());
+        if !self.initial.is_empty() {
+            let opens = self.initial.open(publisher.clone(), Arc::clone(healths));
+            tasks.spawn(opens);
+        }
+        let (handle, health) = (self.handle.clone(), self.health);
         tasks.spawn(
-            boundary.clone().keep(move || {
-                cluster::keep_health(Arc::clone(handle.health()), handle.subscribe())
-            }),
+            boundary
+                .clone()
+                .keep(move || cluster::keep_health(health.clone(), handle.subscribe())),
         );
         if let Some((overload, config)) = self.overload {
             let (registry, trim) = (Arc::clone(self.handle.registry()), self.trim_heap);
@@ -223,6 +241,7 @@ impl Server {
                     clusters: Arc::clone(&self.admin.stats().clusters),
                     workers: self.admin.concurrency(),
                     secrets: self.secrets,
+                    health: Arc::clone(self.handle.health()),
                     boundary: boundary.clone(),
                 };
                 tasks.spawn(client.run(context, self.demands));

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub destinations: HashMap<SocketAddr, Destination>,
     /// Clusters by name.
     pub clusters: HashMap<String, Arc<Cluster>>,
+    /// Clusters that are in force once the first health checks of their hosts have ended.
+    pub warming: HashMap<String, Arc<Cluster>>,
     /// Endpoints of EDS clusters, by the name they are asked for.
     pub endpoints: HashMap<String, Arc<LoadAssignment>>,
     /// Route configurations from RDS, by name.
@@ -40,6 +42,8 @@ pub struct Snapshot {
     pub local_cluster: Option<Arc<LocalCluster>>,
     /// Values that override the configuration.
     pub runtime: Arc<Runtime>,
+    /// Listeners wait for the first health checks of clusters.
+    pub is_initializing: bool,
     /// Whether somebody may answer a demand: the stream to the control plane is up, or is being
     /// set up for the first time. While it is false (no control plane configured, or known to be
     /// out of reach) an unknown destination is passed through at once rather than after

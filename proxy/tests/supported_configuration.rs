@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 43] = [
+const FILES: [&str; 45] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -52,6 +52,8 @@ const FILES: [&str; 43] = [
     "common_lb",
     "subset",
     "outlier_detection",
+    "health_check",
+    "health_check/checker",
     "upstream_http",
     "endpoint",
     "access_log",

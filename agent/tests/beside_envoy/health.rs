@@ -1,5 +1,8 @@
 //! Health of hosts beside real Envoy: who gets which share of traffic, and who is ejected as an outlier.
 
+mod asking;
+mod checks;
+mod consequences;
 mod outliers;
 mod shares;
 
@@ -11,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use weir_tests::http;
 
 use crate::proxies::{Ports, Proxy, free_port};
@@ -62,6 +66,22 @@ fn refusing() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
+/// A body without the lengths of its chunks, if it has them.
+fn whole(body: &str) -> String {
+    let (mut rest, mut whole) = (body, String::new());
+    while let Some((length, after)) = rest.split_once("\r\n") {
+        let Ok(length) = usize::from_str_radix(length, 16) else {
+            return body.to_owned();
+        };
+        whole.push_str(&after[..length]);
+        rest = after[length..].trim_start_matches("\r\n");
+    }
+    match whole.as_str() {
+        "" => body.to_owned(),
+        _ => whole,
+    }
+}
+
 /// An `LbEndpoint`.
 fn lb_endpoint(address: SocketAddr, health: &str) -> String {
     let (ip, port) = (address.ip(), address.port());
@@ -73,6 +93,14 @@ fn lb_endpoint(address: SocketAddr, health: &str) -> String {
 
 impl Pair {
     fn start(clusters: &[Cluster]) -> Self {
+        let bootstrap = Self::bootstrap(clusters);
+        Self([
+            Proxy::envoy(&bootstrap, Ports::free()),
+            Proxy::weir(&bootstrap, Ports::free()),
+        ])
+    }
+
+    fn bootstrap(clusters: &[Cluster]) -> String {
         let routes = clusters.iter().map(|cluster| {
             let name = &cluster.name;
             format!(
@@ -91,14 +119,10 @@ impl Pair {
             )
         });
         let bytes = &clusters.last().expect("a cluster").name;
-        let bootstrap = include_str!("health.bootstrap.yaml")
+        include_str!("health.bootstrap.yaml")
             .replace("@ROUTES@", &routes.collect::<Vec<_>>().join(", "))
             .replace("@CLUSTERS@", &messages.collect::<Vec<_>>().join(", "))
-            .replace("@BYTES@", bytes);
-        Self([
-            Proxy::envoy(&bootstrap, Ports::free()),
-            Proxy::weir(&bootstrap, Ports::free()),
-        ])
+            .replace("@BYTES@", bytes)
     }
 }
 
@@ -150,6 +174,17 @@ impl Proxy {
         stats
             .get(name)
             .map_or(0, |value| value.parse().expect("a number"))
+    }
+
+    /// What `/clusters` says in JSON of the health of the hosts of a cluster.
+    fn health_statuses(&self, cluster: &str) -> Vec<Value> {
+        let page = http::get(self.admin(), "/clusters?format=json").expect("clusters");
+        let all: Value = serde_json::from_str(&whole(&page.body)).expect("JSON");
+        let mut statuses = all["cluster_statuses"].as_array().into_iter().flatten();
+        let of = statuses.find(|status| status["name"] == cluster);
+        let hosts = of.and_then(|status| status["host_statuses"].as_array());
+        let hosts = hosts.into_iter().flatten();
+        hosts.map(|host| host["health_status"].clone()).collect()
     }
 
     /// The health flags of the hosts of a cluster, by their ports.

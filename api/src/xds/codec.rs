@@ -243,6 +243,9 @@ messages! {
     unpack unpack_raw_buffer, pack pack_raw_buffer:
         extensions::transport_sockets::raw_buffer::v3::RawBuffer,
         "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
+    unpack unpack_health_check_event_file_sink:
+        extensions::health_check::event_sinks::file::v3::HealthCheckEventFileSink,
+        "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink";
     unpack unpack_file_access_log:
         extensions::access_loggers::file::v3::FileAccessLog,
         "envoy.extensions.access_loggers.file.v3.FileAccessLog";

@@ -59,19 +59,43 @@ pub(super) fn print(admin: &Admin, query: &Query) -> Reply {
     }
 }
 
+/// Fields of `envoy.admin.v3.HostHealthStatus`.
+const FLAGS: &[(HealthFlags, &str)] = &[
+    (HealthFlags::FAILED_ACTIVE_HC, "failed_active_health_check"),
+    (HealthFlags::FAILED_OUTLIER_CHECK, "failed_outlier_check"),
+    (
+        HealthFlags::DEGRADED_ACTIVE_HC,
+        "failed_active_degraded_check",
+    ),
+    (
+        HealthFlags::PENDING_DYNAMIC_REMOVAL,
+        "pending_dynamic_removal",
+    ),
+    (HealthFlags::PENDING_ACTIVE_HC, "pending_active_hc"),
+    (
+        HealthFlags::EXCLUDED_VIA_IMMEDIATE_HC_FAIL,
+        "excluded_via_immediate_hc_fail",
+    ),
+    (HealthFlags::ACTIVE_HC_TIMEOUT, "active_hc_timeout"),
+];
+
 /// A cluster, and what is known of its hosts.
 struct Shown<'s> {
     cluster: &'s Cluster,
-    endpoints: Option<&'s Arc<LoadAssignment>>,
+    endpoints: Option<Arc<LoadAssignment>>,
     health: Option<Arc<ClusterHealth>>,
 }
 
 impl<'s> Shown<'s> {
     fn new(admin: &Admin, snapshot: &'s Snapshot, cluster: &'s Arc<Cluster>) -> Self {
+        let health = admin.handle.health().known(cluster);
+        let checked = health
+            .as_ref()
+            .and_then(|health| health.checked_endpoints());
         Self {
             cluster,
-            endpoints: endpoints_of(cluster, snapshot),
-            health: admin.handle.health().known(cluster),
+            endpoints: checked.or_else(|| endpoints_of(cluster, snapshot).cloned()),
+            health,
         }
     }
 
@@ -114,7 +138,7 @@ fn write_text(text: &mut String, shown: &Shown<'_>, is_dynamic: bool) {
         }
     }
     let _ = writeln!(text, "{name}::added_via_api::{is_dynamic}");
-    for (locality, endpoint) in each(shown.endpoints) {
+    for (locality, endpoint) in each(shown.endpoints.as_ref()) {
         let address = endpoint.address;
         let _ = writeln!(text, "{name}::{address}::hostname::{}", endpoint.hostname);
         let flags = shown.flags(endpoint);
@@ -177,8 +201,11 @@ fn status(shown: &Shown<'_>, is_dynamic: bool) -> Json {
             HealthStatus::Draining => "DRAINING",
         };
         let mut health = json!({ "eds_health_status": health });
-        if shown.flags(endpoint).has(HealthFlags::FAILED_OUTLIER_CHECK) {
-            health["failed_outlier_check"] = true.into();
+        let flags = shown.flags(endpoint);
+        for (flag, name) in FLAGS {
+            if flags.has(*flag) {
+                health[*name] = true.into();
+            }
         }
         let mut host = json!({
             "address": socket_address(endpoint.address),
@@ -211,7 +238,7 @@ fn status(shown: &Shown<'_>, is_dynamic: bool) -> Json {
         "observability_name": cluster.stat_name,
         "added_via_api": is_dynamic,
         "circuit_breakers": { "thresholds": [default, high] },
-        "host_statuses": each(shown.endpoints).map(host).collect::<Vec<_>>(),
+        "host_statuses": each(shown.endpoints.as_ref()).map(host).collect::<Vec<_>>(),
     });
     let rates = shown.health.as_ref().and_then(|health| health.rates());
     let names = [

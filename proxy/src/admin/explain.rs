@@ -278,9 +278,14 @@ impl Page<'_> {
             let learnt = learnt
                 .as_ref()
                 .and_then(|learnt| learnt.host(endpoint.address));
-            let ejected =
-                learnt.is_some_and(|learnt| learnt.flags().has(HealthFlags::FAILED_OUTLIER_CHECK));
-            let ejected = if ejected {
+            let has = |flag| {
+                learnt
+                    .as_ref()
+                    .is_some_and(|learnt| learnt.flags().has(flag))
+            };
+            let ejected = if has(HealthFlags::FAILED_ACTIVE_HC) {
+                ", not known to be healthy by its health checks"
+            } else if has(HealthFlags::FAILED_OUTLIER_CHECK) {
                 ", ejected as an outlier"
             } else {
                 ""

@@ -227,7 +227,7 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-async fn open(
+pub(super) async fn open(
     config: &config::Cluster,
     address: SocketAddr,
     source: Option<OriginalSource>,

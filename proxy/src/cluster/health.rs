@@ -1,23 +1,29 @@
 //! Health of hosts: one state for each, which all workers read without a lock, whoever learnt it.
 
+mod checks;
 mod clusters;
 mod flags;
 mod interval;
 mod membership;
+mod staying;
 
 use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Instant,
 };
 
+use tokio::sync::Notify;
+
+use super::ClusterStats;
 use super::outlier::{Change, Consecutive, Detector, Monitor, Rates};
 use crate::config::{self, LoadAssignment};
 
+pub(crate) use checks::CheckTarget;
 pub(crate) use clusters::{Healths, endpoints_of};
 pub(crate) use flags::{Health, HealthFlags};
 pub(crate) use interval::run;
@@ -27,6 +33,12 @@ use membership::{Stats, changed_priorities};
 #[derive(Debug, Default)]
 pub(crate) struct HostHealth {
     flags: AtomicU64,
+    /// How often it has become unhealthy.
+    failures: AtomicU32,
+    /// Its first health check has ended.
+    is_checked: AtomicBool,
+    /// It has become unhealthy. Who has connections that go then listens.
+    failing: Notify,
     /// How its attempts ended.
     pub(super) monitor: Monitor,
 }
@@ -38,6 +50,10 @@ pub(crate) struct ClusterHealth {
     stats: Stats,
     /// Moves whenever the flags of a host do.
     version: AtomicU64,
+    /// Whose hosts are to be checked has changed, or what checks say of them.
+    pub(super) changed: Notify,
+    /// The first checks of all hosts have ended.
+    is_warm: AtomicBool,
     hosts: Mutex<Hosts>,
 }
 
@@ -45,10 +61,15 @@ pub(crate) struct ClusterHealth {
 struct Hosts {
     /// Of the snapshot that said last who they are.
     generation: u64,
+    /// As discovery has it.
+    said: Option<Arc<LoadAssignment>>,
+    /// The same, with hosts that are gone and stay while their checks succeed.
     assignment: Option<Arc<LoadAssignment>>,
     /// Of those that something can be learnt of.
     states: HashMap<SocketAddr, Arc<HostHealth>>,
     detector: Option<Detector>,
+    /// The counts of workers, which say whether there is traffic.
+    workers: Vec<Weak<ClusterStats>>,
     /// Another configuration is in force, whose gauges count.
     is_superseded: bool,
 }
@@ -58,6 +79,22 @@ struct Hosts {
 impl HostHealth {
     pub(crate) fn flags(&self) -> HealthFlags {
         HealthFlags::from_bits(self.flags.load(Ordering::Acquire))
+    }
+
+    /// Tells who has connections that it is unhealthy from now on.
+    pub(super) fn fail(&self) {
+        self.failures.fetch_add(1, Ordering::AcqRel);
+        self.failing.notify_waiters();
+    }
+
+    /// How often it has become unhealthy.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Acquire)
+    }
+
+    /// Ready when it becomes unhealthy.
+    pub(crate) async fn fails(&self) {
+        self.failing.notified().await;
     }
 
     pub(super) fn set(&self, flag: HealthFlags) {
@@ -87,13 +124,22 @@ impl ClusterHealth {
             config: Arc::clone(config),
             stats,
             version: AtomicU64::new(0),
+            changed: Notify::new(),
+            is_warm: AtomicBool::new(false),
             hosts: Mutex::new(hosts),
         }
     }
 
     /// Whether anything is learnt of hosts beside what discovery says.
     pub(crate) fn is_learnt(&self) -> bool {
-        self.config.outlier_detection.is_some()
+        self.config.outlier_detection.is_some() || self.config.health_check.is_some()
+    }
+
+    /// The hosts there are where they are checked: those of discovery, and those that stay for their
+    /// health.
+    pub(crate) fn checked_endpoints(&self) -> Option<Arc<LoadAssignment>> {
+        self.config.health_check.as_ref()?;
+        self.lock().assignment.clone()
     }
 
     /// Moves whenever the flags of a host do.
@@ -126,21 +172,32 @@ impl ClusterHealth {
     /// is not heard any more.
     pub(crate) fn assign(&self, generation: u64, endpoints: &Arc<LoadAssignment>) {
         let mut hosts = self.lock();
-        let known = hosts.assignment.as_ref();
         let is_old = hosts.generation > generation;
-        if known.is_some_and(|known| is_old || Arc::ptr_eq(known, endpoints)) {
+        let said = hosts.said.as_ref();
+        if said.is_some_and(|said| is_old || Arc::ptr_eq(said, endpoints)) {
             return;
         }
-        let changes = changed_priorities(known.map(|known| &**known), endpoints);
         hosts.generation = generation;
-        hosts.assignment = Some(Arc::clone(endpoints));
+        hosts.said = Some(Arc::clone(endpoints));
+        let all = staying::with_staying(&self.config, endpoints, &hosts);
+        self.take_over(&mut hosts, &all);
+    }
+
+    /// From now on these are the hosts.
+    fn take_over(&self, hosts: &mut Hosts, endpoints: &Arc<LoadAssignment>) {
+        let known = hosts.assignment.replace(Arc::clone(endpoints));
+        let changes = changed_priorities(known.as_deref(), endpoints);
         if self.is_learnt() {
+            let checked_alike = staying::checked_alike(known.as_deref(), endpoints);
             let mut before = std::mem::take(&mut hosts.states);
             let Hosts {
                 detector, states, ..
             } = &mut *hosts;
-            for address in endpoints.endpoints().map(|endpoint| endpoint.address) {
-                let state = || before.remove(&address).unwrap_or_default();
+            for endpoint in endpoints.endpoints() {
+                let address = endpoint.address;
+                let known = before.remove(&address);
+                let known = known.filter(|_| checked_alike(endpoint));
+                let state = || known.unwrap_or_else(|| self.unchecked(endpoint));
                 states.entry(address).or_insert_with(state);
             }
             if let Some(detector) = detector {
@@ -150,7 +207,8 @@ impl ClusterHealth {
         if !hosts.is_superseded {
             self.stats.membership.membership_change.add(changes);
         }
-        self.tell(&hosts);
+        self.tell(hosts);
+        self.changed.notify_one();
     }
 
     /// A host has failed so often in a row that it may be an outlier.
@@ -199,6 +257,7 @@ impl ClusterHealth {
             HealthFlags::of(endpoint.health).and(learnt.map(|learnt| learnt.flags()))
         });
         self.stats.membership.count(flags);
+        self.count_checked(hosts);
     }
 
     /// Another configuration is in force, which learns anew.
@@ -206,6 +265,22 @@ impl ClusterHealth {
         let mut hosts = self.lock();
         hosts.is_superseded = true;
         hosts.detector = None;
+    }
+
+    /// It is in force now, and was not while its hosts were first checked.
+    fn enforce(&self) {
+        let mut hosts = self.lock();
+        hosts.is_superseded = false;
+        let settings = self.config.outlier_detection.as_ref();
+        let detector = settings.zip(self.stats.outlier.as_ref());
+        hosts.detector = detector.map(|(settings, stats)| Detector::new(settings, stats));
+        let Hosts {
+            detector, states, ..
+        } = &mut *hosts;
+        if let Some(detector) = detector {
+            detector.set_hosts(states);
+        }
+        self.tell(&hosts);
     }
 
     fn lock(&self) -> MutexGuard<'_, Hosts> {

@@ -51,6 +51,8 @@ struct Shared {
     /// Nothing is to be pooled any more. Pooled connections hold their host and their cluster, so
     /// these live until they are retired.
     retired: Cell<bool>,
+    /// How often it had become unhealthy when its connections were last closed for that.
+    failures: Cell<u32>,
     /// It has answered in HTTP, where that is known of a host rather than of its cluster.
     spoke_http: Cell<bool>,
     /// Made for the first connection: of many hosts a worker uses few.
@@ -195,6 +197,12 @@ impl Host {
         self.learnt.as_deref()
     }
 
+    /// What says when its connections are to be closed for its health; none: never.
+    pub(crate) fn closes_with_health(&self, cluster: &super::Cluster) -> Option<Arc<HostHealth>> {
+        let closes = cluster.config.host_changes.close_on_health_failure;
+        self.learnt.as_ref().filter(|_| closes).map(Arc::clone)
+    }
+
     /// Whether what comes of its attempts matters to anybody.
     pub(crate) fn is_watched(&self) -> bool {
         self.learnt.is_some()
@@ -298,14 +306,31 @@ impl Host {
     /// Closes pooled connections, now and as they come back.
     pub(super) fn retire(&self) {
         self.shared.retired.set(true);
-        let Some(pools) = self.shared.pools.get() else {
-            return;
-        };
-        let idle = pools.idle.take();
-        drop(idle);
-        pools.http2.retire();
-        let named = pools.named.take();
-        named.values().for_each(|host| host.retire());
+        self.drain();
+        if let Some(pools) = self.shared.pools.get() {
+            let named = pools.named.take();
+            named.values().for_each(|host| host.retire());
+        }
+    }
+
+    /// Closes pooled connections once if it has become unhealthy: the next ones may fare better.
+    pub(super) fn heed_failures(&self) {
+        let failures = self.learnt().map_or(0, HostHealth::failures);
+        if self.shared.failures.replace(failures) != failures {
+            self.drain();
+            if let Some(pools) = self.shared.pools.get() {
+                let named = pools.named.borrow();
+                named.values().for_each(|host| host.drain());
+            }
+        }
+    }
+
+    fn drain(&self) {
+        if let Some(pools) = self.shared.pools.get() {
+            let idle = pools.idle.take();
+            drop(idle);
+            pools.http2.retire();
+        }
     }
 
     /// Closes a connection that carries no request. Whether there was one.

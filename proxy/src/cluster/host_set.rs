@@ -5,7 +5,14 @@ mod locality;
 mod subsets;
 mod zones;
 
-use std::{cell::RefCell, collections::HashMap, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
 use self::{
     locality::{Localities, Name},
@@ -55,12 +62,18 @@ impl HostSet {
         cluster: (&config::Cluster, &Balancer),
         health: &ClusterHealth,
     ) -> Self {
+        let starts_anew = health.config().host_changes.close_on_set_change
+            && !self.all.is_empty()
+            && !self.has_all_of(endpoints);
         let mut before = Before::new(&self.all);
         let mut all = Vec::with_capacity(self.all.len());
         for (index, locality) in (0..).zip(&endpoints.localities) {
             for endpoint in &locality.endpoints {
                 let place = (locality.priority, index);
-                let known = before.take(endpoint.address);
+                let known = match starts_anew {
+                    true => None,
+                    false => before.take(endpoint.address),
+                };
                 let learnt = health.host(endpoint.address);
                 if let Some(same) = known.filter(|known| known.is(endpoint, place, &learnt)) {
                     all.push(Rc::clone(same));
@@ -90,6 +103,18 @@ impl HostSet {
         health: &ClusterHealth,
     ) -> Self {
         self.grouped((self.all.clone(), &self.endpoints), cluster, health)
+    }
+
+    /// Whether hosts neither come nor go with `endpoints`.
+    fn has_all_of(&self, endpoints: &LoadAssignment) -> bool {
+        let known: HashSet<_> = self.all.iter().map(|host| host.address).collect();
+        let now: HashSet<_> = endpoints.endpoints().map(|one| one.address).collect();
+        known == now
+    }
+
+    /// Whether they were made of this.
+    pub(super) fn is_of(&self, endpoints: &Arc<LoadAssignment>) -> bool {
+        Arc::ptr_eq(&self.endpoints, endpoints)
     }
 
     fn grouped(

@@ -184,6 +184,8 @@ mod tests {
             load_balancing: config::load_balancing::LoadBalancing::default(),
             panic: config::cluster::Panic::default(),
             outlier_detection: None,
+            health_check: None,
+            host_changes: config::cluster::HostChanges::default(),
         });
         Rc::new(Cluster::new(&config, Arc::default(), None))
     }

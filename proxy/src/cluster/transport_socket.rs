@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
 use tokio::net::TcpStream;
 
 use super::Host;
@@ -11,7 +12,7 @@ use crate::{
         tls::{TransportSocket, UpstreamTlsContext},
     },
     net::{
-        tls::{ClientContext, Destination, HandshakeError, SslStats},
+        tls::{ClientContext, Destination, HandshakeError, SslStats, TlsInfo, TlsStream},
         transport_socket::Connection,
     },
     secrets::Secrets,
@@ -42,6 +43,12 @@ pub(super) struct UpstreamSockets {
 enum UpstreamSocket {
     Raw,
     Tls(Arc<ClientContext>),
+}
+
+/// A socket that is ready for bytes.
+pub(super) enum Secured {
+    Raw(TcpStream),
+    Tls(Box<TlsStream>, Box<TlsInfo>),
 }
 
 struct Stats {
@@ -83,9 +90,8 @@ impl UpstreamSockets {
         }
     }
 
-    /// The one for `host`, by what its metadata says.
-    fn of(&self, host: &Host) -> &UpstreamSocket {
-        let said = host.transport_socket_match.as_deref();
+    /// The one for an endpoint, by what its metadata says.
+    fn of(&self, said: Option<&Map<String, Value>>) -> &UpstreamSocket {
         let mut choices = self
             .config
             .transport_socket_matches
@@ -102,20 +108,38 @@ impl UpstreamSockets {
         host: &Host,
         default_protocols: DefaultProtocols,
     ) -> Result<Connection, HandshakeError> {
-        let UpstreamSocket::Tls(context) = self.of(host) else {
-            return Ok(Connection::raw(socket));
-        };
         let destination = Destination {
             ip: host.address.ip(),
             hostname: &host.hostname,
             server_name: host.server_name(),
             default_protocols,
+            only_protocols: None,
+        };
+        let said = host.transport_socket_match.as_deref();
+        let secured = self.secure(socket, said, &destination).await?;
+        Ok(match secured {
+            Secured::Raw(socket) => Connection::raw(socket),
+            Secured::Tls(stream, info) => {
+                if let Some(peer) = host.peer() {
+                    peer.note(&info);
+                }
+                Connection::boxed_tls(stream)
+            }
+        })
+    }
+
+    /// The same of an endpoint that says this of itself.
+    pub(super) async fn secure(
+        &self,
+        socket: TcpStream,
+        said: Option<&Map<String, Value>>,
+        destination: &Destination<'_>,
+    ) -> Result<Secured, HandshakeError> {
+        let UpstreamSocket::Tls(context) = self.of(said) else {
+            return Ok(Secured::Raw(socket));
         };
         // On the heap: a connection lives longer than its handshake.
-        let connected = Box::pin(context.connect(socket, &destination)).await;
-        if let (Ok((_, info)), Some(peer)) = (&connected, host.peer()) {
-            peer.note(info);
-        }
+        let connected = Box::pin(context.connect(socket, destination)).await;
         if let Some(stats) = &self.stats {
             let ended = connected.as_ref().map(|(_, info)| info);
             stats.ssl.count(ended);
@@ -123,7 +147,12 @@ impl UpstreamSockets {
                 stats.factory.upstream_context_secrets_not_ready.inc();
             }
         }
-        connected.map(|(stream, _)| Connection::tls(stream))
+        connected.map(|(stream, info)| Secured::Tls(Box::new(stream), Box::new(info)))
+    }
+
+    /// Whether TLS is spoken with an endpoint that says this of itself.
+    pub(super) fn is_tls(&self, said: Option<&Map<String, Value>>) -> bool {
+        matches!(self.of(said), UpstreamSocket::Tls(_))
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     LoadAssignment,
     circuit_breakers::CircuitBreakers,
+    health_check::HealthCheck,
     http::Http2Options,
     http_filter::HttpFilter,
     load_balancing::LoadBalancing,
@@ -59,6 +60,27 @@ pub struct Cluster {
     pub panic: Panic,
     /// Whether hosts that fail more than others are ejected.
     pub outlier_detection: Option<OutlierDetection>,
+    /// What is asked of hosts time and again; none: nothing.
+    pub health_check: Option<HealthCheck>,
+    /// What else follows from the health of hosts, and from their coming and going.
+    pub host_changes: HostChanges,
+}
+
+/// What follows from the health of hosts, and from their coming and going.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HostChanges {
+    /// A host that discovery has taken away goes at once, though its checks succeed
+    /// (`ignore_health_on_host_removal`).
+    pub ignore_health_on_removal: bool,
+    /// Connections that carry bytes of a host are closed when its checks fail
+    /// (`close_connections_on_host_health_failure`).
+    pub close_on_health_failure: bool,
+    /// All pooled connections are closed when hosts come or go
+    /// (`common_lb_config.close_connections_on_host_set_change`).
+    pub close_on_set_change: bool,
+    /// Hosts count neither way before their first check
+    /// (`common_lb_config.ignore_new_hosts_until_first_hc`).
+    pub ignore_new_until_checked: bool,
 }
 
 /// What becomes of traffic where few hosts are healthy (`Cluster.CommonLbConfig`).

@@ -73,6 +73,8 @@ pub struct Endpoint {
     pub transport_socket_match: Option<Arc<Map<String, Value>>>,
     /// What balancers look at in its metadata ([`super::subset::LB_METADATA`]).
     pub lb_metadata: Option<Arc<Map<String, Value>>>,
+    /// How it is checked, where that is not as its address says.
+    pub health_check: Option<Box<HealthCheckConfig>>,
 }
 
 /// `envoy.config.core.v3.Locality`
@@ -84,6 +86,17 @@ pub struct Locality {
     pub zone: String,
     /// Part of a zone.
     pub sub_zone: String,
+}
+
+/// `Endpoint.HealthCheckConfig`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HealthCheckConfig {
+    /// Where checks go; none: to the endpoint (`address`, `port_value`).
+    pub address: Option<SocketAddr>,
+    /// The name that checks ask for; empty: what the check says.
+    pub hostname: String,
+    /// It is not checked.
+    pub disable_active_health_check: bool,
 }
 
 /// `envoy.config.core.v3.HealthStatus`
@@ -116,6 +129,7 @@ impl Endpoint {
             workload: None,
             transport_socket_match: None,
             lb_metadata: None,
+            health_check: None,
         }
     }
 

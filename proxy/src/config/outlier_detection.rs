@@ -25,6 +25,8 @@ pub struct OutlierDetection {
     pub always_eject_one_host: bool,
     /// Whether a failure to reach a host is told apart from its errors.
     pub split_external_local_origin_errors: bool,
+    /// A health check that succeeds ends an ejection.
+    pub uneject_on_health_check: bool,
     /// Hosts that are worse than the others.
     pub success_rate: SuccessRate,
     /// Hosts that fail too often.
@@ -97,6 +99,7 @@ impl Default for OutlierDetection {
             max_ejection_percent: 10,
             always_eject_one_host: false,
             split_external_local_origin_errors: false,
+            uneject_on_health_check: true,
             success_rate: SuccessRate {
                 volume: volume(100, 100),
                 stdev_factor: 1900,

@@ -11,7 +11,7 @@ use super::{
     at::{At, take},
     circuit_breakers,
     endpoint::load_assignment,
-    http_options,
+    health_check, http_options,
     load_balancing::{Said, balancing},
     outlier_detection, tls,
     upstream_http::{HttpOptions, extension_options},
@@ -20,6 +20,7 @@ use super::{
 use crate::config::{
     cluster::{Cluster, ClusterDiscovery, TcpKeepalive, TransportSocketMatch, UpstreamProtocol},
     endpoint::LoadAssignment,
+    health_check::HealthCheck,
 };
 
 /// Envoy's default.
@@ -33,19 +34,19 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             max_requests_per_connection, typed_extension_protocol_options, upstream_bind_config,
             transport_socket, transport_socket_matches, upstream_connection_options,
             cluster_discovery_type, common_lb_config, outlier_detection, lb_subset_config,
-            load_balancing_policy;
+            load_balancing_policy, health_checks, ignore_health_on_host_removal,
+            close_connections_on_host_health_failure;
+        fixed: wait_for_warm_on_init = true;
         ignored: per_connection_buffer_limit_bytes = "a buffer has 16 KiB, or 128 while much moves",
             dns_lookup_family = "names are not looked up",
             cleanup_interval = "hosts of an ORIGINAL_DST cluster are not kept",
-            ignore_health_on_host_removal = "endpoints are not actively checked",
             metadata = "for people and for filters that are not supported";
         refused: transport_socket_matcher, stats_matcher,
-            per_connection_buffer_high_watermark_timeout, health_checks,
+            per_connection_buffer_high_watermark_timeout,
             upstream_http_protocol_options, dns_refresh_rate, dns_jitter,
             dns_failure_refresh_rate, respect_dns_ttl, dns_resolvers, use_tcp_for_dns_lookups,
-            dns_resolution_config, typed_dns_resolver_config, wait_for_warm_on_init,
-            protocol_selection,
-            close_connections_on_host_health_failure, filters, lrs_server,
+            dns_resolution_config, typed_dns_resolver_config, protocol_selection, filters,
+            lrs_server,
             lrs_report_endpoint_metrics, track_timeout_budgets, upstream_config,
             track_cluster_stats, preconnect_policy, connection_pool_per_downstream_connection,
             queuing_policies;
@@ -99,6 +100,21 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         }
         outlier_detection::outlier_detection(&at, message)
     });
+    let at_checks = at.field("health_checks");
+    if is_original_dst && !health_checks.is_empty() {
+        at_checks.unsupported("on a cluster of type ORIGINAL_DST, whose hosts are not kept");
+    }
+    let health_check = health_check::health_check(&at_checks, health_checks);
+    let is_grpc = health_check.as_ref().is_some_and(HealthCheck::is_grpc);
+    if is_grpc && options.protocol == UpstreamProtocol::Http1 {
+        at_checks
+            .index(0)
+            .field("grpc_health_check")
+            .error("only a cluster that speaks HTTP/2 may have it");
+    }
+    let mut host_changes = balancing.as_ref()?.host_changes;
+    host_changes.ignore_health_on_removal = ignore_health_on_host_removal;
+    host_changes.close_on_health_failure = close_connections_on_host_health_failure;
     Some(Cluster {
         stat_name: if alt_stat_name.is_empty() {
             name.clone()
@@ -133,6 +149,8 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         http_filters: options.http_filters,
         auto_sni: options.auto_sni,
         outlier_detection,
+        health_check,
+        host_changes,
     })
 }
 

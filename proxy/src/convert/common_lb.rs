@@ -17,7 +17,7 @@ use super::{
     value::{enumeration, number, timeout},
 };
 use crate::config::{
-    cluster::Panic,
+    cluster::{HostChanges, Panic},
     load_balancing::{
         ConsistentHashing, LoadBalancing, LocalityBasis, LocalityLb, SlowStart, ZoneAware,
     },
@@ -31,6 +31,7 @@ const LEAST_BALANCE_FACTOR: u32 = 100;
 /// `Cluster.common_lb_config`.
 pub(super) struct Common {
     pub(super) panic: Panic,
+    pub(super) host_changes: HostChanges,
     pub(super) locality: Option<LocalityLb>,
     pub(super) consistent_hashing: ConsistentHashing,
     /// Something is said that policies say for themselves.
@@ -43,6 +44,7 @@ impl Common {
     pub(super) fn new(at: &At<'_>, message: Option<CommonLbConfig>) -> Self {
         let mut common = Self {
             panic: Panic::default(),
+            host_changes: HostChanges::default(),
             locality: None,
             consistent_hashing: ConsistentHashing::default(),
             is_partial: false,
@@ -52,11 +54,16 @@ impl Common {
         };
         take!(at, message => CommonLbConfig {
             supported: healthy_panic_threshold, locality_config_specifier,
-                consistent_hashing_lb_config;
+                consistent_hashing_lb_config, ignore_new_hosts_until_first_hc,
+                close_connections_on_host_set_change;
             ignored: update_merge_window = "each update takes effect at once";
-            refused: ignore_new_hosts_until_first_hc, close_connections_on_host_set_change,
-                override_host_status;
+            refused: override_host_status;
         });
+        common.host_changes = HostChanges {
+            ignore_new_until_checked: ignore_new_hosts_until_first_hc,
+            close_on_set_change: close_connections_on_host_set_change,
+            ..HostChanges::default()
+        };
         let panic = &mut common.panic;
         if let Some(percent) = healthy_panic_threshold {
             panic.threshold = whole_percent(&at.field("healthy_panic_threshold"), &percent);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -23,10 +24,12 @@ use super::{
     at::{At, take},
     percent::percent,
     subset::lb_metadata,
-    value::{address, enumeration, json_object, non_empty, number},
+    value::{address, enumeration, header_value, json_object, non_empty, number},
 };
 use crate::{
-    config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints, Policy},
+    config::endpoint::{
+        Endpoint, HealthCheckConfig, HealthStatus, LoadAssignment, LocalityEndpoints, Policy,
+    },
     runtime::FractionalPercent,
 };
 
@@ -181,14 +184,17 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
     };
     let at = at.field("endpoint");
     take!(at, message => pb::Endpoint {
-        supported: address, hostname;
-        ignored: health_check_config = "endpoints are not actively checked",
-            observability_name = "for people";
+        supported: address, hostname, health_check_config;
+        ignored: observability_name = "for people";
         refused: additional_addresses;
     });
     let at_address = at.field("address");
+    let address = self::address(&at_address, at_address.required(address)?)?;
+    let health_check = health_check_config.map(|message| {
+        self::health_check_config(&at.field("health_check_config"), message, address)
+    });
     Some(Endpoint {
-        address: self::address(&at_address, at_address.required(address)?)?,
+        address,
         hostname,
         health: match health? {
             PbHealthStatus::Unknown | PbHealthStatus::Healthy => HealthStatus::Healthy,
@@ -203,6 +209,33 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
         workload,
         transport_socket_match,
         lb_metadata: lb_metadata.filter(|all| !all.is_empty()).map(Arc::new),
+        health_check: health_check.filter(|config| **config != HealthCheckConfig::default()),
+    })
+}
+
+fn health_check_config(
+    at: &At<'_>,
+    message: pb::endpoint::HealthCheckConfig,
+    endpoint: SocketAddr,
+) -> Box<HealthCheckConfig> {
+    take!(at, message => pb::endpoint::HealthCheckConfig {
+        supported: port_value, hostname, address, disable_active_health_check;
+    });
+    let port = u16::try_from(port_value).unwrap_or_else(|_| {
+        at.field("port_value")
+            .error(format!("{port_value}: must be at most 65535"));
+        0
+    });
+    let mut checked = address
+        .and_then(|message| self::address(&at.field("address"), message))
+        .unwrap_or(endpoint);
+    if port != 0 {
+        checked.set_port(port);
+    }
+    Box::new(HealthCheckConfig {
+        address: (checked != endpoint).then_some(checked),
+        hostname: header_value(&at.field("hostname"), hostname),
+        disable_active_health_check,
     })
 }
 

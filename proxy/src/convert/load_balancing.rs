@@ -23,7 +23,7 @@ use super::{
     value::{enumeration, number, type_name, unpack},
 };
 use crate::config::{
-    cluster::{ClusterDiscovery, HashFunction, Panic, RingHash},
+    cluster::{ClusterDiscovery, HashFunction, HostChanges, Panic, RingHash},
     load_balancing::{LbPolicy, LeastRequest, LoadBalancing, LocalityLb, Maglev},
 };
 
@@ -45,6 +45,7 @@ pub(super) struct Said {
 pub(super) struct Balancing {
     pub(super) policy: LbPolicy,
     pub(super) panic: Panic,
+    pub(super) host_changes: HostChanges,
     pub(super) rest: LoadBalancing,
 }
 
@@ -59,6 +60,7 @@ pub(super) fn balancing(
     let mut balancing = Balancing {
         policy: LbPolicy::RoundRobin,
         panic: common.panic,
+        host_changes: common.host_changes,
         rest: LoadBalancing::default(),
     };
     if said.policy.is_some() || said.lb_policy == i32::from(by_name) {

@@ -20,9 +20,10 @@ pub(super) fn outlier_detection(at: &At<'_>, message: pb::OutlierDetection) -> O
             enforcing_local_origin_success_rate, failure_percentage_threshold,
             enforcing_failure_percentage, enforcing_failure_percentage_local_origin,
             failure_percentage_minimum_hosts, failure_percentage_request_volume,
-            max_ejection_time, max_ejection_time_jitter, always_eject_one_host;
+            max_ejection_time, max_ejection_time_jitter, always_eject_one_host,
+            successful_active_health_check_uneject_host;
         fixed: detect_degraded_hosts = false;
-        refused: monitors, successful_active_health_check_uneject_host;
+        refused: monitors;
     });
     let any = |name: &'static str, value: Option<UInt32Value>, default: u32| {
         number(&at.field(name), value, 0..=u32::MAX).unwrap_or(default)
@@ -71,6 +72,8 @@ pub(super) fn outlier_detection(at: &At<'_>, message: pb::OutlierDetection) -> O
         max_ejection_percent: read!(percent max_ejection_percent, default.max_ejection_percent),
         always_eject_one_host: always_eject_one_host.is_some_and(|always| always.value),
         split_external_local_origin_errors,
+        uneject_on_health_check: successful_active_health_check_uneject_host
+            .is_none_or(|does| does.value),
         success_rate: SuccessRate {
             volume: Volume {
                 minimum_hosts: read!(any success_rate_minimum_hosts, rate.volume.minimum_hosts),
@@ -133,6 +136,7 @@ mod tests {
             enforcing_success_rate: 14, enforcing_local_origin_success_rate: 15, \
             success_rate_stdev_factor: 16, failure_percentage_minimum_hosts: 17, \
             failure_percentage_request_volume: 18, enforcing_failure_percentage: 19, \
+            successful_active_health_check_uneject_host: false, \
             enforcing_failure_percentage_local_origin: 20, failure_percentage_threshold: 21";
         let expected = OutlierDetection {
             consecutive_5xx: rule(1, 2),
@@ -145,6 +149,7 @@ mod tests {
             max_ejection_percent: 11,
             always_eject_one_host: true,
             split_external_local_origin_errors: true,
+            uneject_on_health_check: false,
             success_rate: SuccessRate {
                 volume: volume([12, 13, 14, 15]),
                 stdev_factor: 16,

@@ -75,8 +75,13 @@ impl Connection {
 
     /// With TLS.
     pub(crate) fn tls(stream: TlsStream) -> Self {
+        Self::boxed_tls(Box::new(stream))
+    }
+
+    /// With TLS, whose state has its place already.
+    pub(crate) fn boxed_tls(stream: Box<TlsStream>) -> Self {
         Self {
-            socket: TransportSocket::Tls(Box::new(stream)),
+            socket: TransportSocket::Tls(stream),
             traffic: Traffic::default(),
             gate: Gate::default(),
         }

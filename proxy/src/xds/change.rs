@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{Kind, resource::Resource};
 use crate::{
+    config::Cluster,
     secrets::Secrets,
     snapshot::{Destination, DestinationListener, Snapshot},
 };
@@ -13,6 +14,10 @@ use crate::{
 pub(super) enum Change {
     /// The resource is new, or replaces the one of that name.
     Set(String, Resource),
+    /// The hosts of a cluster are to be checked, before it is in force.
+    Warm(String, Arc<Cluster>),
+    /// The cluster of that name is in force, or gone.
+    EndWarming(String),
     /// There is no such resource any more.
     Remove(Kind, String),
     /// What is known of an original destination.
@@ -43,6 +48,8 @@ impl Change {
             Self::Set(name, Resource::Route(routes)) => {
                 snapshot.routes.insert(name, routes);
             }
+            Self::Warm(name, cluster) => drop(snapshot.warming.insert(name, cluster)),
+            Self::EndWarming(name) => drop(snapshot.warming.remove(&name)),
             Self::Remove(Kind::Cluster, name) => drop(snapshot.clusters.remove(&name)),
             Self::Remove(Kind::Endpoint, name) => drop(snapshot.endpoints.remove(&name)),
             Self::Remove(Kind::Listener, name) => drop(snapshot.listeners.remove(&name)),

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     boundary::Boundary,
+    cluster::Healths,
     config::{Bootstrap, Listener, bootstrap::Ads, cluster::ClusterDiscovery},
     demand::{Demand, DemandReceiver},
     options::Options,
@@ -53,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) clusters: Arc<ClusterManager>,
     pub(crate) workers: NonZeroUsize,
     pub(crate) secrets: Arc<Secrets>,
+    /// Says which clusters' hosts have been checked.
+    pub(crate) health: Arc<Healths>,
     pub(crate) boundary: Boundary,
 }
 
@@ -103,7 +106,7 @@ impl Client {
     /// Runs until it is dropped.
     pub(crate) async fn run(self, context: Context, mut demands: DemandReceiver) {
         let (sender, mut events) = mpsc::channel(EVENTS);
-        let boundary = context.boundary.clone();
+        let (boundary, health) = (context.boundary.clone(), Arc::clone(&context.health));
         let link = link::run(self.target, sender, &boundary);
         let mut running = Running::new(context, self.inventory, self.node);
         let drive = async {
@@ -126,6 +129,7 @@ impl Client {
                         None => return,
                     },
                     () = timer => Turn::Timer,
+                    () = health.warmed() => Turn::Timer,
                 };
                 let done = boundary.call(|| {
                     match turn {

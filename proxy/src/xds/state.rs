@@ -10,6 +10,7 @@ mod entry;
 mod publish;
 mod reach;
 mod request;
+mod warm;
 mod workloads;
 
 use std::{
@@ -67,6 +68,8 @@ pub(super) struct State {
     /// Kinds for which a first answer came; with a wildcard, what is not known then is absent.
     answered: [bool; Kind::COUNT],
     published: BTreeMap<Reference, Resource>,
+    /// Clusters whose hosts are checked before they are in force, as published.
+    published_warming: BTreeMap<String, Resource>,
     answered_destinations: BTreeSet<SocketAddr>,
 }
 
@@ -103,6 +106,7 @@ impl State {
             stream: None,
             answered: [false; Kind::COUNT],
             published: BTreeMap::new(),
+            published_warming: BTreeMap::new(),
             answered_destinations: BTreeSet::new(),
         }
     }

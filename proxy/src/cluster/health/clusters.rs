@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use tokio::sync::Notify;
+
 use super::{ClusterHealth, Stats};
 use crate::{
     config::{self, LoadAssignment, cluster::ClusterDiscovery},
@@ -16,6 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Healths {
     registry: Arc<Registry>,
+    /// A cluster has become warm.
+    pub(in super::super) warmed: Notify,
     clusters: Mutex<HashMap<Box<str>, Vec<Known>>>,
 }
 
@@ -25,6 +29,8 @@ pub(crate) struct Healths {
 struct Known {
     /// Of the snapshot that it was asked for with.
     generation: u64,
+    /// It is not in force yet: its hosts are checked for the first time.
+    is_warming: bool,
     health: Weak<ClusterHealth>,
 }
 
@@ -34,6 +40,7 @@ impl Healths {
     pub(crate) fn new(registry: &Arc<Registry>) -> Self {
         Self {
             registry: Arc::clone(registry),
+            warmed: Notify::new(),
             clusters: Mutex::default(),
         }
     }
@@ -44,19 +51,52 @@ impl Healths {
         config: &Arc<config::Cluster>,
         snapshot: &Snapshot,
     ) -> Arc<ClusterHealth> {
-        let health = self.get_at(config, snapshot.generation);
+        self.get_as(config, snapshot, false)
+    }
+
+    /// Of a cluster that is not in force yet: its hosts are checked for the first time.
+    pub(super) fn warming(
+        &self,
+        config: &Arc<config::Cluster>,
+        snapshot: &Snapshot,
+    ) -> Arc<ClusterHealth> {
+        self.get_as(config, snapshot, true)
+    }
+
+    /// Whether the first checks of the hosts of a cluster that warms have ended.
+    pub(crate) fn is_warm(&self, config: &Arc<config::Cluster>) -> bool {
+        self.known(config).is_some_and(|health| health.is_warm())
+    }
+
+    /// Ready when a cluster has become warm since this was last asked.
+    pub(crate) async fn warmed(&self) {
+        self.warmed.notified().await;
+    }
+
+    fn get_as(
+        &self,
+        config: &Arc<config::Cluster>,
+        snapshot: &Snapshot,
+        is_warming: bool,
+    ) -> Arc<ClusterHealth> {
+        let health = self.get_at(config, snapshot.generation, is_warming);
         if let Some(endpoints) = endpoints_of(config, snapshot) {
             health.assign(snapshot.generation, endpoints);
         }
         health
     }
 
-    fn get_at(&self, config: &Arc<config::Cluster>, generation: u64) -> Arc<ClusterHealth> {
+    fn get_at(
+        &self,
+        config: &Arc<config::Cluster>,
+        generation: u64,
+        is_warming: bool,
+    ) -> Arc<ClusterHealth> {
         let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = clusters
-            .get(&*config.name)
-            .and_then(|all| find(all, config))
+        if let Some(all) = clusters.get_mut(&*config.name)
+            && let Some(known) = find(all, config)
         {
+            enforce(all, &known, (generation, is_warming));
             return known;
         }
         clusters.retain(|_, all| {
@@ -69,7 +109,7 @@ impl Healths {
             .filter_map(|known| Some((known.generation, known.health.upgrade()?)))
             .collect();
         // One may ask late for what others have left behind.
-        let is_superseded = others.iter().any(|(other, _)| *other > generation);
+        let is_superseded = is_warming || others.iter().any(|(other, _)| *other > generation);
         let stats = others.first().map(|(_, other)| other.stats.clone());
         let stats = stats
             .filter(|_| {
@@ -85,6 +125,7 @@ impl Healths {
         let health = Arc::new(ClusterHealth::new(config, stats, is_superseded));
         all.push(Known {
             generation,
+            is_warming,
             health: Arc::downgrade(&health),
         });
         health
@@ -95,6 +136,23 @@ impl Healths {
         let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         find(clusters.get(&*config.name)?, config)
     }
+}
+
+/// What was warming is in force once somebody asks for it as that.
+fn enforce(all: &mut [Known], wanted: &Arc<ClusterHealth>, (generation, is_warming): (u64, bool)) {
+    let is_it = |known: &Known| std::ptr::eq(known.health.as_ptr(), Arc::as_ptr(wanted));
+    let waits = |known: &&mut Known| is_it(known) && known.is_warming && !is_warming;
+    let Some(known) = all.iter_mut().find(waits) else {
+        return;
+    };
+    known.is_warming = false;
+    known.generation = generation;
+    let others = all
+        .iter()
+        .filter(|known| !is_it(known) && !known.is_warming);
+    let others = others.filter_map(|known| known.health.upgrade());
+    others.for_each(|other| other.supersede());
+    wanted.enforce();
 }
 
 fn find(all: &[Known], config: &Arc<config::Cluster>) -> Option<Arc<ClusterHealth>> {

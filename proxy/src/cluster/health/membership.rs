@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{super::outlier::OutlierStats, Health, HealthFlags};
+use super::{
+    super::{health_check::HealthCheckStats, outlier::OutlierStats},
+    Health, HealthFlags,
+};
 use crate::{
     config::{self, LoadAssignment},
     stat_set,
@@ -34,6 +37,7 @@ stat_set! {
 pub(super) struct Stats {
     pub(super) membership: Arc<MembershipStats>,
     pub(super) outlier: Option<Arc<Within<OutlierStats>>>,
+    pub(super) checks: Option<Arc<Within<HealthCheckStats>>>,
 }
 
 /// In how many priorities endpoints have come or gone.
@@ -84,6 +88,7 @@ impl Stats {
         Self {
             membership: registry.register(Scope::cluster(&config.stat_name)),
             outlier: None,
+            checks: None,
         }
     }
 
@@ -94,6 +99,13 @@ impl Stats {
             known.unwrap_or_else(|| {
                 let scope = Scope::cluster(&config.stat_name);
                 registry.register_within(scope, "outlier_detection.", OutlierStats::default())
+            })
+        });
+        self.checks = config.health_check.as_ref().map(|_| {
+            let known = self.checks.take();
+            known.unwrap_or_else(|| {
+                let scope = Scope::cluster(&config.stat_name);
+                registry.register_within(scope, "health_check.", HealthCheckStats::default())
             })
         });
         self

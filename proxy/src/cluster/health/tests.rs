@@ -8,7 +8,10 @@ use super::{
     *,
 };
 use crate::{
-    config::endpoint::{Endpoint, HealthStatus, LocalityEndpoints},
+    config::{
+        cluster::ClusterDiscovery,
+        endpoint::{Endpoint, HealthStatus, LocalityEndpoints},
+    },
     secrets::Secrets,
     singletons::Singletons,
     snapshot::Snapshot,
@@ -200,4 +203,165 @@ fn what_one_worker_learns_all_workers_heed() {
         assert!(!picked.contains(&failing.address));
     }
     assert_eq!(membership(&one.health), (3, 2, 1));
+}
+
+const CHECKS: &str = "health_checks: [{ timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {} }]";
+
+/// A cluster whose hosts come from discovery, and are checked.
+fn discovered(fields: &str) -> Arc<config::Cluster> {
+    let mut config = fixture::config(&[CHECKS, fields].join(""));
+    let own = Arc::get_mut(&mut config).expect("nobody else has it");
+    own.discovery = ClusterDiscovery::Eds("c".to_owned());
+    config
+}
+
+fn checked(fields: &str) -> Arc<ClusterHealth> {
+    Healths::new(&Arc::default()).get(&discovered(fields), &Snapshot::default())
+}
+
+/// Where hosts are checked: what a check that succeeds, or fails, leaves.
+fn check(health: &ClusterHealth, port: u16, succeeds: bool) {
+    let targets = health.check_targets();
+    let target = targets.iter().find(|target| target.host == address(port));
+    let target = target.expect("a host that is checked");
+    let before = target.health.flags();
+    let failed = HealthFlags::FAILED_ACTIVE_HC;
+    let now = before.without(HealthFlags::PENDING_ACTIVE_HC);
+    let now = match succeeds {
+        true => now.without(failed),
+        false => now.with(failed),
+    };
+    health.checked(target, before, now);
+    health.settle_checks();
+}
+
+fn ports(health: &ClusterHealth) -> BTreeSet<u16> {
+    let all = health.checked_endpoints().expect("endpoints");
+    all.endpoints().map(|one| one.address.port()).collect()
+}
+
+fn flags(health: &ClusterHealth, port: u16) -> String {
+    let host = health.host(address(port)).expect("a host");
+    host.flags().to_string()
+}
+
+#[test]
+fn hosts_that_discovery_takes_away_stay_while_their_checks_succeed() {
+    let health = checked("");
+    health.assign(1, &assignment(&[&[1, 2], &[3]]));
+    assert_eq!(membership(&health), (3, 0, 2));
+    [1, 3]
+        .into_iter()
+        .for_each(|port| check(&health, port, true));
+    assert_eq!(membership(&health), (3, 2, 2));
+    // The one that was never healthy goes at once; those of a priority that is gone stay, too.
+    health.assign(2, &assignment(&[&[4]]));
+    assert_eq!(ports(&health), BTreeSet::from([1, 3, 4]));
+    assert_eq!(flags(&health, 1), "/pending_dynamic_removal");
+    let all = health.checked_endpoints().expect("endpoints");
+    let of = |port| {
+        let has = |one: &&LocalityEndpoints| one.endpoints.contains(&endpoint(port).into());
+        all.localities
+            .iter()
+            .find(has)
+            .expect("a locality")
+            .priority
+    };
+    assert_eq!((of(1), of(3)), (0, 1));
+    // One comes back, the other fails.
+    health.assign(3, &assignment(&[&[1, 4]]));
+    assert_eq!(flags(&health, 1), "healthy");
+    check(&health, 3, false);
+    assert_eq!(ports(&health), BTreeSet::from([1, 4]));
+    assert!(health.host(address(3)).is_none());
+}
+
+#[test]
+fn hosts_that_discovery_takes_away_go_at_once_where_that_is_wanted() {
+    let health = checked(", ignore_health_on_host_removal: true");
+    health.assign(1, &assignment(&[&[1, 2]]));
+    [1, 2]
+        .into_iter()
+        .for_each(|port| check(&health, port, true));
+    health.assign(2, &assignment(&[&[2]]));
+    assert_eq!(ports(&health), BTreeSet::from([2]));
+}
+
+#[test]
+fn workers_use_hosts_that_stay_and_none_that_leave() {
+    let config = discovered("");
+    let registry = Arc::new(Registry::default());
+    let healths = Healths::new(&registry);
+    let health = healths.get(&config, &Snapshot::default());
+    let before = assignment(&[&[1]]);
+    health.assign(1, &before);
+    check(&health, 1, true);
+    let secrets = Secrets::default();
+    let sockets = UpstreamSockets::new(&config, &registry, &Singletons::default(), &secrets);
+    let of_worker = (Some(&before), Arc::clone(&health));
+    let stats = Arc::default();
+    let parts = Parts {
+        sockets,
+        limits: Limits::new(&config, &stats, &registry, &Singletons::default()),
+        balancer: Balancer::default(),
+    };
+    let cluster = Cluster::with_parts(&config, stats, of_worker, parts);
+    let now = assignment(&[&[2]]);
+    health.assign(2, &now);
+    cluster.set_endpoints(&now);
+    let picked = || {
+        let tried = Tried::default();
+        let host = cluster.pick(&LoadBalancerContext::new(address(9), &tried));
+        host.map(|host| host.address.port())
+    };
+    // The new one was not checked yet.
+    assert!((0..9).all(|_| picked() == Some(1)));
+    check(&health, 2, true);
+    check(&health, 1, false);
+    assert!((0..9).all(|_| picked() == Some(2)));
+}
+
+#[test]
+fn hosts_need_not_count_before_their_first_check() {
+    for (ignored, total) in [
+        (true, "/failed_active_hc/pending_active_hc"),
+        (false, "/failed_active_hc"),
+    ] {
+        let fields =
+            format!(", common_lb_config: {{ ignore_new_hosts_until_first_hc: {ignored} }}");
+        let health = checked(&fields);
+        health.assign(1, &assignment(&[&[1]]));
+        assert_eq!(flags(&health, 1), total);
+        let excluded = || health.stats.membership.membership_excluded.get();
+        assert_eq!(excluded(), i64::from(ignored));
+        assert!(!health.is_warm());
+        check(&health, 1, false);
+        assert_eq!(
+            (excluded(), flags(&health, 1).as_str()),
+            (0, "/failed_active_hc")
+        );
+        assert!(health.is_warm());
+    }
+}
+
+#[test]
+fn what_warms_takes_over_when_it_is_in_force() {
+    let healths = Healths::new(&Arc::default());
+    let (old, new) = (discovered(""), discovered(""));
+    let old = healths.get(&old, &Snapshot::default());
+    old.assign(1, &assignment(&[&[1, 2, 3]]));
+    let snapshot = Snapshot {
+        generation: 2,
+        ..Snapshot::default()
+    };
+    let warming = healths.warming(&new, &snapshot);
+    warming.assign(2, &assignment(&[&[1]]));
+    check(&warming, 1, true);
+    assert!(healths.is_warm(&new));
+    assert_eq!(membership(&old), (3, 0, 1), "the old one counts");
+    let in_force = healths.get(&new, &snapshot);
+    assert!(Arc::ptr_eq(&in_force, &warming));
+    assert_eq!(membership(&warming), (1, 1, 1));
+    check(&old, 2, true);
+    assert_eq!(membership(&warming), (1, 1, 1), "the old one is late");
 }

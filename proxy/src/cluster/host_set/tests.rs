@@ -191,3 +191,23 @@ fn of_hosts_that_are_as_before_nothing_is_made_anew() {
     }
     assert!(before.all.iter().all(|host| !host.is_retired()));
 }
+
+#[test]
+fn hosts_that_stay_start_anew_when_others_come_or_go_where_that_is_wanted() {
+    use HealthStatus::{Degraded, Healthy};
+    for closes in [true, false] {
+        let fields =
+            format!("common_lb_config: {{ close_connections_on_host_set_change: {closes} }}");
+        let (config, health) = (fixture::config(&fields), fixture::health(&fields));
+        let update = |set: &HostSet, endpoints: &[Said]| {
+            let endpoints = Arc::new(assignment(endpoints));
+            set.update(&endpoints, (&config, &Balancer::default()), &health)
+        };
+        let one = update(&HostSet::default(), &[(1, 1, Healthy, 0)]);
+        let worse = update(&one, &[(1, 1, Degraded, 0)]);
+        assert!(worse.all[0].continues(&one.all[0]), "it is the same");
+        let more = update(&worse, &[(1, 1, Healthy, 0), (2, 1, Healthy, 0)]);
+        assert_eq!(more.all[0].continues(&worse.all[0]), !closes);
+        assert_eq!(worse.all[0].is_retired(), closes);
+    }
+}

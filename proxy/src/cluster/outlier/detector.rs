@@ -109,6 +109,18 @@ impl Detector {
         }
     }
 
+    /// A health check of a host has succeeded, which ends an ejection.
+    pub(in super::super) fn uneject(&mut self, address: SocketAddr) {
+        let record = self.hosts.get_mut(&address);
+        let Some(record) = record.filter(|record| record.is_ejected()) else {
+            return;
+        };
+        record.uneject();
+        let ejected = None;
+        self.changes.push(Change { address, ejected });
+        self.count_active();
+    }
+
     /// Brings hosts back whose time is over, and ejects others by their rates.
     pub(in super::super) fn sweep(&mut self, now: Instant) {
         let mut seen: [Vec<Seen>; 2] = Default::default();

@@ -47,6 +47,7 @@ impl Record {
             self.backoff += 1;
         }
         self.health.set(HealthFlags::FAILED_OUTLIER_CHECK);
+        self.health.fail();
     }
 
     /// Whether its time is over.
@@ -64,7 +65,7 @@ impl Record {
         is_over
     }
 
-    fn uneject(&mut self) {
+    pub(super) fn uneject(&mut self) {
         self.since = None;
         self.health.clear(HealthFlags::FAILED_OUTLIER_CHECK);
         // A count that is near its threshold would eject it again at once.

@@ -1,6 +1,6 @@
 //! `envoy.filters.network.tcp_proxy`: bytes to one endpoint and back.
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
     access_log,
@@ -13,7 +13,7 @@ use crate::{
     metadata::TCP_PROXY_CLUSTER,
     net::{
         address::{OriginalDst, OriginalSource, RemoteAddr},
-        relay::{self, End},
+        relay::{self, End, Relayed},
         transport_socket::Connection,
     },
     random,
@@ -184,7 +184,14 @@ impl TcpProxy {
             let ends = (&mut *downstream, &mut upstream.connection);
             let (info, idle_timeout) = (&*connection, self.config.idle_timeout);
             let progress = |sent, received| self.count(info, &cluster, (sent, received));
-            let relayed = relay::relay(ends, buffer, idle_timeout, progress).await;
+            let relayed = match upstream.host.closes_with_health(&cluster) {
+                None => relay::relay(ends, buffer, idle_timeout, progress).await,
+                Some(health) => {
+                    // On the heap: few clusters ask for it.
+                    let fails = async move { health.fails().await };
+                    Box::pin(relay_until(fails, ends, buffer, idle_timeout, progress)).await
+                }
+            };
             if relayed.end == End::Untouched && upstream.host.sidecar && redials_left > 0 {
                 let tried = tried.get_or_insert_default();
                 tried.note(Rc::clone(&upstream.host));
@@ -309,5 +316,28 @@ impl TcpProxy {
             cluster: Some(Arc::clone(&cluster.config)),
             host: failed,
         })
+    }
+}
+
+/// Moves bytes until `ends` is ready, and then no longer: both sides are closed.
+async fn relay_until(
+    ends: impl Future<Output = ()>,
+    connections: (&mut Connection, &mut Connection),
+    buffer: &mut Buffer,
+    idle_timeout: Option<Duration>,
+    progress: impl Fn(u64, u64),
+) -> Relayed {
+    let moved = Cell::new((0, 0));
+    let counting = |sent, received| {
+        let (to_upstream, to_downstream) = moved.get();
+        moved.set((to_upstream + sent, to_downstream + received));
+        progress(sent, received);
+    };
+    tokio::select! {
+        relayed = relay::relay(connections, buffer, idle_timeout, counting) => relayed,
+        () = ends => {
+            let (to_upstream, to_downstream) = moved.get();
+            Relayed { to_upstream, to_downstream, end: End::Both }
+        }
     }
 }

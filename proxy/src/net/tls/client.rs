@@ -49,6 +49,8 @@ pub(crate) struct Destination<'d> {
     pub(crate) server_name: Option<&'d str>,
     /// Offered where no application protocols are configured.
     pub(crate) default_protocols: &'d [&'d str],
+    /// Offered whatever is configured, unless empty.
+    pub(crate) only_protocols: Option<&'d [Vec<u8>]>,
 }
 
 /// Our certificate, whoever asks.
@@ -83,7 +85,9 @@ impl ClientContext {
         let client = self.built.of(sources, |secrets| self.build(secrets))?;
         let name = self.server_name(destination)?;
         let mut protocols = self.config.common.alpn_protocols.clone();
-        if protocols.is_empty() {
+        if let Some(only) = destination.only_protocols.filter(|only| !only.is_empty()) {
+            protocols = only.to_vec();
+        } else if protocols.is_empty() {
             let defaults = destination.default_protocols.iter();
             protocols = defaults.map(|name| name.as_bytes().to_vec()).collect();
         } else if let Some(http) = http_of_mesh(&protocols, destination.default_protocols) {

@@ -62,7 +62,8 @@ impl Context {
                         .listener_removed
                         .add(u64::from(is_present(address)));
                 }
-                Change::Set(..) | Change::Remove(..) => {}
+                Change::Set(..) | Change::Remove(..) | Change::Warm(..) | Change::EndWarming(_) => {
+                }
             }
         }
     }

@@ -317,6 +317,7 @@ impl Running {
             )
         };
         let idle = state.expire(now, usage);
+        state.note_checked(|cluster| self.context.health.is_warm(cluster));
         let changes = state.settle(now);
         let requests = state.requests(now);
         let overdue = state.newly_overdue(now);
@@ -371,7 +372,8 @@ impl Running {
                     }
                 }
                 Change::Forget(address) => drop(self.replaced.remove(address)),
-                Change::Set(..) | Change::Remove(..) => {}
+                Change::Set(..) | Change::Remove(..) | Change::Warm(..) | Change::EndWarming(_) => {
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
 use tonic::{
     Request, Response, Status, Streaming,
@@ -31,6 +31,7 @@ use weir_tests::certificates::{Authority, inline};
 use super::*;
 use crate::{
     boundary::Boundary,
+    cluster::{HealthSurroundings, keep_health},
     config::{
         bootstrap::AdsProtocol,
         tls::{SecretName, SecretRef, SecretSource, SecretValue},
@@ -250,6 +251,8 @@ struct Proxy {
     registry: Arc<Registry>,
     secrets: Arc<Secrets>,
     task: JoinHandle<()>,
+    /// Checks hosts.
+    keeper: JoinHandle<()>,
 }
 
 impl Proxy {
@@ -315,6 +318,11 @@ static_resources:
         let secrets = Arc::new(Secrets::new(options.local_secrets, &[]));
         let (demands, receiver) = demand::channel();
         let snapshots = publisher.subscribe();
+        let (health, boundary) = (Arc::new(Healths::new(&registry)), Boundary::new(&registry));
+        let singletons = Arc::default();
+        let surroundings =
+            HealthSurroundings::new(&health, &registry, &singletons, &secrets, &boundary);
+        let keeper = tokio::spawn(keep_health(surroundings, publisher.subscribe()));
         let context = Context {
             publisher,
             stats: Arc::new(Stats::new(&registry)),
@@ -322,7 +330,8 @@ static_resources:
             clusters: Arc::default(),
             workers: NonZeroUsize::MIN,
             secrets: Arc::clone(&secrets),
-            boundary: Boundary::new(&registry),
+            health,
+            boundary,
         };
         let task = tokio::spawn(client.run(context, receiver));
         Self {
@@ -331,6 +340,7 @@ static_resources:
             registry,
             secrets,
             task,
+            keeper,
         }
     }
 
@@ -351,6 +361,7 @@ static_resources:
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
+        self.keeper.abort();
     }
 }
 
@@ -702,4 +713,37 @@ async fn secrets_come_over_the_stream_but_for_those_of_the_process() {
         })
         .await;
     assert!(has_root(&proxy, "root"));
+}
+
+#[tokio::test]
+async fn a_cluster_is_in_force_once_its_hosts_have_answered_their_first_check() {
+    let host = TcpListener::bind(loopback()).await.expect("a port");
+    let port = host.local_addr().expect("an address").port();
+    let control_plane = mesh();
+    control_plane.set(
+        type_url::CLUSTER,
+        "web",
+        "1",
+        "{ name: web, type: EDS, connect_timeout: 1s, \
+         eds_cluster_config: { eds_config: { resource_api_version: V3, ads: {} } }, \
+         health_checks: [{ timeout: 60s, interval: 60s, unhealthy_threshold: 1, healthy_threshold: 1, \
+         tcp_health_check: { receive: [{ text: '6f6b' }] } }] }",
+    );
+    let endpoints = format!(
+        "{{ cluster_name: web, endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: \
+         {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }} }}] }}] }}"
+    );
+    control_plane.set(type_url::ENDPOINT, "web", "1", &endpoints);
+    let (address, _server) = control_plane.serve(loopback()).await;
+    let mut proxy = Proxy::start(address);
+    proxy.demand(WEB).await;
+    let check = tokio::time::timeout(PATIENCE, host.accept()).await;
+    let (mut check, _) = check.expect("in time").expect("a check");
+    let snapshot = Arc::clone(&proxy.snapshots.borrow());
+    assert!(snapshot.warming.contains_key("web") && !snapshot.clusters.contains_key("web"));
+    assert_eq!(is_present(&snapshot, WEB), None, "connections wait");
+    check.write_all(b"ok").await.expect("written");
+    let snapshot = proxy.until(|s| s.clusters.contains_key("web")).await;
+    assert!(snapshot.warming.is_empty());
+    assert_eq!(is_present(&snapshot, WEB), Some(true));
 }

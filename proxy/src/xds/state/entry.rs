@@ -24,10 +24,20 @@ pub(super) struct Entry {
     pub(super) updated: Option<SystemTime>,
     /// What is in force.
     pub(super) active: Option<Resource>,
+    /// A cluster whose hosts are checked before it is in force.
+    pub(super) checking: Option<Checking>,
     /// The control plane said that it has no such resource.
     pub(super) absent: bool,
     /// Why the message after `latest` was refused.
     pub(super) rejected: Option<String>,
+}
+
+/// A cluster whose hosts are checked for the first time.
+#[derive(Debug)]
+pub(super) struct Checking {
+    pub(super) resource: Resource,
+    pub(super) since: Instant,
+    pub(super) is_done: bool,
 }
 
 // === impl Entry ===

@@ -21,6 +21,7 @@ impl State {
         self.collect();
         self.settled_at = Some(now);
         let mut changes = self.resource_changes();
+        changes.extend(self.warming_changes());
         changes.extend(self.destination_changes(now));
         changes
     }

@@ -87,12 +87,15 @@ impl State {
                     .iter()
                     .all(|reference| self.is_settled(reference, now))
                 {
-                    ready.push((name.clone(), latest.clone()));
+                    ready.push((name.clone(), latest.clone(), self.needs_checks(latest)));
                 }
             }
-            for (name, latest) in ready {
-                if let Some(entry) = self.entries[kind as usize].get_mut(&name) {
+            for (name, latest, needs_checks) in ready {
+                if let Some(entry) = self.entries[kind as usize].get_mut(&name)
+                    && (!needs_checks || entry.is_checked(&latest, now))
+                {
                     entry.active = Some(latest);
+                    entry.checking = None;
                 }
             }
         }
@@ -133,8 +136,10 @@ impl State {
                 .filter(|kind| self.is_wildcard(*kind) && !self.answered[*kind as usize]);
             waiting.filter_map(|kind| stream.deadline(kind))
         });
+        let of_checks = self.check_deadlines();
         let is_ahead = |deadline: &Instant| self.settled_at.is_none_or(|at| *deadline > at);
-        deadlines.chain(of_wildcards).filter(is_ahead).min()
+        let all = deadlines.chain(of_wildcards).chain(of_checks);
+        all.filter(is_ahead).min()
     }
 
     /// How many resources of each kind became overdue since the last call.

@@ -705,3 +705,56 @@ fn more_addresses_than_a_pod_has_clients_are_not_remembered() {
     });
     assert_eq!(taken.count(), 4096);
 }
+
+/// A cluster whose hosts are checked.
+fn checked_cluster(name: &str, interval: &str) -> (Reference, Any) {
+    let text = format!(
+        "{{ name: {name}, type: EDS, connect_timeout: 1s, eds_cluster_config: \
+         {{ eds_config: {{ resource_api_version: V3, ads: {{}} }} }}, health_checks: \
+         [{{ timeout: 1s, interval: {interval}, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {{}} }}] }}"
+    );
+    ((Kind::Cluster, name.to_owned()), read(Kind::Cluster, &text))
+}
+
+#[test]
+fn a_cluster_is_in_force_once_its_hosts_are_checked_and_the_old_one_until_then() {
+    let resources = vec![
+        listener(WEB, "web"),
+        checked_cluster("web", "1s"),
+        endpoints("web", &[1]),
+    ];
+    let mut mesh = Mesh::new(by_need(), resources);
+    mesh.demand(WEB);
+    let interval = |cluster: &Arc<crate::config::Cluster>| {
+        let check = cluster.health_check.as_ref().expect("a check");
+        check.intervals.interval.as_secs()
+    };
+    let seen = |mesh: &Mesh| {
+        let of =
+            |clusters: &std::collections::HashMap<String, _>| clusters.get("web").map(interval);
+        (of(&mesh.snapshot.clusters), of(&mesh.snapshot.warming))
+    };
+    assert_eq!(seen(&mesh), (None, Some(1)));
+    assert_eq!(mesh.present(WEB), None, "the listener waits");
+    assert_eq!(mesh.state.warming()[Kind::Cluster as usize], 1);
+    assert_eq!(mesh.ports("web"), [1], "there is something to check");
+    mesh.state.note_checked(|_| true);
+    mesh.pump();
+    assert_eq!(seen(&mesh), (Some(1), None));
+    assert_eq!(mesh.present(WEB), Some(true));
+    // Its hosts do not answer: nobody waits for them longer than for a resource.
+    assert_eq!(mesh.push(checked_cluster("web", "2s"), "2"), None);
+    assert_eq!(seen(&mesh), (Some(1), Some(2)));
+    let overdue = mesh.state.next_overdue().expect("a deadline");
+    assert_eq!(overdue, mesh.now + FETCH_TIMEOUT);
+    mesh.pass(FETCH_TIMEOUT);
+    assert_eq!(seen(&mesh), (Some(2), None));
+    // A newer version takes the place of the one that warms, and of one that is taken away nothing is
+    // left.
+    mesh.push(checked_cluster("web", "3s"), "3");
+    mesh.push(checked_cluster("web", "4s"), "4");
+    assert_eq!(seen(&mesh), (Some(2), Some(4)));
+    mesh.push(cluster("web"), "5");
+    assert_eq!(mesh.snapshot.warming.len(), 0);
+    assert!(mesh.snapshot.clusters["web"].health_check.is_none());
+}
