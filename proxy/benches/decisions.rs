@@ -149,7 +149,7 @@ fn endpoints(count: u16, first_weight: u32) -> Arc<LoadAssignment> {
     Arc::new(LoadAssignment {
         cluster_name: "c".to_owned(),
         localities: vec![LocalityEndpoints {
-            endpoints: (0..count).map(endpoint).collect(),
+            endpoints: (0..count).map(endpoint).map(Arc::new).collect(),
             ..LocalityEndpoints::default()
         }],
         ..LoadAssignment::default()

@@ -97,7 +97,7 @@ fn each(
         locality
             .endpoints
             .iter()
-            .map(move |endpoint| (locality, endpoint))
+            .map(move |endpoint| (locality, &**endpoint))
     })
 }
 
@@ -131,7 +131,7 @@ fn write_text(text: &mut String, shown: &Shown<'_>, is_dynamic: bool) {
         let _ = writeln!(text, "{name}::{address}::region::{}", locality.region);
         let _ = writeln!(text, "{name}::{address}::zone::{}", locality.zone);
         let _ = writeln!(text, "{name}::{address}::sub_zone::{}", locality.sub_zone);
-        let _ = writeln!(text, "{name}::{address}::canary::false");
+        let _ = writeln!(text, "{name}::{address}::canary::{}", endpoint.is_canary());
         let _ = writeln!(text, "{name}::{address}::priority::{}", locality.priority);
         let [external, local] = shown.success_rates(endpoint).map(or_none);
         let _ = writeln!(text, "{name}::{address}::success_rate::{external}");

@@ -365,7 +365,10 @@ mod tests {
         let address = address.expect("an address");
         let _waiting = std::net::TcpStream::connect(address).expect("the only one");
         let cluster = cluster("connect_timeout: 0.1s");
-        let host = Rc::new(Host::new(&config::endpoint::Endpoint::at(address), (0, 0)));
+        let host = Rc::new(Host::new(
+            &config::endpoint::Endpoint::at(address).into(),
+            (0, 0),
+        ));
         let dialled = Upstream::dial(&cluster, &host, &[]).await;
         assert!(matches!(dialled, Err(DialError::Timeout)));
     }

@@ -65,7 +65,7 @@ impl Keyed {
     pub(super) fn new(host: &Host, by_hostname: bool, share: f64) -> Self {
         let key = match &host.hash_key {
             Some(own) => own.clone(),
-            None if by_hostname => host.hostname.clone(),
+            None if by_hostname => host.hostname.as_str().into(),
             None => host.address.to_string().into(),
         };
         Self { key, share }

@@ -1,9 +1,9 @@
 //! Endpoints of a cluster in one worker.
 
 use std::{
-    cell::{Cell, RefCell, RefMut},
+    cell::{Cell, OnceCell, RefCell, RefMut},
     collections::HashMap,
-    net::SocketAddr,
+    ops::Deref,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -11,7 +11,6 @@ use std::{
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
-use weir_api::workload::Workload;
 
 use super::{
     health::{HealthFlags, HostHealth},
@@ -20,53 +19,50 @@ use super::{
 };
 use crate::config::{endpoint::Endpoint, subset::MetadataMatch};
 
-/// An endpoint.
+/// An endpoint. What discovery says of it is shared with other workers, and read as if it were its own.
 pub struct Host {
-    pub(crate) address: SocketAddr,
-    /// For `auto_host_rewrite`; may be empty.
-    pub(crate) hostname: Box<str>,
-    pub(crate) weight: u32,
+    endpoint: Arc<Endpoint>,
+    /// What is learnt of it, by whatever worker.
+    learnt: Option<Arc<HostHealth>>,
+    /// Shared with the host's next version, so that an update of its weight loses nothing.
+    shared: Rc<Shared>,
+    /// The name that its connections ask for, where that goes by the request.
+    named: Option<Box<Named>>,
     /// 0 is used first.
     pub(super) priority: u32,
     /// Which of the localities that discovery lists.
     pub(super) locality: u32,
-    /// What balancers look at in its metadata.
-    pub(super) lb_metadata: Option<Arc<Map<String, Value>>>,
-    /// What discovery says of it.
-    said: HealthFlags,
-    /// What is learnt of it, by whatever worker.
-    learnt: Option<Arc<HostHealth>>,
-    /// What stands for it on a hash ring; its address by default.
-    pub(super) hash_key: Option<Box<str>>,
-    /// It stands in where nobody knows an endpoint.
-    pub(super) last_resort: bool,
-    /// One of our sidecars stands before it, so that what it says of a request is so.
-    pub(crate) sidecar: bool,
-    /// Who is behind it.
-    pub(crate) workload: Option<Arc<Workload>>,
-    /// What chooses among the transport sockets of its cluster.
-    pub(super) transport_socket_match: Option<Arc<Map<String, Value>>>,
-    /// The name that its connections ask for, where that goes by the request.
-    pub(super) server_name: Option<Box<str>>,
-    /// Shared with the host's next version, so that an update of its weight loses nothing.
-    shared: Rc<Shared>,
+}
+
+/// An endpoint as it is asked for by one name.
+struct Named {
+    name: Box<str>,
+    /// The endpoint's own, which has its counts.
+    of: Rc<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
     /// Requests and raw connections in flight, whatever name they ask for.
-    active: Rc<Cell<u32>>,
+    active: Cell<u32>,
+    /// Nothing is to be pooled any more. Pooled connections hold their host and their cluster, so
+    /// these live until they are retired.
+    retired: Cell<bool>,
+    /// It has answered in HTTP, where that is known of a host rather than of its cluster.
+    spoke_http: Cell<bool>,
+    /// Made for the first connection: of many hosts a worker uses few.
+    pools: OnceCell<Box<Pools>>,
+}
+
+/// Connections of a host.
+#[derive(Default)]
+struct Pools {
     /// The same endpoint by the names that it was asked for.
     named: RefCell<HashMap<Box<str>, Rc<Host>>>,
     /// Connections without a request.
     idle: RefCell<Vec<Idle>>,
     /// Connections that requests share.
     http2: Http2Pool,
-    /// Nothing is to be pooled any more. Pooled connections hold their host and their cluster, so
-    /// these live until they are retired.
-    retired: Cell<bool>,
-    /// It has answered in HTTP, where that is known of a host rather than of its cluster.
-    spoke_http: Cell<bool>,
 }
 
 /// Hosts at which a request or a connection has failed.
@@ -90,47 +86,35 @@ const MAX_NAMES: usize = 256;
 
 impl Host {
     /// `place`: its priority, and which of the localities that discovery lists.
-    pub(crate) fn new(endpoint: &Endpoint, (priority, locality): (u32, u32)) -> Self {
+    pub(crate) fn new(endpoint: &Arc<Endpoint>, (priority, locality): (u32, u32)) -> Self {
         Self {
-            address: endpoint.address,
+            endpoint: Arc::clone(endpoint),
             priority,
             locality,
-            lb_metadata: endpoint.lb_metadata.clone(),
-            hostname: endpoint.hostname.as_str().into(),
-            weight: endpoint.weight.max(1),
-            said: HealthFlags::of(endpoint.health),
             learnt: None,
-            hash_key: endpoint.hash_key.clone(),
-            last_resort: endpoint.last_resort,
-            sidecar: endpoint.sidecar,
-            workload: endpoint.workload.clone(),
-            transport_socket_match: endpoint.transport_socket_match.clone(),
-            server_name: None,
+            named: None,
             shared: Rc::default(),
         }
     }
 
     /// The same endpoint, with connections of its own that ask for `name`.
     pub(crate) fn named(&self, name: &str) -> Rc<Self> {
-        if let Some(known) = self.shared.named.borrow().get(name) {
+        let pools = self.shared.pools();
+        if let Some(known) = pools.named.borrow().get(name) {
             return Rc::clone(known);
         }
-        let shared = Shared {
-            active: Rc::clone(&self.shared.active),
-            ..Shared::default()
+        let named = Named {
+            name: name.into(),
+            of: Rc::clone(&self.shared),
         };
         let host = Rc::new(Self {
-            hostname: self.hostname.clone(),
-            hash_key: self.hash_key.clone(),
-            workload: self.workload.clone(),
-            transport_socket_match: self.transport_socket_match.clone(),
-            lb_metadata: self.lb_metadata.clone(),
+            endpoint: Arc::clone(&self.endpoint),
             learnt: self.learnt.clone(),
-            server_name: Some(name.into()),
-            shared: Rc::new(shared),
+            shared: Rc::default(),
+            named: Some(Box::new(named)),
             ..*self
         });
-        let mut named = self.shared.named.borrow_mut();
+        let mut named = pools.named.borrow_mut();
         if named.len() >= MAX_NAMES {
             named.retain(|_, host| host.is_in_use());
         }
@@ -143,23 +127,20 @@ impl Host {
         host
     }
 
+    /// The name that its connections ask for, where that goes by the request.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.named.as_ref().map(|named| &*named.name)
+    }
+
     /// Whether nothing that discovery says of it, nor where what is learnt of it is kept, has changed.
     pub(super) fn is(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         place: (u32, u32),
         learnt: &Option<Arc<HostHealth>>,
     ) -> bool {
         (self.priority, self.locality) == place
-            && self.address == endpoint.address
-            && *self.hostname == *endpoint.hostname
-            && self.weight == endpoint.weight.max(1)
-            && self.said == HealthFlags::of(endpoint.health)
-            && self.hash_key == endpoint.hash_key
-            && (self.last_resort, self.sidecar) == (endpoint.last_resort, endpoint.sidecar)
-            && self.workload == endpoint.workload
-            && self.transport_socket_match == endpoint.transport_socket_match
-            && self.lb_metadata == endpoint.lb_metadata
+            && (Arc::ptr_eq(&self.endpoint, endpoint) || self.endpoint == *endpoint)
             && self.learnt.as_ref().map(Arc::as_ptr) == learnt.as_ref().map(Arc::as_ptr)
             && !self.is_retired()
     }
@@ -185,12 +166,6 @@ impl Host {
         criteria.all(|one| metadata.is_some_and(|all| all.get(&*one.name) == Some(&one.value)))
     }
 
-    /// Whether its metadata calls it a canary.
-    pub(super) fn is_canary(&self) -> bool {
-        let metadata = self.lb_metadata.as_ref();
-        metadata.is_some_and(|all| all.get("canary") == Some(&Value::Bool(true)))
-    }
-
     /// From now on its health is what is learnt, too.
     pub(super) fn learn(&mut self, learnt: Option<Arc<HostHealth>>) {
         self.learnt = learnt;
@@ -208,7 +183,8 @@ impl Host {
 
     /// All that keeps traffic from it.
     pub(super) fn flags(&self) -> HealthFlags {
-        self.said.and(self.learnt().map(HostHealth::flags))
+        let said = HealthFlags::of(self.health);
+        said.and(self.learnt().map(HostHealth::flags))
     }
 
     /// Takes over connections and counts of the same endpoint as it was before.
@@ -228,31 +204,36 @@ impl Host {
 
     /// Requests and raw connections in flight.
     pub(crate) fn active(&self) -> u32 {
-        self.shared.active.get()
+        self.counts().active.get()
     }
 
     pub(super) fn add_active(&self, change: i32) {
-        self.shared
-            .active
-            .set(self.shared.active.get().saturating_add_signed(change));
+        let active = &self.counts().active;
+        active.set(active.get().saturating_add_signed(change));
+    }
+
+    fn counts(&self) -> &Shared {
+        self.named.as_ref().map_or(&self.shared, |named| &named.of)
     }
 
     /// Connections without a request, the one used last at the end.
     pub(super) fn idle(&self) -> RefMut<'_, Vec<Idle>> {
-        self.shared.idle.borrow_mut()
+        self.shared.pools().idle.borrow_mut()
     }
 
     /// Connections that requests share.
     pub(super) fn http2(&self) -> &Http2Pool {
-        &self.shared.http2
+        &self.shared.pools().http2
     }
 
     /// Whether it has pooled connections of either kind.
     pub(super) fn holds_connections(&self) -> bool {
-        let named = self.shared.named.borrow();
-        !self.shared.idle.borrow().is_empty()
-            || !self.shared.http2.is_empty()
-            || named.values().any(|host| host.holds_connections())
+        self.shared.pools.get().is_some_and(|pools| {
+            let named = pools.named.borrow();
+            !pools.idle.borrow().is_empty()
+                || !pools.http2.is_empty()
+                || named.values().any(|host| host.holds_connections())
+        })
     }
 
     pub(super) fn spoke_http(&self) -> bool {
@@ -270,16 +251,22 @@ impl Host {
     /// Closes pooled connections, now and as they come back.
     pub(super) fn retire(&self) {
         self.shared.retired.set(true);
-        let idle = self.shared.idle.take();
+        let Some(pools) = self.shared.pools.get() else {
+            return;
+        };
+        let idle = pools.idle.take();
         drop(idle);
-        self.shared.http2.retire();
-        let named = self.shared.named.take();
+        pools.http2.retire();
+        let named = pools.named.take();
         named.values().for_each(|host| host.retire());
     }
 
     /// Closes pooled connections that are spent or idle for too long. Returns how many are left.
     pub(super) fn reap(&self, now: Instant, idle_timeout: Option<Duration>) -> usize {
-        let mut idle = self.idle();
+        let Some(pools) = self.shared.pools.get() else {
+            return 0;
+        };
+        let mut idle = pools.idle.borrow_mut();
         // The one used last is at the end.
         let mut surplus = idle.len().saturating_sub(SPARE);
         idle.retain_mut(|connection| {
@@ -291,13 +278,30 @@ impl Host {
         if idle.is_empty() {
             idle.shrink_to_fit();
         }
-        let mut left = idle.len() + self.shared.http2.reap(now, idle_timeout);
+        let mut left = idle.len() + pools.http2.reap(now, idle_timeout);
         drop(idle);
-        self.shared.named.borrow_mut().retain(|_, host| {
+        pools.named.borrow_mut().retain(|_, host| {
             left += host.reap(now, idle_timeout);
             host.is_in_use()
         });
         left
+    }
+}
+
+impl Deref for Host {
+    type Target = Endpoint;
+
+    /// What discovery says of it.
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn pools(&self) -> &Pools {
+        self.pools.get_or_init(Box::default)
     }
 }
 
@@ -325,5 +329,22 @@ impl Tried {
     pub(super) fn has(&self, host: &Host) -> bool {
         let mut tried = self.0.iter().flat_map(|hosts| hosts.iter());
         tried.any(|tried| tried.address == host.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use super::*;
+
+    #[test]
+    fn a_host_takes_little_memory() {
+        // The counts of an `Rc` or an `Arc`, and a pointer in a list.
+        let (counts, entry) = (2 * size_of::<usize>(), size_of::<usize>());
+        let shared = counts + size_of::<Endpoint>() + entry;
+        assert!(shared <= 128, "{shared} bytes of all workers");
+        let of_worker = size_of::<Host>() + size_of::<Shared>() + 2 * counts;
+        assert!(of_worker <= 88, "{of_worker} bytes of each worker");
     }
 }

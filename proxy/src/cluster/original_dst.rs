@@ -1,6 +1,8 @@
 //! Hosts of an `ORIGINAL_DST` cluster: made on first use, forgotten when they hold nothing.
 
-use std::{cell::RefCell, collections::HashMap, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell, collections::HashMap, net::SocketAddr, rc::Rc, sync::Arc, time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -24,7 +26,7 @@ impl Hosts {
         if let Some(host) = hosts.get(&address) {
             return Rc::clone(host);
         }
-        let host = Rc::new(Host::new(&Endpoint::at(address), (0, 0)));
+        let host = Rc::new(Host::new(&Arc::new(Endpoint::at(address)), (0, 0)));
         if hosts.len() >= CAPACITY {
             hosts.retain(|_, host| in_use(host));
         }

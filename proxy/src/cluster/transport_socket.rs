@@ -108,7 +108,7 @@ impl UpstreamSockets {
         let destination = Destination {
             ip: host.address.ip(),
             hostname: &host.hostname,
-            server_name: host.server_name.as_deref(),
+            server_name: host.server_name(),
             default_protocols,
         };
         // On the heap: a connection lives longer than its handshake.

@@ -43,8 +43,8 @@ pub struct LocalityEndpoints {
     pub priority: u32,
     /// Share of the locality, 0 if nothing is said; matters with locality-weighted load balancing only.
     pub weight: u32,
-    /// The endpoints.
-    pub endpoints: Vec<Endpoint>,
+    /// The endpoints, each shared with the workers that know it.
+    pub endpoints: Vec<Arc<Endpoint>>,
 }
 
 /// `LbEndpoint`
@@ -118,6 +118,13 @@ impl Endpoint {
             lb_metadata: None,
         }
     }
+
+    /// Whether its metadata calls it a canary.
+    #[must_use]
+    pub fn is_canary(&self) -> bool {
+        let metadata = self.lb_metadata.as_ref();
+        metadata.is_some_and(|all| all.get("canary") == Some(&Value::Bool(true)))
+    }
 }
 
 // === impl Policy ===
@@ -141,5 +148,6 @@ impl LoadAssignment {
         self.localities
             .iter()
             .flat_map(|locality| &locality.endpoints)
+            .map(AsRef::as_ref)
     }
 }

@@ -127,14 +127,14 @@ fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> Locality
     } = locality.unwrap_or_default();
     let of_locality = transport_socket_match(metadata.as_ref());
     let at_endpoints = at.field("lb_endpoints");
-    let endpoints: Vec<_> = lb_endpoints
+    let endpoints: Vec<Arc<Endpoint>> = lb_endpoints
         .into_iter()
         .enumerate()
         .filter_map(|(index, message)| {
             let mut endpoint = endpoint(&at_endpoints.index(index), message)?;
             let own = endpoint.transport_socket_match.take();
             endpoint.transport_socket_match = own.or_else(|| of_locality.clone());
-            Some(endpoint)
+            Some(Arc::new(endpoint))
         })
         .collect();
     let sum: u64 = endpoints
@@ -266,8 +266,8 @@ mod tests {
             weight,
             ..Endpoint::at(SocketAddr::from(([10, 0, 0, 1], port)))
         };
-        let locality = |endpoints| LocalityEndpoints {
-            endpoints,
+        let locality = |endpoints: Vec<Endpoint>| LocalityEndpoints {
+            endpoints: endpoints.into_iter().map(Arc::new).collect(),
             ..LocalityEndpoints::default()
         };
         let assignment = LoadAssignment {

@@ -51,7 +51,7 @@ fn snapshot(peer: Option<Workload>) -> Arc<Snapshot> {
             ..Endpoint::at((address, 15006).into())
         };
         let locality = LocalityEndpoints {
-            endpoints: vec![endpoint],
+            endpoints: vec![endpoint.into()],
             ..LocalityEndpoints::default()
         };
         let assignment = LoadAssignment {

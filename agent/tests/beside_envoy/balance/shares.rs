@@ -81,14 +81,14 @@ const ROWS: &[Row] = &[
     Row {
         name: "subset",
         fields: "lb_subset_config: { fallback_policy: NO_FALLBACK, subset_selectors: [{ keys: [v] }] },",
-        route: "metadata_match: { filter_metadata: { envoy.lb: { v: 1 } } },",
+        route: TO_V1,
         zones: &[("a", "", &[("a", V1), ("b", V2), ("c", V1)])],
         expected: &[("a", 50.0), ("c", 50.0)],
     },
     Row {
         name: "scaled",
         fields: "common_lb_config: { locality_weighted_lb_config: {} }, lb_subset_config: { locality_weight_aware: true, scale_locality_weight: true, subset_selectors: [{ keys: [v] }] },",
-        route: "metadata_match: { filter_metadata: { envoy.lb: { v: 1 } } },",
+        route: TO_V1,
         zones: &[
             ("a", "load_balancing_weight: 10,", &[("a", V1)]),
             ("b", "load_balancing_weight: 20,", &[("b", V1), ("c", V2)]),
@@ -98,34 +98,28 @@ const ROWS: &[Row] = &[
     Row {
         name: "aware",
         fields: "common_lb_config: { locality_weighted_lb_config: {} }, lb_subset_config: { locality_weight_aware: true, subset_selectors: [{ keys: [v] }] },",
-        route: "metadata_match: { filter_metadata: { envoy.lb: { v: 1 } } },",
-        zones: &[
-            ("a", "load_balancing_weight: 10,", &[("a", V1)]),
-            ("b", "load_balancing_weight: 30,", &[("b", V1), ("c", V2)]),
-        ],
+        route: TO_V1,
+        zones: TEN_TO_THIRTY,
         expected: &[("a", 25.0), ("b", 75.0)],
     },
     Row {
         name: "unaware",
         fields: "common_lb_config: { locality_weighted_lb_config: {} }, lb_subset_config: { subset_selectors: [{ keys: [v] }] },",
-        route: "metadata_match: { filter_metadata: { envoy.lb: { v: 1 } } },",
-        zones: &[
-            ("a", "load_balancing_weight: 10,", &[("a", V1)]),
-            ("b", "load_balancing_weight: 30,", &[("b", V1), ("c", V2)]),
-        ],
+        route: TO_V1,
+        zones: TEN_TO_THIRTY,
         expected: &[("a", 50.0), ("b", 50.0)],
     },
     Row {
         name: "fallback",
         fields: "lb_subset_config: { fallback_policy: DEFAULT_SUBSET, default_subset: { v: 2 }, subset_selectors: [{ keys: [v] }] },",
-        route: "metadata_match: { filter_metadata: { envoy.lb: { v: 7 } } },",
+        route: TO_V7,
         zones: &[("a", "", &[("a", V1), ("b", V2)])],
         expected: &[("b", 100.0)],
     },
     Row {
         name: "panic",
         fields: "lb_subset_config: { fallback_policy: DEFAULT_SUBSET, default_subset: { v: 9 }, panic_mode_any: true, subset_selectors: [{ keys: [v] }] },",
-        route: "metadata_match: { filter_metadata: { envoy.lb: { v: 7 } } },",
+        route: TO_V7,
         zones: &[("a", "", &[("a", V1), ("b", V2)])],
         expected: &[("a", 50.0), ("b", 50.0)],
     },
@@ -152,24 +146,21 @@ const ROWS: &[Row] = &[
         name: "residual",
         fields: ZONES,
         route: "",
-        zones: &[
-            ("own", "", &[("a", "")]),
-            ("else", "", &[("b", ""), ("c", ""), ("d", "")]),
-        ],
+        zones: ONE_OF_FOUR,
         expected: &[("a", 50.0), ("b", 16.7), ("c", 16.7), ("d", 16.7)],
     },
     Row {
         name: "few",
         fields: "",
         route: "",
-        zones: &[("own", "", &[("a", "")]), ("else", "", &[("b", "")])],
+        zones: ONE_OF_TWO,
         expected: &[("a", 50.0), ("b", 50.0)],
     },
     Row {
         name: "disabled",
         fields: "common_lb_config: { zone_aware_lb_config: { min_cluster_size: 2, routing_enabled: { value: 0 } } },",
         route: "",
-        zones: &[("own", "", &[("a", "")]), ("else", "", &[("b", "")])],
+        zones: ONE_OF_TWO,
         expected: &[("a", 50.0), ("b", 50.0)],
     },
     Row {
@@ -178,10 +169,7 @@ const ROWS: &[Row] = &[
             "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.random.v3.Random,
             locality_lb_config: { zone_aware_lb_config: { min_cluster_size: 1, force_local_zone: { min_size: 1 } } } } } }] },"#,
         route: "",
-        zones: &[
-            ("own", "", &[("a", "")]),
-            ("else", "", &[("b", ""), ("c", ""), ("d", "")]),
-        ],
+        zones: ONE_OF_FOUR,
         expected: &[("a", 100.0)],
     },
     Row {
@@ -190,10 +178,7 @@ const ROWS: &[Row] = &[
             "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.random.v3.Random,
             locality_lb_config: { zone_aware_lb_config: { min_cluster_size: 1, force_local_zone: { min_size: 2 } } } } } }] },"#,
         route: "",
-        zones: &[
-            ("own", "", &[("a", "")]),
-            ("else", "", &[("b", ""), ("c", ""), ("d", "")]),
-        ],
+        zones: ONE_OF_FOUR,
         expected: &[("a", 50.0), ("b", 16.7), ("c", 16.7), ("d", 16.7)],
     },
     Row {
@@ -202,10 +187,7 @@ const ROWS: &[Row] = &[
             "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest,
             locality_lb_config: { zone_aware_lb_config: { min_cluster_size: 1, force_locality_direct_routing: true } } } } }] },"#,
         route: "",
-        zones: &[
-            ("own", "", &[("a", "")]),
-            ("else", "", &[("b", ""), ("c", ""), ("d", "")]),
-        ],
+        zones: ONE_OF_FOUR,
         expected: &[("a", 100.0)],
     },
     Row {
@@ -225,11 +207,22 @@ const ROWS: &[Row] = &[
         name: "local",
         fields: "",
         route: "",
-        zones: &[("own", "", &[("a", "")]), ("else", "", &[("b", "")])],
+        zones: ONE_OF_TWO,
         expected: &[("a", 50.0), ("b", 50.0)],
     },
 ];
 
+const TEN_TO_THIRTY: &[Zone] = &[
+    ("a", "load_balancing_weight: 10,", &[("a", V1)]),
+    ("b", "load_balancing_weight: 30,", &[("b", V1), ("c", V2)]),
+];
+const ONE_OF_TWO: &[Zone] = &[("own", "", &[("a", "")]), ("else", "", &[("b", "")])];
+const ONE_OF_FOUR: &[Zone] = &[
+    ("own", "", &[("a", "")]),
+    ("else", "", &[("b", ""), ("c", ""), ("d", "")]),
+];
+const TO_V1: &str = "metadata_match: { filter_metadata: { envoy.lb: { v: 1 } } },";
+const TO_V7: &str = "metadata_match: { filter_metadata: { envoy.lb: { v: 7 } } },";
 const ZONES: &str = "common_lb_config: { zone_aware_lb_config: { min_cluster_size: 4 } },";
 const V1: &str = "metadata: { filter_metadata: { envoy.lb: { v: 1 } } },";
 const V2: &str = "metadata: { filter_metadata: { envoy.lb: { v: 2 } } },";

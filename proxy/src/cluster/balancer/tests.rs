@@ -32,7 +32,7 @@ fn cluster(fields: &str, priorities: Vec<Vec<Endpoint>>) -> Cluster {
         .zip(priorities)
         .map(|(priority, endpoints)| LocalityEndpoints {
             priority,
-            endpoints,
+            endpoints: endpoints.into_iter().map(Arc::new).collect(),
             ..LocalityEndpoints::default()
         });
     let endpoints = LoadAssignment {

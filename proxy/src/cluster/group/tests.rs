@@ -11,7 +11,7 @@ fn hosts(weights: &[u32]) -> Vec<Rc<Host>> {
             weight: *weight,
             ..Endpoint::at(([10, 0, 0, 1], port).into())
         };
-        Rc::new(Host::new(&endpoint, (0, 0)))
+        Rc::new(Host::new(&endpoint.into(), (0, 0)))
     };
     (0..).zip(weights).map(host).collect()
 }

@@ -8,7 +8,7 @@ fn host(last: u8, hash_key: Option<&str>) -> Rc<Host> {
         hash_key: hash_key.map(Into::into),
         ..Endpoint::at(SocketAddr::from(([10, 0, 0, last], 8080)))
     };
-    Rc::new(Host::new(&endpoint, (0, 0)))
+    Rc::new(Host::new(&endpoint.into(), (0, 0)))
 }
 
 /// Hosts of equal weight, hashed as a cluster with these fields says.

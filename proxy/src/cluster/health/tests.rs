@@ -23,7 +23,7 @@ fn assignment(priorities: &[&[u16]]) -> Arc<LoadAssignment> {
         .zip(priorities)
         .map(|(priority, ports)| LocalityEndpoints {
             priority,
-            endpoints: ports.iter().copied().map(endpoint).collect(),
+            endpoints: ports.iter().copied().map(endpoint).map(Arc::new).collect(),
             ..LocalityEndpoints::default()
         });
     Arc::new(LoadAssignment {
@@ -57,8 +57,9 @@ fn members_are_counted_once_however_many_workers_say_it() {
     (0..3).for_each(|_| health.assign(1, &three));
     assert_eq!(membership(&health), (3, 3, 2));
     let mut degraded = LoadAssignment::clone(&three);
-    degraded.localities[0].endpoints[0].health = HealthStatus::Degraded;
-    degraded.localities[0].endpoints[1].health = HealthStatus::Draining;
+    let endpoints = &mut degraded.localities[0].endpoints;
+    Arc::make_mut(&mut endpoints[0]).health = HealthStatus::Degraded;
+    Arc::make_mut(&mut endpoints[1]).health = HealthStatus::Draining;
     health.assign(2, &Arc::new(degraded));
     assert_eq!(membership(&health), (3, 1, 2));
     let stats = &health.stats.membership;

@@ -17,7 +17,7 @@ fn assignment(endpoints: &[Said]) -> LoadAssignment {
         };
         LocalityEndpoints {
             priority,
-            endpoints: vec![endpoint],
+            endpoints: vec![endpoint.into()],
             ..Default::default()
         }
     };
@@ -142,7 +142,8 @@ fn a_host_of_another_transport_socket_is_another_host() {
     let set = set_of(&endpoints);
     set.all[0].add_active(3);
     let said = Map::from_iter([("tlsMode".to_owned(), "istio".into())]);
-    endpoints.localities[0].endpoints[0].transport_socket_match = Some(Arc::new(said));
+    let endpoint = &mut endpoints.localities[0].endpoints[0];
+    Arc::make_mut(endpoint).transport_socket_match = Some(Arc::new(said));
     let other = updated(&set, &endpoints, "");
     assert_eq!(other.all[0].active(), 0);
     assert!(set.all[0].is_retired() && !other.all[0].is_retired());

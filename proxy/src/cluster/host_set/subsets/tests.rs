@@ -24,7 +24,7 @@ fn cluster(fields: &str, metadata: &[Value]) -> Cluster {
     };
     let endpoints = LoadAssignment {
         localities: vec![LocalityEndpoints {
-            endpoints: (0..).zip(metadata).map(endpoint).collect(),
+            endpoints: (0..).zip(metadata).map(endpoint).map(Arc::new).collect(),
             ..LocalityEndpoints::default()
         }],
         ..LoadAssignment::default()
