@@ -3,9 +3,16 @@
 //! The client and the endpoint of these tests allocate nothing while it is counted, and the control
 //! thread does not run, so what is counted is the worker's.
 
-use std::{alloc::System, net::SocketAddr};
+use std::{alloc::System, net::SocketAddr, sync::Arc};
 
+use serde_json::Map;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use weir_api::xds::json;
+use weir_proxy::{
+    cluster::{Cluster, LoadBalancerContext, Tried},
+    config::subset::MetadataMatch,
+    convert,
+};
 use weir_tests::certificates::{Authority, inline};
 
 use crate::{
@@ -86,6 +93,33 @@ fn mutual_tls(endpoint: SocketAddr) -> (proxy::Proxy, proxy::Proxy) {
     (near.start(), far)
 }
 
+/// Allocations of a pick from a cluster with these fields: three endpoints, one of which weighs more.
+fn pick(fields: &str) -> f64 {
+    let endpoint = |port: u16, weight: u32| {
+        format!(
+            "{{ load_balancing_weight: {weight}, metadata: {{ filter_metadata: {{ envoy.lb: {{ v: 1 }} }} \
+             }}, endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} \
+             }} }} }}"
+        )
+    };
+    let endpoints = [endpoint(1, 1), endpoint(2, 1), endpoint(3, 2)].join(", ");
+    let text = format!(
+        "static_resources: {{ clusters: [{{ name: c, type: STATIC, {fields}, load_assignment: {{ \
+         cluster_name: c, endpoints: [{{ load_balancing_weight: 1, lb_endpoints: [{endpoints}] }}] }} }}] }}"
+    );
+    let message = json::read_bootstrap(&text).expect("a bootstrap");
+    let config = convert::bootstrap(message).expect("a bootstrap");
+    let cluster = Cluster::new(&config.clusters[0], Arc::default(), None);
+    let wanted = Map::from_iter([("v".to_owned(), 1.into())]);
+    let (wanted, tried) = (MetadataMatch::new(&wanted), Tried::default());
+    let context = LoadBalancerContext {
+        metadata_match: Some(&wanted),
+        hash: Some(7),
+        ..LoadBalancerContext::new(([127, 0, 0, 1], 1).into(), &tried)
+    };
+    allocations(|| assert!(cluster.pick(&context).is_some()))
+}
+
 /// One test, because what is counted is of the whole process.
 #[test]
 fn the_hot_path_allocates_next_to_nothing() {
@@ -117,6 +151,18 @@ fn the_hot_path_allocates_next_to_nothing() {
         client
     });
     assert!(idle <= IDLE, "an idle connection holds {idle} bytes");
+
+    for fields in [
+        "lb_policy: ROUND_ROBIN",
+        "lb_policy: LEAST_REQUEST",
+        "lb_policy: RANDOM",
+        "lb_policy: RING_HASH",
+        "lb_policy: MAGLEV, common_lb_config: { consistent_hashing_lb_config: { hash_balance_factor: 150 } }",
+        "common_lb_config: { locality_weighted_lb_config: {} }",
+        "lb_subset_config: { subset_selectors: [{ keys: [v] }] }",
+    ] {
+        claim(&format!("a pick, {fields}"), pick(fields), 0.0);
+    }
 
     let near = mutual_tls(listen(Http1::serve));
     let mut client = Http1::connect(near.0.address());

@@ -222,9 +222,6 @@ pub(super) fn slow_start(at: &At<'_>, message: Option<SlowStartConfig>, into: &m
 /// A number, and the key of the runtime that overrides it.
 pub(super) fn runtime_double(at: &At<'_>, message: RuntimeDouble) -> (f64, Box<str>) {
     take!(at, message => RuntimeDouble { supported: default_value, runtime_key; });
-    if runtime_key.is_empty() {
-        at.field("runtime_key").error("must not be empty");
-    }
     (default_value, runtime_key.into())
 }
 

@@ -158,10 +158,6 @@ fn selector(at: &At<'_>, message: lb_subset_config::LbSubsetSelector) -> SubsetS
         keys
     };
     let keys = sorted(keys);
-    if single_host_per_subset && keys.len() != 1 {
-        at.field("single_host_per_subset")
-            .error("needs one key and no more");
-    }
     let keys_subset = sorted(fallback_keys_subset);
     let at_subset = at.field("fallback_keys_subset");
     let fallback = match enumeration(&at.field("fallback_policy"), fallback_policy) {
