@@ -2,6 +2,7 @@
 
 mod balancer;
 mod connect;
+mod dns;
 #[cfg(test)]
 mod fixture;
 mod health;
@@ -37,6 +38,7 @@ use crate::{
 };
 
 pub(crate) use connect::{DialError, Upstream, micros};
+pub(crate) use dns::Names;
 pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run as keep_health};
 pub use host::{Host, Tried};
 pub(crate) use host_set::HostSet;
@@ -125,7 +127,9 @@ impl Cluster {
         };
         let of_config = match &config.discovery {
             ClusterDiscovery::Static(endpoints) => Some(&**endpoints),
-            ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => endpoints,
+            ClusterDiscovery::Eds(_) | ClusterDiscovery::Dns(_) | ClusterDiscovery::OriginalDst => {
+                endpoints
+            }
         };
         if let Some(endpoints) = of_config {
             cluster.set_endpoints(endpoints);

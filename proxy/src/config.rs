@@ -7,6 +7,7 @@
 pub mod access_log;
 pub mod bootstrap;
 pub mod cluster;
+pub mod dns;
 pub mod domains;
 pub mod endpoint;
 pub mod feature_flag;

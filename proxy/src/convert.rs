@@ -10,6 +10,8 @@ mod at;
 mod bootstrap;
 mod cluster;
 mod common_lb;
+mod dns;
+mod dns_resolver;
 mod endpoint;
 mod filter_chain;
 mod hash;

@@ -18,8 +18,8 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     admin::{self, Admin, Face},
     boundary::Boundary,
-    cluster::{self, Healths},
-    config::{Bootstrap, overload::OverloadManager},
+    cluster::{self, Healths, Names},
+    config::{Bootstrap, cluster::ClusterDiscovery, dns::DnsResolver, overload::OverloadManager},
     connection_log::ConnectionLog,
     demand::{self, DemandReceiver},
     net::{BindError, listen},
@@ -52,6 +52,8 @@ pub struct Server {
     /// What is done while memory or connections are too many, and when.
     overload: Option<(Arc<Overload>, Arc<OverloadManager>)>,
     trim_heap: Option<fn() -> bool>,
+    /// How names are looked up where a cluster does not say.
+    dns_resolver: Arc<DnsResolver>,
 }
 
 /// Why the data plane cannot start.
@@ -164,6 +166,7 @@ impl Server {
             demands,
             overload,
             trim_heap,
+            dns_resolver: Arc::clone(&bootstrap.dns_resolver),
         })
     }
 
@@ -202,11 +205,20 @@ impl Server {
             );
         }
         let handle = self.handle.clone();
+        let kept = handle.clone();
         tasks.spawn(
-            boundary.clone().keep(move || {
-                cluster::keep_health(Arc::clone(handle.health()), handle.subscribe())
-            }),
+            boundary
+                .clone()
+                .keep(move || cluster::keep_health(Arc::clone(kept.health()), kept.subscribe())),
         );
+        let names = Arc::new(Names::new(
+            handle.publisher().clone(),
+            Arc::clone(handle.registry()),
+            Arc::clone(handle.health()),
+            boundary.clone(),
+            &self.dns_resolver,
+        ));
+        tasks.spawn(boundary.clone().keep(move || Arc::clone(&names).run()));
         if let Some((overload, config)) = self.overload {
             let (registry, trim) = (Arc::clone(self.handle.registry()), self.trim_heap);
             tasks.spawn(boundary.clone().keep(move || {
@@ -279,6 +291,10 @@ fn static_snapshot(bootstrap: &Bootstrap, options: &Options) -> Result<Snapshot,
     }
     let cluster =
         |cluster: &Arc<crate::config::Cluster>| (cluster.name.clone(), Arc::clone(cluster));
+    snapshot.awaits_names = bootstrap
+        .clusters
+        .iter()
+        .any(|cluster| matches!(cluster.discovery, ClusterDiscovery::Dns(_)));
     snapshot.clusters = bootstrap
         .clusters
         .iter()

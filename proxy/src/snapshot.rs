@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    config::{Cluster, Listener, LoadAssignment, RouteConfiguration},
+    config::{Cluster, Listener, LoadAssignment, RouteConfiguration, dns::DnsCluster},
     net::BoundListener,
     runtime::Runtime,
 };
@@ -34,6 +34,10 @@ pub struct Snapshot {
     pub clusters: HashMap<String, Arc<Cluster>>,
     /// Endpoints of EDS clusters, by the name they are asked for.
     pub endpoints: HashMap<String, Arc<LoadAssignment>>,
+    /// Endpoints of clusters whose endpoints are names, by the cluster.
+    pub resolved: HashMap<String, ResolvedNames>,
+    /// Listeners of the bootstrap wait for the first answers about names of its clusters.
+    pub awaits_names: bool,
     /// Route configurations from RDS, by name.
     pub routes: HashMap<String, Arc<RouteConfiguration>>,
     /// Values that override the configuration.
@@ -44,6 +48,15 @@ pub struct Snapshot {
     /// [`crate::config::listener::OnDemand::timeout`]; the demand is still sent, so that the
     /// destination is there once the control plane is.
     pub discovery_available: bool,
+}
+
+/// What names of a cluster were found to be.
+#[derive(Debug, Clone)]
+pub struct ResolvedNames {
+    /// The names, and how they were looked up.
+    pub of: Arc<DnsCluster>,
+    /// The endpoints.
+    pub endpoints: Arc<LoadAssignment>,
 }
 
 /// What is known of an original destination.

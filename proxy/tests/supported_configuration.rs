@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 39] = [
+const FILES: [&str; 41] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -47,6 +47,8 @@ const FILES: [&str; 39] = [
     "matcher",
     "cluster",
     "common_lb",
+    "dns",
+    "dns_resolver",
     "outlier_detection",
     "upstream_http",
     "endpoint",
@@ -73,7 +75,9 @@ field may not have:
 | access logs | `FileAccessLog`, `StdoutAccessLog`, `StderrAccessLog` |
 | transport sockets | `RawBuffer`, `DownstreamTlsContext` of filter chains, `UpstreamTlsContext` of clusters |
 | `cipher_suites`, `ecdh_curves` | what BoringSSL has and rustls lacks is left out with a warning, as long as one of the list remains |
-| `Cluster.type` | `STATIC`, `EDS`, `ORIGINAL_DST` |
+| `Cluster.type` | `STATIC`, `EDS`, `STRICT_DNS`, `LOGICAL_DNS`, `ORIGINAL_DST` |
+| `Cluster.cluster_type` | `DnsCluster` |
+| resolvers of names | `CaresDnsResolverConfig`, `GetAddrInfoDnsResolverConfig`: both ask the servers of /etc/resolv.conf, after /etc/hosts; nsswitch.conf is not read |
 | `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` |
 | hash policies | `connection_properties.source_ip` of routes, `source_ip` of `TcpProxy` |
 | `hash_function` | `XX_HASH` |
@@ -83,7 +87,7 @@ field may not have:
 | `upgrade_configs` | any protocol of `Upgrade`, and `CONNECT`, which goes to the endpoint of a route with `connect_matcher`; both over HTTP/1 to an endpoint of HTTP/1 |
 | RBAC rules | not `custom`, `matcher` and `uri_template` |
 | headers to add and remove | not pseudo headers, `host`, `connection`, `content-length` and `transfer-encoding` |
-| addresses | IP addresses with a TCP port; names are not looked up |
+| addresses | IP addresses with a TCP port; names only as endpoints of `STRICT_DNS` and `LOGICAL_DNS` |
 | text and bodies | inline; files only for TLS, and environment variables are not read |
 | `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s }, replaceable: true }`; other namespaces are for people |
 | `LbEndpoint.metadata` | `envoy.lb: { hash_key }`, `envoy.transport_socket_match` (also of `LocalityLbEndpoints`), `weir.dev: { last_resort }`; the rest is for people |

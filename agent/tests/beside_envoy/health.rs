@@ -145,7 +145,7 @@ impl Proxy {
             .collect()
     }
 
-    fn stat(&self, cluster: &str, name: &str) -> u64 {
+    pub(crate) fn stat(&self, cluster: &str, name: &str) -> u64 {
         let stats = self.stats(cluster, name);
         stats
             .get(name)

@@ -11,6 +11,7 @@ mod health;
 mod http1;
 mod injection;
 mod l4;
+mod names;
 mod network_filters;
 mod overload;
 mod proxies;

@@ -204,6 +204,14 @@ messages! {
     unpack unpack_http_protocol_options, pack pack_http_protocol_options:
         extensions::upstreams::http::v3::HttpProtocolOptions,
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    unpack unpack_dns_cluster:
+        extensions::clusters::dns::v3::DnsCluster, "envoy.extensions.clusters.dns.v3.DnsCluster";
+    unpack unpack_cares_dns_resolver:
+        extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig,
+        "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig";
+    unpack unpack_getaddrinfo_dns_resolver:
+        extensions::network::dns_resolver::getaddrinfo::v3::GetAddrInfoDnsResolverConfig,
+        "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig";
     unpack unpack_discovery_response:
         service::discovery::v3::DiscoveryResponse,
         "envoy.service.discovery.v3.DiscoveryResponse";

@@ -23,6 +23,8 @@ use crate::config::endpoint::Endpoint;
 /// An endpoint.
 pub struct Host {
     pub(crate) address: SocketAddr,
+    /// All of its addresses, where it has several.
+    pub(super) addresses: Option<Arc<[SocketAddr]>>,
     /// For `auto_host_rewrite`; may be empty.
     pub(crate) hostname: Box<str>,
     pub(crate) weight: u32,
@@ -87,6 +89,7 @@ impl Host {
         Self {
             address: endpoint.address,
             priority,
+            addresses: endpoint.addresses.clone(),
             hostname: endpoint.hostname.as_str().into(),
             weight: endpoint.weight.max(1),
             said: HealthFlags::of(endpoint.health),
@@ -111,6 +114,7 @@ impl Host {
             ..Shared::default()
         };
         let host = Rc::new(Self {
+            addresses: self.addresses.clone(),
             hostname: self.hostname.clone(),
             hash_key: self.hash_key.clone(),
             workload: self.workload.clone(),

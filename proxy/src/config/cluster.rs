@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     LoadAssignment,
+    dns::DnsCluster,
     http::Http2Options,
     http_filter::HttpFilter,
     outlier_detection::OutlierDetection,
@@ -90,6 +91,8 @@ pub enum ClusterDiscovery {
     Static(Arc<LoadAssignment>),
     /// `EDS` over ADS: the name of the ClusterLoadAssignment.
     Eds(String),
+    /// `STRICT_DNS`, `LOGICAL_DNS`: names, which the control thread looks up.
+    Dns(Arc<DnsCluster>),
     /// `ORIGINAL_DST`: the original destination of the connection.
     OriginalDst,
 }

@@ -6,23 +6,27 @@ use weir_api::xds::{
     envoy::config::{
         cluster::v3::{self as pb, cluster as pb_cluster},
         core::v3 as core,
+        endpoint::v3::ClusterLoadAssignment,
     },
     google::protobuf::UInt64Value,
 };
 
 use super::{
     at::{At, take},
-    common_lb,
+    common_lb, dns, dns_resolver,
     endpoint::load_assignment,
     http_options, outlier_detection, tls,
     upstream_http::{HttpOptions, extension_options},
-    value::{ads, enumeration, json_object, non_empty, positive_duration, socket_address},
+    value::{
+        ads, enumeration, json_object, non_empty, positive_duration, socket_address, type_name,
+    },
 };
 use crate::config::{
     cluster::{
         CircuitBreakers, Cluster, ClusterDiscovery, LbPolicy, RingHash, TcpKeepalive,
         TransportSocketMatch, UpstreamProtocol,
     },
+    dns::{DnsCluster, DnsEndpoints},
     endpoint::LoadAssignment,
 };
 
@@ -36,17 +40,17 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             common_http_protocol_options, http_protocol_options, http2_protocol_options,
             max_requests_per_connection, typed_extension_protocol_options, upstream_bind_config,
             transport_socket, transport_socket_matches, upstream_connection_options,
-            cluster_discovery_type, common_lb_config, outlier_detection;
+            cluster_discovery_type, common_lb_config, outlier_detection, dns_lookup_family,
+            dns_refresh_rate, dns_jitter, dns_failure_refresh_rate, respect_dns_ttl,
+            dns_resolvers, use_tcp_for_dns_lookups, dns_resolution_config,
+            typed_dns_resolver_config;
         ignored: per_connection_buffer_limit_bytes = "a buffer has 16 KiB, or 128 while much moves",
-            dns_lookup_family = "names are not looked up",
             cleanup_interval = "hosts of an ORIGINAL_DST cluster are not kept",
             ignore_health_on_host_removal = "endpoints are not actively checked",
             metadata = "for people and for filters that are not supported";
         refused: transport_socket_matcher, stats_matcher,
             per_connection_buffer_high_watermark_timeout, health_checks,
-            upstream_http_protocol_options, dns_refresh_rate, dns_jitter,
-            dns_failure_refresh_rate, respect_dns_ttl, dns_resolvers, use_tcp_for_dns_lookups,
-            dns_resolution_config, typed_dns_resolver_config, wait_for_warm_on_init,
+            upstream_http_protocol_options, wait_for_warm_on_init,
             lb_subset_config, protocol_selection,
             close_connections_on_host_health_failure, filters, load_balancing_policy, lrs_server,
             lrs_report_endpoint_metrics, track_timeout_budgets, upstream_config,
@@ -60,6 +64,19 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         cluster_discovery_type,
         eds_cluster_config,
         load_assignment,
+        dns::Fields {
+            refresh_rate: dns_refresh_rate,
+            jitter: dns_jitter,
+            failure_refresh_rate: dns_failure_refresh_rate,
+            respect_ttl: respect_dns_ttl,
+            lookup_family: dns_lookup_family,
+            resolver: dns_resolver::OfCluster {
+                typed: typed_dns_resolver_config,
+                resolution: dns_resolution_config,
+                resolvers: dns_resolvers,
+                use_tcp: use_tcp_for_dns_lookups,
+            },
+        },
     );
     let ring_hash = ring_hash(at, lb_policy, lb_config);
     let lb_policy = lb_policy_of(
@@ -165,7 +182,8 @@ fn discovery(
     name: &str,
     discovery_type: Option<pb_cluster::ClusterDiscoveryType>,
     eds: Option<pb_cluster::EdsClusterConfig>,
-    endpoints: Option<weir_api::xds::envoy::config::endpoint::v3::ClusterLoadAssignment>,
+    endpoints: Option<ClusterLoadAssignment>,
+    dns_fields: dns::Fields,
 ) -> Option<ClusterDiscovery> {
     use pb_cluster::{ClusterDiscoveryType, DiscoveryType};
 
@@ -174,9 +192,8 @@ fn discovery(
         None => DiscoveryType::Static,
         Some(ClusterDiscoveryType::Type(kind)) => enumeration(&at_type, kind)?,
         Some(ClusterDiscoveryType::ClusterType(custom)) => {
-            at.field("cluster_type")
-                .unsupported(format!("{:?}", custom.name));
-            return None;
+            at.field("eds_cluster_config").refuse(&eds);
+            return cluster_type(at, custom, endpoints, &dns_fields);
         }
     };
     if kind != DiscoveryType::Eds && eds.is_some() {
@@ -190,6 +207,9 @@ fn discovery(
         }
         DiscoveryType::Eds => at.field("load_assignment").refuse(&endpoints),
         _ => {}
+    }
+    if !matches!(kind, DiscoveryType::StrictDns | DiscoveryType::LogicalDns) {
+        dns_fields.refuse(at);
     }
     match kind {
         DiscoveryType::Static => {
@@ -216,8 +236,36 @@ fn discovery(
             Some(ClusterDiscovery::Eds(service))
         }
         DiscoveryType::OriginalDst => Some(ClusterDiscovery::OriginalDst),
-        DiscoveryType::StrictDns | DiscoveryType::LogicalDns => {
-            at_type.unsupported(format!("{}: names are not looked up", kind.as_str_name()));
+        DiscoveryType::StrictDns => {
+            dns::of_type(at, DnsEndpoints::Each, dns_fields, endpoints).map(of_names)
+        }
+        DiscoveryType::LogicalDns => {
+            dns::of_type(at, DnsEndpoints::Single, dns_fields, endpoints).map(of_names)
+        }
+    }
+}
+
+fn of_names(cluster: DnsCluster) -> ClusterDiscovery {
+    ClusterDiscovery::Dns(Arc::new(cluster))
+}
+
+/// A cluster whose type is an extension.
+fn cluster_type(
+    at: &At<'_>,
+    message: pb_cluster::CustomClusterType,
+    endpoints: Option<ClusterLoadAssignment>,
+    dns_fields: &dns::Fields,
+) -> Option<ClusterDiscovery> {
+    let at_type = at.field("cluster_type");
+    take!(at_type, message => pb_cluster::CustomClusterType { supported: name, typed_config; });
+    non_empty(&at_type.field("name"), name.clone());
+    let config = typed_config.unwrap_or_default();
+    match type_name(&config) {
+        "envoy.extensions.clusters.dns.v3.DnsCluster" => {
+            dns::of_cluster_type(at, &config, dns_fields, endpoints).map(of_names)
+        }
+        _ => {
+            at_type.unsupported(format!("{name:?}"));
             None
         }
     }

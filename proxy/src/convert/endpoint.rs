@@ -1,6 +1,9 @@
 //! Endpoints of a cluster.
 
-use std::sync::Arc;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value};
 use weir_api::{
@@ -18,14 +21,44 @@ use weir_api::{
 
 use super::{
     at::{At, take},
-    value::{address, enumeration, json_object, non_empty, number},
+    value::{address, enumeration, json_object, named_address, non_empty, number},
 };
-use crate::config::endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints, Policy};
+use crate::config::{
+    dns::DnsTarget,
+    endpoint::{Endpoint, HealthStatus, LoadAssignment, LocalityEndpoints, Policy},
+};
 
 /// Envoy's bound.
 const MAX_PRIORITY: u32 = 128;
 
+/// Who the endpoints of an assignment are.
+enum Targets<'t> {
+    /// Addresses.
+    Addresses,
+    /// Names, or addresses; they are put here.
+    Names(&'t mut Vec<DnsTarget>),
+}
+
+/// An assignment of addresses.
 pub(super) fn load_assignment(at: &At<'_>, message: pb::ClusterLoadAssignment) -> LoadAssignment {
+    assignment(at, message, &mut Targets::Addresses)
+}
+
+/// An assignment of names: its localities, without endpoints, and what is in them.
+pub(super) fn named_assignment(
+    at: &At<'_>,
+    message: pb::ClusterLoadAssignment,
+) -> (LoadAssignment, Vec<DnsTarget>) {
+    let mut targets = Vec::new();
+    let localities = assignment(at, message, &mut Targets::Names(&mut targets));
+    (localities, targets)
+}
+
+fn assignment(
+    at: &At<'_>,
+    message: pb::ClusterLoadAssignment,
+    targets: &mut Targets<'_>,
+) -> LoadAssignment {
     take!(at, message => pb::ClusterLoadAssignment {
         supported: cluster_name, endpoints, policy;
         refused: named_endpoints;
@@ -35,7 +68,9 @@ pub(super) fn load_assignment(at: &At<'_>, message: pb::ClusterLoadAssignment) -
     LoadAssignment {
         cluster_name: non_empty(&at.field("cluster_name"), cluster_name),
         localities: localities
-            .map(|(index, message)| locality_endpoints(&at_endpoints.index(index), message))
+            .map(|(index, message)| {
+                locality_endpoints(&at_endpoints.index(index), message, (index, &mut *targets))
+            })
             .collect(),
         policy: policy.map_or_else(Policy::default, |message| {
             self::policy(&at.field("policy"), message)
@@ -56,7 +91,11 @@ fn policy(at: &At<'_>, message: pb::cluster_load_assignment::Policy) -> Policy {
     }
 }
 
-fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> LocalityEndpoints {
+fn locality_endpoints(
+    at: &At<'_>,
+    message: pb::LocalityLbEndpoints,
+    (locality_index, targets): (usize, &mut Targets<'_>),
+) -> LocalityEndpoints {
     take!(at, message => pb::LocalityLbEndpoints {
         supported: locality, lb_endpoints, load_balancing_weight, priority, metadata;
         refused: proximity, lb_config;
@@ -72,16 +111,17 @@ fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> Locality
     } = locality.unwrap_or_default();
     let of_locality = transport_socket_match(metadata.as_ref());
     let at_endpoints = at.field("lb_endpoints");
-    let endpoints: Vec<_> = lb_endpoints
+    let (endpoints, names): (Vec<_>, Vec<_>) = lb_endpoints
         .into_iter()
         .enumerate()
         .filter_map(|(index, message)| {
-            let mut endpoint = endpoint(&at_endpoints.index(index), message)?;
+            let names = matches!(targets, Targets::Names(_));
+            let (mut endpoint, name) = endpoint(&at_endpoints.index(index), message, names)?;
             let own = endpoint.transport_socket_match.take();
             endpoint.transport_socket_match = own.or_else(|| of_locality.clone());
-            Some(endpoint)
+            Some((endpoint, name))
         })
-        .collect();
+        .unzip();
     let sum: u64 = endpoints
         .iter()
         .map(|endpoint| u64::from(endpoint.weight))
@@ -89,6 +129,18 @@ fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> Locality
     if sum > u64::from(u32::MAX) {
         at_endpoints.unsupported(format!("{sum} as the sum of weights"));
     }
+    let endpoints = match targets {
+        Targets::Addresses => endpoints,
+        Targets::Names(targets) => {
+            let named = names.into_iter().flatten().zip(endpoints);
+            targets.extend(named.map(|(name, endpoint)| DnsTarget {
+                name,
+                locality: locality_index,
+                endpoint,
+            }));
+            Vec::new()
+        }
+    };
     LocalityEndpoints {
         region,
         zone,
@@ -99,7 +151,12 @@ fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> Locality
     }
 }
 
-fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
+/// An endpoint, and its name where it may have one.
+fn endpoint(
+    at: &At<'_>,
+    message: pb::LbEndpoint,
+    may_be_named: bool,
+) -> Option<(Endpoint, Option<Box<str>>)> {
     use pb::lb_endpoint::HostIdentifier;
 
     take!(at, message => pb::LbEndpoint {
@@ -126,8 +183,21 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
         refused: additional_addresses;
     });
     let at_address = at.field("address");
-    Some(Endpoint {
-        address: self::address(&at_address, at_address.required(address)?)?,
+    let message = at_address.required(address)?;
+    let (address, name) = if may_be_named {
+        let (name, port) = named_address(&at_address, message)?;
+        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        (unknown, Some(name.into_boxed_str()))
+    } else {
+        (self::address(&at_address, message)?, None)
+    };
+    // As Envoy: what has no other name is called as what is looked up.
+    let hostname = match &name {
+        Some(name) if hostname.is_empty() => name.to_string(),
+        _ => hostname,
+    };
+    let endpoint = Endpoint {
+        address,
         hostname,
         health: match health? {
             PbHealthStatus::Unknown | PbHealthStatus::Healthy => HealthStatus::Healthy,
@@ -140,8 +210,10 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
         last_resort,
         sidecar,
         workload,
+        addresses: None,
         transport_socket_match,
-    })
+    };
+    Some((endpoint, name))
 }
 
 fn last_resort(metadata: Option<&Metadata>) -> bool {

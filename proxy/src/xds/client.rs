@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     boundary::Boundary,
-    config::{Bootstrap, Listener, bootstrap::Ads, cluster::ClusterDiscovery},
+    config::{Bootstrap, Listener, bootstrap::Ads, cluster::ClusterDiscovery, dns::DnsTarget},
     demand::{Demand, DemandReceiver},
     options::Options,
     secrets::{Local, Secrets},
@@ -71,10 +71,13 @@ impl Client {
             .find(|cluster| cluster.name == ads.cluster);
         let cluster = cluster.ok_or_else(no_endpoint)?;
         let endpoint = match &cluster.discovery {
-            ClusterDiscovery::Static(assignment) => assignment.endpoints().next(),
+            ClusterDiscovery::Static(assignment) => {
+                let first = assignment.endpoints().next();
+                first.map(|endpoint| endpoint.address.to_string())
+            }
+            ClusterDiscovery::Dns(dns) => dns.targets.first().map(DnsTarget::authority),
             ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => None,
         };
-        let endpoint = endpoint.map(|endpoint| endpoint.address.to_string());
         let address = options.control_plane.address.clone().or(endpoint);
         let target = Target {
             address: address.ok_or_else(no_endpoint)?,

@@ -110,6 +110,11 @@ pub(crate) fn endpoints_of<'s>(
     match &config.discovery {
         ClusterDiscovery::Static(endpoints) => Some(endpoints),
         ClusterDiscovery::Eds(name) => snapshot.endpoints.get(name),
+        ClusterDiscovery::Dns(dns) => {
+            let resolved = snapshot.resolved.get(&config.name)?;
+            let is_of = Arc::ptr_eq(&resolved.of, dns) || resolved.of == *dns;
+            is_of.then_some(&resolved.endpoints)
+        }
         ClusterDiscovery::OriginalDst => None,
     }
 }

@@ -416,7 +416,7 @@ async fn a_refused_resource_is_named_to_the_control_plane() {
         type_url::CLUSTER,
         "web",
         "1",
-        "{ name: web, type: LOGICAL_DNS, connect_timeout: 1s }",
+        "{ name: web, type: STATIC, lrs_server: { self: {} } }",
     );
     let (address, _server) = control_plane.serve(loopback()).await;
     let mut proxy = Proxy::start(address);
@@ -427,7 +427,7 @@ async fn a_refused_resource_is_named_to_the_control_plane() {
                 .iter()
                 .filter_map(|request| request.error_detail.as_ref());
             let mut messages = errors.map(|status| status.message.as_str());
-            messages.any(|m| m.contains("Cluster \"web\"") && m.contains("LOGICAL_DNS"))
+            messages.any(|m| m.contains("Cluster \"web\"") && m.contains("lrs_server"))
         })
         .await;
     // There is no better cluster, so connections are refused rather than left to wait.
@@ -623,7 +623,7 @@ async fn the_state_of_the_world_brings_what_is_asked_for_and_takes_what_is_missi
 #[tokio::test]
 async fn a_state_of_the_world_that_is_refused_is_named_and_the_rest_is_taken() {
     let control_plane = mesh();
-    let bad = "{ name: bad, type: LOGICAL_DNS, connect_timeout: 1s }";
+    let bad = "{ name: bad, type: STATIC, lrs_server: { self: {} } }";
     control_plane.set(type_url::CLUSTER, "bad", "1", bad);
     let (address, _server) = control_plane.serve(loopback()).await;
     let mut proxy = Proxy::start_with(address, |options, bootstrap| {
@@ -635,7 +635,7 @@ async fn a_state_of_the_world_that_is_refused_is_named_and_the_rest_is_taken() {
     let nack = states.wait_for(|states| {
         let refused = |request: &DiscoveryRequest| {
             let error = request.error_detail.as_ref();
-            error.is_some_and(|it| it.message.contains("LOGICAL_DNS"))
+            error.is_some_and(|it| it.message.contains("lrs_server"))
                 && request.version_info.is_empty()
                 && request.resource_names.is_empty()
         };
