@@ -218,7 +218,8 @@ impl Server {
             boundary.clone(),
             &self.dns_resolver,
         ));
-        tasks.spawn(boundary.clone().keep(move || Arc::clone(&names).run()));
+        let kept = Arc::clone(&names);
+        tasks.spawn(boundary.clone().keep(move || Arc::clone(&kept).run()));
         if let Some((overload, config)) = self.overload {
             let (registry, trim) = (Arc::clone(self.handle.registry()), self.trim_heap);
             tasks.spawn(boundary.clone().keep(move || {
@@ -236,6 +237,7 @@ impl Server {
                     workers: self.admin.concurrency(),
                     secrets: self.secrets,
                     boundary: boundary.clone(),
+                    names,
                 };
                 tasks.spawn(client.run(context, self.demands));
             }

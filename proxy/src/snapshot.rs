@@ -34,8 +34,9 @@ pub struct Snapshot {
     pub clusters: HashMap<String, Arc<Cluster>>,
     /// Endpoints of EDS clusters, by the name they are asked for.
     pub endpoints: HashMap<String, Arc<LoadAssignment>>,
-    /// Endpoints of clusters whose endpoints are names, by the cluster.
-    pub resolved: HashMap<String, ResolvedNames>,
+    /// Endpoints of clusters whose endpoints are names, by the cluster; of two while it is to be replaced by
+    /// one with other names.
+    pub resolved: HashMap<String, Vec<ResolvedNames>>,
     /// Listeners of the bootstrap wait for the first answers about names of its clusters.
     pub awaits_names: bool,
     /// Route configurations from RDS, by name.

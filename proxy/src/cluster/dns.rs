@@ -55,7 +55,7 @@ stat_set! {
     }
 }
 
-/// The names of all clusters in force.
+/// The names of all clusters in force, and of those that are to be once their names are known.
 #[derive(Debug)]
 pub(crate) struct Names {
     publisher: Publisher,
@@ -65,9 +65,19 @@ pub(crate) struct Names {
     /// As the bootstrap says.
     resolver: Arc<Resolver>,
     lookups: Arc<Semaphore>,
-    /// A cluster has its first answer.
-    answered: Arc<Notify>,
-    clusters: Mutex<HashMap<String, Followed>>,
+    /// A cluster has its first answer, or others are to be followed.
+    changed: Arc<Notify>,
+    /// A cluster that is to come into force has its first answer, or is waited for no longer.
+    ready: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By name: of two while a cluster is to be replaced by one with other names.
+    clusters: HashMap<String, Vec<Followed>>,
+    /// Clusters that come into force once their names are known.
+    warming: Vec<Arc<config::Cluster>>,
 }
 
 /// A cluster whose names are looked up. Dropping it ends that.
@@ -85,9 +95,11 @@ struct Followable {
     name: String,
     dns: Arc<DnsCluster>,
     publisher: Publisher,
+    scope: Scope,
     stats: Arc<UpdateStats>,
-    health: Mutex<Arc<ClusterHealth>>,
-    answered: Arc<Notify>,
+    /// Of the configuration in force; none before that.
+    health: Mutex<Option<Arc<ClusterHealth>>>,
+    changed: Arc<Notify>,
     /// An answer, or a failure, has come.
     is_answered: AtomicBool,
     /// Of each target what is known last.
@@ -111,8 +123,9 @@ impl Names {
             boundary,
             resolver: Arc::new(Resolver::new(resolver)),
             lookups: Arc::new(Semaphore::new(AT_A_TIME)),
-            answered: Arc::default(),
-            clusters: Mutex::default(),
+            changed: Arc::default(),
+            ready: Notify::new(),
+            state: Mutex::default(),
         }
     }
 
@@ -132,57 +145,109 @@ impl Names {
             };
             tokio::select! {
                 changed = snapshots.changed() => if changed.is_err() { return },
-                () = self.answered.notified() => {}
+                () = self.changed.notified() => {}
                 () = late => {}
             }
         }
     }
 
-    /// Starts with what is new in a snapshot, and ends with what is gone.
-    fn follow(&self, snapshot: &Snapshot) {
-        let mut clusters = self.lock();
-        clusters.retain(|name, followed| {
-            let now = snapshot
-                .clusters
-                .get(name)
-                .and_then(|config| names_of(config));
-            now.is_some_and(|dns| is_same(dns, &followed.cluster.dns))
-        });
-        for (name, config) in &snapshot.clusters {
-            let Some(dns) = names_of(config) else {
-                continue;
-            };
-            match clusters.get(name) {
-                Some(known) => known.cluster.keep_health(&self.healths, config, snapshot),
-                None => {
-                    let followed = self.start(config, dns, snapshot);
-                    clusters.insert(name.clone(), followed);
-                }
-            }
-        }
-        let is_gone = |name: &String| !clusters.contains_key(name);
-        if snapshot.resolved.keys().any(is_gone) {
-            self.publisher.modify(|snapshot| {
-                snapshot
-                    .resolved
-                    .retain(|name, _| clusters.contains_key(name));
-            });
+    /// Looks names of clusters up, too, that are to come into force: these, and no others.
+    pub(crate) fn set_warming(&self, clusters: Vec<Arc<config::Cluster>>) {
+        let mut state = self.lock();
+        let is_same = |(one, other): (&Arc<_>, &Arc<_>)| Arc::ptr_eq(one, other);
+        let is_known = state.warming.len() == clusters.len()
+            && state.warming.iter().zip(&clusters).all(is_same);
+        if !is_known {
+            state.warming = clusters;
+            self.changed.notify_one();
         }
     }
 
+    /// Whether the names of a cluster are known, or have been waited for long enough.
+    pub(crate) fn is_ready(&self, config: &config::Cluster) -> bool {
+        let Some(dns) = names_of(config) else {
+            return true;
+        };
+        let state = self.lock();
+        let followed = state.clusters.get(&config.name).into_iter().flatten();
+        let mut of_these = followed.filter(|followed| is_same(&followed.cluster.dns, dns));
+        of_these.any(|followed| followed.is_ready(Instant::now()))
+    }
+
+    /// Waits until [`Self::is_ready`] may say otherwise.
+    pub(crate) async fn ready(&self) {
+        self.ready.notified().await;
+    }
+
+    /// Starts with what is new, and ends with what is gone.
+    fn follow(&self, snapshot: &Snapshot) {
+        let mut state = self.lock();
+        let State { clusters, warming } = &mut *state;
+        let wanted: Vec<_> = snapshot.clusters.values().chain(&*warming).collect();
+        for config in &wanted {
+            if let Some(dns) = names_of(config) {
+                let all = clusters.entry(config.name.clone()).or_default();
+                if !all.iter().any(|known| is_same(&known.cluster.dns, dns)) {
+                    let before = all.first().map(|known| &*known.cluster);
+                    let followed = self.start(config, dns, before);
+                    all.push(followed);
+                }
+            }
+        }
+        let is_wanted = |name: &String, followed: &Followed| {
+            let mut of_name = wanted.iter().filter(|config| config.name == *name);
+            of_name.any(|config| {
+                names_of(config).is_some_and(|dns| is_same(dns, &followed.cluster.dns))
+            })
+        };
+        clusters.retain(|name, all| {
+            all.retain(|followed| is_wanted(name, followed));
+            !all.is_empty()
+        });
+        for (name, all) in &*clusters {
+            for followed in all {
+                followed.cluster.keep_health(&self.healths, name, snapshot);
+            }
+        }
+        self.forget(clusters, snapshot);
+    }
+
+    /// Takes out of the snapshot what nobody looks up any more.
+    fn forget(&self, clusters: &HashMap<String, Vec<Followed>>, snapshot: &Snapshot) {
+        let stays = |name: &String, resolved: &ResolvedNames| {
+            let mut all = clusters.get(name).into_iter().flatten();
+            all.any(|followed| Arc::ptr_eq(&followed.cluster.dns, &resolved.of))
+        };
+        let mut all = snapshot.resolved.iter();
+        if all.all(|(name, all)| all.iter().all(|it| stays(name, it))) {
+            return;
+        }
+        self.publisher.modify(|snapshot| {
+            snapshot.resolved.retain(|name, all| {
+                all.retain(|resolved| stays(name, resolved));
+                !all.is_empty()
+            });
+        });
+    }
+
+    /// `before` is one of the same name, whose counts go on.
     fn start(
         &self,
-        config: &Arc<config::Cluster>,
+        config: &config::Cluster,
         dns: &Arc<DnsCluster>,
-        snapshot: &Snapshot,
+        before: Option<&Followable>,
     ) -> Followed {
+        let scope = Scope::cluster(&config.stat_name);
+        let known = before.filter(|before| before.scope == scope);
+        let stats = known.map(|before| Arc::clone(&before.stats));
         let cluster = Arc::new(Followable {
             name: config.name.clone(),
             dns: Arc::clone(dns),
             publisher: self.publisher.clone(),
-            stats: self.registry.register(Scope::cluster(&config.stat_name)),
-            health: Mutex::new(self.healths.get(config, snapshot)),
-            answered: Arc::clone(&self.answered),
+            stats: stats.unwrap_or_else(|| self.registry.register(scope.clone())),
+            scope,
+            health: Mutex::default(),
+            changed: Arc::clone(&self.changed),
             is_answered: AtomicBool::new(dns.targets.is_empty()),
             found: Mutex::new(vec![Resolved::default(); dns.targets.len()]),
         });
@@ -207,26 +272,27 @@ impl Names {
         }
     }
 
-    /// Lets listeners of the bootstrap begin once each cluster has its first answer. When nobody
-    /// waits for it any more, if somebody does now.
+    /// Lets listeners of the bootstrap begin once each cluster has its first answer. When somebody
+    /// stops waiting for one, if somebody waits.
     fn first_answers(&self, snapshot: &Snapshot) -> Option<Instant> {
-        if !snapshot.awaits_names {
-            return None;
-        }
         let now = Instant::now();
-        let clusters = self.lock();
-        let waits = clusters.values().filter(|followed| !followed.is_ready(now));
+        let state = self.lock();
+        let all = state.clusters.values().flatten();
+        let waits = all.filter(|followed| !followed.is_ready(now));
         let deadline = waits.map(|followed| followed.patience).min();
-        drop(clusters);
-        if deadline.is_none() {
+        if !state.warming.is_empty() {
+            self.ready.notify_one();
+        }
+        drop(state);
+        if snapshot.awaits_names && deadline.is_none() {
             self.publisher
                 .modify(|snapshot| snapshot.awaits_names = false);
         }
         deadline
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
-        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,10 +328,16 @@ impl Drop for Followed {
 impl Followable {
     /// Holds the health of the configuration in force, whose gauges are then there before the cluster
     /// is used.
-    fn keep_health(&self, healths: &Healths, config: &Arc<config::Cluster>, snapshot: &Snapshot) {
+    fn keep_health(&self, healths: &Healths, name: &str, snapshot: &Snapshot) {
+        let Some(config) = snapshot.clusters.get(name) else {
+            return;
+        };
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if !health.is_of(config) {
-            *health = healths.get(config, snapshot);
+        let is_of = |health: &ClusterHealth| health.is_of(config);
+        if names_of(config).is_some_and(|dns| is_same(dns, &self.dns))
+            && !health.as_deref().is_some_and(is_of)
+        {
+            *health = Some(healths.get(config, snapshot));
         }
     }
 
@@ -282,16 +354,20 @@ impl Followable {
         }
         let endpoints = Arc::new(self.assignment(&found));
         drop(found);
-        let (of, name) = (Arc::clone(&self.dns), self.name.clone());
-        let now = Arc::clone(&endpoints);
+        let new = ResolvedNames {
+            of: Arc::clone(&self.dns),
+            endpoints: Arc::clone(&endpoints),
+        };
         self.publisher.modify(|snapshot| {
-            snapshot
-                .resolved
-                .insert(name, ResolvedNames { of, endpoints });
+            let all = snapshot.resolved.entry(self.name.clone()).or_default();
+            all.retain(|known| !Arc::ptr_eq(&known.of, &new.of));
+            all.push(new);
         });
         let generation = self.publisher.current().generation;
         let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        health.assign(generation, &now);
+        if let Some(health) = &*health {
+            health.assign(generation, &endpoints);
+        }
         true
     }
 
@@ -323,7 +399,7 @@ impl Followable {
     /// The first answer, or failure, is what others wait for.
     fn note_answer(&self) {
         if !self.is_answered.swap(true, Ordering::AcqRel) {
-            self.answered.notify_one();
+            self.changed.notify_one();
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     boundary::Boundary,
+    cluster::Names,
     config::{Bootstrap, Listener, bootstrap::Ads, cluster::ClusterDiscovery, dns::DnsTarget},
     demand::{Demand, DemandReceiver},
     options::Options,
@@ -54,6 +55,7 @@ pub(crate) struct Context {
     pub(crate) workers: NonZeroUsize,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) boundary: Boundary,
+    pub(crate) names: Arc<Names>,
 }
 
 // === impl Client ===
@@ -107,6 +109,8 @@ impl Client {
     pub(crate) async fn run(self, context: Context, mut demands: DemandReceiver) {
         let (sender, mut events) = mpsc::channel(EVENTS);
         let boundary = context.boundary.clone();
+        let names = Arc::clone(&context.names);
+        self.inventory.state().await_names(&names);
         let link = link::run(self.target, sender, &boundary);
         let mut running = Running::new(context, self.inventory, self.node);
         let drive = async {
@@ -129,6 +133,7 @@ impl Client {
                         None => return,
                     },
                     () = timer => Turn::Timer,
+                    () = names.ready() => Turn::Timer,
                 };
                 let done = boundary.call(|| {
                     match turn {

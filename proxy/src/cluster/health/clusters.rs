@@ -111,9 +111,9 @@ pub(crate) fn endpoints_of<'s>(
         ClusterDiscovery::Static(endpoints) => Some(endpoints),
         ClusterDiscovery::Eds(name) => snapshot.endpoints.get(name),
         ClusterDiscovery::Dns(dns) => {
-            let resolved = snapshot.resolved.get(&config.name)?;
-            let is_of = Arc::ptr_eq(&resolved.of, dns) || resolved.of == *dns;
-            is_of.then_some(&resolved.endpoints)
+            let mut all = snapshot.resolved.get(&config.name)?.iter();
+            let resolved = all.find(|it| Arc::ptr_eq(&it.of, dns) || it.of == *dns)?;
+            Some(&resolved.endpoints)
         }
         ClusterDiscovery::OriginalDst => None,
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
@@ -26,11 +26,15 @@ use weir_api::xds::{
     json, type_url,
 };
 
-use weir_tests::certificates::{Authority, inline};
+use weir_tests::{
+    certificates::{Authority, inline},
+    dns,
+};
 
 use super::*;
 use crate::{
     boundary::Boundary,
+    cluster::{Healths, Names, endpoints_of},
     config::{
         bootstrap::AdsProtocol,
         tls::{SecretName, SecretRef, SecretSource, SecretValue},
@@ -315,6 +319,15 @@ static_resources:
         let secrets = Arc::new(Secrets::new(options.local_secrets, &[]));
         let (demands, receiver) = demand::channel();
         let snapshots = publisher.subscribe();
+        let boundary = Boundary::new(&registry);
+        let names = Arc::new(Names::new(
+            publisher.clone(),
+            Arc::clone(&registry),
+            Arc::new(Healths::new(&registry)),
+            boundary.clone(),
+            &bootstrap.dns_resolver,
+        ));
+        let looking_up = Arc::clone(&names).run();
         let context = Context {
             publisher,
             stats: Arc::new(Stats::new(&registry)),
@@ -322,9 +335,13 @@ static_resources:
             clusters: Arc::default(),
             workers: NonZeroUsize::MIN,
             secrets: Arc::clone(&secrets),
-            boundary: Boundary::new(&registry),
+            boundary,
+            names,
         };
-        let task = tokio::spawn(client.run(context, receiver));
+        let client = client.run(context, receiver);
+        let task = tokio::spawn(async {
+            tokio::join!(client, looking_up);
+        });
         Self {
             demands,
             snapshots,
@@ -702,4 +719,71 @@ async fn secrets_come_over_the_stream_but_for_those_of_the_process() {
         })
         .await;
     assert!(has_root(&proxy, "root"));
+}
+
+#[tokio::test]
+async fn a_cluster_comes_into_force_once_its_names_are_known() {
+    let server = dns::Server::start(Ipv4Addr::LOCALHOST);
+    for name in ["one.test", "two.test"] {
+        server.set(name, dns::Answer::Silence);
+    }
+    let cluster = |name: &str| {
+        let port = server.address.port();
+        format!(
+            "{{ name: web, type: STRICT_DNS, typed_dns_resolver_config: {{ name: r, typed_config: {{ \
+             \"@type\": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig, \
+             resolvers: [{{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}], \
+             dns_resolver_options: {{ no_default_search_domain: true }}, \
+             query_timeout_seconds: 1 }} }}, load_assignment: {{ cluster_name: web, \
+             endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ \
+             address: {name}, port_value: 1 }} }} }} }}] }}] }} }}"
+        )
+    };
+    let control_plane = mesh();
+    control_plane.set(type_url::CLUSTER, "web", "1", &cluster("one.test"));
+    let (address, _server) = control_plane.serve(loopback()).await;
+    let mut proxy = Proxy::start(address);
+    proxy.demand(WEB).await;
+    asked(&server, "one.test").await;
+    let is_there = |snapshot: &Snapshot| snapshot.clusters.contains_key("web");
+    assert!(!is_there(&proxy.snapshots.borrow()));
+    let found = |snapshot: &Snapshot| {
+        let endpoints = endpoints_of(snapshot.clusters.get("web")?, snapshot)?;
+        let addresses = endpoints.endpoints().map(|it| it.address.to_string());
+        Some(addresses.collect::<Vec<_>>())
+    };
+    server.has("one.test", &["10.0.0.1"]);
+    let first = proxy.until(|snapshot| is_there(snapshot)).await;
+    assert_eq!(found(&first), Some(vec!["10.0.0.1:1".to_owned()]));
+    // One of other names takes its place when these are known.
+    control_plane.set(type_url::CLUSTER, "web", "2", &cluster("two.test"));
+    control_plane.stop.send_replace(());
+    asked(&server, "two.test").await;
+    let meanwhile = Arc::clone(&proxy.snapshots.borrow());
+    assert_eq!(found(&meanwhile), Some(vec!["10.0.0.1:1".to_owned()]));
+    server.has("two.test", &["10.0.0.2", "10.0.0.3"]);
+    let is_other =
+        |snapshot: &Snapshot| found(snapshot).is_some_and(|addresses| addresses.len() == 2);
+    proxy.until(|snapshot| is_other(snapshot)).await;
+    // What was found for the first is forgotten.
+    proxy
+        .until(|snapshot| {
+            snapshot
+                .resolved
+                .get("web")
+                .is_some_and(|all| all.len() == 1)
+        })
+        .await;
+}
+
+/// Waits until a server of names was asked for a name.
+async fn asked(server: &dns::Server, name: &str) {
+    let asked = async {
+        while server.times(name) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked)
+        .await
+        .expect("in time");
 }
