@@ -44,6 +44,7 @@ pub use host::{Host, Tried};
 pub(crate) use host_set::HostSet;
 pub(crate) use http2::Http2Lease;
 pub(crate) use manager::Clusters;
+pub(crate) use original_dst::Said;
 pub(crate) use outlier::{Outcome, Rates};
 pub(crate) use ring_hash::hash_of;
 pub use stats::ClusterStats;
@@ -157,15 +158,21 @@ impl Cluster {
     }
 
     /// The host for a connection or a request. `hash` is the client's, for a cluster that goes by
-    /// it. Those `tried` have just failed; they are picked again only if there is no other.
+    /// it. `original_destination` is where an `ORIGINAL_DST` cluster leads. Those `tried` have just failed; they are picked again only if there is no other.
     pub fn pick(
         &self,
-        original_destination: SocketAddr,
+        original_destination: impl Into<Option<SocketAddr>>,
         hash: Option<u64>,
         tried: &Tried,
     ) -> Option<Rc<Host>> {
         if let ClusterDiscovery::OriginalDst = self.config.discovery {
-            return Some(self.original_dst.host(original_destination));
+            let host = original_destination
+                .into()
+                .map(|it| self.original_dst.host(it));
+            if host.is_none() {
+                self.stats.upstream_cx_none_healthy.inc();
+            }
+            return host;
         }
         let hosts = self.current();
         let choice = self.balancer.choose(&hosts, hash);

@@ -20,6 +20,7 @@ pub mod listener_filter;
 pub mod matcher;
 pub mod metadata;
 pub mod network_filter;
+pub mod original_dst;
 pub mod outlier_detection;
 pub mod overload;
 pub mod rbac;

@@ -26,6 +26,7 @@ mod matcher;
 mod metadata;
 mod mirror;
 mod network_filter;
+mod original_dst;
 mod outlier_detection;
 mod overload;
 mod percent;

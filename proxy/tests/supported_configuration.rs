@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 41] = [
+const FILES: [&str; 42] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -49,6 +49,7 @@ const FILES: [&str; 41] = [
     "common_lb",
     "dns",
     "dns_resolver",
+    "original_dst",
     "outlier_detection",
     "upstream_http",
     "endpoint",

@@ -13,6 +13,7 @@ mod injection;
 mod l4;
 mod names;
 mod network_filters;
+mod original_dst;
 mod overload;
 mod proxies;
 mod ring;

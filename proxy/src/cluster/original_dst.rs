@@ -1,11 +1,15 @@
 //! Hosts of an `ORIGINAL_DST` cluster: made on first use, forgotten when they hold nothing.
 
+mod destination;
+
 use std::{cell::RefCell, collections::HashMap, net::SocketAddr, rc::Rc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::Host;
 use crate::config::endpoint::Endpoint;
+
+pub(crate) use destination::Said;
 
 /// Hosts remembered at most. Only those with pooled connections are worth remembering; beyond
 /// this, a host serves its request and is gone.

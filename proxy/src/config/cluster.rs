@@ -9,6 +9,7 @@ use super::{
     dns::DnsCluster,
     http::Http2Options,
     http_filter::HttpFilter,
+    original_dst::OriginalDstLb,
     outlier_detection::OutlierDetection,
     tls::{TransportSocket, UpstreamTlsContext},
 };
@@ -22,6 +23,8 @@ pub struct Cluster {
     pub stat_name: String,
     /// Where its endpoints come from.
     pub discovery: ClusterDiscovery,
+    /// Where it leads, if not where a client meant to go; only of `ORIGINAL_DST`.
+    pub original_dst: Option<Box<OriginalDstLb>>,
     /// Bound of one dial. Envoy's default is 5 s.
     pub connect_timeout: Duration,
     /// How an endpoint is picked.

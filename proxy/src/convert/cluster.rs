@@ -15,7 +15,7 @@ use super::{
     at::{At, take},
     common_lb, dns, dns_resolver,
     endpoint::load_assignment,
-    http_options, outlier_detection, tls,
+    http_options, original_dst, outlier_detection, tls,
     upstream_http::{HttpOptions, extension_options},
     value::{
         ads, enumeration, json_object, non_empty, positive_duration, socket_address, type_name,
@@ -78,6 +78,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             },
         },
     );
+    let (original_dst, lb_config) = original_dst::lb_config(at, discovery.as_ref(), lb_config);
     let ring_hash = ring_hash(at, lb_policy, lb_config);
     let lb_policy = lb_policy_of(
         &at.field("lb_policy"),
@@ -126,6 +127,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         },
         name,
         discovery: discovery?,
+        original_dst,
         connect_timeout: positive_duration(&at_timeout, connect_timeout).unwrap_or(CONNECT_TIMEOUT),
         lb_policy: lb_policy?,
         protocol: options.protocol,

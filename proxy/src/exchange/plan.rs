@@ -1,7 +1,7 @@
 //! What is to be done with a request: worked out before the first byte leaves. The same for every
 //! version of HTTP.
 
-use std::{borrow::Cow, rc::Rc, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, rc::Rc, time::Duration};
 
 use super::ConnectionManager;
 use crate::{
@@ -133,11 +133,15 @@ impl<'c> ForwardPlan<'c> {
             .or(self.matched.virtual_host.retry_policy.as_ref())
     }
 
-    /// The host for the request of a connection; not one of those `tried`, if there is another.
-    pub(super) fn pick(&self, context: &ConnectionInfo, tried: &Tried) -> Option<Rc<Host>> {
+    /// The host for the request of a connection, `to` where it goes; not one of those `tried`, if there is another.
+    pub(super) fn pick(
+        &self,
+        context: &ConnectionInfo,
+        to: Option<SocketAddr>,
+        tried: &Tried,
+    ) -> Option<Rc<Host>> {
         let hash = hash_of(&self.forward.hash_policy, context.remote.ip());
-        let destination = context.original_destination.0;
-        self.cluster.pick(destination, hash, tried)
+        self.cluster.pick(to, hash, tried)
     }
 
     /// The host as it is asked for by the name in the request, where the cluster goes by that.

@@ -166,7 +166,8 @@ impl Exchange<'_> {
         }
         let mut tried = Tried::default();
         loop {
-            let Some(host) = plan.pick(self.connection, &tried) else {
+            let to = self.destination(sending);
+            let Some(host) = plan.pick(self.connection, to, &tried) else {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
             };
             let host = plan.named(host, self.request.head());

@@ -148,7 +148,7 @@ fn dial_ahead(connection: &mut ActiveConnection) -> Option<Dial> {
         return None;
     }
     let cluster = filter.cluster(&connection.info)?;
-    let ends = Ends::of(&connection.info);
+    let ends = Ends::of(&connection.info, &cluster);
     if cluster.spoke_http(connection.info.original_destination.0) {
         return None;
     }

@@ -342,6 +342,7 @@ pub(crate) const CASES: &[Case] = cases! {
         "type: STATIC\n    connect_timeout: 1s\n    lb_policy" => "type: STRICT_DNS\n    typed_dns_resolver_config: { name: r, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig, qcache_max_ttl: 9 } }\n    connect_timeout: 1s\n    lb_policy", Unsupported "qcache_max_ttl: not supported";
         "type: STATIC\n    connect_timeout: 1s\n    lb_policy" => "type: STRICT_DNS\n    typed_dns_resolver_config: { name: r, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig, udp_max_queries: 9 } }\n    connect_timeout: 1s\n    lb_policy", Taken "";
         "type: STATIC\n    connect_timeout: 1s\n    lb_policy" => "type: STRICT_DNS\n    typed_dns_resolver_config: { name: r, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig, num_retries: 2, num_resolver_threads: 2 } }\n    connect_timeout: 1s\n    lb_policy", Taken "";
+        "type: STATIC\n    connect_timeout: 1s\n    lb_policy" => "type: STATIC\n    original_dst_lb_config: { use_http_header: true }\n    connect_timeout: 1s\n    lb_policy", Unsupported "original_dst_lb_config: not supported";
         "connect_timeout: 1s\n    lb_policy" => "lb_policy", Taken "";
         "connect_timeout: 1s\n    lb_policy" => "connect_timeout: 0s\n    lb_policy", Refused "connect_timeout: 0s";
         "connect_timeout: 1s\n    lb_policy" => "connect_timeout: 0.5\n    lb_policy", Refused "connect_timeout";
@@ -491,7 +492,10 @@ pub(crate) const CASES: &[Case] = cases! {
     }
     "transparent" {
         "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST", Refused "CLUSTER_PROVIDED";
-        "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    original_dst_lb_config: { use_http_header: true }\n    lb_policy: CLUSTER_PROVIDED", Unsupported "lb_config";
+        "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    original_dst_lb_config: { use_http_header: true }\n    lb_policy: CLUSTER_PROVIDED", Taken "";
+        "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    original_dst_lb_config: { http_header_name: a }\n    lb_policy: CLUSTER_PROVIDED", Refused "http_header_name: needs use_http_header";
+        "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    original_dst_lb_config: { upstream_port_override: 70000 }\n    lb_policy: CLUSTER_PROVIDED", Refused "upstream_port_override: 70000";
+        "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    original_dst_lb_config: { metadata_key: { key: a } }\n    lb_policy: CLUSTER_PROVIDED", Refused "path: must not be empty";
         "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    outlier_detection: {}\n    lb_policy: CLUSTER_PROVIDED", Unsupported "outlier_detection: not supported: on a cluster of type ORIGINAL_DST";
         "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    cleanup_interval: 60s\n    lb_policy: CLUSTER_PROVIDED", Taken "";
         "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED" => "type: ORIGINAL_DST\n    load_assignment: { cluster_name: a }\n    lb_policy: CLUSTER_PROVIDED", Refused "load_assignment";

@@ -5,14 +5,14 @@ use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
 use crate::{
     access_log,
     buffer::Buffer,
-    cluster::{Cluster, Outcome, Tried, Upstream, hash_of},
+    cluster::{Cluster, Outcome, Said, Tried, Upstream, hash_of},
     config,
     factory_context::FactoryContext,
     info::ConnectionInfo,
     mesh_metrics::Event,
     metadata::TCP_PROXY_CLUSTER,
     net::{
-        address::{OriginalDst, OriginalSource, RemoteAddr},
+        address::{OriginalSource, RemoteAddr},
         relay::{self, End},
         transport_socket::Connection,
     },
@@ -62,7 +62,8 @@ pub(crate) struct DialFailure {
 /// What of a connection decides where, and whence, an endpoint is dialled.
 #[derive(Clone, Copy)]
 pub(crate) struct Ends {
-    destination: OriginalDst,
+    /// None: nobody says where to.
+    destination: Option<SocketAddr>,
     client: RemoteAddr,
     source: Option<OriginalSource>,
 }
@@ -70,9 +71,10 @@ pub(crate) struct Ends {
 // === impl Ends ===
 
 impl Ends {
-    pub(crate) fn of(connection: &ConnectionInfo) -> Self {
+    /// Of a connection that goes to this cluster.
+    pub(crate) fn of(connection: &ConnectionInfo, cluster: &Cluster) -> Self {
         Self {
-            destination: connection.original_destination,
+            destination: cluster.destination(connection, &Said::default()),
             client: connection.remote,
             source: connection.source,
         }
@@ -162,7 +164,7 @@ impl TcpProxy {
             if relayed.end == End::Untouched && upstream.host.sidecar && redials_left > 0 {
                 let tried = tried.get_or_insert_default();
                 tried.note(Rc::clone(&upstream.host));
-                let ends = Ends::of(connection);
+                let ends = Ends::of(connection, &cluster);
                 let again = Box::pin(self.dial_cluster(cluster, ends, tried));
                 *dialled = Some(again.await);
                 self.report(connection, Event::Closed);
@@ -230,7 +232,7 @@ impl TcpProxy {
                 host: None,
             });
         };
-        let ends = Ends::of(connection);
+        let ends = Ends::of(connection, &cluster);
         self.dial_cluster(cluster, ends, &mut Tried::default())
             .await
     }
@@ -246,7 +248,7 @@ impl TcpProxy {
         let hash = hash_of(&self.config.hash_policy, ends.client.ip());
         let (mut failed, mut reason) = (None, Reason::NoHealthyUpstream);
         for attempt in 1.. {
-            let Some(host) = cluster.pick(ends.destination.0, hash, tried) else {
+            let Some(host) = cluster.pick(ends.destination, hash, tried) else {
                 break;
             };
             match Upstream::dial_from(&cluster, &host, ends.source).await {
