@@ -1,5 +1,6 @@
 //! Clusters as a worker uses them: endpoints, load balancing, connection pools.
 
+mod aggregate;
 mod balancer;
 mod connect;
 mod dns;
@@ -58,6 +59,8 @@ pub struct Cluster {
     /// What all workers know of these.
     health: Arc<ClusterHealth>,
     balancer: balancer::Balancer,
+    /// Of an aggregate: which of its clusters gets how much.
+    shares: aggregate::Shares,
     original_dst: original_dst::Hosts,
     /// Upstream connections, of all hosts.
     connections: Cell<u32>,
@@ -118,6 +121,7 @@ impl Cluster {
             hosts: RefCell::default(),
             health,
             balancer: balancer::Balancer::new(config.lb_policy),
+            shares: aggregate::Shares::default(),
             original_dst: original_dst::Hosts::default(),
             connections: Cell::new(0),
             requests: Cell::new(0),
@@ -128,9 +132,10 @@ impl Cluster {
         };
         let of_config = match &config.discovery {
             ClusterDiscovery::Static(endpoints) => Some(&**endpoints),
-            ClusterDiscovery::Eds(_) | ClusterDiscovery::Dns(_) | ClusterDiscovery::OriginalDst => {
-                endpoints
-            }
+            ClusterDiscovery::Eds(_)
+            | ClusterDiscovery::Dns(_)
+            | ClusterDiscovery::Aggregate(_)
+            | ClusterDiscovery::OriginalDst => endpoints,
         };
         if let Some(endpoints) = of_config {
             cluster.set_endpoints(endpoints);

@@ -6,6 +6,7 @@
 //! and what Envoy takes is taken or refused as "not supported".
 
 mod access_log;
+mod aggregate;
 mod at;
 mod bootstrap;
 mod cluster;

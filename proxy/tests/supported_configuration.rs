@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 42] = [
+const FILES: [&str; 43] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -49,6 +49,7 @@ const FILES: [&str; 42] = [
     "common_lb",
     "dns",
     "dns_resolver",
+    "aggregate",
     "original_dst",
     "outlier_detection",
     "upstream_http",
@@ -77,9 +78,9 @@ field may not have:
 | transport sockets | `RawBuffer`, `DownstreamTlsContext` of filter chains, `UpstreamTlsContext` of clusters |
 | `cipher_suites`, `ecdh_curves` | what BoringSSL has and rustls lacks is left out with a warning, as long as one of the list remains |
 | `Cluster.type` | `STATIC`, `EDS`, `STRICT_DNS`, `LOGICAL_DNS`, `ORIGINAL_DST` |
-| `Cluster.cluster_type` | `DnsCluster` |
+| `Cluster.cluster_type` | `DnsCluster`, `envoy.extensions.clusters.aggregate.v3.ClusterConfig` |
 | resolvers of names | `CaresDnsResolverConfig`, `GetAddrInfoDnsResolverConfig`: both ask the servers of /etc/resolv.conf, after /etc/hosts; nsswitch.conf is not read |
-| `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` |
+| `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` and aggregates |
 | hash policies | `connection_properties.source_ip` of routes, `source_ip` of `TcpProxy` |
 | `hash_function` | `XX_HASH` |
 | sources of configuration | `ads`; of secrets also `path_config_source` |

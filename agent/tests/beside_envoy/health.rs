@@ -1,5 +1,6 @@
 //! Health of hosts beside real Envoy: who gets which share of traffic, and who is ejected as an outlier.
 
+mod aggregate;
 mod outliers;
 mod shares;
 

@@ -204,6 +204,9 @@ messages! {
     unpack unpack_http_protocol_options, pack pack_http_protocol_options:
         extensions::upstreams::http::v3::HttpProtocolOptions,
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    unpack unpack_aggregate_cluster:
+        extensions::clusters::aggregate::v3::ClusterConfig,
+        "envoy.extensions.clusters.aggregate.v3.ClusterConfig";
     unpack unpack_dns_cluster:
         extensions::clusters::dns::v3::DnsCluster, "envoy.extensions.clusters.dns.v3.DnsCluster";
     unpack unpack_cares_dns_resolver:

@@ -255,9 +255,14 @@ impl Page<'_> {
                 DnsEndpoints::Each => "STRICT_DNS",
                 DnsEndpoints::Single => "LOGICAL_DNS",
             },
+            ClusterDiscovery::Aggregate(_) => "aggregate",
             ClusterDiscovery::OriginalDst => "ORIGINAL_DST",
         };
         self.line(depth, format_args!("cluster {name:?}{weight}: {kind}"));
+        if let ClusterDiscovery::Aggregate(names) = &cluster.discovery {
+            self.line(depth + 1, format_args!("of clusters {names:?}"));
+            return;
+        }
         self.endpoints(depth + 1, cluster);
     }
 

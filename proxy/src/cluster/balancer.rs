@@ -82,7 +82,7 @@ impl Balancer {
         (self.draw() % bound as u64) as usize
     }
 
-    fn draw(&self) -> u64 {
+    pub(super) fn draw(&self) -> u64 {
         let mut state = self.random.get();
         let drawn = crate::random::next(&mut state);
         self.random.set(state);

@@ -4,8 +4,8 @@ mod choice;
 
 use std::{collections::HashMap, net::SocketAddr, rc::Rc};
 
-use self::choice::choices;
-use super::{Host, health::ClusterHealth};
+use self::choice::{choices, levels};
+use super::{Host, health::ClusterHealth, priority_load::Level};
 use crate::config::{LoadAssignment, endpoint::Policy};
 
 pub(super) use choice::{Choice, Grouping};
@@ -81,6 +81,19 @@ impl HostSet {
     pub(super) fn is_behind(&self, health: &ClusterHealth) -> bool {
         self.version
             .is_some_and(|version| version != health.version())
+    }
+
+    /// What each priority has, from the highest on, as of a cluster with 100 as its overprovisioning
+    /// factor.
+    pub(super) fn levels(&self) -> Vec<Level> {
+        let factor = u64::from(self.policy.overprovisioning_factor);
+        let mut levels = levels(&self.all, self.policy);
+        for level in &mut levels {
+            level.weighed.total *= 100;
+            level.weighed.healthy *= factor;
+            level.weighed.degraded *= factor;
+        }
+        levels
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Host>> {

@@ -96,6 +96,8 @@ pub enum ClusterDiscovery {
     Eds(String),
     /// `STRICT_DNS`, `LOGICAL_DNS`: names, which the control thread looks up.
     Dns(Arc<DnsCluster>),
+    /// `envoy.clusters.aggregate`: those of other clusters, by their names, in order.
+    Aggregate(Arc<[String]>),
     /// `ORIGINAL_DST`: the original destination of the connection.
     OriginalDst,
 }

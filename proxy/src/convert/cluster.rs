@@ -12,6 +12,7 @@ use weir_api::xds::{
 };
 
 use super::{
+    aggregate,
     at::{At, take},
     common_lb, dns, dns_resolver,
     endpoint::load_assignment,
@@ -78,6 +79,25 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             },
         },
     );
+    if let Some(ClusterDiscovery::Aggregate(_)) = discovery {
+        // None of it would count: it is for the clusters that it is made of to say.
+        at.field("transport_socket").refuse(&transport_socket);
+        at.field("transport_socket_matches")
+            .refuse(&transport_socket_matches);
+        at.field("upstream_bind_config")
+            .refuse(&upstream_bind_config);
+        at.field("upstream_connection_options")
+            .refuse(&upstream_connection_options);
+        at.field("outlier_detection").refuse(&outlier_detection);
+        at.field("max_requests_per_connection")
+            .refuse(&max_requests_per_connection);
+        at.field("typed_extension_protocol_options")
+            .refuse(&typed_extension_protocol_options);
+        at.field("http2_protocol_options")
+            .refuse(&http2_protocol_options);
+        at.field("common_http_protocol_options")
+            .refuse(&common_http_protocol_options);
+    }
     let (original_dst, lb_config) = original_dst::lb_config(at, discovery.as_ref(), lb_config);
     let ring_hash = ring_hash(at, lb_policy, lb_config);
     let lb_policy = lb_policy_of(
@@ -195,7 +215,7 @@ fn discovery(
         Some(ClusterDiscoveryType::Type(kind)) => enumeration(&at_type, kind)?,
         Some(ClusterDiscoveryType::ClusterType(custom)) => {
             at.field("eds_cluster_config").refuse(&eds);
-            return cluster_type(at, custom, endpoints, &dns_fields);
+            return cluster_type(at, (name, custom), endpoints, &dns_fields);
         }
     };
     if kind != DiscoveryType::Eds && eds.is_some() {
@@ -254,7 +274,7 @@ fn of_names(cluster: DnsCluster) -> ClusterDiscovery {
 /// A cluster whose type is an extension.
 fn cluster_type(
     at: &At<'_>,
-    message: pb_cluster::CustomClusterType,
+    (cluster_name, message): (&str, pb_cluster::CustomClusterType),
     endpoints: Option<ClusterLoadAssignment>,
     dns_fields: &dns::Fields,
 ) -> Option<ClusterDiscovery> {
@@ -265,6 +285,13 @@ fn cluster_type(
     match type_name(&config) {
         "envoy.extensions.clusters.dns.v3.DnsCluster" => {
             dns::of_cluster_type(at, &config, dns_fields, endpoints).map(of_names)
+        }
+        "envoy.extensions.clusters.aggregate.v3.ClusterConfig" => {
+            dns_fields.refuse(at);
+            at.field("load_assignment").refuse(&endpoints);
+            let at_config = at_type.field("typed_config");
+            let names = aggregate::clusters(&at_config, cluster_name, &config)?;
+            Some(ClusterDiscovery::Aggregate(names))
         }
         _ => {
             at_type.unsupported(format!("{name:?}"));
@@ -282,10 +309,13 @@ fn lb_policy_of(
     use pb_cluster::LbPolicy as Pb;
 
     let policy: Pb = enumeration(at, policy)?;
-    let original = matches!(discovery, Some(ClusterDiscovery::OriginalDst));
-    if discovery.is_some() && original != (policy == Pb::ClusterProvided) {
+    let provides = matches!(
+        discovery,
+        Some(ClusterDiscovery::OriginalDst | ClusterDiscovery::Aggregate(_))
+    );
+    if discovery.is_some() && provides != (policy == Pb::ClusterProvided) {
         at.error(format!(
-            "{}: a cluster of type ORIGINAL_DST, and no other, needs CLUSTER_PROVIDED",
+            "{}: a cluster of type ORIGINAL_DST or an aggregate, and no other, needs CLUSTER_PROVIDED",
             policy.as_str_name()
         ));
     }

@@ -33,7 +33,10 @@ pub(super) enum Plan<'c> {
 pub(super) struct ForwardPlan<'c> {
     pub(super) matched: Matched<'c>,
     pub(super) forward: &'c Forward,
+    /// Who serves: of an aggregate, the cluster that is chosen of it.
     pub(super) cluster: Rc<Cluster>,
+    /// Who is named by the route, and counts answers, time and retries.
+    pub(super) named_cluster: Rc<Cluster>,
     /// HTTP filters of each attempt, where the cluster has none of its own.
     router_filters: &'c [HttpFilter],
 }
@@ -109,7 +112,8 @@ impl<'c> Plan<'c> {
                 Self::Forward(ForwardPlan {
                     matched,
                     forward,
-                    cluster,
+                    cluster: clusters.chosen(&cluster),
+                    named_cluster: cluster,
                     router_filters: &manager.config.router.upstream_filters,
                 })
             }

@@ -78,7 +78,9 @@ impl Client {
                 first.map(|endpoint| endpoint.address.to_string())
             }
             ClusterDiscovery::Dns(dns) => dns.targets.first().map(DnsTarget::authority),
-            ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => None,
+            ClusterDiscovery::Eds(_)
+            | ClusterDiscovery::Aggregate(_)
+            | ClusterDiscovery::OriginalDst => None,
         };
         let address = options.control_plane.address.clone().or(endpoint);
         let target = Target {

@@ -115,6 +115,6 @@ pub(crate) fn endpoints_of<'s>(
             let resolved = all.find(|it| Arc::ptr_eq(&it.of, dns) || it.of == *dns)?;
             Some(&resolved.endpoints)
         }
-        ClusterDiscovery::OriginalDst => None,
+        ClusterDiscovery::Aggregate(_) | ClusterDiscovery::OriginalDst => None,
     }
 }

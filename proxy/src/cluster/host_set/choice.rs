@@ -45,14 +45,7 @@ enum Source {
 
 /// Healthy hosts of all priorities come first, then degraded ones.
 pub(super) fn choices(all: &[Rc<Host>], policy: Policy, grouping: Grouping) -> Vec<Choice> {
-    let mut levels: Vec<Vec<&Rc<Host>>> = Vec::new();
-    for host in all {
-        let priority = host.priority as usize;
-        if levels.len() <= priority {
-            levels.resize_with(priority + 1, Vec::new);
-        }
-        levels[priority].push(host);
-    }
+    let levels = by_priority(all);
     let tallies: Vec<Level> = levels.iter().map(|hosts| level(hosts, policy)).collect();
     let thresholds = Thresholds {
         overprovisioning_factor: policy.overprovisioning_factor,
@@ -74,6 +67,24 @@ pub(super) fn choices(all: &[Rc<Host>], policy: Policy, grouping: Grouping) -> V
         }
     }
     choices
+}
+
+/// What each priority has, from the highest on.
+pub(super) fn levels(all: &[Rc<Host>], policy: Policy) -> Vec<Level> {
+    let levels = by_priority(all);
+    levels.iter().map(|hosts| level(hosts, policy)).collect()
+}
+
+fn by_priority(all: &[Rc<Host>]) -> Vec<Vec<&Rc<Host>>> {
+    let mut levels: Vec<Vec<&Rc<Host>>> = Vec::new();
+    for host in all {
+        let priority = host.priority as usize;
+        if levels.len() <= priority {
+            levels.resize_with(priority + 1, Vec::new);
+        }
+        levels[priority].push(host);
+    }
+    levels
 }
 
 fn level(hosts: &[&Rc<Host>], policy: Policy) -> Level {

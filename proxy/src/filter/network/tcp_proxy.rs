@@ -121,7 +121,7 @@ impl TcpProxy {
                 &chosen?.name
             }
         };
-        self.context.clusters.get(name)
+        self.context.clusters.choose(name)
     }
 
     /// Whether the connection can go to the cluster of this name only.

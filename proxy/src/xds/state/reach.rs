@@ -87,9 +87,10 @@ impl State {
                     continue;
                 };
                 let references = latest.references();
-                if references
-                    .iter()
-                    .all(|reference| self.is_settled(reference, now))
+                // An aggregate cluster does not wait for its clusters: one that is not there is passed
+                // over, and some may lie in each other.
+                let mut others = references.iter().filter(|(other, _)| *other != kind);
+                if others.all(|reference| self.is_settled(reference, now))
                     && self.names_are_known(latest)
                 {
                     ready.push((name.clone(), latest.clone()));
