@@ -1,5 +1,6 @@
 //! Clusters whose endpoints are names: the control thread looks them up, and publishes what it finds.
 
+mod followable;
 mod refresh;
 mod target;
 
@@ -18,18 +19,19 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::target::Target;
-use super::{ClusterHealth, Healths};
+use self::{
+    followable::{Followable, is_same, names_of},
+    target::Target,
+};
+use super::Healths;
 use crate::{
     boundary::Boundary,
     config::{
-        self, LoadAssignment,
-        cluster::ClusterDiscovery,
-        dns::{DnsCluster, DnsEndpoints, DnsResolver},
+        self,
+        dns::{DnsCluster, DnsResolver},
     },
     dns::{Resolved, Resolver},
     snapshot::{Publisher, ResolvedNames, Snapshot},
-    stat_set,
     stats::{Registry, Scope},
 };
 
@@ -38,22 +40,6 @@ const AT_A_TIME: usize = 64;
 /// How long whatever waits for the first answer waits: Envoy's `initial_fetch_timeout`. Envoy itself
 /// waits for as long as servers of names say nothing.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-stat_set! {
-    /// `cluster.<name>.update_*` of a cluster whose endpoints are names, with Envoy's names.
-    pub(super) struct UpdateStats {
-        /// Lookups begun.
-        update_attempt: Counter,
-        /// Lookups that were answered.
-        update_success: Counter,
-        /// Lookups that were not answered. The last addresses stay.
-        update_failure: Counter,
-        /// Answers without an address. Of names, they count as answers.
-        update_empty: Counter,
-        /// Answers that changed nothing.
-        update_no_rebuild: Counter,
-    }
-}
 
 /// The names of all clusters in force, and of those that are to be once their names are known.
 #[derive(Debug)]
@@ -87,23 +73,6 @@ struct Followed {
     tasks: Vec<AbortHandle>,
     /// From when on nobody waits for it.
     patience: Instant,
-}
-
-/// What the lookups of a cluster share.
-#[derive(Debug)]
-struct Followable {
-    name: String,
-    dns: Arc<DnsCluster>,
-    publisher: Publisher,
-    scope: Scope,
-    stats: Arc<UpdateStats>,
-    /// Of the configuration in force; none before that.
-    health: Mutex<Option<Arc<ClusterHealth>>>,
-    changed: Arc<Notify>,
-    /// An answer, or a failure, has come.
-    is_answered: AtomicBool,
-    /// Of each target what is known last.
-    found: Mutex<Vec<Resolved>>,
 }
 
 // === impl Names ===
@@ -296,19 +265,6 @@ impl Names {
     }
 }
 
-/// The names of a cluster; none for one of another type.
-pub(crate) fn names_of(config: &config::Cluster) -> Option<&Arc<DnsCluster>> {
-    match &config.discovery {
-        ClusterDiscovery::Dns(dns) => Some(dns),
-        _ => None,
-    }
-}
-
-/// Whether both are looked up alike, so that what was found for one is true of the other.
-fn is_same(one: &Arc<DnsCluster>, other: &Arc<DnsCluster>) -> bool {
-    Arc::ptr_eq(one, other) || one == other
-}
-
 // === impl Followed ===
 
 impl Followed {
@@ -320,86 +276,5 @@ impl Followed {
 impl Drop for Followed {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
-    }
-}
-
-// === impl Followable ===
-
-impl Followable {
-    /// Holds the health of the configuration in force, whose gauges are then there before the cluster
-    /// is used.
-    fn keep_health(&self, healths: &Healths, name: &str, snapshot: &Snapshot) {
-        let Some(config) = snapshot.clusters.get(name) else {
-            return;
-        };
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_of = |health: &ClusterHealth| health.is_of(config);
-        if names_of(config).is_some_and(|dns| is_same(dns, &self.dns))
-            && !health.as_deref().is_some_and(is_of)
-        {
-            *health = Some(healths.get(config, snapshot));
-        }
-    }
-
-    /// What is known of a target now. False if that is nothing new.
-    fn found(&self, index: usize, new: Resolved) -> bool {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(known) = found.get_mut(index) else {
-            return false;
-        };
-        let is_new = self.differs(known, &new);
-        *known = new;
-        if !is_new {
-            return false;
-        }
-        let endpoints = Arc::new(self.assignment(&found));
-        drop(found);
-        let new = ResolvedNames {
-            of: Arc::clone(&self.dns),
-            endpoints: Arc::clone(&endpoints),
-        };
-        self.publisher.modify(|snapshot| {
-            let all = snapshot.resolved.entry(self.name.clone()).or_default();
-            all.retain(|known| !Arc::ptr_eq(&known.of, &new.of));
-            all.push(new);
-        });
-        let generation = self.publisher.current().generation;
-        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(health) = &*health {
-            health.assign(generation, &endpoints);
-        }
-        true
-    }
-
-    fn differs(&self, known: &Resolved, new: &Resolved) -> bool {
-        match self.dns.endpoints {
-            // The order means nothing.
-            DnsEndpoints::Each => {
-                known.addresses.len() != new.addresses.len()
-                    || new.addresses.iter().any(|it| !known.addresses.contains(it))
-            }
-            DnsEndpoints::Single => known.addresses != new.addresses,
-        }
-    }
-
-    fn assignment(&self, found: &[Resolved]) -> LoadAssignment {
-        let mut assignment = self.dns.localities.clone();
-        for (target, found) in self.dns.targets.iter().zip(found) {
-            let Some(locality) = assignment.localities.get_mut(target.locality) else {
-                continue;
-            };
-            match self.dns.endpoints {
-                DnsEndpoints::Each => locality.endpoints.extend(target.each(&found.addresses)),
-                DnsEndpoints::Single => locality.endpoints.extend(target.single(&found.addresses)),
-            }
-        }
-        assignment
-    }
-
-    /// The first answer, or failure, is what others wait for.
-    fn note_answer(&self) {
-        if !self.is_answered.swap(true, Ordering::AcqRel) {
-            self.changed.notify_one();
-        }
     }
 }
