@@ -1,8 +1,10 @@
 //! Clusters as a worker uses them: endpoints, load balancing, connection pools.
 
+mod aggregate;
 mod balancer;
 mod connect;
 mod context;
+mod dns;
 mod edf;
 #[cfg(test)]
 mod fixture;
@@ -45,6 +47,7 @@ use crate::{
 
 pub(crate) use connect::{DialError, Upstream, micros};
 pub use context::LoadBalancerContext;
+pub(crate) use dns::Names;
 pub(crate) use hashing::hash_of;
 pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run as keep_health};
 pub(crate) use health_check::Surroundings as HealthSurroundings;
@@ -53,6 +56,7 @@ pub(crate) use host_set::HostSet;
 pub(crate) use http2::Http2Lease;
 pub(crate) use limits::RetryLeave;
 pub(crate) use manager::Clusters;
+pub(crate) use original_dst::Said;
 pub(crate) use outlier::{Outcome, Rates};
 pub use stats::ClusterStats;
 
@@ -65,6 +69,8 @@ pub struct Cluster {
     /// What all workers know of these.
     health: Arc<ClusterHealth>,
     balancer: Balancer,
+    /// Of an aggregate: which of its clusters gets how much.
+    shares: aggregate::Shares,
     original_dst: original_dst::Hosts,
     /// What may be in flight.
     limits: Limits,
@@ -133,13 +139,17 @@ impl Cluster {
             hosts: RefCell::default(),
             health,
             balancer,
+            shares: aggregate::Shares::default(),
             original_dst: original_dst::Hosts::default(),
             limits,
             spoke_http: Cell::new(false),
         };
         let of_config = match &config.discovery {
             ClusterDiscovery::Static(endpoints) => Some(endpoints),
-            ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => endpoints,
+            ClusterDiscovery::Eds(_)
+            | ClusterDiscovery::Dns(_)
+            | ClusterDiscovery::Aggregate(_)
+            | ClusterDiscovery::OriginalDst => endpoints,
         };
         cluster.health.note_worker(&cluster.stats);
         if let Some(endpoints) = of_config {

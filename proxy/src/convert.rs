@@ -6,11 +6,14 @@
 //! and what Envoy takes is taken or refused as "not supported".
 
 mod access_log;
+mod aggregate;
 mod at;
 mod bootstrap;
 mod circuit_breakers;
 mod cluster;
 mod common_lb;
+mod dns;
+mod dns_resolver;
 mod endpoint;
 mod filter_chain;
 mod hash;
@@ -27,6 +30,7 @@ mod matcher;
 mod metadata;
 mod mirror;
 mod network_filter;
+mod original_dst;
 mod outlier_detection;
 mod overload;
 mod percent;

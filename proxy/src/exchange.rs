@@ -6,6 +6,7 @@ mod attempt;
 mod bridge;
 mod client_cert;
 mod deadlines;
+mod destination;
 mod downstream;
 mod log;
 mod manager;

@@ -12,6 +12,7 @@ pub mod config;
 pub mod connection_log;
 pub mod convert;
 pub mod demand;
+mod dns;
 mod exchange;
 mod factory_context;
 pub mod filter;

@@ -21,8 +21,8 @@ use self::initial::Initial;
 use crate::{
     admin::{self, Admin, Face},
     boundary::Boundary,
-    cluster::{self, Healths},
-    config::{Bootstrap, overload::OverloadManager},
+    cluster::{self, Healths, Names},
+    config::{Bootstrap, cluster::ClusterDiscovery, dns::DnsResolver, overload::OverloadManager},
     connection_log::ConnectionLog,
     demand::{self, DemandReceiver},
     net::{BindError, listen},
@@ -59,6 +59,8 @@ pub struct Server {
     /// What is done while memory or connections are too many, and when.
     overload: Option<(Arc<Overload>, Arc<OverloadManager>)>,
     trim_heap: Option<fn() -> bool>,
+    /// How names are looked up where a cluster does not say.
+    dns_resolver: Arc<DnsResolver>,
 }
 
 /// Why the data plane cannot start.
@@ -177,6 +179,7 @@ impl Server {
             demands,
             overload,
             trim_heap,
+            dns_resolver: Arc::clone(&bootstrap.dns_resolver),
         })
     }
 
@@ -214,17 +217,27 @@ impl Server {
                 boundary.keep(move || admin::serve(Arc::clone(&admin), face, Arc::clone(&socket))),
             );
         }
-        let (publisher, healths) = (self.handle.publisher(), self.handle.health());
+        let handle = self.handle.clone();
+        let (publisher, healths) = (handle.publisher(), handle.health());
         if !self.initial.is_empty() {
             let opens = self.initial.open(publisher.clone(), Arc::clone(healths));
             tasks.spawn(opens);
         }
-        let (handle, health) = (self.handle.clone(), self.health);
+        let (kept, health) = (handle.clone(), self.health);
         tasks.spawn(
             boundary
                 .clone()
-                .keep(move || cluster::keep_health(health.clone(), handle.subscribe())),
+                .keep(move || cluster::keep_health(health.clone(), kept.subscribe())),
         );
+        let names = Arc::new(Names::new(
+            handle.publisher().clone(),
+            Arc::clone(handle.registry()),
+            Arc::clone(handle.health()),
+            boundary.clone(),
+            &self.dns_resolver,
+        ));
+        let kept = Arc::clone(&names);
+        tasks.spawn(boundary.clone().keep(move || Arc::clone(&kept).run()));
         if let Some((overload, config)) = self.overload {
             let (registry, trim) = (Arc::clone(self.handle.registry()), self.trim_heap);
             tasks.spawn(boundary.clone().keep(move || {
@@ -243,6 +256,7 @@ impl Server {
                     secrets: self.secrets,
                     health: Arc::clone(self.handle.health()),
                     boundary: boundary.clone(),
+                    names,
                 };
                 tasks.spawn(client.run(context, self.demands));
             }
@@ -299,6 +313,10 @@ fn static_snapshot(bootstrap: &Bootstrap, options: &Options) -> Result<Snapshot,
     }
     let cluster =
         |cluster: &Arc<crate::config::Cluster>| (cluster.name.clone(), Arc::clone(cluster));
+    snapshot.awaits_names = bootstrap
+        .clusters
+        .iter()
+        .any(|cluster| matches!(cluster.discovery, ClusterDiscovery::Dns(_)));
     snapshot.clusters = bootstrap
         .clusters
         .iter()

@@ -15,7 +15,10 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    config::{Cluster, Listener, LoadAssignment, RouteConfiguration, bootstrap::LocalCluster},
+    config::{
+        Cluster, Listener, LoadAssignment, RouteConfiguration, bootstrap::LocalCluster,
+        dns::DnsCluster,
+    },
     net::BoundListener,
     runtime::Runtime,
 };
@@ -36,6 +39,11 @@ pub struct Snapshot {
     pub warming: HashMap<String, Arc<Cluster>>,
     /// Endpoints of EDS clusters, by the name they are asked for.
     pub endpoints: HashMap<String, Arc<LoadAssignment>>,
+    /// Endpoints of clusters whose endpoints are names, by the cluster; of two while it is to be replaced by
+    /// one with other names.
+    pub resolved: HashMap<String, Vec<ResolvedNames>>,
+    /// Listeners of the bootstrap wait for the first answers about names of its clusters.
+    pub awaits_names: bool,
     /// Route configurations from RDS, by name.
     pub routes: HashMap<String, Arc<RouteConfiguration>>,
     /// The cluster of the proxies, where the bootstrap names one.
@@ -50,6 +58,15 @@ pub struct Snapshot {
     /// [`crate::config::listener::OnDemand::timeout`]; the demand is still sent, so that the
     /// destination is there once the control plane is.
     pub discovery_available: bool,
+}
+
+/// What names of a cluster were found to be.
+#[derive(Debug, Clone)]
+pub struct ResolvedNames {
+    /// The names, and how they were looked up.
+    pub of: Arc<DnsCluster>,
+    /// The endpoints.
+    pub endpoints: Arc<LoadAssignment>,
 }
 
 /// What is known of an original destination.

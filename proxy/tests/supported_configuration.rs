@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 45] = [
+const FILES: [&str; 49] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -51,6 +51,10 @@ const FILES: [&str; 45] = [
     "load_balancing",
     "common_lb",
     "subset",
+    "dns",
+    "dns_resolver",
+    "aggregate",
+    "original_dst",
     "outlier_detection",
     "health_check",
     "health_check/checker",
@@ -79,8 +83,10 @@ field may not have:
 | access logs | `FileAccessLog`, `StdoutAccessLog`, `StderrAccessLog` |
 | transport sockets | `RawBuffer`, `DownstreamTlsContext` of filter chains, `UpstreamTlsContext` of clusters |
 | `cipher_suites`, `ecdh_curves` | what BoringSSL has and rustls lacks is left out with a warning, as long as one of the list remains |
-| `Cluster.type` | `STATIC`, `EDS`, `ORIGINAL_DST` |
-| `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`, `MAGLEV`, `LOAD_BALANCING_POLICY_CONFIG`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` |
+| `Cluster.type` | `STATIC`, `EDS`, `STRICT_DNS`, `LOGICAL_DNS`, `ORIGINAL_DST` |
+| `Cluster.cluster_type` | `DnsCluster`, `envoy.extensions.clusters.aggregate.v3.ClusterConfig` |
+| resolvers of names | `CaresDnsResolverConfig`, `GetAddrInfoDnsResolverConfig`: both ask the servers of /etc/resolv.conf, after /etc/hosts; nsswitch.conf is not read |
+| `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`, `MAGLEV`, `LOAD_BALANCING_POLICY_CONFIG`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` and aggregates |
 | `load_balancing_policy` | `RoundRobin`, `LeastRequest`, `Random`, `RingHash`, `Maglev`, `ClusterProvided`; `Subset` around one of them |
 | `retry_host_predicate`, `retry_priority` | `PreviousHostsPredicate`, `OmitCanaryHostsPredicate`, `OmitHostMetadataConfig`; `PreviousPrioritiesConfig` |
 | hash policies | `connection_properties.source_ip` of routes, `source_ip` of `TcpProxy` |
@@ -90,7 +96,7 @@ field may not have:
 | `upgrade_configs` | any protocol of `Upgrade`, and `CONNECT`, which goes to the endpoint of a route with `connect_matcher`; both over HTTP/1 to an endpoint of HTTP/1 |
 | RBAC rules | not `custom`, `matcher` and `uri_template` |
 | headers to add and remove | not pseudo headers, `host`, `connection`, `content-length` and `transfer-encoding` |
-| addresses | IP addresses with a TCP port; names are not looked up |
+| addresses | IP addresses with a TCP port; names only as endpoints of `STRICT_DNS` and `LOGICAL_DNS` |
 | text and bodies | inline; files only for TLS, and environment variables are not read |
 | `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s }, replaceable: true }`; other namespaces are for people |
 | `LbEndpoint.metadata` | `envoy.lb` (`hash_key`, `canary`, and what subsets and retries look at), `envoy.transport_socket_match` (also of `LocalityLbEndpoints`), `weir.dev: { last_resort }`; the rest is for people |

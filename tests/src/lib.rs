@@ -2,6 +2,7 @@
 
 pub mod api_server;
 pub mod certificates;
+pub mod dns;
 pub mod envoy;
 pub mod eventually;
 pub mod frames;

@@ -44,6 +44,8 @@ const CRATES: &[Crate] = &[Crate {
         "secrets",
         // Sockets, addresses, what moves bytes; what is in force, asked for and remembered.
         "net",
+        // Names.
+        "dns",
         "snapshot",
         "demand",
         "connection_log",

@@ -1,5 +1,6 @@
 //! Health of hosts beside real Envoy: who gets which share of traffic, and who is ejected as an outlier.
 
+mod aggregate;
 mod asking;
 mod checks;
 mod consequences;
@@ -169,7 +170,7 @@ impl Proxy {
             .collect()
     }
 
-    fn stat(&self, cluster: &str, name: &str) -> u64 {
+    pub(crate) fn stat(&self, cluster: &str, name: &str) -> u64 {
         let stats = self.stats(cluster, name);
         stats
             .get(name)

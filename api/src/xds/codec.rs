@@ -231,6 +231,17 @@ messages! {
     unpack unpack_previous_priorities:
         extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig,
         "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig";
+    unpack unpack_aggregate_cluster:
+        extensions::clusters::aggregate::v3::ClusterConfig,
+        "envoy.extensions.clusters.aggregate.v3.ClusterConfig";
+    unpack unpack_dns_cluster:
+        extensions::clusters::dns::v3::DnsCluster, "envoy.extensions.clusters.dns.v3.DnsCluster";
+    unpack unpack_cares_dns_resolver:
+        extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig,
+        "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig";
+    unpack unpack_getaddrinfo_dns_resolver:
+        extensions::network::dns_resolver::getaddrinfo::v3::GetAddrInfoDnsResolverConfig,
+        "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig";
     unpack unpack_discovery_response:
         service::discovery::v3::DiscoveryResponse,
         "envoy.service.discovery.v3.DiscoveryResponse";

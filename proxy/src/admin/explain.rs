@@ -11,6 +11,7 @@ use crate::{
     config::{
         Cluster, HttpConnectionManager, Listener, RouteConfiguration,
         cluster::ClusterDiscovery,
+        dns::DnsEndpoints,
         endpoint::HealthStatus,
         http::RouteSource,
         listener::{FilterChain, NetworkFilter, TrafficDirection},
@@ -247,12 +248,21 @@ impl Page<'_> {
             self.line(depth, format_args!("cluster {name:?}{weight}: not known"));
             return;
         };
-        let kind = match cluster.discovery {
+        let kind = match &cluster.discovery {
             ClusterDiscovery::Static(_) => "STATIC",
             ClusterDiscovery::Eds(_) => "EDS",
+            ClusterDiscovery::Dns(dns) => match dns.endpoints {
+                DnsEndpoints::Each => "STRICT_DNS",
+                DnsEndpoints::Single => "LOGICAL_DNS",
+            },
+            ClusterDiscovery::Aggregate(_) => "aggregate",
             ClusterDiscovery::OriginalDst => "ORIGINAL_DST",
         };
         self.line(depth, format_args!("cluster {name:?}{weight}: {kind}"));
+        if let ClusterDiscovery::Aggregate(names) = &cluster.discovery {
+            self.line(depth + 1, format_args!("of clusters {names:?}"));
+            return;
+        }
         self.endpoints(depth + 1, cluster);
     }
 

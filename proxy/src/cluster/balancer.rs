@@ -61,7 +61,11 @@ impl Cluster {
     /// The host for a connection or a request.
     pub fn pick(&self, context: &LoadBalancerContext<'_>) -> Option<Rc<Host>> {
         if let ClusterDiscovery::OriginalDst = self.config.discovery {
-            return Some(self.original_dst.host(context.original_destination));
+            let host = context.destination.map(|to| self.original_dst.host(to));
+            if host.is_none() {
+                self.stats.upstream_cx_none_healthy.inc();
+            }
+            return host;
         }
         let hosts = self.current();
         let balancer = &self.balancer;

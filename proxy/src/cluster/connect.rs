@@ -1,6 +1,9 @@
 //! Dialling endpoints.
 
+mod happy_eyeballs;
+
 use std::{
+    cell::Cell,
     future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
@@ -92,6 +95,25 @@ impl Cluster {
             false
         }
     }
+
+    /// Connects to one of the addresses of a host that has several. On the heap of whoever calls: few
+    /// have.
+    async fn open_either(
+        &self,
+        host: &Host,
+        source: Option<OriginalSource>,
+    ) -> io::Result<TcpStream> {
+        let tried = Cell::new(0_u32);
+        let dial = |address| {
+            // As Envoy, each counts; the first is counted already.
+            if tried.replace(tried.get() + 1) > 0 {
+                self.stats.upstream_cx_total.inc();
+            }
+            open(&self.config, address, source)
+        };
+        let addresses = host.addresses.as_deref().unwrap_or_default();
+        happy_eyeballs::connect(addresses, dial).await
+    }
 }
 
 // === impl Upstream ===
@@ -126,7 +148,10 @@ impl Upstream {
             false => cluster.config.connect_timeout,
         };
         let dialled = async {
-            let socket = open(&cluster.config, host.address, source).await?;
+            let socket = match host.addresses.as_deref() {
+                Some([_, _, ..]) => Box::pin(cluster.open_either(host, source)).await?,
+                _ => open(&cluster.config, host.address, source).await?,
+            };
             cluster.sockets.connect(socket, host, protocols).await
         };
         let connection = match timeout(limit, dialled).await {

@@ -8,8 +8,8 @@ use crate::config::{retry_host::HostSelection, subset::MetadataMatch};
 /// What of a connection or a request decides which host it gets.
 #[derive(Clone, Copy)]
 pub struct LoadBalancerContext<'c> {
-    /// Where the connection was to go, for clusters of type `ORIGINAL_DST`.
-    pub original_destination: SocketAddr,
+    /// Where it goes, for clusters of type `ORIGINAL_DST`; none: nobody says.
+    pub destination: Option<SocketAddr>,
     /// Where it comes from, for clusters with hash policies of their own.
     pub source: Option<IpAddr>,
     /// The hash of the client, for clusters that go by one. Without one it goes anywhere.
@@ -25,12 +25,11 @@ pub struct LoadBalancerContext<'c> {
 // === impl LoadBalancerContext ===
 
 impl<'c> LoadBalancerContext<'c> {
-    /// Of a connection that was to go to `original_destination` and has failed nowhere but at those
-    /// `tried`.
+    /// Of what goes to `destination` and has failed nowhere but at those `tried`.
     #[must_use]
-    pub fn new(original_destination: SocketAddr, tried: &'c Tried) -> Self {
+    pub fn new(destination: impl Into<Option<SocketAddr>>, tried: &'c Tried) -> Self {
         Self {
-            original_destination,
+            destination: destination.into(),
             source: None,
             hash: None,
             metadata_match: None,

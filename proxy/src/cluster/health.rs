@@ -142,6 +142,11 @@ impl ClusterHealth {
         self.lock().assignment.clone()
     }
 
+    /// Whether it is that of this configuration.
+    pub(super) fn is_of(&self, config: &Arc<config::Cluster>) -> bool {
+        Arc::ptr_eq(&self.config, config)
+    }
+
     /// Moves whenever the flags of a host do.
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)

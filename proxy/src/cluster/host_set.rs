@@ -15,6 +15,7 @@ use std::{
 };
 
 use self::{
+    choice::levels,
     locality::{Localities, Name},
     subsets::SubsetTree,
 };
@@ -22,7 +23,7 @@ use super::{
     Host,
     balancer::{Balancer, Pick, Picked},
     health::{ClusterHealth, Health},
-    priority_load::without,
+    priority_load::{Level, without},
 };
 use crate::{
     config::{self, LoadAssignment},
@@ -182,6 +183,20 @@ impl HostSet {
     pub(super) fn is_behind(&self, health: &ClusterHealth, balancer: &Balancer) -> bool {
         let is_older = |version| version != health.version();
         self.version.is_some_and(is_older) || balancer.has_other_local(self.local.as_ref())
+    }
+
+    /// What each priority has, from the highest on, as of a cluster with 100 as its overprovisioning
+    /// factor.
+    pub(super) fn levels(&self) -> Vec<Level> {
+        let policy = self.endpoints.policy;
+        let factor = u64::from(policy.overprovisioning_factor);
+        let mut levels = levels(&self.all, policy);
+        for level in &mut levels {
+            level.weighed.total *= 100;
+            level.weighed.healthy *= factor;
+            level.weighed.degraded *= factor;
+        }
+        levels
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Host>> {

@@ -1,5 +1,7 @@
 //! Hosts of an `ORIGINAL_DST` cluster: made on first use, forgotten when they hold nothing.
 
+mod destination;
+
 use std::{
     cell::RefCell, collections::HashMap, net::SocketAddr, rc::Rc, sync::Arc, time::Duration,
 };
@@ -8,6 +10,8 @@ use tokio::time::Instant;
 
 use super::Host;
 use crate::config::endpoint::Endpoint;
+
+pub(crate) use destination::Said;
 
 /// Hosts remembered at most. Only those with pooled connections are worth remembering; beyond
 /// this, a host serves its request and is gone.

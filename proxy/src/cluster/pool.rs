@@ -167,6 +167,7 @@ mod tests {
             name: "c".to_owned(),
             stat_name: "c".to_owned(),
             discovery: ClusterDiscovery::OriginalDst,
+            original_dst: None,
             connect_timeout: Duration::from_secs(5),
             lb_policy: LbPolicy::ClusterProvided,
             protocol: UpstreamProtocol::Http1,

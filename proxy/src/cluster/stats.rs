@@ -36,6 +36,8 @@ stat_set! {
         upstream_cx_overflow: Counter,
         /// Connections or requests for which there was no endpoint.
         upstream_cx_none_healthy: Counter,
+        /// Requests that said in a header or in metadata where they go, by what is no address.
+        original_dst_host_invalid: Counter,
         /// Responses that were not HTTP.
         upstream_cx_protocol_error: Counter,
         /// Bytes received from endpoints.

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use weir_api::xds::envoy::config::core::v3::Node;
 
-use super::{Cluster, Listener, endpoint::Locality, overload::OverloadManager, tls::LoadedSecret};
+use super::{
+    Cluster, Listener, dns::DnsResolver, endpoint::Locality, overload::OverloadManager,
+    tls::LoadedSecret,
+};
 use crate::runtime::Runtime;
 
 /// `envoy.config.bootstrap.v3.Bootstrap`, as far as it is supported.
@@ -18,6 +21,8 @@ pub struct Bootstrap {
     pub local_cluster: Option<Arc<LocalCluster>>,
     /// What is done while memory or connections are too many; none: nothing.
     pub overload: Option<Arc<OverloadManager>>,
+    /// How names are looked up where a cluster does not say.
+    pub dns_resolver: Arc<DnsResolver>,
     /// Where the admin interface listens; none without it.
     pub admin: Option<SocketAddr>,
     /// Listeners that never change.

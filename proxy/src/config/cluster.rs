@@ -7,10 +7,12 @@ use serde_json::{Map, Value};
 use super::{
     LoadAssignment,
     circuit_breakers::CircuitBreakers,
+    dns::DnsCluster,
     health_check::HealthCheck,
     http::Http2Options,
     http_filter::HttpFilter,
     load_balancing::LoadBalancing,
+    original_dst::OriginalDstLb,
     outlier_detection::OutlierDetection,
     tls::{TransportSocket, UpstreamTlsContext},
 };
@@ -26,6 +28,8 @@ pub struct Cluster {
     pub stat_name: String,
     /// Where its endpoints come from.
     pub discovery: ClusterDiscovery,
+    /// Where it leads, if not where a client meant to go; only of `ORIGINAL_DST`.
+    pub original_dst: Option<Box<OriginalDstLb>>,
     /// Bound of one dial. Envoy's default is 5 s.
     pub connect_timeout: Duration,
     /// How an endpoint is picked.
@@ -120,6 +124,10 @@ pub enum ClusterDiscovery {
     Static(Arc<LoadAssignment>),
     /// `EDS` over ADS: the name of the ClusterLoadAssignment.
     Eds(String),
+    /// `STRICT_DNS`, `LOGICAL_DNS`: names, which the control thread looks up.
+    Dns(Arc<DnsCluster>),
+    /// `envoy.clusters.aggregate`: those of other clusters, by their names, in order.
+    Aggregate(Arc<[String]>),
     /// `ORIGINAL_DST`: the original destination of the connection.
     OriginalDst,
 }

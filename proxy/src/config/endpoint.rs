@@ -68,6 +68,9 @@ pub struct Endpoint {
     pub sidecar: bool,
     /// Who is behind it ([`weir_api::workload`]).
     pub workload: Option<Arc<Workload>>,
+    /// Where it is, too: all of its addresses, `address` the first of them. A connection goes to whichever
+    /// answers (`LOGICAL_DNS`).
+    pub addresses: Option<Arc<[SocketAddr]>>,
     /// What chooses among the transport sockets of its cluster (`envoy.transport_socket_match` in
     /// its metadata, or else in that of its locality).
     pub transport_socket_match: Option<Arc<Map<String, Value>>>,
@@ -127,6 +130,7 @@ impl Endpoint {
             last_resort: false,
             sidecar: false,
             workload: None,
+            addresses: None,
             transport_socket_match: None,
             lb_metadata: None,
             health_check: None,

@@ -13,6 +13,7 @@ use weir_api::xds::envoy::config::{
 use super::{
     at::{At, Needed, Report, take},
     cluster::cluster,
+    dns_resolver,
     listener::listener,
     overload::overload_manager,
     runtime::{default_runtime, runtime},
@@ -31,14 +32,14 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
     let at = report.resource("Bootstrap");
     take!(at, message => pb::Bootstrap {
         supported: node, static_resources, dynamic_resources, admin, layered_runtime,
-            overload_manager, cluster_manager;
+            overload_manager, cluster_manager, typed_dns_resolver_config,
+            dns_resolution_config, use_tcp_for_dns_lookups;
         ignored: stats_flush_interval = "stats are read, not flushed, and sinks are refused",
             stats_flush = "stats are read, not flushed, and sinks are refused";
         refused: node_context_params, hds_config, flags_path, stats_sinks,
             deferred_stat_options, stats_config, watchdog, watchdogs, tracing,
             enable_dispatcher_stats, header_prefix,
-            stats_server_version_override, use_tcp_for_dns_lookups, dns_resolution_config,
-            typed_dns_resolver_config, bootstrap_extensions, fatal_actions, config_sources,
+            stats_server_version_override, bootstrap_extensions, fatal_actions, config_sources,
             default_config_source, default_socket_interface, certificate_provider_instances,
             inline_headers, perf_tracing_file_path, default_regex_engine,
             xds_delegate_extension, xds_config_tracker_extension, listener_manager,
@@ -88,6 +89,15 @@ pub(super) fn bootstrap(report: &Report, message: pb::Bootstrap) -> Option<Boots
                 message,
             ))
         }),
+        dns_resolver: dns_resolver::of_bootstrap(
+            &at,
+            dns_resolver::OfCluster {
+                typed: typed_dns_resolver_config,
+                resolution: dns_resolution_config,
+                resolvers: Vec::new(),
+                use_tcp: use_tcp_for_dns_lookups,
+            },
+        ),
         admin: admin.and_then(|message| self::admin(&at.field("admin"), message)),
         listeners,
         clusters,

@@ -5,20 +5,25 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 use weir_api::xds::envoy::config::{
     cluster::v3::{self as pb, cluster as pb_cluster},
     core::v3 as core,
+    endpoint::v3::ClusterLoadAssignment,
 };
 
 use super::{
+    aggregate,
     at::{At, take},
-    circuit_breakers,
+    circuit_breakers, dns, dns_resolver,
     endpoint::load_assignment,
     health_check, http_options,
     load_balancing::{Said, balancing},
-    outlier_detection, tls,
+    original_dst, outlier_detection, tls,
     upstream_http::{HttpOptions, extension_options},
-    value::{ads, enumeration, json_object, non_empty, positive_duration, socket_address},
+    value::{
+        ads, enumeration, json_object, non_empty, positive_duration, socket_address, type_name,
+    },
 };
 use crate::config::{
     cluster::{Cluster, ClusterDiscovery, TcpKeepalive, TransportSocketMatch, UpstreamProtocol},
+    dns::{DnsCluster, DnsEndpoints},
     endpoint::LoadAssignment,
     health_check::HealthCheck,
 };
@@ -35,18 +40,17 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             transport_socket, transport_socket_matches, upstream_connection_options,
             cluster_discovery_type, common_lb_config, outlier_detection, lb_subset_config,
             load_balancing_policy, health_checks, ignore_health_on_host_removal,
-            close_connections_on_host_health_failure;
+            close_connections_on_host_health_failure, dns_lookup_family,
+            dns_refresh_rate, dns_jitter, dns_failure_refresh_rate, respect_dns_ttl,
+            dns_resolvers, use_tcp_for_dns_lookups, dns_resolution_config,
+            typed_dns_resolver_config;
         fixed: wait_for_warm_on_init = true;
         ignored: per_connection_buffer_limit_bytes = "a buffer has 16 KiB, or 128 while much moves",
-            dns_lookup_family = "names are not looked up",
             cleanup_interval = "hosts of an ORIGINAL_DST cluster are not kept",
             metadata = "for people and for filters that are not supported";
         refused: transport_socket_matcher, stats_matcher,
-            per_connection_buffer_high_watermark_timeout,
-            upstream_http_protocol_options, dns_refresh_rate, dns_jitter,
-            dns_failure_refresh_rate, respect_dns_ttl, dns_resolvers, use_tcp_for_dns_lookups,
-            dns_resolution_config, typed_dns_resolver_config, protocol_selection, filters,
-            lrs_server,
+            per_connection_buffer_high_watermark_timeout, upstream_http_protocol_options,
+            protocol_selection, filters, lrs_server,
             lrs_report_endpoint_metrics, track_timeout_budgets, upstream_config,
             track_cluster_stats, preconnect_policy, connection_pool_per_downstream_connection,
             queuing_policies;
@@ -58,7 +62,40 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         cluster_discovery_type,
         eds_cluster_config,
         load_assignment,
+        dns::Fields {
+            refresh_rate: dns_refresh_rate,
+            jitter: dns_jitter,
+            failure_refresh_rate: dns_failure_refresh_rate,
+            respect_ttl: respect_dns_ttl,
+            lookup_family: dns_lookup_family,
+            resolver: dns_resolver::OfCluster {
+                typed: typed_dns_resolver_config,
+                resolution: dns_resolution_config,
+                resolvers: dns_resolvers,
+                use_tcp: use_tcp_for_dns_lookups,
+            },
+        },
     );
+    if let Some(ClusterDiscovery::Aggregate(_)) = discovery {
+        // None of it would count: it is for the clusters that it is made of to say.
+        at.field("transport_socket").refuse(&transport_socket);
+        at.field("transport_socket_matches")
+            .refuse(&transport_socket_matches);
+        at.field("upstream_bind_config")
+            .refuse(&upstream_bind_config);
+        at.field("upstream_connection_options")
+            .refuse(&upstream_connection_options);
+        at.field("outlier_detection").refuse(&outlier_detection);
+        at.field("max_requests_per_connection")
+            .refuse(&max_requests_per_connection);
+        at.field("typed_extension_protocol_options")
+            .refuse(&typed_extension_protocol_options);
+        at.field("http2_protocol_options")
+            .refuse(&http2_protocol_options);
+        at.field("common_http_protocol_options")
+            .refuse(&common_http_protocol_options);
+    }
+    let (original_dst, lb_config) = original_dst::lb_config(at, discovery.as_ref(), lb_config);
     let said = Said {
         lb_policy,
         lb_config,
@@ -126,6 +163,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         panic: balancing.as_ref()?.panic,
         load_balancing: balancing?.rest,
         discovery: discovery?,
+        original_dst,
         connect_timeout: positive_duration(&at_timeout, connect_timeout).unwrap_or(CONNECT_TIMEOUT),
         protocol: options.protocol,
         transport_socket: tls::upstream(&at.field("transport_socket"), transport_socket)?,
@@ -186,7 +224,8 @@ fn discovery(
     name: &str,
     discovery_type: Option<pb_cluster::ClusterDiscoveryType>,
     eds: Option<pb_cluster::EdsClusterConfig>,
-    endpoints: Option<weir_api::xds::envoy::config::endpoint::v3::ClusterLoadAssignment>,
+    endpoints: Option<ClusterLoadAssignment>,
+    dns_fields: dns::Fields,
 ) -> Option<ClusterDiscovery> {
     use pb_cluster::{ClusterDiscoveryType, DiscoveryType};
 
@@ -195,9 +234,8 @@ fn discovery(
         None => DiscoveryType::Static,
         Some(ClusterDiscoveryType::Type(kind)) => enumeration(&at_type, kind)?,
         Some(ClusterDiscoveryType::ClusterType(custom)) => {
-            at.field("cluster_type")
-                .unsupported(format!("{:?}", custom.name));
-            return None;
+            at.field("eds_cluster_config").refuse(&eds);
+            return cluster_type(at, (name, custom), endpoints, &dns_fields);
         }
     };
     if kind != DiscoveryType::Eds && eds.is_some() {
@@ -211,6 +249,9 @@ fn discovery(
         }
         DiscoveryType::Eds => at.field("load_assignment").refuse(&endpoints),
         _ => {}
+    }
+    if !matches!(kind, DiscoveryType::StrictDns | DiscoveryType::LogicalDns) {
+        dns_fields.refuse(at);
     }
     match kind {
         DiscoveryType::Static => {
@@ -237,8 +278,43 @@ fn discovery(
             Some(ClusterDiscovery::Eds(service))
         }
         DiscoveryType::OriginalDst => Some(ClusterDiscovery::OriginalDst),
-        DiscoveryType::StrictDns | DiscoveryType::LogicalDns => {
-            at_type.unsupported(format!("{}: names are not looked up", kind.as_str_name()));
+        DiscoveryType::StrictDns => {
+            dns::of_type(at, DnsEndpoints::Each, dns_fields, endpoints).map(of_names)
+        }
+        DiscoveryType::LogicalDns => {
+            dns::of_type(at, DnsEndpoints::Single, dns_fields, endpoints).map(of_names)
+        }
+    }
+}
+
+fn of_names(cluster: DnsCluster) -> ClusterDiscovery {
+    ClusterDiscovery::Dns(Arc::new(cluster))
+}
+
+/// A cluster whose type is an extension.
+fn cluster_type(
+    at: &At<'_>,
+    (cluster_name, message): (&str, pb_cluster::CustomClusterType),
+    endpoints: Option<ClusterLoadAssignment>,
+    dns_fields: &dns::Fields,
+) -> Option<ClusterDiscovery> {
+    let at_type = at.field("cluster_type");
+    take!(at_type, message => pb_cluster::CustomClusterType { supported: name, typed_config; });
+    non_empty(&at_type.field("name"), name.clone());
+    let config = typed_config.unwrap_or_default();
+    match type_name(&config) {
+        "envoy.extensions.clusters.dns.v3.DnsCluster" => {
+            dns::of_cluster_type(at, &config, dns_fields, endpoints).map(of_names)
+        }
+        "envoy.extensions.clusters.aggregate.v3.ClusterConfig" => {
+            dns_fields.refuse(at);
+            at.field("load_assignment").refuse(&endpoints);
+            let at_config = at_type.field("typed_config");
+            let names = aggregate::clusters(&at_config, cluster_name, &config)?;
+            Some(ClusterDiscovery::Aggregate(names))
+        }
+        _ => {
+            at_type.unsupported(format!("{name:?}"));
             None
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -24,11 +24,14 @@ use super::{
     at::{At, take},
     percent::percent,
     subset::lb_metadata,
-    value::{address, enumeration, header_value, json_object, non_empty, number},
+    value::{address, enumeration, header_value, json_object, named_address, non_empty, number},
 };
 use crate::{
-    config::endpoint::{
-        Endpoint, HealthCheckConfig, HealthStatus, LoadAssignment, LocalityEndpoints, Policy,
+    config::{
+        dns::DnsTarget,
+        endpoint::{
+            Endpoint, HealthCheckConfig, HealthStatus, LoadAssignment, LocalityEndpoints, Policy,
+        },
     },
     runtime::FractionalPercent,
 };
@@ -36,7 +39,34 @@ use crate::{
 /// Envoy's bound.
 const MAX_PRIORITY: u32 = 128;
 
+/// Who the endpoints of an assignment are.
+enum Targets<'t> {
+    /// Addresses.
+    Addresses,
+    /// Names, or addresses; they are put here.
+    Names(&'t mut Vec<DnsTarget>),
+}
+
+/// An assignment of addresses.
 pub(super) fn load_assignment(at: &At<'_>, message: pb::ClusterLoadAssignment) -> LoadAssignment {
+    assignment(at, message, &mut Targets::Addresses)
+}
+
+/// An assignment of names: its localities, without endpoints, and what is in them.
+pub(super) fn named_assignment(
+    at: &At<'_>,
+    message: pb::ClusterLoadAssignment,
+) -> (LoadAssignment, Vec<DnsTarget>) {
+    let mut targets = Vec::new();
+    let localities = assignment(at, message, &mut Targets::Names(&mut targets));
+    (localities, targets)
+}
+
+fn assignment(
+    at: &At<'_>,
+    message: pb::ClusterLoadAssignment,
+    targets: &mut Targets<'_>,
+) -> LoadAssignment {
     take!(at, message => pb::ClusterLoadAssignment {
         supported: cluster_name, endpoints, policy;
         refused: named_endpoints;
@@ -47,7 +77,9 @@ pub(super) fn load_assignment(at: &At<'_>, message: pb::ClusterLoadAssignment) -
     LoadAssignment {
         cluster_name: non_empty(&at.field("cluster_name"), cluster_name),
         localities: localities
-            .map(|(index, message)| locality_endpoints(&at_endpoints.index(index), message))
+            .map(|(index, message)| {
+                locality_endpoints(&at_endpoints.index(index), message, (index, &mut *targets))
+            })
             .collect(),
         policy: policy.map_or_else(Policy::default, |message| {
             self::policy(&at.field("policy"), message)
@@ -114,7 +146,11 @@ fn drop_overload(
     (share.numerator > 0).then_some(share)
 }
 
-fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> LocalityEndpoints {
+fn locality_endpoints(
+    at: &At<'_>,
+    message: pb::LocalityLbEndpoints,
+    (locality_index, targets): (usize, &mut Targets<'_>),
+) -> LocalityEndpoints {
     take!(at, message => pb::LocalityLbEndpoints {
         supported: locality, lb_endpoints, load_balancing_weight, priority, metadata;
         refused: proximity, lb_config;
@@ -130,16 +166,17 @@ fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> Locality
     } = locality.unwrap_or_default();
     let of_locality = transport_socket_match(metadata.as_ref());
     let at_endpoints = at.field("lb_endpoints");
-    let endpoints: Vec<Arc<Endpoint>> = lb_endpoints
+    let (endpoints, names): (Vec<_>, Vec<_>) = lb_endpoints
         .into_iter()
         .enumerate()
         .filter_map(|(index, message)| {
-            let mut endpoint = endpoint(&at_endpoints.index(index), message)?;
+            let names = matches!(targets, Targets::Names(_));
+            let (mut endpoint, name) = endpoint(&at_endpoints.index(index), message, names)?;
             let own = endpoint.transport_socket_match.take();
             endpoint.transport_socket_match = own.or_else(|| of_locality.clone());
-            Some(Arc::new(endpoint))
+            Some((endpoint, name))
         })
-        .collect();
+        .unzip();
     let sum: u64 = endpoints
         .iter()
         .map(|endpoint| u64::from(endpoint.weight))
@@ -147,6 +184,18 @@ fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> Locality
     if sum > u64::from(u32::MAX) {
         at_endpoints.unsupported(format!("{sum} as the sum of weights"));
     }
+    let endpoints = match targets {
+        Targets::Addresses => endpoints.into_iter().map(Arc::new).collect(),
+        Targets::Names(targets) => {
+            let named = names.into_iter().flatten().zip(endpoints);
+            targets.extend(named.map(|(name, endpoint)| DnsTarget {
+                name,
+                locality: locality_index,
+                endpoint,
+            }));
+            Vec::new()
+        }
+    };
     LocalityEndpoints {
         region,
         zone,
@@ -162,7 +211,12 @@ fn locality_endpoints(at: &At<'_>, message: pb::LocalityLbEndpoints) -> Locality
     }
 }
 
-fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
+/// An endpoint, and its name where it may have one.
+fn endpoint(
+    at: &At<'_>,
+    message: pb::LbEndpoint,
+    may_be_named: bool,
+) -> Option<(Endpoint, Option<Box<str>>)> {
     use pb::lb_endpoint::HostIdentifier;
 
     take!(at, message => pb::LbEndpoint {
@@ -189,11 +243,23 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
         refused: additional_addresses;
     });
     let at_address = at.field("address");
-    let address = self::address(&at_address, at_address.required(address)?)?;
+    let message = at_address.required(address)?;
+    let (address, name) = if may_be_named {
+        let (name, port) = named_address(&at_address, message)?;
+        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        (unknown, Some(name.into_boxed_str()))
+    } else {
+        (self::address(&at_address, message)?, None)
+    };
+    // As Envoy: what has no other name is called as what is looked up.
+    let hostname = match &name {
+        Some(name) if hostname.is_empty() => name.to_string(),
+        _ => hostname,
+    };
     let health_check = health_check_config.map(|message| {
         self::health_check_config(&at.field("health_check_config"), message, address)
     });
-    Some(Endpoint {
+    let endpoint = Endpoint {
         address,
         hostname,
         health: match health? {
@@ -207,10 +273,12 @@ fn endpoint(at: &At<'_>, message: pb::LbEndpoint) -> Option<Endpoint> {
         last_resort,
         sidecar,
         workload,
+        addresses: None,
         transport_socket_match,
         lb_metadata: lb_metadata.filter(|all| !all.is_empty()).map(Arc::new),
         health_check: health_check.filter(|config| **config != HealthCheckConfig::default()),
-    })
+    };
+    Some((endpoint, name))
 }
 
 fn health_check_config(

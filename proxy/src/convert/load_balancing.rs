@@ -24,6 +24,7 @@ use super::{
 };
 use crate::config::{
     cluster::{ClusterDiscovery, HashFunction, HostChanges, Panic, RingHash},
+    dns::DnsEndpoints,
     load_balancing::{LbPolicy, LeastRequest, LoadBalancing, LocalityLb, Maglev},
 };
 
@@ -92,20 +93,22 @@ pub(super) fn balancing(
 /// Whether endpoints are looked up by their names (`STRICT_DNS`).
 fn has_names(discovery: Option<&ClusterDiscovery>) -> bool {
     match discovery {
-        Some(
-            ClusterDiscovery::Static(_) | ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst,
-        )
-        | None => false,
+        Some(ClusterDiscovery::Dns(dns)) => dns.endpoints == DnsEndpoints::Each,
+        _ => false,
     }
 }
 
 /// What does not go together.
 fn check(at: &At<'_>, balancing: &Balancing, discovery: Option<&ClusterDiscovery>) {
     let is_provided = balancing.policy == LbPolicy::ClusterProvided;
-    let original = matches!(discovery, Some(ClusterDiscovery::OriginalDst));
-    if discovery.is_some() && original != is_provided {
-        at.field("lb_policy")
-            .error("a cluster of type ORIGINAL_DST, and no other, needs CLUSTER_PROVIDED");
+    let provides = matches!(
+        discovery,
+        Some(ClusterDiscovery::OriginalDst | ClusterDiscovery::Aggregate(_))
+    );
+    if discovery.is_some() && provides != is_provided {
+        at.field("lb_policy").error(
+            "a cluster of type ORIGINAL_DST or an aggregate, and no other, needs CLUSTER_PROVIDED",
+        );
     }
     if is_provided && balancing.rest.subsets.is_some() {
         at.field("lb_subset_config")

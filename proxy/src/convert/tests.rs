@@ -9,6 +9,7 @@ use weir_api::xds::{codec, json, type_url};
 use super::*;
 use crate::config::{
     cluster::{ClusterDiscovery, LbPolicy, UpstreamProtocol},
+    dns::DnsResolver,
     endpoint::HealthStatus,
     header::AppendAction,
     http::{HttpConnectionManager, RouteSource},
@@ -353,4 +354,58 @@ proptest! {
             let _ = bootstrap(message);
         }
     }
+}
+
+#[test]
+fn resolvers_keep_what_their_messages_say() {
+    let resolver = |fields: &str| {
+        let message = json::read_bootstrap(fields).expect("a bootstrap");
+        let bootstrap = bootstrap(message).expect("sound");
+        (*bootstrap.dns_resolver).clone()
+    };
+    let default = DnsResolver::default();
+    assert_eq!(resolver("{}"), default);
+    let tcp = resolver("use_tcp_for_dns_lookups: true");
+    assert_eq!(
+        tcp,
+        DnsResolver {
+            tcp: true,
+            ..default.clone()
+        }
+    );
+    let typed = |kind: &str, fields: &str| {
+        resolver(&format!(
+            "typed_dns_resolver_config: {{ name: r, typed_config: {{ \"@type\": \
+             type.googleapis.com/envoy.extensions.network.dns_resolver.{kind}, {fields} }} }}"
+        ))
+    };
+    let getaddrinfo = typed(
+        "getaddrinfo.v3.GetAddrInfoDnsResolverConfig",
+        "num_retries: 2",
+    );
+    let of_getaddrinfo = DnsResolver {
+        tries: 3,
+        fixed_ttl: Some(Duration::from_secs(60)),
+        ..default
+    };
+    assert_eq!(getaddrinfo, of_getaddrinfo);
+    let cares = typed(
+        "cares.v3.CaresDnsResolverConfig",
+        "resolvers: [{ socket_address: { address: '::1', port_value: 0 } }], \
+         use_resolvers_as_fallback: true, query_timeout_seconds: 7, query_tries: 2, \
+         rotate_nameservers: true, edns0_max_payload_size: 4000, udp_max_queries: 3, \
+         dns_resolver_options: { use_tcp_for_dns_lookups: true, no_default_search_domain: true }",
+    );
+    let of_cares = DnsResolver {
+        servers: vec!["[::1]:53".parse().expect("an address")],
+        is_fallback: true,
+        tcp: true,
+        no_search: true,
+        timeout: Duration::from_secs(7),
+        tries: 2,
+        rotates: true,
+        max_payload: 4000,
+        fixed_ttl: None,
+    };
+    assert_eq!(cares, of_cares);
 }

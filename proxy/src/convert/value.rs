@@ -111,11 +111,15 @@ pub(super) fn unpack<T, E: std::fmt::Display>(
 
 /// An address of a TCP socket.
 pub(super) fn address(at: &At<'_>, message: Address) -> Option<SocketAddr> {
+    let message = socket_address_of(at, message)?;
+    socket_address(&at.field("socket_address"), message)
+}
+
+/// The message of an address that is one of a TCP socket.
+fn socket_address_of(at: &At<'_>, message: Address) -> Option<SocketAddress> {
     take!(at, message => Address { supported: address; });
     match at.required(address)? {
-        address::Address::SocketAddress(message) => {
-            socket_address(&at.field("socket_address"), message)
-        }
+        address::Address::SocketAddress(message) => Some(message),
         address::Address::Pipe(pipe) => {
             at.field("pipe").unsupported(format!("{:?}", pipe.path));
             None
@@ -130,11 +134,28 @@ pub(super) fn address(at: &At<'_>, message: Address) -> Option<SocketAddr> {
 
 /// An IP address and a TCP port.
 pub(super) fn socket_address(at: &At<'_>, message: SocketAddress) -> Option<SocketAddr> {
+    let (ip, port) = host_and_port(at, message, |at, host| ip(at, &host))?;
+    Some(SocketAddr::new(ip, port))
+}
+
+/// A TCP port of what has a name.
+pub(super) fn named_address(at: &At<'_>, message: Address) -> Option<(String, u16)> {
+    let message = socket_address_of(at, message)?;
+    let at = at.field("socket_address");
+    host_and_port(&at, message, |at, host| Some(non_empty(at, host)))
+}
+
+/// An address or a name, and a TCP port.
+fn host_and_port<T>(
+    at: &At<'_>,
+    message: SocketAddress,
+    host: impl FnOnce(&At<'_>, String) -> Option<T>,
+) -> Option<(T, u16)> {
     take!(at, message => SocketAddress {
         supported: address, port_specifier;
         refused: protocol, resolver_name, ipv4_compat, network_namespace_filepath;
     });
-    let ip = ip(&at.field("address"), &address);
+    let host = host(&at.field("address"), address);
     let port = match at.field("port_specifier").required(port_specifier)? {
         PortSpecifier::PortValue(value) => {
             let port = u16::try_from(value).ok();
@@ -149,7 +170,7 @@ pub(super) fn socket_address(at: &At<'_>, message: SocketAddress) -> Option<Sock
             None
         }
     };
-    Some(SocketAddr::new(ip?, port?))
+    Some((host?, port?))
 }
 
 /// An IP address. Names are not looked up.

@@ -300,7 +300,7 @@ impl Exchange<'_> {
                     Late::PerTry => FailureKind::Lost,
                     Late::Request | Late::Route | Late::Idle => FailureKind::Final,
                 };
-                let reason = late.reason(&sending.plan.cluster.stats);
+                let reason = late.reason(&sending.plan.named_cluster.stats);
                 Err(Failure { reason, kind })
             })
         })

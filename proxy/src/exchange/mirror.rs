@@ -46,7 +46,7 @@ impl Exchange<'_> {
             let copy = self
                 .copy(sending, host)
                 .and_then(|copy| Some((copy, Place::take()?)));
-            let cluster = manager.context.clusters.get(&policy.cluster);
+            let cluster = manager.context.clusters.choose(&policy.cluster);
             let (Some(((mut head, body), place)), Some(cluster)) = (copy, cluster) else {
                 manager.stats.rq_mirror_skipped.inc();
                 continue;

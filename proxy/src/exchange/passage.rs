@@ -119,6 +119,11 @@ impl<'c> Passage<'c> {
         }
     }
 
+    /// What filters say of the request to others.
+    pub(super) fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
     /// The route, as far as it is known.
     pub(super) fn known_route(&self) -> Option<Matched<'c>> {
         self.route.flatten()

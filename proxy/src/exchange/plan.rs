@@ -1,7 +1,7 @@
 //! What is to be done with a request: worked out before the first byte leaves. The same for every
 //! version of HTTP.
 
-use std::{borrow::Cow, rc::Rc, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, rc::Rc, time::Duration};
 
 use super::ConnectionManager;
 use crate::{
@@ -33,7 +33,10 @@ pub(super) enum Plan<'c> {
 pub(super) struct ForwardPlan<'c> {
     pub(super) matched: Matched<'c>,
     pub(super) forward: &'c Forward,
+    /// Who serves: of an aggregate, the cluster that is chosen of it.
     pub(super) cluster: Rc<Cluster>,
+    /// Who is named by the route, and counts answers, time and retries.
+    pub(super) named_cluster: Rc<Cluster>,
     /// HTTP filters of each attempt, where the cluster has none of its own.
     router_filters: &'c [HttpFilter],
 }
@@ -109,7 +112,8 @@ impl<'c> Plan<'c> {
                 Self::Forward(ForwardPlan {
                     matched,
                     forward,
-                    cluster,
+                    cluster: clusters.chosen(&cluster),
+                    named_cluster: cluster,
                     router_filters: &manager.config.router.upstream_filters,
                 })
             }
@@ -133,8 +137,13 @@ impl<'c> ForwardPlan<'c> {
             .or(self.matched.virtual_host.retry_policy.as_ref())
     }
 
-    /// The host for the request of a connection; not one of those `tried`, if there is another.
-    pub(super) fn pick(&self, context: &ConnectionInfo, tried: &Tried) -> Option<Rc<Host>> {
+    /// The host for the request of a connection, `to` where it goes; not one of those `tried`, if there is another.
+    pub(super) fn pick(
+        &self,
+        context: &ConnectionInfo,
+        to: Option<SocketAddr>,
+        tried: &Tried,
+    ) -> Option<Rc<Host>> {
         let source = context.remote.ip();
         let of_weighted = self.matched.weighted.map(|it| it.metadata_match.as_ref());
         let retry = self.retry_policy().filter(|_| !tried.is_empty());
@@ -143,7 +152,7 @@ impl<'c> ForwardPlan<'c> {
             hash: hash_of(&self.forward.hash_policy, source),
             metadata_match: of_weighted.unwrap_or(self.forward.metadata_match.as_ref()),
             retry: retry.and_then(|policy| policy.hosts.as_deref()),
-            ..LoadBalancerContext::new(context.original_destination.0, tried)
+            ..LoadBalancerContext::new(to, tried)
         })
     }
 

@@ -237,7 +237,7 @@ impl Exchange<'_> {
         cut: Option<Reason>,
     ) -> Next {
         sending.count_traffic();
-        let stats = &sending.plan.cluster.stats;
+        let stats = &sending.plan.named_cluster.stats;
         stats.upstream_rq.inc(responding.status);
         stats.upstream_rq_completed.inc();
         stats

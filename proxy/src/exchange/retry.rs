@@ -180,7 +180,7 @@ impl<'p> Retries<'p> {
         let resend = may_resend && can_rewind && !self.resent;
         if resend {
             self.resent = true;
-            self.plan.cluster.stats.upstream_rq_retry.inc();
+            self.plan.named_cluster.stats.upstream_rq_retry.inc();
         }
         resend
     }
@@ -196,7 +196,7 @@ impl<'p> Retries<'p> {
         let again = unseen && self.undelivered < MAX_UNDELIVERED;
         if again {
             self.undelivered += 1;
-            self.plan.cluster.stats.upstream_rq_retry.inc();
+            self.plan.named_cluster.stats.upstream_rq_retry.inc();
         }
         again
     }
@@ -244,7 +244,7 @@ impl<'p> Retries<'p> {
     }
 
     fn again(&mut self, wanted: bool) -> bool {
-        let cluster = &self.plan.cluster;
+        let cluster = &self.plan.named_cluster;
         let stats = &cluster.stats;
         if self.active.take().is_some() && !wanted {
             stats.upstream_rq_retry_success.inc();

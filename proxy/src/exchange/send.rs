@@ -169,7 +169,8 @@ impl Exchange<'_> {
         }
         let mut tried = Tried::default();
         loop {
-            let Some(host) = plan.pick(self.connection, &tried) else {
+            let to = self.destination(sending);
+            let Some(host) = plan.pick(self.connection, to, &tried) else {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
             };
             let host = plan.named(host, self.request.head());
@@ -235,8 +236,8 @@ impl Exchange<'_> {
             Reason::RequestTimeout => stats.downstream_rq_timeout.inc(),
             Reason::BadRequest => stats.downstream_cx_protocol_error.inc(),
             reason => {
-                plan.cluster.stats.upstream_rq.inc(reason.status());
-                plan.cluster.stats.upstream_rq_completed.inc();
+                plan.named_cluster.stats.upstream_rq.inc(reason.status());
+                plan.named_cluster.stats.upstream_rq_completed.inc();
             }
         }
         let is_read = sending.transfer.drop_body(self.downstream.wire());
@@ -263,7 +264,7 @@ impl Exchange<'_> {
                 return Poll::Ready(Err(Reason::ClientClosed));
             }
             let late = sending.deadlines.poll(cx, timer, 0);
-            late.map(|late| Err(late.reason(&sending.plan.cluster.stats)))
+            late.map(|late| Err(late.reason(&sending.plan.named_cluster.stats)))
         })
         .await
     }

@@ -55,7 +55,9 @@ impl Listeners {
             }
             stays
         });
-        for (name, bound) in &snapshot.listeners {
+        // As Envoy: nothing is accepted before it is known where it goes.
+        let listeners = snapshot.listeners.iter().filter(|_| !snapshot.awaits_names);
+        for (name, bound) in listeners {
             if let Some(known) = accepting.get(name) {
                 let mut listener = known.listener.borrow_mut();
                 if !Arc::ptr_eq(&listener.config, &bound.listener) {

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     boundary::Boundary,
-    cluster::Healths,
-    config::{Bootstrap, Listener, bootstrap::Ads, cluster::ClusterDiscovery},
+    cluster::{Healths, Names},
+    config::{Bootstrap, Listener, bootstrap::Ads, cluster::ClusterDiscovery, dns::DnsTarget},
     demand::{Demand, DemandReceiver},
     options::Options,
     secrets::{Local, Secrets},
@@ -57,6 +57,7 @@ pub(crate) struct Context {
     /// Says which clusters' hosts have been checked.
     pub(crate) health: Arc<Healths>,
     pub(crate) boundary: Boundary,
+    pub(crate) names: Arc<Names>,
 }
 
 // === impl Client ===
@@ -74,10 +75,15 @@ impl Client {
             .find(|cluster| cluster.name == ads.cluster);
         let cluster = cluster.ok_or_else(no_endpoint)?;
         let endpoint = match &cluster.discovery {
-            ClusterDiscovery::Static(assignment) => assignment.endpoints().next(),
-            ClusterDiscovery::Eds(_) | ClusterDiscovery::OriginalDst => None,
+            ClusterDiscovery::Static(assignment) => {
+                let first = assignment.endpoints().next();
+                first.map(|endpoint| endpoint.address.to_string())
+            }
+            ClusterDiscovery::Dns(dns) => dns.targets.first().map(DnsTarget::authority),
+            ClusterDiscovery::Eds(_)
+            | ClusterDiscovery::Aggregate(_)
+            | ClusterDiscovery::OriginalDst => None,
         };
-        let endpoint = endpoint.map(|endpoint| endpoint.address.to_string());
         let address = options.control_plane.address.clone().or(endpoint);
         let target = Target {
             address: address.ok_or_else(no_endpoint)?,
@@ -107,6 +113,8 @@ impl Client {
     pub(crate) async fn run(self, context: Context, mut demands: DemandReceiver) {
         let (sender, mut events) = mpsc::channel(EVENTS);
         let (boundary, health) = (context.boundary.clone(), Arc::clone(&context.health));
+        let names = Arc::clone(&context.names);
+        self.inventory.state().await_names(&names);
         let link = link::run(self.target, sender, &boundary);
         let mut running = Running::new(context, self.inventory, self.node);
         let drive = async {
@@ -130,6 +138,7 @@ impl Client {
                     },
                     () = timer => Turn::Timer,
                     () = health.warmed() => Turn::Timer,
+                    () = names.ready() => Turn::Timer,
                 };
                 let done = boundary.call(|| {
                     match turn {

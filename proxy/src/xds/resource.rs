@@ -140,8 +140,12 @@ impl Resource {
 /// The endpoints of an EDS cluster, and the secrets of one with TLS.
 pub(super) fn of_cluster(cluster: &Cluster) -> Vec<Reference> {
     let mut references = Vec::new();
-    if let ClusterDiscovery::Eds(name) = &cluster.discovery {
-        references.push((Kind::Endpoint, name.clone()));
+    match &cluster.discovery {
+        ClusterDiscovery::Eds(name) => references.push((Kind::Endpoint, name.clone())),
+        ClusterDiscovery::Aggregate(names) => {
+            references.extend(names.iter().map(|name| (Kind::Cluster, name.clone())));
+        }
+        _ => {}
     }
     for context in cluster.tls_contexts() {
         references.extend(of_secrets(context.common.secrets()));

@@ -27,7 +27,7 @@ use super::{
     InventoryEntry, Kind,
     resource::{Reference, Resource},
 };
-use crate::config::listener::OnDemand;
+use crate::{cluster::Names, config::listener::OnDemand};
 
 pub(super) use demand::Usage;
 pub(super) use request::Request;
@@ -67,6 +67,8 @@ pub(super) struct State {
     stream: Option<Stream>,
     /// Kinds for which a first answer came; with a wildcard, what is not known then is absent.
     answered: [bool; Kind::COUNT],
+    /// Who knows whether names of clusters are known; nobody: they are not waited for.
+    names: Option<Arc<Names>>,
     published: BTreeMap<Reference, Resource>,
     /// Clusters whose hosts are checked before they are in force, as published.
     published_warming: BTreeMap<String, Resource>,
@@ -105,10 +107,16 @@ impl State {
             settled_at: None,
             stream: None,
             answered: [false; Kind::COUNT],
+            names: None,
             published: BTreeMap::new(),
             published_warming: BTreeMap::new(),
             answered_destinations: BTreeSet::new(),
         }
+    }
+
+    /// From now on, a cluster comes into force once its names are known.
+    pub(super) fn await_names(&mut self, names: &Arc<Names>) {
+        self.names = Some(Arc::clone(names));
     }
 
     /// The stream is there; what is wanted is to be asked for on it.

@@ -48,7 +48,7 @@ fn cluster(fields: &str, priorities: Vec<Vec<Endpoint>>) -> Cluster {
 fn retried(cluster: &Cluster, tried: &Tried, hosts: &HostSelection) -> BTreeSet<u16> {
     let context = LoadBalancerContext {
         retry: Some(hosts),
-        ..LoadBalancerContext::new(([10, 0, 0, 1], 1).into(), tried)
+        ..LoadBalancerContext::new(None, tried)
     };
     let picks = (0..100).filter_map(|_| cluster.pick(&context));
     picks.map(|host| host.address.port()).collect()
@@ -154,7 +154,7 @@ fn the_runtime_overrides_what_the_configuration_says() {
     busy.add_active(2);
     let first = || {
         let tried = Tried::default();
-        let context = LoadBalancerContext::new(([10, 0, 0, 1], 1).into(), &tried);
+        let context = LoadBalancerContext::new(None, &tried);
         let picks = (0..100).filter_map(|_| cluster.pick(&context));
         picks.filter(|host| host.address.port() == 1).count()
     };

@@ -168,6 +168,11 @@ pub(crate) fn endpoints_of<'s>(
     match &config.discovery {
         ClusterDiscovery::Static(endpoints) => Some(endpoints),
         ClusterDiscovery::Eds(name) => snapshot.endpoints.get(name),
-        ClusterDiscovery::OriginalDst => None,
+        ClusterDiscovery::Dns(dns) => {
+            let mut all = snapshot.resolved.get(&config.name)?.iter();
+            let resolved = all.find(|it| Arc::ptr_eq(&it.of, dns) || it.of == *dns)?;
+            Some(&resolved.endpoints)
+        }
+        ClusterDiscovery::Aggregate(_) | ClusterDiscovery::OriginalDst => None,
     }
 }

@@ -14,7 +14,7 @@ use super::{
     locality::{Localities, Scaled},
     zones::{Local, Zones},
 };
-use crate::config::{LoadAssignment, load_balancing::LocalityLb};
+use crate::config::{LoadAssignment, endpoint::Policy, load_balancing::LocalityLb};
 
 /// Hosts among which one is picked, and how often it is among these.
 pub(in super::super) struct Choice {
@@ -104,6 +104,29 @@ fn levels_of(all: &[Rc<Host>]) -> Vec<Vec<&Rc<Host>>> {
     levels
 }
 
+/// What each priority has, from the highest on.
+pub(super) fn levels(all: &[Rc<Host>], policy: Policy) -> Vec<Level> {
+    let levels = levels_of(all);
+    levels.iter().map(|hosts| level(hosts, policy)).collect()
+}
+
+fn level(hosts: &[&Rc<Host>], policy: Policy) -> Level {
+    let mut level = Level {
+        hosts: hosts.len() as u64,
+        ..Level::default()
+    };
+    for host in hosts {
+        let flags = host.flags();
+        level.counted.add(flags, 1);
+        let weight = match policy.weighted_priority_health {
+            true => host.weight.into(),
+            false => 1,
+        };
+        level.weighed.add(flags, weight);
+    }
+    level
+}
+
 // === impl Grouping ===
 
 impl Grouping<'_> {
@@ -170,24 +193,8 @@ impl Grouping<'_> {
     }
 
     fn tallies(&self, levels: &[Vec<&Rc<Host>>]) -> Vec<Level> {
-        levels.iter().map(|hosts| self.level(hosts)).collect()
-    }
-
-    fn level(&self, hosts: &[&Rc<Host>]) -> Level {
-        let mut level = Level {
-            hosts: hosts.len() as u64,
-            ..Level::default()
-        };
-        for host in hosts {
-            let flags = host.flags();
-            level.counted.add(flags, 1);
-            let weight = match self.endpoints.policy.weighted_priority_health {
-                true => host.weight.into(),
-                false => 1,
-            };
-            level.weighed.add(flags, weight);
-        }
-        level
+        let policy = self.endpoints.policy;
+        levels.iter().map(|hosts| level(hosts, policy)).collect()
     }
 
     fn choice(&self, hosts: &[&Rc<Host>], (priority, load, source): (u32, Load, Source)) -> Choice {

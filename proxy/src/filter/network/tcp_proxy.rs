@@ -5,14 +5,14 @@ use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use crate::{
     access_log,
     buffer::Buffer,
-    cluster::{Cluster, Host, LoadBalancerContext, Outcome, Tried, Upstream, hash_of},
+    cluster::{Cluster, Host, LoadBalancerContext, Outcome, Said, Tried, Upstream, hash_of},
     config::{self, subset::MetadataMatch},
     factory_context::FactoryContext,
     info::ConnectionInfo,
     mesh_metrics::Event,
     metadata::TCP_PROXY_CLUSTER,
     net::{
-        address::{OriginalDst, OriginalSource, RemoteAddr},
+        address::{OriginalSource, RemoteAddr},
         relay::{self, End, Relayed},
         transport_socket::Connection,
     },
@@ -68,7 +68,8 @@ pub(crate) struct Chosen {
 /// What of a connection decides where, and whence, an endpoint is dialled.
 #[derive(Clone, Copy)]
 pub(crate) struct Ends {
-    destination: OriginalDst,
+    /// None: nobody says where to.
+    destination: Option<SocketAddr>,
     client: RemoteAddr,
     source: Option<OriginalSource>,
 }
@@ -76,9 +77,10 @@ pub(crate) struct Ends {
 // === impl Ends ===
 
 impl Ends {
-    pub(crate) fn of(connection: &ConnectionInfo) -> Self {
+    /// Of a connection that goes to this cluster.
+    pub(crate) fn of(connection: &ConnectionInfo, cluster: &Cluster) -> Self {
         Self {
-            destination: connection.original_destination,
+            destination: cluster.destination(connection, &Said::default()),
             client: connection.remote,
             source: connection.source,
         }
@@ -130,7 +132,7 @@ impl TcpProxy {
             }
         };
         Some(Chosen {
-            cluster: self.context.clusters.get(name)?,
+            cluster: self.context.clusters.choose(name)?,
             metadata_match: metadata_match.clone(),
         })
     }
@@ -195,7 +197,7 @@ impl TcpProxy {
             if relayed.end == End::Untouched && upstream.host.sidecar && redials_left > 0 {
                 let tried = tried.get_or_insert_default();
                 tried.note(Rc::clone(&upstream.host));
-                let ends = Ends::of(connection);
+                let ends = Ends::of(connection, &cluster);
                 let chosen = self.again(cluster, &upstream.host);
                 let again = Box::pin(self.dial_cluster(chosen, ends, tried));
                 *dialled = Some(again.await);
@@ -264,7 +266,7 @@ impl TcpProxy {
                 host: None,
             });
         };
-        let ends = Ends::of(connection);
+        let ends = Ends::of(connection, &chosen.cluster);
         self.dial_cluster(chosen, ends, &mut Tried::default()).await
     }
 
@@ -288,7 +290,7 @@ impl TcpProxy {
                 source: Some(source),
                 hash,
                 metadata_match: metadata_match.as_ref(),
-                ..LoadBalancerContext::new(ends.destination.0, tried)
+                ..LoadBalancerContext::new(ends.destination, tried)
             };
             let Some(host) = cluster.pick(&context) else {
                 break;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
@@ -26,12 +26,15 @@ use weir_api::xds::{
     json, type_url,
 };
 
-use weir_tests::certificates::{Authority, inline};
+use weir_tests::{
+    certificates::{Authority, inline},
+    dns,
+};
 
 use super::*;
 use crate::{
     boundary::Boundary,
-    cluster::{HealthSurroundings, keep_health},
+    cluster::{HealthSurroundings, Healths, Names, endpoints_of, keep_health},
     config::{
         bootstrap::AdsProtocol,
         tls::{SecretName, SecretRef, SecretSource, SecretValue},
@@ -323,6 +326,14 @@ static_resources:
         let surroundings =
             HealthSurroundings::new(&health, &registry, &singletons, &secrets, &boundary);
         let keeper = tokio::spawn(keep_health(surroundings, publisher.subscribe()));
+        let names = Arc::new(Names::new(
+            publisher.clone(),
+            Arc::clone(&registry),
+            Arc::clone(&health),
+            boundary.clone(),
+            &bootstrap.dns_resolver,
+        ));
+        let looking_up = Arc::clone(&names).run();
         let context = Context {
             publisher,
             stats: Arc::new(Stats::new(&registry)),
@@ -332,8 +343,12 @@ static_resources:
             secrets: Arc::clone(&secrets),
             health,
             boundary,
+            names,
         };
-        let task = tokio::spawn(client.run(context, receiver));
+        let client = client.run(context, receiver);
+        let task = tokio::spawn(async {
+            tokio::join!(client, looking_up);
+        });
         Self {
             demands,
             snapshots,
@@ -427,7 +442,7 @@ async fn a_refused_resource_is_named_to_the_control_plane() {
         type_url::CLUSTER,
         "web",
         "1",
-        "{ name: web, type: LOGICAL_DNS, connect_timeout: 1s }",
+        "{ name: web, type: STATIC, lrs_server: { self: {} } }",
     );
     let (address, _server) = control_plane.serve(loopback()).await;
     let mut proxy = Proxy::start(address);
@@ -438,7 +453,7 @@ async fn a_refused_resource_is_named_to_the_control_plane() {
                 .iter()
                 .filter_map(|request| request.error_detail.as_ref());
             let mut messages = errors.map(|status| status.message.as_str());
-            messages.any(|m| m.contains("Cluster \"web\"") && m.contains("LOGICAL_DNS"))
+            messages.any(|m| m.contains("Cluster \"web\"") && m.contains("lrs_server"))
         })
         .await;
     // There is no better cluster, so connections are refused rather than left to wait.
@@ -634,7 +649,7 @@ async fn the_state_of_the_world_brings_what_is_asked_for_and_takes_what_is_missi
 #[tokio::test]
 async fn a_state_of_the_world_that_is_refused_is_named_and_the_rest_is_taken() {
     let control_plane = mesh();
-    let bad = "{ name: bad, type: LOGICAL_DNS, connect_timeout: 1s }";
+    let bad = "{ name: bad, type: STATIC, lrs_server: { self: {} } }";
     control_plane.set(type_url::CLUSTER, "bad", "1", bad);
     let (address, _server) = control_plane.serve(loopback()).await;
     let mut proxy = Proxy::start_with(address, |options, bootstrap| {
@@ -646,7 +661,7 @@ async fn a_state_of_the_world_that_is_refused_is_named_and_the_rest_is_taken() {
     let nack = states.wait_for(|states| {
         let refused = |request: &DiscoveryRequest| {
             let error = request.error_detail.as_ref();
-            error.is_some_and(|it| it.message.contains("LOGICAL_DNS"))
+            error.is_some_and(|it| it.message.contains("lrs_server"))
                 && request.version_info.is_empty()
                 && request.resource_names.is_empty()
         };
@@ -746,4 +761,71 @@ async fn a_cluster_is_in_force_once_its_hosts_have_answered_their_first_check() 
     let snapshot = proxy.until(|s| s.clusters.contains_key("web")).await;
     assert!(snapshot.warming.is_empty());
     assert_eq!(is_present(&snapshot, WEB), Some(true));
+}
+
+#[tokio::test]
+async fn a_cluster_comes_into_force_once_its_names_are_known() {
+    let server = dns::Server::start(Ipv4Addr::LOCALHOST);
+    for name in ["one.test", "two.test"] {
+        server.set(name, dns::Answer::Silence);
+    }
+    let cluster = |name: &str| {
+        let port = server.address.port();
+        format!(
+            "{{ name: web, type: STRICT_DNS, typed_dns_resolver_config: {{ name: r, typed_config: {{ \
+             \"@type\": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig, \
+             resolvers: [{{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}], \
+             dns_resolver_options: {{ no_default_search_domain: true }}, \
+             query_timeout_seconds: 1 }} }}, load_assignment: {{ cluster_name: web, \
+             endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ \
+             address: {name}, port_value: 1 }} }} }} }}] }}] }} }}"
+        )
+    };
+    let control_plane = mesh();
+    control_plane.set(type_url::CLUSTER, "web", "1", &cluster("one.test"));
+    let (address, _server) = control_plane.serve(loopback()).await;
+    let mut proxy = Proxy::start(address);
+    proxy.demand(WEB).await;
+    asked(&server, "one.test").await;
+    let is_there = |snapshot: &Snapshot| snapshot.clusters.contains_key("web");
+    assert!(!is_there(&proxy.snapshots.borrow()));
+    let found = |snapshot: &Snapshot| {
+        let endpoints = endpoints_of(snapshot.clusters.get("web")?, snapshot)?;
+        let addresses = endpoints.endpoints().map(|it| it.address.to_string());
+        Some(addresses.collect::<Vec<_>>())
+    };
+    server.has("one.test", &["10.0.0.1"]);
+    let first = proxy.until(|snapshot| is_there(snapshot)).await;
+    assert_eq!(found(&first), Some(vec!["10.0.0.1:1".to_owned()]));
+    // One of other names takes its place when these are known.
+    control_plane.set(type_url::CLUSTER, "web", "2", &cluster("two.test"));
+    control_plane.stop.send_replace(());
+    asked(&server, "two.test").await;
+    let meanwhile = Arc::clone(&proxy.snapshots.borrow());
+    assert_eq!(found(&meanwhile), Some(vec!["10.0.0.1:1".to_owned()]));
+    server.has("two.test", &["10.0.0.2", "10.0.0.3"]);
+    let is_other =
+        |snapshot: &Snapshot| found(snapshot).is_some_and(|addresses| addresses.len() == 2);
+    proxy.until(|snapshot| is_other(snapshot)).await;
+    // What was found for the first is forgotten.
+    proxy
+        .until(|snapshot| {
+            snapshot
+                .resolved
+                .get("web")
+                .is_some_and(|all| all.len() == 1)
+        })
+        .await;
+}
+
+/// Waits until a server of names was asked for a name.
+async fn asked(server: &dns::Server, name: &str) {
+    let asked = async {
+        while server.times(name) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked)
+        .await
+        .expect("in time");
 }

@@ -17,6 +17,7 @@ impl State {
     pub(in crate::xds) fn settle(&mut self, now: Instant) -> Vec<Change> {
         self.collect();
         self.promote(now);
+        self.look_up_names();
         // A promotion may have dropped the last reference to what the old version needed.
         self.collect();
         self.settled_at = Some(now);

@@ -2,11 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Instant,
 };
 
 use super::{FETCH_TIMEOUT, Kind, State, entry::Entry};
-use crate::xds::resource::{Reference, Resource};
+use crate::{
+    config::{Cluster, cluster::ClusterDiscovery},
+    xds::resource::{Reference, Resource},
+};
 
 impl State {
     /// Starts to want what is newly referred to, and forgets what nothing refers to any more.
@@ -83,9 +87,11 @@ impl State {
                     continue;
                 };
                 let references = latest.references();
-                if references
-                    .iter()
-                    .all(|reference| self.is_settled(reference, now))
+                // An aggregate cluster does not wait for its clusters: one that is not there is passed
+                // over, and some may lie in each other.
+                let mut others = references.iter().filter(|(other, _)| *other != kind);
+                if others.all(|reference| self.is_settled(reference, now))
+                    && self.names_are_known(latest)
                 {
                     ready.push((name.clone(), latest.clone(), self.needs_checks(latest)));
                 }
@@ -99,6 +105,28 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Whether a cluster's names are known, or have been waited for long enough.
+    fn names_are_known(&self, resource: &Resource) -> bool {
+        match (resource, &self.names) {
+            (Resource::Cluster(cluster), Some(names)) => names.is_ready(cluster),
+            _ => true,
+        }
+    }
+
+    /// Has the names of clusters looked up that wait for them.
+    pub(super) fn look_up_names(&self) {
+        let Some(names) = &self.names else {
+            return;
+        };
+        let entries = self.entries[Kind::Cluster as usize].values();
+        let warming = entries.filter(|entry| entry.is_warming());
+        let clusters = warming.filter_map(|entry| match entry.latest.as_ref()? {
+            (Resource::Cluster(cluster), _) => Some(Arc::clone(cluster)),
+            _ => None,
+        });
+        names.set_warming(clusters.filter(|it| is_of_names(it)).collect());
     }
 
     fn is_settled(&self, reference: &Reference, now: Instant) -> bool {
@@ -155,4 +183,8 @@ impl State {
         }
         late
     }
+}
+
+fn is_of_names(cluster: &Cluster) -> bool {
+    matches!(cluster.discovery, ClusterDiscovery::Dns(_))
 }

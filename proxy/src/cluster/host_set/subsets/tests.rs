@@ -40,7 +40,7 @@ fn picked(cluster: &Cluster, wanted: Option<&Value>, times: usize) -> BTreeSet<u
     let tried = Tried::default();
     let context = LoadBalancerContext {
         metadata_match: wanted.as_ref(),
-        ..LoadBalancerContext::new(([10, 0, 0, 1], 1).into(), &tried)
+        ..LoadBalancerContext::new(None, &tried)
     };
     let picks = (0..times).filter_map(|_| cluster.pick(&context));
     picks.map(|host| host.address.port()).collect()
