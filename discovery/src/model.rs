@@ -9,7 +9,9 @@
 mod attachment;
 mod authorization;
 mod changes;
+mod destination;
 mod endpoint;
+mod host;
 mod index;
 mod interner;
 mod name;
@@ -28,9 +30,15 @@ pub use authorization::{
     Action as AuthorizationAction, Attribute, AuthorizationRule, Clause, Condition, Value,
 };
 pub use changes::{AddressChange, Changes, ServiceChange};
+pub use destination::{
+    Balancing, ClientTls, ConnectionPool, Destination as DestinationRule, DestinationRules,
+    HttpPool, InForce, Keepalive, OutlierDetection, PortPolicies, SimpleBalancing, Subset, TcpPool,
+    TlsOrigination, TrafficPolicy, UpstreamHttp,
+};
 pub use endpoint::{
     Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,
 };
+pub use host::{Caller, Exports, HostScope};
 pub use index::Index;
 pub use interner::Interner;
 pub use name::NamespacedName;

@@ -49,13 +49,14 @@ struct Document<'a> {
 }
 
 /// Kinds kept for the control plane to read.
-const PASSED_ON: [&str; 6] = [
+const PASSED_ON: [&str; 7] = [
     "ServiceAccount",
     "PeerAuthentication",
     "AuthorizationPolicy",
     "HTTPRoute",
     "GRPCRoute",
     "ReferenceGrant",
+    "DestinationRule",
 ];
 
 /// Reads every `.yaml`, `.yml` and `.json` file of `path`, or the one file it names.

@@ -97,6 +97,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     };
     let settings = Settings {
         root_namespace: Arc::from(facts.names.namespace.as_str()),
+        ..Settings::default()
     };
     let mut findings: Vec<_> = rules
         .iter()

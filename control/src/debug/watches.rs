@@ -175,12 +175,13 @@ mod tests {
             "HTTPRoute",
             "GRPCRoute",
             "ReferenceGrant",
+            "DestinationRule",
         ] {
             let line = format!("\nweir_watch_synced{{kind=\"{kind}\"}} 0\n");
             assert!(text.contains(&line), "{text}");
         }
         let view = view(Some(&watches), &Snapshot::default());
-        assert_eq!(view.watches.len(), 9);
+        assert_eq!(view.watches.len(), 10);
         assert!(
             view.watches
                 .iter()

@@ -28,6 +28,7 @@ use crate::{
     rules::{
         self,
         authorization_policy::AuthorizationPolicy,
+        destination_rule::DestinationRule,
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
     },
@@ -62,6 +63,7 @@ pub async fn watch(
     kinds.spawn(with.follow::<HttpRoute>());
     kinds.spawn(with.follow::<GrpcRoute>());
     kinds.spawn(with.follow::<ReferenceGrant>());
+    kinds.spawn(with.follow::<DestinationRule>());
     drop(with);
     while let Some(ended) = kinds.join_next().await {
         if let Err(error) = ended {

@@ -240,6 +240,16 @@ impl Routing {
     }
 }
 
+impl Routing {
+    /// The services it sends requests to, copies among them.
+    pub fn services(&self) -> impl Iterator<Item = &NamespacedName> {
+        self.backends().filter_map(|backend| match backend {
+            Backend::Service { service, .. } => Some(service),
+            Backend::Other(_) => None,
+        })
+    }
+}
+
 // === impl Parent ===
 
 impl Parent {

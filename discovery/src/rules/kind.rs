@@ -6,7 +6,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Findings, Judgement, Selector, Settings, authorization_policy, gateway, peer_authentication,
+    Findings, Judgement, Selector, Settings, authorization_policy, destination_rule, gateway,
+    peer_authentication,
 };
 use crate::{
     kubernetes::{Problem, Problems, wire::Meta},
@@ -98,12 +99,13 @@ pub(crate) trait Rule: fmt::Debug + Send + Sync {
 type PathError = serde_path_to_error::Error<serde_json::Error>;
 
 /// Every kind of rule.
-pub const KINDS: [KnownKind; 5] = [
+pub const KINDS: [KnownKind; 6] = [
     KnownKind::of::<peer_authentication::Spec>(),
     KnownKind::of::<authorization_policy::Spec>(),
     KnownKind::of::<gateway::Spec<gateway::Http>>(),
     KnownKind::of::<gateway::Spec<gateway::Grpc>>(),
     KnownKind::of::<gateway::ReferenceGrantSpec>(),
+    KnownKind::of::<destination_rule::Spec>(),
 ];
 
 // === impl KnownKind ===

@@ -11,6 +11,7 @@ use crate::{
     rules::{
         self, Rule as _, RuleKind, RuleObject,
         authorization_policy::AuthorizationPolicy,
+        destination_rule::DestinationRule,
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
     },
@@ -41,7 +42,7 @@ pub(super) trait Kind: DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Every kind, in the order of status reports.
-pub(super) const KINDS: [&str; 9] = [
+pub(super) const KINDS: [&str; 10] = [
     wire::Service::KIND,
     wire::EndpointSlice::KIND,
     wire::Pod::KIND,
@@ -51,6 +52,7 @@ pub(super) const KINDS: [&str; 9] = [
     HttpRoute::KIND,
     GrpcRoute::KIND,
     ReferenceGrant::KIND,
+    DestinationRule::KIND,
 ];
 
 impl Kind for wire::Service {

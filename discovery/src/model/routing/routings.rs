@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Backend, Referrer, Routing, Speech};
+use super::{Referrer, Routing, Speech};
 use crate::model::{Attachment, NamespacedName, RuleName, Service, ServiceKind, ServicePort};
 
 /// A permission to refer to services of the namespace in which it stands.
@@ -174,10 +174,7 @@ fn parents(attachment: &Attachment) -> impl Iterator<Item = NamespacedName> {
 }
 
 fn services(routing: &Routing) -> impl Iterator<Item = &NamespacedName> {
-    routing.backends().filter_map(|backend| match backend {
-        Backend::Service { service, .. } => Some(service),
-        Backend::Other(_) => None,
-    })
+    routing.services()
 }
 
 fn take_out(

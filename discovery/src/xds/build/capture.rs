@@ -131,6 +131,7 @@ fn virtual_outbound(name: &str, address: IpAddr, mesh: &MeshConfig) -> Listener 
 fn virtual_inbound(mesh: &MeshConfig) -> Listener {
     let cluster = names::INBOUND_PASSTHROUGH_CLUSTER;
     let catch_all = listener::outbound(&listener::Outbound {
+        idle_timeout: None,
         cors: http::Cors::Absent,
         destination: (Ipv4Addr::UNSPECIFIED, ports::INBOUND).into(),
         protocol: Protocol::Auto,

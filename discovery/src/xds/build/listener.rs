@@ -54,6 +54,8 @@ pub(in crate::xds) struct Outbound<'a> {
     pub(in crate::xds) cors: http::Cors,
     /// Whether a client comes to the same endpoint each time.
     pub(in crate::xds) affinity: SessionAffinity,
+    /// Bytes move within this, where they are not looked into. None: whenever the ends like.
+    pub(in crate::xds) idle_timeout: Option<Duration>,
     /// Whether connections and requests are logged.
     pub(in crate::xds) log: AccessLog,
 }
@@ -124,6 +126,7 @@ fn tcp_proxy(outbound: &Outbound<'_>) -> Filter {
                 policy_specifier: Some(source),
             }],
         },
+        idle_timeout: Some(duration(outbound.idle_timeout.unwrap_or(Duration::ZERO))),
         ..tcp_proxy_to(outbound.cluster, outbound.log)
     })
 }

@@ -1,10 +1,10 @@
 //! Services whose requests are routed by rules.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use weir_api::{names, xds::envoy::config::route::v3::RouteConfiguration};
 
-use super::Generator;
+use super::{Generator, shaped::shapes_otherwise};
 use crate::{
     model::{
         Attachment, Backend, Destination, Referrer, ResolvedService, Routing, ServicePort, Snapshot,
@@ -27,26 +27,41 @@ impl Generator {
         name: &str,
         client: &Client,
     ) -> View {
-        let port = match kind {
+        // Who calls one endpoint is routed by no rule.
+        let found = match kind {
             Kind::Listener => names::outbound_listener_destination(name)
                 .and_then(|it| snapshot.destination(it))
-                .and_then(|it| match it {
-                    Destination::Service { service, port } => Some((service, port)),
-                    Destination::Endpoint { .. } => None,
+                .map(|it| match it {
+                    Destination::Service { service, port } => (service, Some(port)),
+                    Destination::Endpoint { service, .. } => (service, None),
                 }),
             _ => self
                 .port(snapshot, name)
-                .map(|(service, port, _)| (service, port)),
+                .map(|(service, port, _)| (service, Some(port))),
+        };
+        let Some((service, port)) = found else {
+            return View::Everyone;
         };
         let routings = snapshot.attachments().routings();
-        let namespace = client.pod.as_ref().map(|pod| &pod.namespace);
-        match (port, namespace) {
-            (Some((service, port)), Some(namespace))
-                if routings.has_own(&service.service, port, namespace) =>
-            {
-                View::Namespace(namespace.clone())
-            }
-            _ => View::Everyone,
+        let rules = |caller| {
+            port.map(|port| routings.at(&service.service, port, caller))
+                .unwrap_or_default()
+        };
+        let namespace = client.pod.as_ref().map(|pod| &*pod.namespace);
+        let of_client = rules(namespace);
+        let mut services = BTreeSet::from([service.service.name.clone()]);
+        let routings = of_client.iter().filter_map(|it| it.effect.routing());
+        services.extend(routings.flat_map(Routing::services).cloned());
+        let Some(caller) = self.caller(snapshot, client, &services) else {
+            return View::Everyone;
+        };
+        let is_shaped = || {
+            let mut services = services.iter();
+            services.any(|it| shapes_otherwise(snapshot, &caller, it))
+        };
+        match of_client != rules(None) || is_shaped() {
+            true => View::Caller(caller),
+            false => View::Everyone,
         }
     }
 
@@ -57,13 +72,14 @@ impl Generator {
         name: &str,
         port: &ServicePort,
         rules: &[&Arc<Attachment>],
+        view: &View,
     ) -> RouteConfiguration {
         let rules = rules.iter().filter_map(|attachment| {
             let routing = attachment.effect.routing()?;
             Some(Ruled {
                 routing,
                 cluster: Box::new(move |backend| {
-                    self.cluster_of(snapshot, attachment, routing, backend)
+                    self.cluster_of(snapshot, attachment, routing, backend, view)
                 }),
             })
         });
@@ -81,6 +97,7 @@ impl Generator {
         attachment: &Attachment,
         routing: &Routing,
         backend: &Backend,
+        view: &View,
     ) -> Option<Chosen> {
         let referrer = Referrer {
             kind: attachment.rule.kind,
@@ -92,7 +109,7 @@ impl Generator {
         let declared = &service.service;
         Some(Chosen {
             cluster: self.service_name(&declared.name, port.port),
-            affinity: declared.session_affinity,
+            affinity: self.affinity(snapshot, service, port, None, view),
         })
     }
 
@@ -125,10 +142,7 @@ pub(super) fn rules_at<'s>(
     port: &ServicePort,
     view: &View,
 ) -> Vec<&'s Arc<Attachment>> {
-    let client = match view {
-        View::Namespace(namespace) => Some(&**namespace),
-        _ => None,
-    };
+    let client = view.caller().map(|it| &*it.namespace);
     let routings = snapshot.attachments().routings();
     routings.at(&service.service, port, client)
 }

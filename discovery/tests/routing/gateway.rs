@@ -5,19 +5,17 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
-    path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use serde_json::json;
 use weir_api::xds::json::Descriptors;
 use weir_discovery::{
-    manifests::Directory,
-    model::{Changes, Event, Index, NamespacedName, Snapshot},
-    rules,
-    xds::{Client, Generator, Kind, Resource, View},
+    model::{Caller, Event, Index, NamespacedName},
+    xds::{Generator, Kind, View},
 };
 use weir_tests::envoy;
+
+use crate::mesh::{affected, client, events, golden, index, told};
 
 /// Each with who looks at it.
 const LOOKS: [(&str, &str, &str); 6] = [
@@ -28,37 +26,6 @@ const LOOKS: [(&str, &str, &str); 6] = [
     ("third", "web", "9001"),
     ("shop", "pods", "80"),
 ];
-
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
-}
-
-fn client(namespace: &str) -> Arc<Client> {
-    Arc::new(Client {
-        pod: Some(NamespacedName::new(namespace, "it")),
-        ..Client::default()
-    })
-}
-
-fn told(snapshot: &Snapshot, kind: Kind, name: &str, namespace: &str) -> Option<Resource> {
-    let generator = Generator::default();
-    let view = generator.view(snapshot, kind, name, &client(namespace));
-    generator.resource_for(snapshot, kind, name, &view)
-}
-
-fn events(text: &str) -> Vec<Event> {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    fs::write(directory.path().join("it.yaml"), text).expect("written");
-    let opened = Directory::open(directory.path(), rules::Settings::default());
-    opened.expect("manifests").1
-}
-
-fn index(events: Vec<Event>) -> Index {
-    let mut index = Index::default();
-    events.into_iter().for_each(|event| index.apply(event));
-    index.commit();
-    index
-}
 
 fn routes_file() -> String {
     fs::read_to_string(golden().join("routes.in.yaml")).expect("manifests")
@@ -156,15 +123,6 @@ spec:
   to: [{group: '', kind: Service}]
 ";
 
-/// What a step may change, as the hub is told.
-fn affected(index: &mut Index, events: Vec<Event>) -> BTreeSet<(Kind, String)> {
-    events.into_iter().for_each(|event| index.apply(event));
-    let (snapshot, changes): (_, Changes) = index.commit().expect("a change");
-    let generator = Generator::default();
-    let affected = generator.affected(&snapshot, &changes);
-    affected.into_keys().collect()
-}
-
 /// The versions of all routes, as clients of a namespace see them.
 fn versions(index: &Index, namespace: &str) -> BTreeMap<String, String> {
     let snapshot = index.snapshot();
@@ -236,7 +194,13 @@ fn rules_of_a_clients_namespace_are_for_clients_there_and_come_before_those_of_t
     let view = |namespace| generator.view(&snapshot, Kind::Route, WEB, &client(namespace));
     assert_eq!(view("shop"), View::Everyone);
     assert_eq!(view("third"), View::Everyone);
-    assert_eq!(view("other"), View::Namespace("other".into()));
+    assert_eq!(
+        view("other"),
+        View::Caller(Caller {
+            namespace: "other".into(),
+            ..Caller::default()
+        })
+    );
 
     let own = events(&route("shop", "name: web"));
     affected(&mut index, own);

@@ -1,0 +1,5 @@
+//! Rules about calls in, what sidecars are told out.
+
+mod destination;
+mod gateway;
+mod mesh;
