@@ -48,9 +48,10 @@ pub use pod::{Pod, Probe, Question, Workload};
 pub use protocol::{Hint, HintSource, Protocol};
 pub use resolve::ResolvedService;
 pub use routing::{
-    Backend, Cors, Grant, HeaderEdits, Mirror, Parent, PathChange, PathMatch, Rank, Redirect,
-    Referrer, RequestMatch, Retry, Rewrite, Routing, RoutingRule, Routings, RuleAction, Speech,
-    Text, Unresolved, ValueMatch, WeightedBackend,
+    Abort, Backend, Body, Cors, Fault, Grammar, Grant, HeaderEdits, Mirror, Parent, PathChange,
+    PathMatch, Rank, Redirect, RedirectPort, Referrer, RequestMatch, Retry, Rewrite, Routing,
+    RoutingRule, Routings, RuleAction, Share, SourceMatch, Speech, StreamMatch, StreamRule, Text,
+    Unresolved, ValueMatch, WeightedBackend,
 };
 pub use service::{
     InternalTrafficPolicy, Service, ServiceKind, ServicePort, SessionAffinity, TrafficDistribution,

@@ -49,7 +49,7 @@ struct Document<'a> {
 }
 
 /// Kinds kept for the control plane to read.
-const PASSED_ON: [&str; 7] = [
+const PASSED_ON: [&str; 8] = [
     "ServiceAccount",
     "PeerAuthentication",
     "AuthorizationPolicy",
@@ -57,6 +57,7 @@ const PASSED_ON: [&str; 7] = [
     "GRPCRoute",
     "ReferenceGrant",
     "DestinationRule",
+    "VirtualService",
 ];
 
 /// Reads every `.yaml`, `.yml` and `.json` file of `path`, or the one file it names.

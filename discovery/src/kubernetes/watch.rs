@@ -31,6 +31,7 @@ use crate::{
         destination_rule::DestinationRule,
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
+        virtual_service::VirtualService,
     },
 };
 
@@ -64,6 +65,7 @@ pub async fn watch(
     kinds.spawn(with.follow::<GrpcRoute>());
     kinds.spawn(with.follow::<ReferenceGrant>());
     kinds.spawn(with.follow::<DestinationRule>());
+    kinds.spawn(with.follow::<VirtualService>());
     drop(with);
     while let Some(ended) = kinds.join_next().await {
         if let Err(error) = ended {

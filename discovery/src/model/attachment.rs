@@ -168,9 +168,10 @@ impl Attachments {
         services: &BTreeSet<NamespacedName>,
     ) -> Caller {
         let scopes: BTreeSet<_> = services.iter().flat_map(HostScope::around).collect();
-        let asked = scopes
-            .iter()
-            .flat_map(|scope| self.destinations.asked_at(scope));
+        let asked = scopes.iter().flat_map(|scope| {
+            let of_routes = self.routings.asked_at(scope).into_iter();
+            of_routes.chain(self.destinations.asked_at(scope))
+        });
         let said = asked.filter_map(|key| labels?.get_key_value(key));
         let said = said.map(|(key, value)| (key.clone(), value.clone()));
         Caller {

@@ -99,7 +99,8 @@ impl Snapshot {
     /// The services about which rules say something to some callers only, by their labels.
     #[must_use]
     pub fn services_of_selecting_rules(&self) -> BTreeSet<NamespacedName> {
-        let hosts = self.attachments.destinations().selecting();
+        let mut hosts = self.attachments.destinations().selecting();
+        hosts.extend(self.attachments.routings().selecting());
         hosts.into_iter().flat_map(|it| it.services(self)).collect()
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Findings, Judgement, Selector, Settings, authorization_policy, destination_rule, gateway,
-    peer_authentication,
+    peer_authentication, virtual_service,
 };
 use crate::{
     kubernetes::{Problem, Problems, wire::Meta},
@@ -99,13 +99,14 @@ pub(crate) trait Rule: fmt::Debug + Send + Sync {
 type PathError = serde_path_to_error::Error<serde_json::Error>;
 
 /// Every kind of rule.
-pub const KINDS: [KnownKind; 6] = [
+pub const KINDS: [KnownKind; 7] = [
     KnownKind::of::<peer_authentication::Spec>(),
     KnownKind::of::<authorization_policy::Spec>(),
     KnownKind::of::<gateway::Spec<gateway::Http>>(),
     KnownKind::of::<gateway::Spec<gateway::Grpc>>(),
     KnownKind::of::<gateway::ReferenceGrantSpec>(),
     KnownKind::of::<destination_rule::Spec>(),
+    KnownKind::of::<virtual_service::Spec>(),
 ];
 
 // === impl KnownKind ===

@@ -6,6 +6,7 @@ mod mutual_tls;
 mod resources;
 mod routed;
 mod shaped;
+mod streams;
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 

@@ -7,7 +7,6 @@ use std::{
     fs,
 };
 
-use serde_json::json;
 use weir_api::xds::json::Descriptors;
 use weir_discovery::{
     model::{Caller, Event, Index, NamespacedName},
@@ -15,7 +14,7 @@ use weir_discovery::{
 };
 use weir_tests::envoy;
 
-use crate::mesh::{affected, client, events, golden, index, told};
+use crate::mesh::{affected, client, envoy_takes, events, golden, index, told};
 
 /// Each with who looks at it.
 const LOOKS: [(&str, &str, &str); 6] = [
@@ -56,34 +55,6 @@ fn routes_become_the_route_configurations_of_their_golden_file_and_envoy_takes_t
     if envoy::available() {
         configurations.iter().for_each(|yaml| envoy_takes(yaml));
     }
-}
-
-/// As part of a listener, for nothing else of a configuration is validated without a control plane.
-fn envoy_takes(yaml: &str) {
-    let mut routes: serde_json::Value = yaml_serde::from_str(yaml).expect("YAML");
-    let routes_of = routes.as_object_mut().expect("a message");
-    routes_of.remove("@type");
-    // Where they come over a stream, clusters may be missing.
-    routes_of.insert("validate_clusters".to_owned(), json!(false));
-    let typed = |name: &str| json!({"@type": format!("type.googleapis.com/{name}")});
-    let mut manager =
-        typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager");
-    manager["stat_prefix"] = json!("it");
-    manager["route_config"] = routes;
-    manager["http_filters"] = json!([
-        {"name": "envoy.filters.http.cors", "typed_config": typed("envoy.extensions.filters.http.cors.v3.Cors")},
-        {"name": "router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router")},
-    ]);
-    let listener = json!({
-        "name": "it",
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}},
-        "filter_chains": [{"filters": [{"name": "it", "typed_config": manager}]}],
-    });
-    let bootstrap = json!({"static_resources": {"listeners": [listener]}});
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let path = directory.path().join("it.json");
-    fs::write(&path, bootstrap.to_string()).expect("written");
-    envoy::accepts(&path).unwrap_or_else(|said| panic!("envoy refuses it: {said}\n{yaml}"));
 }
 
 const SERVICES: &str = "

@@ -3,3 +3,4 @@
 mod destination;
 mod gateway;
 mod mesh;
+mod virtual_service;

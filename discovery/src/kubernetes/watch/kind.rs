@@ -14,6 +14,7 @@ use crate::{
         destination_rule::DestinationRule,
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
+        virtual_service::VirtualService,
     },
 };
 
@@ -42,7 +43,7 @@ pub(super) trait Kind: DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Every kind, in the order of status reports.
-pub(super) const KINDS: [&str; 10] = [
+pub(super) const KINDS: [&str; 11] = [
     wire::Service::KIND,
     wire::EndpointSlice::KIND,
     wire::Pod::KIND,
@@ -53,6 +54,7 @@ pub(super) const KINDS: [&str; 10] = [
     GrpcRoute::KIND,
     ReferenceGrant::KIND,
     DestinationRule::KIND,
+    VirtualService::KIND,
 ];
 
 impl Kind for wire::Service {

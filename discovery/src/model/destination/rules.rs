@@ -136,7 +136,7 @@ impl DestinationRules {
     }
 
     /// The hosts of rules that ask for labels of callers.
-    pub(crate) fn selecting(&self) -> BTreeSet<&HostScope> {
+    pub(in crate::model) fn selecting(&self) -> BTreeSet<&HostScope> {
         let said = self.rules.values().filter_map(|it| it.effect.destination());
         let said = said.filter(|it| it.selector.is_some());
         said.map(|it| &it.host).collect()

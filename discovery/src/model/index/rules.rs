@@ -17,6 +17,13 @@ impl Index {
         }
         let attachment = Arc::new(attachment);
         Arc::make_mut(attachments).insert(attachment.clone());
+        if let Some((rule, ignored)) = attachments.routings().rival(&attachment) {
+            tracing::warn!(
+                %rule, %ignored,
+                "two rules route requests of one service; the first counts, and the other does not \
+                 where both would"
+            );
+        }
         let mut rivals = attachments.rivals(&attachment);
         let Some(first) = rivals.next() else { return };
         let news = |rule: &&RuleName| *first == attachment.rule || **rule == attachment.rule;
@@ -67,7 +74,9 @@ impl Index {
         if Arc::ptr_eq(before, after) {
             return BTreeSet::new();
         }
-        after.routings().changed_since(before.routings())
+        let hosts = after.routings().changed_since(before.routings());
+        let services = hosts.iter().flat_map(|it| it.services(&self.current));
+        services.collect()
     }
 
     /// The services that rules have callers connect to otherwise than at the last commit, each with the
@@ -100,6 +109,8 @@ impl Index {
         let routed = redeclared
             .chain(shaped)
             .flat_map(|name| routings.routed_to(name));
-        changes.routed.extend(routed.collect::<Vec<_>>());
+        let routed: BTreeSet<_> = routed.collect();
+        let services = routed.iter().flat_map(|it| it.services(&self.current));
+        changes.routed.extend(services.collect::<Vec<_>>());
     }
 }

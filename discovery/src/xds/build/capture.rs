@@ -32,7 +32,7 @@ use weir_api::{
     },
 };
 
-use super::{boolean, cluster, duration, http, inbound, listener, wrapped};
+use super::{boolean, cluster, duration, http, inbound, listener, streams::Streams, wrapped};
 use crate::{
     model::{Protocol, SessionAffinity},
     xds::{AccessLog, MeshConfig, OutboundMode},
@@ -132,7 +132,8 @@ fn virtual_inbound(mesh: &MeshConfig) -> Listener {
     let cluster = names::INBOUND_PASSTHROUGH_CLUSTER;
     let catch_all = listener::outbound(&listener::Outbound {
         idle_timeout: None,
-        cors: http::Cors::Absent,
+        streams: Streams::default(),
+        heeded: http::Heeded::default(),
         destination: (Ipv4Addr::UNSPECIFIED, ports::INBOUND).into(),
         protocol: Protocol::Auto,
         cluster,

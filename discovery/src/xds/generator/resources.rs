@@ -9,7 +9,7 @@ use weir_api::{
 
 use super::{
     Generator,
-    routed::{cors, rules_at},
+    routed::{heeded, rules_at},
 };
 use crate::{
     model::{
@@ -18,7 +18,7 @@ use crate::{
     },
     xds::{
         Client, Resource, View,
-        build::{capture, cluster, endpoint, http, listener, route, shape},
+        build::{capture, cluster, endpoint, http, listener, route, shape, streams::Streams},
         names::Subject,
         resource::{Digest, Metadata},
         topology,
@@ -55,7 +55,7 @@ impl Generator {
             return None;
         }
         let found = snapshot.destination(destination)?;
-        let (port, subject, routes, cors, affinity) = match found {
+        let (port, subject, routes, heeded, affinity) = match found {
             Destination::Service { service, port } => {
                 let name = service.service.name.clone();
                 let subject = Subject::Service {
@@ -66,7 +66,7 @@ impl Generator {
                     port,
                     subject,
                     http::Routes::Named,
-                    cors(&rules_at(snapshot, service, port, view)),
+                    heeded(snapshot, &rules_at(snapshot, service, port, view)),
                     self.affinity(snapshot, service, port, None, view),
                 )
             }
@@ -81,17 +81,24 @@ impl Generator {
                     address: endpoint.address,
                 };
                 // It is one pod.
-                let (routes, cors) = (http::Routes::Inline, http::Cors::Absent);
-                (port, subject, routes, cors, SessionAffinity::None)
+                let (routes, heeded) = (http::Routes::Inline, http::Heeded::default());
+                (port, subject, routes, heeded, SessionAffinity::None)
             }
         };
+        let streams = match found {
+            Destination::Service { service, port } => {
+                self.streams(snapshot, service, port, destination, view)
+            }
+            Destination::Endpoint { .. } => Streams::default(),
+        };
         let message = listener::outbound(&listener::Outbound {
+            streams,
             destination,
             protocol: port.hint.protocol,
             cluster: &self.name(&subject),
             host: &subject.host(&self.settings.cluster_domain),
             routes,
-            cors,
+            heeded,
             affinity,
             idle_timeout: self
                 .policy(snapshot, subject.service(), port, view)

@@ -48,10 +48,25 @@ impl Generator {
                 .unwrap_or_default()
         };
         let namespace = client.pod.as_ref().map(|pod| &*pod.namespace);
+        let streams = |caller| {
+            routings
+                .streams(&service.service, caller)
+                .filter(|_| port.is_some())
+        };
         let of_client = rules(namespace);
+        let in_force: Vec<_> = of_client
+            .iter()
+            .copied()
+            .chain(streams(namespace))
+            .collect();
         let mut services = BTreeSet::from([service.service.name.clone()]);
-        let routings = of_client.iter().filter_map(|it| it.effect.routing());
-        services.extend(routings.flat_map(Routing::services).cloned());
+        for rule in &in_force {
+            let of_requests = routings.rules_of(rule);
+            let backends = of_requests.iter().flat_map(|it| it.backends());
+            services.extend(backends.filter_map(Backend::service).cloned());
+            let routing = rule.effect.routing().into_iter();
+            services.extend(routing.flat_map(Routing::services).cloned());
+        }
         let Some(caller) = self.caller(snapshot, client, &services) else {
             return View::Everyone;
         };
@@ -59,7 +74,9 @@ impl Generator {
             let mut services = services.iter();
             services.any(|it| shapes_otherwise(snapshot, &caller, it))
         };
-        match of_client != rules(None) || is_shaped() {
+        let asks = || in_force.iter().any(|it| routings.asks(it));
+        let is_routed = of_client != rules(None) || streams(namespace) != streams(None);
+        match is_routed || asks() || is_shaped() {
             true => View::Caller(caller),
             false => View::Everyone,
         }
@@ -78,14 +95,16 @@ impl Generator {
             let routing = attachment.effect.routing()?;
             Some(Ruled {
                 routing,
+                rules: snapshot.attachments().routings().rules_of(attachment),
                 cluster: Box::new(move |backend| {
-                    self.cluster_of(snapshot, attachment, routing, backend, view)
+                    self.cluster_of(snapshot, attachment, backend, port.port, view)
                 }),
             })
         });
         configuration(&Routed {
             name,
             port: port.port,
+            caller: view.caller(),
             rules: rules.collect(),
         })
     }
@@ -95,21 +114,17 @@ impl Generator {
         &self,
         snapshot: &Snapshot,
         attachment: &Attachment,
-        routing: &Routing,
         backend: &Backend,
+        asked: u16,
         view: &View,
     ) -> Option<Chosen> {
-        let referrer = Referrer {
-            kind: attachment.rule.kind,
-            namespace: &attachment.rule.name.namespace,
-            speech: routing.speech,
-            parents: &routing.parents,
-        };
+        let referrer = referrer(attachment, asked)?;
         let (service, port) = backend.resolve(snapshot, &referrer).ok()?;
         let declared = &service.service;
+        let subset = backend.subset();
         Some(Chosen {
-            cluster: self.service_name(&declared.name, port.port),
-            affinity: self.affinity(snapshot, service, port, None, view),
+            cluster: self.cluster_name(snapshot, &declared.name, port.port, subset, view)?,
+            affinity: self.affinity(snapshot, service, port, subset, view),
         })
     }
 
@@ -147,12 +162,25 @@ pub(super) fn rules_at<'s>(
     routings.at(&service.service, port, client)
 }
 
-/// Whether any of these says something of other origins.
-pub(super) fn cors(rules: &[&Arc<Attachment>]) -> http::Cors {
-    let rules = rules.iter().filter_map(|it| it.effect.routing());
-    let mut rules = rules.flat_map(|it| &it.rules);
-    match rules.any(|rule| rule.cors.is_some()) {
-        true => http::Cors::Heeded,
-        false => http::Cors::Absent,
-    }
+/// What these say of filters.
+pub(super) fn heeded(snapshot: &Snapshot, rules: &[&Arc<Attachment>]) -> http::Heeded {
+    let routings = snapshot.attachments().routings();
+    let rules = rules.iter().flat_map(|it| routings.rules_of(it));
+    rules.fold(http::Heeded::default(), |heeded, rule| http::Heeded {
+        cors: heeded.cors || rule.cors.is_some(),
+        fault: heeded.fault || rule.fault.is_some(),
+    })
+}
+
+/// Who refers to backends of a rule, for requests to a port.
+pub(super) fn referrer(attachment: &Attachment, asked: u16) -> Option<Referrer<'_>> {
+    let routing = attachment.effect.routing()?;
+    Some(Referrer {
+        kind: attachment.rule.kind,
+        namespace: &attachment.rule.name.namespace,
+        speech: routing.speech,
+        grammar: routing.grammar,
+        parents: &routing.parents,
+        asked: Some(asked),
+    })
 }

@@ -187,6 +187,27 @@ impl Generator {
         }
     }
 
+    /// The cluster of a port, or of a group of its endpoints. None: there is no such group.
+    pub(super) fn cluster_name(
+        &self,
+        snapshot: &Snapshot,
+        service: &NamespacedName,
+        port: u16,
+        subset: Option<&str>,
+        view: &View,
+    ) -> Option<String> {
+        let Some(subset) = subset else {
+            return Some(self.service_name(service, port));
+        };
+        let rules = destinations(snapshot).at(service, view.caller());
+        rules.subset(subset)?;
+        Some(self.name(&Subject::Subset {
+            service: service.clone(),
+            port,
+            subset: subset.to_owned(),
+        }))
+    }
+
     /// How a port is called by whoever has the view.
     pub(super) fn policy(
         &self,
