@@ -58,9 +58,10 @@ const FILE: &str = "a-route.yaml";
 /// Of all requests some 40 of 200 go to the smaller share; by chance hardly ever so few or so many.
 const SMALLER_SHARE: std::ops::Range<usize> = 12..80;
 
-struct Mesh<'a> {
-    demos: &'a Demos,
-    run: PathBuf,
+/// A running mesh, and what becomes of requests in it.
+pub(super) struct Mesh<'a> {
+    pub(super) demos: &'a Demos,
+    pub(super) run: PathBuf,
 }
 
 impl Mesh<'_> {
@@ -70,7 +71,7 @@ impl Mesh<'_> {
     }
 
     /// Asks until the answer is as it should be. `format` is curl's.
-    fn expect(&self, pod: &str, format: &str, args: &[&str], expected: &str) {
+    pub(super) fn expect(&self, pod: &str, format: &str, args: &[&str], expected: &str) {
         let mut last = String::new();
         let said = eventually(PATIENCE, || {
             last = answer(self.demos, pod, format, args);
@@ -79,16 +80,16 @@ impl Mesh<'_> {
         assert!(said.is_ok(), "{pod} {args:?}: {last:?}, not {expected:?}");
     }
 
-    fn pod(&self, args: &[&str], expected: &str) {
+    pub(super) fn pod(&self, args: &[&str], expected: &str) {
         self.expect("caller", "%header{x-echo-pod}", args, expected);
     }
 
-    fn status(&self, args: &[&str], expected: &str) {
+    pub(super) fn status(&self, args: &[&str], expected: &str) {
         self.expect("caller", "%{http_code}", args, expected);
     }
 
     /// What the application saw.
-    fn seen(&self, args: &[&str]) -> Value {
+    pub(super) fn seen(&self, args: &[&str]) -> Value {
         let text = curl(self.demos, "caller", args);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
