@@ -1,5 +1,6 @@
 //! What rules say of requests to services: which of them go where, and what is changed on the way.
 
+mod advice;
 mod backend;
 mod delegate;
 mod fault;

@@ -139,6 +139,13 @@ impl KnownKind {
         (self.judge)(object, namespace, settings)
     }
 
+    /// What an object of the kind attaches to whom, if it is one and attaches anything.
+    #[must_use]
+    pub fn attachment(&self, object: &Value, settings: &Settings) -> Option<Attachment> {
+        let rule = self.read(object.clone()).ok()?;
+        rule.attachment(&Interner::default(), settings, &mut Vec::new())
+    }
+
     /// An object of the kind, if it is one.
     pub(crate) fn read(&self, object: Value) -> Result<Arc<dyn Rule>, PathError> {
         (self.read)(object)

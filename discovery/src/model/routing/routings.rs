@@ -130,6 +130,11 @@ impl Routings {
         of_istio.filter(has_rules).collect()
     }
 
+    /// Every rule about requests.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Attachment>> {
+        self.rules.values()
+    }
+
     /// What becomes of connections to a service that are not looked into.
     #[must_use]
     pub fn streams(&self, service: &Service, client: Option<&str>) -> Option<&Arc<Attachment>> {

@@ -29,7 +29,6 @@ pub(super) fn criteria(one: &RequestMatch) -> Option<RouteMatch> {
         }),
         invert_match: it.inverted,
         treat_missing_header_as_empty: it.inverted && it.value != Text::Present,
-        ..HeaderMatcher::default()
     });
     let method = one.method.as_deref();
     // Whoever asks for a tunnel names no path.

@@ -23,7 +23,6 @@ pub(super) fn of_route(fault: &Fault) -> Any {
         delay: fault.delay.map(|(time, share)| FaultDelay {
             percentage: Some(percentage(share)),
             fault_delay_secifier: Some(FaultDelaySecifier::FixedDelay(duration(time))),
-            ..FaultDelay::default()
         }),
         abort: fault.abort.map(|(abort, share)| FaultAbort {
             percentage: Some(percentage(share)),
