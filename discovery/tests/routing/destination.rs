@@ -9,6 +9,8 @@ use weir_discovery::{
     xds::{Client, Generator, Kind, Resource, Settings, View},
 };
 
+use weir_tests::envoy;
+
 use crate::mesh::{affected, client, events, index, told};
 
 /// `web` of two versions, one pod of each, and a caller of each kind in three namespaces.
@@ -502,4 +504,43 @@ fn a_caller_that_gets_other_labels_comes_under_the_rules_that_select_these() {
     let touched = affected(&mut index, events(&pod));
     assert!(touched.contains(&(Kind::Cluster, WEB.to_owned())));
     assert_eq!(most(&index), 1);
+}
+
+#[test]
+fn envoy_takes_the_clusters_of_every_policy() {
+    if !envoy::available() {
+        return;
+    }
+    let policies = [
+        "loadBalancer: {consistentHash: {useSourceIp: true, minimumRingSize: 7}}",
+        "loadBalancer: {simple: PASSTHROUGH}",
+        "connectionPool: {tcp: {maxConnections: 1, connectTimeout: 1s, tcpKeepalive: {time: 1s}}, \
+         http: {maxRequestsPerConnection: 1, idleTimeout: 1s, maxConcurrentStreams: 1, h2UpgradePolicy: UPGRADE}}",
+        "outlierDetection: {consecutive5xxErrors: 1, splitExternalLocalOriginErrors: true, \
+         consecutiveLocalOriginFailures: 1, interval: 1s, minHealthPercent: 1}",
+        "tls: {mode: ISTIO_MUTUAL}",
+        "tls: {mode: SIMPLE, insecureSkipVerify: true}",
+    ];
+    let clusters = policies.iter().enumerate().map(|(index, policy)| {
+        let spec = format!("host: web, trafficPolicy: {{{policy}}}");
+        let mut cluster = secured(&with(&[rule("shop", "it", &spec)]), WEB);
+        cluster.remove("@type");
+        cluster.insert("name".to_owned(), json!(format!("it-{index}")));
+        cluster
+    });
+    let clusters: Vec<_> = clusters.collect();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let (path, nothing) = (
+        directory.path().join("it.json"),
+        directory.path().join("no.json"),
+    );
+    std::fs::write(&nothing, r#"{"resources": []}"#).expect("written");
+    let bootstrap = json!({"node": {"id": "it", "cluster": "it"},
+        "static_resources": {"clusters": clusters}});
+    // What static resources refer to cannot come over a stream that is opened later.
+    let file = json!({"path": nothing}).to_string();
+    let file = format!(r#""path_config_source":{file}"#);
+    let bootstrap = bootstrap.to_string().replace(r#""ads":{}"#, &file);
+    std::fs::write(&path, bootstrap).expect("written");
+    envoy::accepts(&path).unwrap_or_else(|said| panic!("envoy refuses it: {said}"));
 }

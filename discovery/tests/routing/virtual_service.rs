@@ -272,3 +272,22 @@ fn a_rule_changes_what_it_is_about_alone() {
     ];
     assert_eq!(names, own.into());
 }
+
+/// As many as the largest installations have, in an object that an API server takes.
+#[test]
+fn ten_thousand_rules_of_an_object_are_taken_and_more_are_cut_off() {
+    let rules = |count: usize| {
+        let rules = (0..count).map(|at| {
+            format!("{{match: [{{uri: {{exact: /{at}}}}}], directResponse: {{status: 200}}}}")
+        });
+        let rules: Vec<_> = rules.collect();
+        rule(
+            "shop",
+            "it",
+            &format!("hosts: [web], http: [{}]", rules.join(", ")),
+        )
+    };
+    for (count, expected) in [(10_000, 10_000), (10_007, 10_000)] {
+        assert_eq!(routes(&with(&[rules(count)]), WEB, "shop").len(), expected);
+    }
+}
