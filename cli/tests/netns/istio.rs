@@ -4,15 +4,11 @@
 use weir_tests::eventually::eventually;
 
 use super::{
-    demo::Demos,
-    mesh::mesh_works,
     pods::{PATIENCE, admin, apply, curl, delete},
-    routes::Mesh,
+    routes::{Mesh, in_mesh},
 };
 
 const FILE: &str = "rules.yaml";
-/// Of 200 requests some 40 go to the smaller share; by chance hardly ever so few or so many.
-const SMALLER_SHARE: std::ops::Range<usize> = 12..80;
 
 fn manifests() -> String {
     let pod = |namespace: &str, name: &str, labels: &str| {
@@ -54,25 +50,17 @@ fn virtual_service(more: &str) -> String {
 
 #[test]
 fn a_canary_moves_by_header_subset_and_weight_and_other_rules_are_as_istios() {
-    if !mesh_works() {
-        return;
-    }
-    let demos = Demos::new();
-    let manifests = demos.manifests(&[("pods.yaml", &manifests())]);
-    let _demo = demos.start_with_mesh(&manifests);
-    let mesh = Mesh {
-        run: demos.run(),
-        demos: &demos,
-    };
-    mesh.status(&["http://web/"], "200");
-    canary(&mesh);
-    actions(&mesh);
-    faults(&mesh);
-    of_callers(&mesh);
-    streams(&mesh);
-    bounds(&mesh);
-    delete(&mesh.run, FILE);
-    mesh.status(&["http://web/answer"], "200");
+    in_mesh(&manifests(), |mesh| {
+        mesh.status(&["http://web/"], "200");
+        canary(mesh);
+        actions(mesh);
+        faults(mesh);
+        of_callers(mesh);
+        streams(mesh);
+        bounds(mesh);
+        delete(&mesh.run, FILE);
+        mesh.status(&["http://web/answer"], "200");
+    });
 }
 
 fn say(mesh: &Mesh<'_>, rules: &str) {
@@ -101,18 +89,7 @@ fn canary(mesh: &Mesh<'_>) {
         ),
     );
     mesh.expect("caller", "%header{x-step}", &["http://web/"], "weights");
-    let many = [
-        "http://web/[1-200]",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%header{x-echo-pod}\n",
-    ];
-    let answers = curl(mesh.demos, "caller", &many);
-    let of = |pod: &str| answers.lines().filter(|line| *line == pod).count();
-    let shares = (of("v1"), of("v2"));
-    assert_eq!(shares.0 + shares.1, 200, "{answers}");
-    assert!(SMALLER_SHARE.contains(&shares.1), "{shares:?}");
+    mesh.splits();
 }
 
 fn actions(mesh: &Mesh<'_>) {

@@ -46,7 +46,9 @@ impl Generator {
             }
         }
         for (service, subsets) in &changes.shaped {
-            let service = snapshot.service(service).into_iter();
+            // What a service had that is gone goes, too.
+            let gone = changes.services.get(service).and_then(|it| it.old.as_ref());
+            let service = snapshot.service(service).or(gone).into_iter();
             let resources = service.flat_map(|it| self.shaped_resources(snapshot, it, subsets));
             resources.for_each(|(kind, name)| all(kind, name));
         }
