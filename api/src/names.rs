@@ -26,6 +26,12 @@ pub fn outbound_cluster(port: u16, host: &str) -> String {
     format!("outbound|{port}||{host}")
 }
 
+/// Name of the cluster of a group of endpoints of a service port: `outbound|8000|v1|dest-app.ns.svc.cluster.local`.
+#[must_use]
+pub fn outbound_subset(port: u16, subset: &str, host: &str) -> String {
+    format!("outbound|{port}|{subset}|{host}")
+}
+
 /// Name of the cluster of an application port of this pod: `inbound|8080||`.
 #[must_use]
 pub fn inbound_cluster(port: u16) -> String {

@@ -9,7 +9,9 @@
 mod attachment;
 mod authorization;
 mod changes;
+mod destination;
 mod endpoint;
+mod host;
 mod index;
 mod interner;
 mod name;
@@ -28,9 +30,15 @@ pub use authorization::{
     Action as AuthorizationAction, Attribute, AuthorizationRule, Clause, Condition, Value,
 };
 pub use changes::{AddressChange, Changes, ServiceChange};
+pub use destination::{
+    Balancing, ClientTls, ConnectionPool, Destination as DestinationRule, DestinationRules,
+    HttpPool, InForce, Keepalive, OutlierDetection, PortPolicies, SimpleBalancing, Subset, TcpPool,
+    TlsOrigination, TrafficPolicy, UpstreamHttp,
+};
 pub use endpoint::{
     Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,
 };
+pub use host::{Caller, Exports, HostScope};
 pub use index::Index;
 pub use interner::Interner;
 pub use name::NamespacedName;
@@ -40,9 +48,10 @@ pub use pod::{Pod, Probe, Question, Workload};
 pub use protocol::{Hint, HintSource, Protocol};
 pub use resolve::ResolvedService;
 pub use routing::{
-    Backend, Cors, Grant, HeaderEdits, Mirror, Parent, PathChange, PathMatch, Rank, Redirect,
-    Referrer, RequestMatch, Retry, Rewrite, Routing, RoutingRule, Routings, RuleAction, Speech,
-    Text, Unresolved, ValueMatch, WeightedBackend,
+    Abort, Backend, Body, Cors, Fault, Grammar, Grant, HeaderEdits, Mirror, Parent, PathChange,
+    PathMatch, Rank, Redirect, RedirectPort, Referrer, RequestMatch, Retry, Rewrite, Routing,
+    RoutingRule, Routings, RuleAction, Share, SourceMatch, Speech, StreamMatch, StreamRule, Text,
+    Unresolved, ValueMatch, WeightedBackend,
 };
 pub use service::{
     InternalTrafficPolicy, Service, ServiceKind, ServicePort, SessionAffinity, TrafficDistribution,

@@ -9,10 +9,13 @@
 //! A kind is a [`RuleKind`], and has a line in [`KINDS`].
 
 pub mod authorization_policy;
+pub mod destination_rule;
 pub mod gateway;
+mod istio;
 mod judgement;
 mod kind;
 pub mod peer_authentication;
+pub mod virtual_service;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,6 +32,8 @@ use crate::model::{Interner, Labels, Target};
 pub struct Settings {
     /// The namespace whose rules are about the whole mesh: that of the control plane.
     pub root_namespace: Arc<str>,
+    /// Domain of the cluster, with which the names of services end.
+    pub cluster_domain: Arc<str>,
 }
 
 /// Which pods a rule is about.
@@ -78,6 +83,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             root_namespace: "weir-system".into(),
+            cluster_domain: "cluster.local".into(),
         }
     }
 }

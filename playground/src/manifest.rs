@@ -49,13 +49,15 @@ struct Document<'a> {
 }
 
 /// Kinds kept for the control plane to read.
-const PASSED_ON: [&str; 6] = [
+const PASSED_ON: [&str; 8] = [
     "ServiceAccount",
     "PeerAuthentication",
     "AuthorizationPolicy",
     "HTTPRoute",
     "GRPCRoute",
     "ReferenceGrant",
+    "DestinationRule",
+    "VirtualService",
 ];
 
 /// Reads every `.yaml`, `.yml` and `.json` file of `path`, or the one file it names.

@@ -161,7 +161,7 @@ impl Admin {
     fn state(&self) -> State {
         match self.handle.phase() {
             Phase::Draining { .. } | Phase::Stopped => State::Draining,
-            Phase::Active if self.handle.snapshot().is_initializing => State::PreInitializing,
+            Phase::Active if self.handle.snapshot().is_waiting() => State::PreInitializing,
             Phase::Active if self.ready.as_ref().is_none_or(|ready| *ready.borrow()) => State::Live,
             Phase::Active => State::PreInitializing,
         }

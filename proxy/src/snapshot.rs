@@ -96,6 +96,12 @@ pub struct Publisher(Arc<watch::Sender<Arc<Snapshot>>>);
 // === impl Snapshot ===
 
 impl Snapshot {
+    /// Whether listeners of the bootstrap wait for what is to be known of its clusters first.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.is_initializing || self.awaits_names
+    }
+
     /// What is known of `destination`: exactly, or by its port alone.
     #[must_use]
     pub fn destination(&self, destination: SocketAddr) -> Option<&Destination> {

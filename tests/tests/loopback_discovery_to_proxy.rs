@@ -56,7 +56,7 @@ fn accept_all(manifests: &Path) -> usize {
                 .resource(&snapshot, kind, &name)
                 .expect("is named");
             let by_mutual_tls = (kind == Kind::Cluster)
-                .then(|| generator.resource_for(&snapshot, kind, &name, &View::MutualTls))
+                .then(|| generator.resource_for(&snapshot, kind, &name, &View::MutualTls(None)))
                 .flatten();
             for resource in [Some(resource), by_mutual_tls].iter().flatten() {
                 if let Err(error) = accept(kind, resource) {

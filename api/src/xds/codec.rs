@@ -185,7 +185,7 @@ messages! {
     unpack unpack_cors_policy, pack pack_cors_policy:
         extensions::filters::http::cors::v3::CorsPolicy,
         "envoy.extensions.filters.http.cors.v3.CorsPolicy";
-    unpack unpack_http_fault:
+    unpack unpack_http_fault, pack pack_http_fault:
         extensions::filters::http::fault::v3::HttpFault,
         "envoy.extensions.filters.http.fault.v3.HTTPFault";
     unpack unpack_header_mutation:

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use kube::Client;
 use serde_json::Value;
-use weir_discovery::rules::{
-    Judgement, KINDS, KnownKind, Settings,
-    gateway::{CONTROLLER_NAME, ROUTE_GROUP},
+use weir_discovery::{
+    model::{Event, Index, Object},
+    rules::{
+        Judgement, KINDS, KnownKind, Settings,
+        gateway::{CONTROLLER_NAME, ROUTE_GROUP},
+    },
 };
 
 use super::{
@@ -62,7 +65,7 @@ impl Rule {
 
     /// Whether it is about requests to services, and not about who may connect.
     fn is_route(&self) -> bool {
-        self.kind.group == ROUTE_GROUP
+        [ROUTE_GROUP, "networking.istio.io"].contains(&self.kind.group)
     }
 
     /// Kind, namespace and name, for people and for kubectl.
@@ -97,12 +100,14 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     };
     let settings = Settings {
         root_namespace: Arc::from(facts.names.namespace.as_str()),
+        ..Settings::default()
     };
     let mut findings: Vec<_> = rules
         .iter()
         .flat_map(|rule| judged(rule, &settings))
         .collect();
     findings.extend(rules.iter().flat_map(not_in_force));
+    findings.extend(in_vain(rules, &settings));
     if let Ok(census) = &facts.pods {
         let unused = rules.iter().enumerate();
         let unused = unused.filter(|(index, _)| !census.rules.contains(index));
@@ -167,6 +172,32 @@ fn not_in_force(rule: &Rule) -> Vec<Finding> {
     said.into_iter()
         .map(|said| Finding::warning(CHECK, said, advice.clone()))
         .collect()
+}
+
+/// Rules about calls that say something in vain because of what others say, or do not.
+fn in_vain(rules: &[Rule], settings: &Settings) -> Vec<Finding> {
+    let mut index = Index::default();
+    let attached = rules
+        .iter()
+        .filter_map(|rule| rule.kind.attachment(&rule.object, settings));
+    attached.for_each(|it| index.apply(Event::Applied(Object::Attachment(it))));
+    index.commit();
+    let snapshot = index.snapshot();
+    let overruled = snapshot.overruled().into_iter().map(|(rule, ignored)| {
+        let said = format!("{ignored}: does not count where {rule} is about the same Service");
+        let advice = format!("leave the Service to one of them: {rule}, or {ignored}");
+        Finding::warning(CHECK, said, advice)
+    });
+    let lost = snapshot.lost_subsets().into_iter();
+    let lost = lost.map(|(rule, service, subset)| {
+        let said = format!(
+            "{rule}: sends requests to subset {subset} of Service {service}, which no DestinationRule \
+             has: they are answered 503"
+        );
+        let advice = "kubectl get destinationrules.networking.istio.io --all-namespaces";
+        Finding::warning(CHECK, said, advice)
+    });
+    overruled.chain(lost).collect()
 }
 
 /// A rule whose labels no pod with a sidecar has is in force nowhere.

@@ -425,3 +425,50 @@ fn routes_that_are_not_in_force_are_named_with_what_their_status_says() {
     let advice = "kubectl get -n shop httproutes.gateway.networking.k8s.io/lost -o jsonpath={.status.parents}";
     assert_eq!(findings[0].advice.as_deref(), Some(advice));
 }
+
+#[test]
+fn rules_on_calls_that_say_something_in_vain_are_named_with_what_is_in_their_way() {
+    let mut facts = cluster(&[injector()]);
+    let rule = |kind: &str, name: &str, spec: Value| {
+        let kind = KINDS.iter().find(|it| it.kind == kind).expect("a kind");
+        let metadata = json!({"name": name, "namespace": "shop"});
+        Rule::new(kind, json!({"metadata": metadata, "spec": spec}), &names())
+    };
+    let to = |subset: &str| {
+        let destination = json!({"host": "web", "subset": subset});
+        json!({"hosts": ["web"], "http": [{"route": [{"destination": destination}]}]})
+    };
+    let subsets = json!({"host": "web", "subsets": [{"name": "v1", "labels": {"version": "v1"}}]});
+    let subsets = || rule("DestinationRule", "web", subsets.clone());
+    facts.rules = Ok(vec![subsets(), rule("VirtualService", "a", to("v1"))]);
+    let findings = rules::check(&facts);
+    assert_eq!(findings[0].level, Level::Ok, "{findings:?}");
+    let parents = json!([{"group": "", "kind": "Service", "name": "web"}]);
+    let backends = json!([{"backendRefs": [{"name": "web", "port": 80}]}]);
+    let route = rule(
+        "HTTPRoute",
+        "r",
+        json!({"parentRefs": parents, "rules": backends}),
+    );
+    facts.rules = Ok(vec![
+        subsets(),
+        rule("VirtualService", "a", to("v9")),
+        route,
+    ]);
+    assert_eq!(
+        said(&rules::check(&facts), Level::Warning),
+        [
+            "VirtualService shop/a: does not count where HTTPRoute shop/r is about the same Service",
+            "VirtualService shop/a: sends requests to subset v9 of Service shop/web, which no \
+             DestinationRule has: they are answered 503",
+        ]
+    );
+    let others = ["a", "b"].map(|name| rule("VirtualService", name, to("v1")));
+    facts.rules = Ok(others.into_iter().chain([subsets()]).collect());
+    assert_eq!(
+        said(&rules::check(&facts), Level::Warning),
+        [
+            "VirtualService shop/b: does not count where VirtualService shop/a is about the same Service"
+        ]
+    );
+}

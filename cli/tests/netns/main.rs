@@ -7,6 +7,7 @@ mod ends;
 mod foreign;
 mod guarded;
 mod inbound;
+mod istio;
 mod last_resort;
 mod mesh;
 mod metrics;

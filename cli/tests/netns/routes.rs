@@ -58,9 +58,24 @@ const FILE: &str = "a-route.yaml";
 /// Of all requests some 40 of 200 go to the smaller share; by chance hardly ever so few or so many.
 const SMALLER_SHARE: std::ops::Range<usize> = 12..80;
 
-struct Mesh<'a> {
-    demos: &'a Demos,
-    run: PathBuf,
+/// Runs a mesh of manifests, if this machine can, and looks at it.
+pub(super) fn in_mesh(manifests: &str, look: impl FnOnce(&Mesh<'_>)) {
+    if !mesh_works() {
+        return;
+    }
+    let demos = Demos::new();
+    let manifests = demos.manifests(&[("pods.yaml", manifests)]);
+    let _demo = demos.start_with_mesh(&manifests);
+    look(&Mesh {
+        run: demos.run(),
+        demos: &demos,
+    });
+}
+
+/// A running mesh, and what becomes of requests in it.
+pub(super) struct Mesh<'a> {
+    pub(super) demos: &'a Demos,
+    pub(super) run: PathBuf,
 }
 
 impl Mesh<'_> {
@@ -70,7 +85,7 @@ impl Mesh<'_> {
     }
 
     /// Asks until the answer is as it should be. `format` is curl's.
-    fn expect(&self, pod: &str, format: &str, args: &[&str], expected: &str) {
+    pub(super) fn expect(&self, pod: &str, format: &str, args: &[&str], expected: &str) {
         let mut last = String::new();
         let said = eventually(PATIENCE, || {
             last = answer(self.demos, pod, format, args);
@@ -79,16 +94,32 @@ impl Mesh<'_> {
         assert!(said.is_ok(), "{pod} {args:?}: {last:?}, not {expected:?}");
     }
 
-    fn pod(&self, args: &[&str], expected: &str) {
+    pub(super) fn pod(&self, args: &[&str], expected: &str) {
         self.expect("caller", "%header{x-echo-pod}", args, expected);
     }
 
-    fn status(&self, args: &[&str], expected: &str) {
+    pub(super) fn status(&self, args: &[&str], expected: &str) {
         self.expect("caller", "%{http_code}", args, expected);
     }
 
+    /// Of many requests of `web` most go to v1 and some to v2.
+    pub(super) fn splits(&self) {
+        let many = [
+            "http://web/[1-200]",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%header{x-echo-pod}\n",
+        ];
+        let answers = curl(self.demos, "caller", &many);
+        let of = |pod: &str| answers.lines().filter(|line| *line == pod).count();
+        let shares = (of("v1"), of("v2"));
+        assert_eq!(shares.0 + shares.1, 200, "{answers}");
+        assert!(SMALLER_SHARE.contains(&shares.1), "{shares:?}");
+    }
+
     /// What the application saw.
-    fn seen(&self, args: &[&str]) -> Value {
+    pub(super) fn seen(&self, args: &[&str]) -> Value {
         let text = curl(self.demos, "caller", args);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
@@ -105,26 +136,18 @@ fn route(kind: &str, namespace: &str, port: &str, rules: &str) -> String {
 
 #[test]
 fn routes_send_change_redirect_and_refuse_requests_as_they_say() {
-    if !mesh_works() {
-        return;
-    }
-    let demos = Demos::new();
-    let manifests = demos.manifests(&[("pods.yaml", &manifests())]);
-    let _demo = demos.start_with_mesh(&manifests);
-    let mesh = Mesh {
-        run: demos.run(),
-        demos: &demos,
-    };
-    mesh.pod(&["http://web/"], "v1");
-    matches_and_weights(&mesh);
-    filters(&mesh);
-    times(&mesh);
-    of_clients(&mesh);
-    other_namespaces(&mesh);
-    copies(&mesh);
-    calls(&mesh);
-    delete(&mesh.run, FILE);
-    mesh.pod(&["http://web/none"], "v1");
+    in_mesh(&manifests(), |mesh| {
+        mesh.pod(&["http://web/"], "v1");
+        matches_and_weights(mesh);
+        filters(mesh);
+        times(mesh);
+        of_clients(mesh);
+        other_namespaces(mesh);
+        copies(mesh);
+        calls(mesh);
+        delete(&mesh.run, FILE);
+        mesh.pod(&["http://web/none"], "v1");
+    });
 }
 
 fn matches_and_weights(mesh: &Mesh<'_>) {
@@ -157,18 +180,7 @@ fn matches_and_weights(mesh: &Mesh<'_>) {
           {name: nobody, port: 80, weight: 0}]}]",
     );
     mesh.status(&["http://web/deeper"], "200");
-    let many = [
-        "http://web/[1-200]",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%header{x-echo-pod}\n",
-    ];
-    let answers = curl(mesh.demos, "caller", &many);
-    let of = |pod: &str| answers.lines().filter(|line| *line == pod).count();
-    let shares = (of("v1"), of("v2"));
-    assert_eq!(shares.0 + shares.1, 200, "{answers}");
-    assert!(SMALLER_SHARE.contains(&shares.1), "{shares:?}");
+    mesh.splits();
 
     // A share of what cannot be reached fails.
     mesh.say("default", "[{backendRefs: [{name: nobody, port: 80}]}]");

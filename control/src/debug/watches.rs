@@ -175,12 +175,14 @@ mod tests {
             "HTTPRoute",
             "GRPCRoute",
             "ReferenceGrant",
+            "DestinationRule",
+            "VirtualService",
         ] {
             let line = format!("\nweir_watch_synced{{kind=\"{kind}\"}} 0\n");
             assert!(text.contains(&line), "{text}");
         }
         let view = view(Some(&watches), &Snapshot::default());
-        assert_eq!(view.watches.len(), 9);
+        assert_eq!(view.watches.len(), 11);
         assert!(
             view.watches
                 .iter()

@@ -84,7 +84,7 @@ impl Cluster {
     pub(crate) fn injector(&self) -> Injector {
         let (known, namespaces) = (self.namespaces.clone(), self.namespaces.clone());
         let reviewed = self.reviewed.clone();
-        let rules = rule_settings(&self.flags);
+        let rules = rule_settings(&self.flags, &self.default_injector.cluster_domain);
         let injector = injector(self.default_injector.clone(), &rules)
             .with_namespaces(move |name| known.get(name))
             .with_on_decision(move |decided| reviewed.tell(&decided.namespace, &namespaces));
@@ -118,7 +118,7 @@ impl Cluster {
         self.start_nodes(parts, background);
         let uninjected = self.start_reconciler(parts, &shared, background);
         self.start_route_status(parts, &shared, background);
-        let rules = rule_settings(&self.flags);
+        let rules = rule_settings(&self.flags, &self.default_injector.cluster_domain);
         let running = Running {
             authenticator: Arc::new(TokenReviewer::new(client(), self.metrics.clone())),
             views: Arc::new(Views {
@@ -138,7 +138,7 @@ impl Cluster {
         let keeper = RouteStatusKeeper {
             client,
             hub: parts.hub.clone(),
-            rules: rule_settings(flags),
+            rules: rule_settings(flags, &self.default_injector.cluster_domain),
             shared: shared.clone(),
             leads: candidate.leads(),
         };

@@ -32,7 +32,7 @@ pub(super) struct Files {
 impl Files {
     /// Reads the manifests and all else.
     pub(super) fn open(config: &Config, manifests: &std::path::Path) -> Result<Self, ControlError> {
-        let rules = super::rule_settings(&config.kubernetes);
+        let rules = super::rule_settings(&config.kubernetes, &config.cluster_domain);
         let (directory, initial) = Directory::open(manifests, rules).map_err(|errors| {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             ControlError::Config(format!("--manifests: {}", errors.join("\n  ")))
@@ -73,7 +73,7 @@ impl Files {
 
     pub(super) fn parts(&self, config: &Config) -> Parts {
         let serving = Arc::clone(self.certificates.serving());
-        let rules = super::rule_settings(&config.kubernetes);
+        let rules = super::rule_settings(&config.kubernetes, &config.cluster_domain);
         Parts::new(config, injector(self.injector.clone(), &rules), serving)
     }
 

@@ -107,9 +107,10 @@ pub(crate) fn injector(config: weir_injector::Config, rules: &rules::Settings) -
 }
 
 /// What the meaning of rules depends on.
-pub(crate) fn rule_settings(config: &config::Kubernetes) -> rules::Settings {
+pub(crate) fn rule_settings(config: &config::Kubernetes, cluster_domain: &str) -> rules::Settings {
     rules::Settings {
         root_namespace: config.namespace.as_str().into(),
+        cluster_domain: cluster_domain.into(),
     }
 }
 

@@ -28,8 +28,10 @@ use crate::{
     rules::{
         self,
         authorization_policy::AuthorizationPolicy,
+        destination_rule::DestinationRule,
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
+        virtual_service::VirtualService,
     },
 };
 
@@ -62,6 +64,8 @@ pub async fn watch(
     kinds.spawn(with.follow::<HttpRoute>());
     kinds.spawn(with.follow::<GrpcRoute>());
     kinds.spawn(with.follow::<ReferenceGrant>());
+    kinds.spawn(with.follow::<DestinationRule>());
+    kinds.spawn(with.follow::<VirtualService>());
     drop(with);
     while let Some(ended) = kinds.join_next().await {
         if let Err(error) = ended {

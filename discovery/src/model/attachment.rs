@@ -1,11 +1,16 @@
 //! What rules that people wrote mean for workloads and services. What kind of object a rule is, nothing here asks.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use weir_api::inbound_tls::{InboundTls, TlsMode};
 
 use super::{
-    AuthorizationAction, AuthorizationRule, Grant, NamespacedName, Pod, Routing, Routings,
+    AuthorizationAction, AuthorizationRule, Caller, DestinationRule, DestinationRules, Grant,
+    HostScope, NamespacedName, Pod, Routing, Routings,
 };
 
 /// Labels of a pod, or those that a rule asks for.
@@ -59,6 +64,8 @@ pub enum Effect {
     Routing(Box<Routing>),
     /// Who may refer to services of the rule's namespace.
     Grants(Vec<Grant>),
+    /// How callers connect to services.
+    Destination(Box<DestinationRule>),
 }
 
 /// What one rule says of TLS. What it leaves open, the wider rule says.
@@ -76,6 +83,7 @@ pub struct Attachments {
     mesh: Level,
     namespaces: BTreeMap<Arc<str>, Level>,
     routings: Routings,
+    destinations: DestinationRules,
 }
 
 /// Oldest first, then by name.
@@ -96,9 +104,10 @@ impl Attachments {
         self.remove(&attachment.rule);
         let rule = attachment.rule.clone();
         let created = attachment.created.unwrap_or(i64::MAX);
-        if attachment.effect.is_of_services() {
-            self.routings.insert(attachment);
-            return;
+        match attachment.effect {
+            Effect::Routing(_) | Effect::Grants(_) => return self.routings.insert(attachment),
+            Effect::Destination(_) => return self.destinations.insert(attachment),
+            Effect::InboundTls(_) | Effect::Authorization(_) => {}
         }
         let level = match attachment.target {
             Target::Mesh | Target::MeshWorkloads(_) => &mut self.mesh,
@@ -112,6 +121,7 @@ impl Attachments {
 
     pub(super) fn remove(&mut self, rule: &RuleName) {
         self.routings.remove(rule);
+        self.destinations.remove(rule);
         self.mesh.retain(|(_, other), _| other != rule);
         let namespace = &rule.name.namespace;
         if let Some(level) = self.namespaces.get_mut(namespace) {
@@ -128,13 +138,46 @@ impl Attachments {
         let local = self.namespaces.get(&rule.name.namespace);
         let mut all = self.mesh.iter().chain(local.into_iter().flatten());
         let found = all.find_map(|((_, other), attachment)| (other == rule).then_some(attachment));
-        found.or_else(|| self.routings.get(rule))
+        let of_services = || {
+            self.routings
+                .get(rule)
+                .or_else(|| self.destinations.get(rule))
+        };
+        found.or_else(of_services)
     }
 
     /// What rules say of requests to services.
     #[must_use]
     pub fn routings(&self) -> &Routings {
         &self.routings
+    }
+
+    /// What rules say of the other end of calls.
+    #[must_use]
+    pub fn destinations(&self) -> &DestinationRules {
+        &self.destinations
+    }
+
+    /// A caller in that namespace with these labels, as far as rules about one of these services ask
+    /// for them.
+    #[must_use]
+    pub fn caller(
+        &self,
+        namespace: &Arc<str>,
+        labels: Option<&Labels>,
+        services: &BTreeSet<NamespacedName>,
+    ) -> Caller {
+        let scopes: BTreeSet<_> = services.iter().flat_map(HostScope::around).collect();
+        let asked = scopes.iter().flat_map(|scope| {
+            let of_routes = self.routings.asked_at(scope).into_iter();
+            of_routes.chain(self.destinations.asked_at(scope))
+        });
+        let said = asked.filter_map(|key| labels?.get_key_value(key));
+        let said = said.map(|(key, value)| (key.clone(), value.clone()));
+        Caller {
+            namespace: namespace.clone(),
+            labels: said.collect(),
+        }
     }
 
     /// Whether these say the same of pods.
@@ -292,9 +335,13 @@ impl Effect {
         }
     }
 
-    /// Whether it is about services, and not about pods.
-    fn is_of_services(&self) -> bool {
-        matches!(self, Self::Routing(_) | Self::Grants(_))
+    /// How callers connect, if it says that.
+    #[must_use]
+    pub fn destination(&self) -> Option<&DestinationRule> {
+        match self {
+            Self::Destination(said) => Some(said),
+            _ => None,
+        }
     }
 }
 

@@ -21,6 +21,9 @@ pub struct Changes {
     pub pod_addresses: BTreeSet<IpAddr>,
     /// Services some of whose requests may be routed otherwise.
     pub routed: BTreeSet<NamespacedName>,
+    /// Services that callers may connect to otherwise, each with the groups of endpoints that rules
+    /// have or had.
+    pub shaped: BTreeMap<NamespacedName, BTreeSet<Arc<str>>>,
     /// Nodes that came, went or moved.
     pub nodes: BTreeSet<Arc<str>>,
     /// If rules changed, the pods of which they say something else now. That may be so of pods that
@@ -56,6 +59,7 @@ impl Changes {
             && self.pods.is_empty()
             && self.nodes.is_empty()
             && self.routed.is_empty()
+            && self.shaped.is_empty()
             && self.rules.is_none()
     }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{NamespacedName, Pod};
+use super::{Labels, NamespacedName, Pod};
 
 /// A part of the endpoints of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,4 +97,16 @@ pub struct Endpoint {
     /// Whether clients of the mesh speak mutual TLS with it: its sidecar can, and no rule says that
     /// it does not.
     pub mutual_tls: bool,
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Whether the pod behind it has all these labels.
+    #[must_use]
+    pub fn has(&self, labels: &Labels) -> bool {
+        let of_pod = self.pod.as_ref().map(|pod| &pod.labels);
+        let mut asked = labels.iter();
+        asked.all(|(key, value)| of_pod.and_then(|it| it.get(key)) == Some(value))
+    }
 }

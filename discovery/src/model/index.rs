@@ -70,6 +70,7 @@ impl Index {
             pod_addresses: std::mem::take(&mut self.changed_addresses),
             nodes: std::mem::take(&mut self.changed_nodes),
             routed: self.services_routed_otherwise(),
+            shaped: self.services_shaped_otherwise(),
             ..Changes::default()
         };
         for name in std::mem::take(&mut self.dirty) {

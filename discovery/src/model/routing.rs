@@ -1,31 +1,59 @@
 //! What rules say of requests to services: which of them go where, and what is changed on the way.
 
+mod advice;
 mod backend;
+mod delegate;
+mod fault;
 mod rank;
 mod routings;
+mod source;
+mod stream;
 
 use std::{sync::Arc, time::Duration};
 
-use super::{NamespacedName, Service, ServicePort};
+use super::{Exports, HostScope, NamespacedName, Service, ServicePort};
 pub use backend::{Backend, Referrer, Unresolved};
+pub use fault::{Abort, Fault, Share};
 pub use rank::Rank;
 pub use routings::{Grant, Routings};
+pub use source::SourceMatch;
+pub use stream::{StreamMatch, StreamRule};
 
 /// What one object says of requests to its parents.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routing {
+    /// Whose rules for rules it follows.
+    pub grammar: Grammar,
     /// What requests it is about.
     pub speech: Speech,
-    /// The services whose requests it routes.
+    /// The services whose requests it routes, as Gateway API names them.
     pub parents: Vec<Parent>,
+    /// The same as Istio names them.
+    pub hosts: Vec<HostScope>,
+    /// Callers in which namespaces it is for.
+    pub exports: Exports,
     /// What it does with them: the first in order of rank that matches.
     pub rules: Vec<RoutingRule>,
+    /// What it does with connections that are not looked into: the first that matches.
+    pub streams: Vec<StreamRule>,
+}
+
+/// Whose rules for rules an object follows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grammar {
+    /// Gateway API's: of several objects all count, and the most special match. Where objects of both are
+    /// about one port, these count alone.
+    #[default]
+    Gateway,
+    /// Istio's: of several objects one counts, and the first match of it.
+    Istio,
 }
 
 /// What is spoken by the requests that an object routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Speech {
     /// HTTP.
+    #[default]
     Http,
     /// gRPC. Where objects of both are about one port, these count alone.
     Grpc,
@@ -65,6 +93,8 @@ pub struct RoutingRule {
     pub mirrors: Vec<Mirror>,
     /// Which pages of other origins may read responses.
     pub cors: Option<Cors>,
+    /// What is made to go wrong.
+    pub fault: Option<Fault>,
 }
 
 /// Conditions on a request, which must all hold.
@@ -72,12 +102,16 @@ pub struct RoutingRule {
 pub struct RequestMatch {
     /// On its path.
     pub path: PathMatch,
+    /// Whether case tells paths apart.
+    pub ignores_case: bool,
     /// On headers. Names are lower case.
     pub headers: Vec<ValueMatch>,
     /// On parameters of its query.
     pub query: Vec<ValueMatch>,
     /// Its method.
     pub method: Option<Arc<str>>,
+    /// Who sends it, and to which port.
+    pub source: SourceMatch,
     /// Of several matches that hold the greatest counts.
     pub rank: Rank,
 }
@@ -90,6 +124,8 @@ pub enum PathMatch {
     /// Is this, or goes on with a slash: without a slash at its end, so that all paths begin with the
     /// empty one.
     Prefix(Arc<str>),
+    /// Begins with this, wherever a part of it ends.
+    Start(Arc<str>),
     /// Matches as a whole.
     Regex(Arc<str>),
 }
@@ -101,6 +137,8 @@ pub struct ValueMatch {
     pub name: Arc<str>,
     /// The value.
     pub value: Text,
+    /// Whether it must not hold. A value that is not there is then as if it were empty.
+    pub inverted: bool,
 }
 
 /// A condition on a text.
@@ -108,8 +146,12 @@ pub struct ValueMatch {
 pub enum Text {
     /// Is this.
     Exact(Arc<str>),
+    /// Begins with this.
+    Prefix(Arc<str>),
     /// Matches as a whole.
     Regex(Arc<str>),
+    /// Is there.
+    Present,
 }
 
 /// Changes of headers, each named once, in lower case.
@@ -135,8 +177,31 @@ pub enum RuleAction {
     },
     /// The client is told to ask elsewhere.
     Redirect(Redirect),
+    /// It is answered.
+    Respond {
+        /// With this status.
+        status: u16,
+        /// With this body.
+        body: Option<Body>,
+    },
+    /// What becomes of it another object says.
+    Delegate {
+        /// The object, of the same kind.
+        to: NamespacedName,
+        /// What is changed of where requests ask, if it does not say that itself.
+        rewrite: Rewrite,
+    },
     /// It fails: what the rule asks for cannot be done, and must not be left out.
     Fail,
+}
+
+/// The body of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Text.
+    Text(Arc<str>),
+    /// Anything.
+    Bytes(Arc<[u8]>),
 }
 
 /// A share of the requests.
@@ -168,6 +233,10 @@ pub enum PathChange {
     Whole(Arc<str>),
     /// The prefix that matched becomes this, without a slash at its end.
     Prefix(Arc<str>),
+    /// What matched becomes this, as it is written.
+    Start(Arc<str>),
+    /// What matches becomes this, in which numbers stand for groups.
+    Regex(Arc<str>, Arc<str>),
 }
 
 /// Where a client is told to ask instead. What is not said stays.
@@ -180,9 +249,20 @@ pub struct Redirect {
     /// The path.
     pub path: Option<PathChange>,
     /// The port.
-    pub port: Option<u16>,
+    pub port: RedirectPort,
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
+}
+
+/// The port at which a client is told to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectPort {
+    /// This one; else that of the scheme, if one is told, else the one asked: as Gateway API derives it.
+    Derived(Option<u16>),
+    /// This one, as Istio has it; else that of the scheme, without a word.
+    Said(Option<u16>),
+    /// The one asked.
+    Asked,
 }
 
 /// When a request is sent again.
@@ -190,6 +270,8 @@ pub struct Redirect {
 pub struct Retry {
     /// After responses of these statuses, beside failures of connections.
     pub statuses: Vec<u16>,
+    /// Under these conditions, as Envoy names them, and no others; the pause is then the least one.
+    pub conditions: Option<Arc<str>>,
     /// How often. None: as always.
     pub attempts: Option<u32>,
     /// After about that long.
@@ -220,8 +302,10 @@ pub struct Cors {
     pub headers: Vec<Arc<str>>,
     /// Names of headers of responses, `*` for all.
     pub exposed: Vec<Arc<str>>,
-    /// How long a browser may remember that, in seconds.
-    pub max_age: u32,
+    /// How long a browser may remember that, in seconds. None: it is not told.
+    pub max_age: Option<u32>,
+    /// Whether a question about an origin that may not goes on to the application.
+    pub forwards_unmatched: bool,
 }
 
 // === impl Routing ===
@@ -234,9 +318,41 @@ impl Routing {
         parents.any(|parent| parent.service == service.name && parent.selects(port))
     }
 
-    /// Everyone it sends requests to, copies among them.
+    /// Everyone it sends requests and connections to, copies among them.
     pub fn backends(&self) -> impl Iterator<Item = &Backend> {
-        self.rules.iter().flat_map(RoutingRule::backends)
+        let streams = self.streams.iter().flat_map(|it| &it.backends);
+        let of_requests = self.rules.iter().flat_map(RoutingRule::backends);
+        of_requests.chain(streams.map(|(backend, _)| backend))
+    }
+
+    /// The hosts of its services, however they are named.
+    pub fn about(&self) -> impl Iterator<Item = HostScope> {
+        let parents = self.parents.iter().map(|it| it.service.clone());
+        let parents = parents.map(HostScope::Service);
+        parents.chain(self.hosts.iter().cloned())
+    }
+
+    /// The conditions on who sends.
+    pub fn sources(&self) -> impl Iterator<Item = &SourceMatch> {
+        let of_requests = self.rules.iter().flat_map(|it| &it.matches);
+        let of_streams = self.streams.iter().flat_map(|it| &it.matches);
+        let of_requests = of_requests.map(|it| &it.source);
+        of_requests.chain(of_streams.map(|it| &it.source))
+    }
+
+    /// The objects that say what becomes of some of its requests.
+    pub fn delegates(&self) -> impl Iterator<Item = &NamespacedName> {
+        self.rules.iter().filter_map(|it| match &it.action {
+            RuleAction::Delegate { to, .. } => Some(to),
+            _ => None,
+        })
+    }
+}
+
+impl Routing {
+    /// The services it sends requests to, copies among them.
+    pub fn services(&self) -> impl Iterator<Item = &NamespacedName> {
+        self.backends().filter_map(Backend::service)
     }
 }
 
@@ -258,7 +374,7 @@ impl RoutingRule {
     pub fn backends(&self) -> impl Iterator<Item = &Backend> {
         let forward = match &self.action {
             RuleAction::Forward { backends, .. } => backends.as_slice(),
-            RuleAction::Redirect(_) | RuleAction::Fail => &[],
+            _ => &[],
         };
         let forward = forward.iter().map(|it| &it.backend);
         forward.chain(self.mirrors.iter().map(|it| &it.backend))

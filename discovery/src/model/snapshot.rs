@@ -1,6 +1,7 @@
 //! An immutable view of the whole model.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -93,6 +94,14 @@ impl Snapshot {
     /// All services, in no particular order.
     pub fn services(&self) -> impl Iterator<Item = &Arc<ResolvedService>> {
         self.services.iter().map(|(_, service)| service)
+    }
+
+    /// The services about which rules say something to some callers only, by their labels.
+    #[must_use]
+    pub fn services_of_selecting_rules(&self) -> BTreeSet<NamespacedName> {
+        let mut hosts = self.attachments.destinations().selecting();
+        hosts.extend(self.attachments.routings().selecting());
+        hosts.into_iter().flat_map(|it| it.services(self)).collect()
     }
 
     /// How many services there are.

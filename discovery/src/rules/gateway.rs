@@ -7,7 +7,7 @@
 mod backend;
 mod cors;
 mod duration;
-mod edits;
+pub(super) mod edits;
 mod fault;
 mod filters;
 mod grpc_route;
@@ -15,7 +15,7 @@ mod http_route;
 mod matches;
 mod method;
 mod parent;
-mod path;
+pub(super) mod path;
 mod reader;
 mod reference_grant;
 mod route;

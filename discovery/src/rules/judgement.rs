@@ -42,6 +42,11 @@ impl Findings {
         self.warned.push(field.into(), reason.into());
     }
 
+    /// How many fields there were that must not be like this.
+    pub(super) fn errors(&self) -> usize {
+        self.malformed.first.len() + self.malformed.more
+    }
+
     /// For who runs the mesh.
     pub(super) fn note(self, problems: &mut Problems<'_>) {
         for Said { first, more } in [self.malformed, self.warned] {

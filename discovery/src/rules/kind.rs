@@ -6,7 +6,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Findings, Judgement, Selector, Settings, authorization_policy, gateway, peer_authentication,
+    Findings, Judgement, Selector, Settings, authorization_policy, destination_rule, gateway,
+    peer_authentication, virtual_service,
 };
 use crate::{
     kubernetes::{Problem, Problems, wire::Meta},
@@ -98,12 +99,14 @@ pub(crate) trait Rule: fmt::Debug + Send + Sync {
 type PathError = serde_path_to_error::Error<serde_json::Error>;
 
 /// Every kind of rule.
-pub const KINDS: [KnownKind; 5] = [
+pub const KINDS: [KnownKind; 7] = [
     KnownKind::of::<peer_authentication::Spec>(),
     KnownKind::of::<authorization_policy::Spec>(),
     KnownKind::of::<gateway::Spec<gateway::Http>>(),
     KnownKind::of::<gateway::Spec<gateway::Grpc>>(),
     KnownKind::of::<gateway::ReferenceGrantSpec>(),
+    KnownKind::of::<destination_rule::Spec>(),
+    KnownKind::of::<virtual_service::Spec>(),
 ];
 
 // === impl KnownKind ===
@@ -134,6 +137,13 @@ impl KnownKind {
     #[must_use]
     pub fn judge(&self, object: &Value, namespace: &str, settings: &Settings) -> Judgement {
         (self.judge)(object, namespace, settings)
+    }
+
+    /// What an object of the kind attaches to whom, if it is one and attaches anything.
+    #[must_use]
+    pub fn attachment(&self, object: &Value, settings: &Settings) -> Option<Attachment> {
+        let rule = self.read(object.clone()).ok()?;
+        rule.attachment(&Interner::default(), settings, &mut Vec::new())
     }
 
     /// An object of the kind, if it is one.

@@ -10,6 +10,8 @@ pub(super) mod inbound;
 pub(super) mod listener;
 pub(super) mod route;
 pub(super) mod routing;
+pub(super) mod shape;
+pub(super) mod streams;
 pub(super) mod tls;
 
 use std::{net::SocketAddr, time::Duration};

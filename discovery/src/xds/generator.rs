@@ -5,6 +5,8 @@ mod inbound;
 mod mutual_tls;
 mod resources;
 mod routed;
+mod shaped;
+mod streams;
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
@@ -15,7 +17,6 @@ use super::{
     build::capture,
     names::{Kind, Subject},
     resource::{Metadata, Resource},
-    topology,
     view::{Client, View},
 };
 use crate::model::{
@@ -86,15 +87,10 @@ impl Generator {
             Kind::Listener if client.pod.is_some() && capture::is_of_sidecar(name) => {
                 View::Sidecar(client.clone())
             }
-            Kind::Endpoint => {
-                let view = self.port(snapshot, name).map(|(service, _, endpoints)| {
-                    topology::view(snapshot, service, endpoints, client)
-                });
-                view.unwrap_or_default()
-            }
-            Kind::Cluster if client.mutual_tls && self.settings.mutual_tls => View::MutualTls,
+            Kind::Endpoint => self.endpoint_view(snapshot, name, client),
+            Kind::Cluster => self.cluster_view(snapshot, name, client),
             Kind::Listener | Kind::Route => self.routed_view(snapshot, kind, name, client),
-            Kind::Cluster | Kind::Secret => View::Everyone,
+            Kind::Secret => View::Everyone,
         }
     }
 
@@ -141,24 +137,32 @@ impl Generator {
                 let endpoints = snapshot.addresses();
                 let endpoints = endpoints
                     .filter_map(|(address, claim)| self.endpoint_name(address, Some(claim)));
-                let outbound = endpoints.chain(self.service_names(snapshot));
+                let services = self.service_names(snapshot);
+                let outbound = endpoints
+                    .chain(services)
+                    .chain(self.all_subset_names(snapshot));
                 outbound
                     .chain(capture::CLUSTERS.map(str::to_owned))
                     .collect()
             }
-            Kind::Endpoint | Kind::Route => self.service_names(snapshot).collect(),
+            Kind::Endpoint => {
+                let services = self.service_names(snapshot);
+                services.chain(self.all_subset_names(snapshot)).collect()
+            }
+            Kind::Route => self.service_names(snapshot).collect(),
             Kind::Secret => BTreeSet::new(),
         }
     }
 
     fn service_names<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = String> + 'a {
-        // Nothing refers to a headless service as a whole.
-        let services = snapshot.services();
-        let services = services.filter(|service| service.service.kind != ServiceKind::Headless);
-        services.flat_map(|service| {
+        called_as_a_whole(snapshot).flat_map(|service| {
             let ports = service.service.ports.iter();
             ports.map(|port| self.service_name(&service.service.name, port.port))
         })
+    }
+
+    fn all_subset_names<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = String> + 'a {
+        called_as_a_whole(snapshot).flat_map(|service| self.subset_names(snapshot, service))
     }
 
     fn service_name(&self, service: &NamespacedName, port: u16) -> String {
@@ -188,8 +192,11 @@ impl Generator {
         snapshot: &'a Snapshot,
         name: &str,
     ) -> Option<(&'a ResolvedService, &'a ServicePort, &'a [Endpoint])> {
-        let Subject::Service { service, port } = self.parse(name)? else {
-            return None;
+        let (service, port) = match self.parse(name)? {
+            Subject::Service { service, port } | Subject::Subset { service, port, .. } => {
+                (service, port)
+            }
+            Subject::Endpoint { .. } => return None,
         };
         let service = snapshot.service(&service)?;
         let (port, endpoints) = service.port(port)?;
@@ -211,4 +218,10 @@ impl Generator {
             ("protocol_from", port.hint.source.to_string()),
         ])
     }
+}
+
+/// Nothing refers to a headless service as a whole.
+fn called_as_a_whole(snapshot: &Snapshot) -> impl Iterator<Item = &ResolvedService> {
+    let services = snapshot.services().map(|it| &**it);
+    services.filter(|service| service.service.kind != ServiceKind::Headless)
 }

@@ -78,7 +78,7 @@ impl Hub {
         let generator = self.generator();
         let known = self.is_synced();
         let affected = known.then(|| generator.affected(snapshot, changes));
-        let shrunk = generator.shrunk(changes);
+        let shrunk = generator.shrunk(snapshot, changes);
         let (maker, work) = {
             let mut state = self.lock();
             state.snapshot = Some(snapshot.clone());

@@ -27,6 +27,12 @@ pub enum Kind {
 pub(super) enum Subject {
     /// A port of a service: `outbound|8000||dest-app.ns.svc.cluster.local`.
     Service { service: NamespacedName, port: u16 },
+    /// A group of the endpoints of a port of a service: `outbound|8000|v1|dest-app.ns.svc.cluster.local`.
+    Subset {
+        service: NamespacedName,
+        port: u16,
+        subset: String,
+    },
     /// One endpoint of a service: `outbound|8080||10-4-0-7.dest-app.ns.svc.cluster.local`, which is
     /// also the endpoint's name in the cluster's DNS. The port is the endpoint's own.
     Endpoint {
@@ -97,10 +103,13 @@ impl Subject {
         let port = port.parse().ok().filter(|port| *port != 0)?;
         let host = host.strip_suffix(cluster_domain)?.strip_suffix(".svc.")?;
         let (rest, namespace) = host.rsplit_once('.')?;
-        if !subset.is_empty() {
-            return None;
-        }
         Some(match rest.rsplit_once('.') {
+            None if !subset.is_empty() => Self::Subset {
+                service: NamespacedName::new(namespace, rest),
+                port,
+                subset: subset.to_owned(),
+            },
+            Some(_) if !subset.is_empty() => return None,
             None => Self::Service {
                 service: NamespacedName::new(namespace, rest),
                 port,
@@ -114,7 +123,20 @@ impl Subject {
 
     /// The name of its cluster, route configuration and load assignment alike.
     pub(super) fn name(&self, cluster_domain: &str) -> String {
-        names::outbound_cluster(self.port(), &self.host(cluster_domain))
+        let host = self.host(cluster_domain);
+        match self {
+            Self::Subset { subset, port, .. } => names::outbound_subset(*port, subset, &host),
+            _ => names::outbound_cluster(self.port(), &host),
+        }
+    }
+
+    /// The service that it is, or is of.
+    pub(super) fn service(&self) -> &NamespacedName {
+        match self {
+            Self::Service { service, .. }
+            | Self::Subset { service, .. }
+            | Self::Endpoint { service, .. } => service,
+        }
     }
 
     /// Its name in the cluster's DNS.
@@ -123,7 +145,7 @@ impl Subject {
             names::service_host(&service.name, &service.namespace, cluster_domain)
         };
         match self {
-            Self::Service { service, .. } => host(service),
+            Self::Service { service, .. } | Self::Subset { service, .. } => host(service),
             Self::Endpoint { service, address } => {
                 format!("{}.{}", dashed(address.ip()), host(service))
             }
@@ -132,7 +154,7 @@ impl Subject {
 
     fn port(&self) -> u16 {
         match self {
-            Self::Service { port, .. } => *port,
+            Self::Service { port, .. } | Self::Subset { port, .. } => *port,
             Self::Endpoint { address, .. } => address.port(),
         }
     }
@@ -163,6 +185,14 @@ mod tests {
                 },
             ),
             (
+                "outbound|8000|v1|cart.shop.svc.cluster.local",
+                Subject::Subset {
+                    service: service.clone(),
+                    port: 8000,
+                    subset: "v1".to_owned(),
+                },
+            ),
+            (
                 "outbound|8080||10-4-0-7.cart.shop.svc.cluster.local",
                 Subject::Endpoint {
                     service: service.clone(),
@@ -182,7 +212,7 @@ mod tests {
         }
         for name in [
             "outbound|0||cart.shop.svc.cluster.local",
-            "outbound|80|v1|cart.shop.svc.cluster.local",
+            "outbound|80|v1|10-4-0-7.cart.shop.svc.cluster.local",
             "outbound|80||cart.shop.svc.other",
             "outbound|80||web.cart.shop.svc.cluster.local",
             "outbound|10.4.0.3:8000",

@@ -48,11 +48,15 @@ pub(super) fn is_local(service: &ResolvedService) -> bool {
 pub(super) fn endpoints<'a>(
     snapshot: &Snapshot,
     service: &ResolvedService,
-    endpoints: &'a [Endpoint],
+    mut endpoints: Vec<&'a Endpoint>,
     view: &View,
 ) -> Vec<&'a Endpoint> {
     let (node, zone) = match view {
-        View::Everyone | View::MutualTls | View::Sidecar(_) | View::Namespace(_) => (None, None),
+        View::Subset(labels, place) => {
+            endpoints.retain(|it| it.has(labels));
+            return self::endpoints(snapshot, service, endpoints, place);
+        }
+        View::Everyone | View::MutualTls(_) | View::Sidecar(_) | View::Caller(_) => (None, None),
         View::Zone(zone) => (None, Some(zone.clone())),
         View::Node(node) => (Some(node), zone(snapshot, node)),
     };
@@ -60,12 +64,10 @@ pub(super) fn endpoints<'a>(
     let only_local = service.service.internal_traffic_policy == InternalTrafficPolicy::Local;
     if let Some(node) = node.filter(|_| only_local) {
         // Only those there are, even if there is none.
-        let local = endpoints
-            .iter()
-            .filter(|it| it.node.as_deref() == Some(node));
-        return usable(local.collect());
+        endpoints.retain(|it| it.node.as_deref() == Some(node));
+        return usable(endpoints);
     }
-    let usable = usable(endpoints.iter().collect());
+    let usable = usable(endpoints);
     let distribution = service.service.traffic_distribution;
     near(&usable, distribution, node, zone).unwrap_or(usable)
 }

@@ -12,7 +12,7 @@ use weir_api::{
     },
 };
 
-use crate::model::{NamespacedName, Snapshot};
+use crate::model::{Caller, Labels, NamespacedName, Snapshot};
 
 /// What a client says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -35,12 +35,14 @@ pub enum View {
     /// Nothing.
     #[default]
     Everyone,
-    /// That it speaks mutual TLS.
-    MutualTls,
+    /// That it speaks mutual TLS, and who it is, for rules that ask.
+    MutualTls(Option<Caller>),
     /// Which pod it is.
     Sidecar(Arc<Client>),
-    /// Which namespace it is in.
-    Namespace(Arc<str>),
+    /// Who it is, for rules that ask.
+    Caller(Caller),
+    /// What it means by a group of endpoints, and where it is.
+    Subset(Labels, Box<View>),
     /// Which zone it is in.
     Zone(Arc<str>),
     /// Which node it is on.
@@ -94,6 +96,19 @@ fn text<'a>(fields: &'a Struct, key: &str) -> Option<&'a str> {
     match fields.fields.get(key)?.kind.as_ref()? {
         Value::StringValue(text) => Some(text),
         _ => None,
+    }
+}
+
+// === impl View ===
+
+impl View {
+    /// Who the client is, where rules ask.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Caller(caller) | Self::MutualTls(Some(caller)) => Some(caller),
+            _ => None,
+        }
     }
 }
 

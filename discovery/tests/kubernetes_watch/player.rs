@@ -16,7 +16,7 @@ use tokio::{
 
 use super::recording::{Exchange, Recording, Step};
 
-const PATHS: [(&str, &str); 9] = [
+const PATHS: [(&str, &str); 11] = [
     ("Service", "/api/v1/services"),
     ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
     ("Pod", "/api/v1/pods"),
@@ -34,6 +34,14 @@ const PATHS: [(&str, &str); 9] = [
     (
         "ReferenceGrant",
         "/apis/gateway.networking.k8s.io/v1beta1/referencegrants",
+    ),
+    (
+        "DestinationRule",
+        "/apis/networking.istio.io/v1/destinationrules",
+    ),
+    (
+        "VirtualService",
+        "/apis/networking.istio.io/v1/virtualservices",
     ),
 ];
 const END_OF_LIST: &str = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;

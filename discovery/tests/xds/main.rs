@@ -3,6 +3,7 @@
 mod ads;
 mod delta;
 mod faults;
+mod istio;
 mod mesh;
 mod peer_envoy;
 mod routes;

@@ -12,7 +12,7 @@ const WEB: &str = "outbound|80||web.shop.svc.cluster.local";
 const LISTENER: &str = "outbound|10.4.0.1:80";
 
 /// A sidecar of a namespace.
-fn of(namespace: &str) -> Node {
+pub(crate) fn of(namespace: &str) -> Node {
     Node {
         id: format!("sidecar~10.5.0.7~it.{namespace}~{namespace}.svc.cluster.local"),
         ..Node::default()

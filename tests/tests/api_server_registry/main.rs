@@ -224,6 +224,8 @@ fn to_list_and_watch_its_kinds_is_all_it_needs() -> Result<()> {
         "HTTPRoute",
         "GRPCRoute",
         "ReferenceGrant",
+        "DestinationRule",
+        "VirtualService",
     ];
     weir_tests::eventually::eventually(followed::PATIENCE, || {
         kinds.iter().all(|kind| refused(kind)).then_some(())
@@ -241,6 +243,7 @@ fn to_list_and_watch_its_kinds_is_all_it_needs() -> Result<()> {
             rule("discovery.k8s.io", &["endpointslices"]),
             rule("security.istio.io", &["peerauthentications", "authorizationpolicies"]),
             rule("gateway.networking.k8s.io", &["httproutes", "grpcroutes", "referencegrants"]),
+            rule("networking.istio.io", &["destinationrules", "virtualservices"]),
         ],
     });
     api.apply(&role.to_string())?;

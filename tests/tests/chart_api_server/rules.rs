@@ -17,7 +17,12 @@ use crate::{
 
 const NAMESPACE_OF_RULES: &str = "shop";
 const DEFINED: &str = "customResourceDefinitions.enabled=true";
-const KINDS: [&str; 2] = ["AuthorizationPolicy", "PeerAuthentication"];
+const KINDS: [&str; 4] = [
+    "AuthorizationPolicy",
+    "PeerAuthentication",
+    "DestinationRule",
+    "VirtualService",
+];
 
 #[test]
 fn rules_count_once_their_kinds_are_defined_and_stay_when_the_release_goes() {
@@ -34,7 +39,7 @@ fn rules_count_once_their_kinds_are_defined_and_stay_when_the_release_goes() {
     let names = thread::scope(|scope| {
         let _running = ControlPlane::start(scope, &cluster);
         // Nobody serves the kinds yet, and the control plane is ready without them.
-        assert_eq!(KINDS.map(|kind| cluster.objects_of(kind)), [0, 0]);
+        assert_eq!(KINDS.map(|kind| cluster.objects_of(kind)), [0; 4]);
         cluster.upgrade("weir", DEFINED, &[]).unwrap();
         let established = ["wait", "--for=condition=Established", "crd", "--all"];
         cluster.server.kubectl(&established).unwrap();
@@ -74,9 +79,11 @@ impl Cluster {
         usize::try_from(watch["objects"].as_u64().unwrap()).unwrap()
     }
 
-    /// Applies the rules of docs/traffic.md, each in both versions, and returns them as kind and name.
+    /// Applies the rules of the documents, each in two versions, and returns them as kind and name.
     fn apply_documented_rules(&self) -> Vec<String> {
-        let text = fs::read_to_string(root().join("docs/traffic.md")).unwrap();
+        let text = ["docs/traffic.md", "docs/istio.md"]
+            .map(|path| fs::read_to_string(root().join(path)).unwrap())
+            .concat();
         let blocks = text.split("```yaml\n").skip(1);
         let blocks = blocks.map(|block| block.split("```").next().unwrap());
         let rules = blocks.flat_map(documents);
@@ -86,7 +93,9 @@ impl Cluster {
                 let mut rule = rule.clone();
                 let name = format!("{}-{version}", rule["metadata"]["name"].as_str().unwrap());
                 rule["metadata"]["name"] = name.clone().into();
-                rule["apiVersion"] = format!("security.istio.io/{version}").into();
+                let group = rule["apiVersion"].as_str().unwrap();
+                let (group, _) = group.split_once('/').unwrap();
+                rule["apiVersion"] = format!("{group}/{version}").into();
                 let command = ["apply", "--validate=strict", "-f", "-"];
                 let applied = self.server.kubectl_with(&command, &rule.to_string());
                 applied.unwrap_or_else(|error| panic!("{rule}: {error}"));
@@ -115,9 +124,23 @@ impl Cluster {
                 "{portLevelMtls: {80: {mode: STRICT}}}",
                 "weir: spec.portLevelMtls: ",
             ),
+            (
+                "DestinationRule",
+                "{host: web, trafficPolicy: {tls: {mode: simple}}}",
+                "Unsupported value",
+            ),
+            (
+                "VirtualService",
+                "{hosts: [web], http: [{match: [{uri: {regex: '('}}], directResponse: {status: 200}}]}",
+                "weir: spec.http[0].match[0].uri.regex: ",
+            ),
         ] {
+            let group = match kind {
+                "DestinationRule" | "VirtualService" => "networking",
+                _ => "security",
+            };
             let rule = format!(
-                "{{apiVersion: security.istio.io/v1beta1, kind: {kind}, spec: {spec}, \
+                "{{apiVersion: {group}.istio.io/v1beta1, kind: {kind}, spec: {spec}, \
                   metadata: {{name: wrong, namespace: {NAMESPACE_OF_RULES}}}}}"
             );
             let error = self.server.kubectl_with(&["create", "-f", "-"], &rule);
@@ -134,7 +157,11 @@ impl Cluster {
         let mut check = self.server.command(weir);
         check.env("KUBECONFIG", self.server.kubeconfig());
         let said = output(check.arg("check"), "", LIMIT).unwrap().stdout;
-        for name in names {
+        let selecting = |name: &&String| {
+            let mut kinds = KINDS[..2].iter();
+            kinds.any(|kind| name.starts_with(kind))
+        };
+        for name in names.iter().filter(selecting) {
             let (kind, name) = name.split_once('/').unwrap();
             let warning =
                 format!("{kind} {NAMESPACE_OF_RULES}/{name}: spec.selector: selects no pod");

@@ -11,8 +11,10 @@ use crate::{
     rules::{
         self, Rule as _, RuleKind, RuleObject,
         authorization_policy::AuthorizationPolicy,
+        destination_rule::DestinationRule,
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
+        virtual_service::VirtualService,
     },
 };
 
@@ -41,7 +43,7 @@ pub(super) trait Kind: DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Every kind, in the order of status reports.
-pub(super) const KINDS: [&str; 9] = [
+pub(super) const KINDS: [&str; 11] = [
     wire::Service::KIND,
     wire::EndpointSlice::KIND,
     wire::Pod::KIND,
@@ -51,6 +53,8 @@ pub(super) const KINDS: [&str; 9] = [
     HttpRoute::KIND,
     GrpcRoute::KIND,
     ReferenceGrant::KIND,
+    DestinationRule::KIND,
+    VirtualService::KIND,
 ];
 
 impl Kind for wire::Service {

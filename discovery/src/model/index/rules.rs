@@ -1,6 +1,9 @@
 //! What rules attach to pods.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::Index;
 use crate::model::{Attachment, Changes, NamespacedName, Pod, RuleName};
@@ -14,6 +17,13 @@ impl Index {
         }
         let attachment = Arc::new(attachment);
         Arc::make_mut(attachments).insert(attachment.clone());
+        if let Some((rule, ignored)) = attachments.routings().rival(&attachment) {
+            tracing::warn!(
+                %rule, %ignored,
+                "two rules route requests of one service; the first counts, and the other does not \
+                 where both would"
+            );
+        }
         let mut rivals = attachments.rivals(&attachment);
         let Some(first) = rivals.next() else { return };
         let news = |rule: &&RuleName| *first == attachment.rule || **rule == attachment.rule;
@@ -64,7 +74,28 @@ impl Index {
         if Arc::ptr_eq(before, after) {
             return BTreeSet::new();
         }
-        after.routings().changed_since(before.routings())
+        let hosts = after.routings().changed_since(before.routings());
+        let services = hosts.iter().flat_map(|it| it.services(&self.current));
+        services.collect()
+    }
+
+    /// The services that rules have callers connect to otherwise than at the last commit, each with the
+    /// groups of endpoints there are or were.
+    pub(super) fn services_shaped_otherwise(&self) -> BTreeMap<NamespacedName, BTreeSet<Arc<str>>> {
+        let (before, after) = (&self.committed.attachments, &self.current.attachments);
+        if Arc::ptr_eq(before, after) {
+            return BTreeMap::new();
+        }
+        let (before, after) = (before.destinations(), after.destinations());
+        let hosts = after.changed_since(before);
+        let services = hosts.iter().flat_map(|host| host.services(&self.current));
+        services
+            .map(|name| {
+                let mut subsets = before.subsets_of(&name);
+                subsets.extend(after.subsets_of(&name));
+                (name, subsets)
+            })
+            .collect()
     }
 
     /// A rule that sends requests to a service which came, went or has other ports says something else
@@ -73,7 +104,13 @@ impl Index {
         let routings = self.current.attachments.routings();
         let redeclared = changes.services.iter();
         let redeclared = redeclared.filter(|(_, change)| change.declaration_changed());
-        let routed = redeclared.flat_map(|(name, _)| routings.routed_to(name));
-        changes.routed.extend(routed.collect::<Vec<_>>());
+        let redeclared = redeclared.map(|(name, _)| name);
+        let shaped = changes.shaped.keys();
+        let routed = redeclared
+            .chain(shaped)
+            .flat_map(|name| routings.routed_to(name));
+        let routed: BTreeSet<_> = routed.collect();
+        let services = routed.iter().flat_map(|it| it.services(&self.current));
+        changes.routed.extend(services.collect::<Vec<_>>());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Parent, Speech};
+use super::{Grammar, Parent, Speech};
 use crate::model::{NamespacedName, Protocol, ResolvedService, ServiceKind, ServicePort, Snapshot};
 
 /// Who a rule sends requests to.
@@ -12,8 +12,10 @@ pub enum Backend {
     Service {
         /// The service.
         service: NamespacedName,
-        /// The number of the port.
-        port: u16,
+        /// The number of the port. None: the only one there is, else the one that was asked.
+        port: Option<u16>,
+        /// A group of its endpoints.
+        subset: Option<Arc<str>>,
     },
     /// Something that is not known here, as its author calls it.
     Other(Arc<str>),
@@ -28,8 +30,12 @@ pub struct Referrer<'a> {
     pub namespace: &'a str,
     /// What requests it is about.
     pub speech: Speech,
+    /// Whose rules for rules it follows.
+    pub grammar: Grammar,
     /// Whose requests it routes: those may stay where they were sent.
     pub parents: &'a [Parent],
+    /// The port that was asked.
+    pub asked: Option<u16>,
 }
 
 /// Why a backend gets no requests. Of several the first is told.
@@ -48,6 +54,24 @@ pub enum Unresolved {
 // === impl Backend ===
 
 impl Backend {
+    /// The service, if it is one.
+    #[must_use]
+    pub fn service(&self) -> Option<&NamespacedName> {
+        match self {
+            Self::Service { service, .. } => Some(service),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// The group of endpoints, if it is one.
+    #[must_use]
+    pub fn subset(&self) -> Option<&str> {
+        match self {
+            Self::Service { subset, .. } => subset.as_deref(),
+            Self::Other(_) => None,
+        }
+    }
+
     /// The port of the service that it is.
     ///
     /// # Errors
@@ -57,11 +81,28 @@ impl Backend {
         snapshot: &'s Snapshot,
         referrer: &Referrer<'_>,
     ) -> Result<(&'s ResolvedService, &'s ServicePort), Unresolved> {
-        let Self::Service { service, port } = self else {
+        let (service, port) = self.place(snapshot, referrer)?;
+        match port.hint.protocol {
+            Protocol::Tcp | Protocol::Tls => Err(Unresolved::UnsupportedProtocol),
+            Protocol::Http | Protocol::Http2 | Protocol::Auto => Ok((service, port)),
+        }
+    }
+
+    /// The same, whatever is spoken there.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn place<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        referrer: &Referrer<'_>,
+    ) -> Result<(&'s ResolvedService, &'s ServicePort), Unresolved> {
+        let Self::Service { service, port, .. } = self else {
             return Err(Unresolved::InvalidKind);
         };
         let routings = snapshot.attachments().routings();
-        let is_near = *service.namespace == *referrer.namespace;
+        let is_free = referrer.grammar == Grammar::Istio;
+        let is_near = is_free || *service.namespace == *referrer.namespace;
         let is_parent = || referrer.parents.iter().any(|it| it.service == *service);
         if !is_near && !is_parent() && !routings.grants(referrer, service) {
             return Err(Unresolved::NotPermitted);
@@ -70,18 +111,31 @@ impl Backend {
         if service.service.kind == ServiceKind::ExternalName {
             return Err(Unresolved::InvalidKind);
         }
-        let (port, _) = service.port(*port).ok_or(Unresolved::NotFound)?;
-        match port.hint.protocol {
-            Protocol::Tcp | Protocol::Tls => Err(Unresolved::UnsupportedProtocol),
-            Protocol::Http | Protocol::Http2 | Protocol::Auto => Ok((service, port)),
-        }
+        let only = || match &service.service.ports[..] {
+            [only] => Some(only.port),
+            _ => None,
+        };
+        let number = port.or_else(only).or(referrer.asked);
+        let number = number.ok_or(Unresolved::NotFound)?;
+        let (port, _) = service.port(number).ok_or(Unresolved::NotFound)?;
+        Ok((service, port))
     }
 }
 
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Service { service, port } => write!(f, "Service {service}, port {port}"),
+            Self::Service {
+                service,
+                port,
+                subset,
+            } => {
+                write!(f, "Service {service}")?;
+                let port = port.map(|it| write!(f, ", port {it}"));
+                port.transpose()?;
+                let subset = subset.as_ref().map(|it| write!(f, ", subset {it}"));
+                subset.transpose().map(|_| ())
+            }
             Self::Other(what) => f.write_str(what),
         }
     }

@@ -16,6 +16,7 @@ pub struct Rank {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PathKind {
+    Written,
     Prefix,
     Regex,
     Exact,
@@ -35,12 +36,25 @@ impl Rank {
         Self {
             path: match path {
                 PathMatch::Exact(path) => (PathKind::Exact, characters(path)),
-                PathMatch::Prefix(path) => (PathKind::Prefix, characters(path)),
+                PathMatch::Prefix(path) | PathMatch::Start(path) => {
+                    (PathKind::Prefix, characters(path))
+                }
                 PathMatch::Regex(path) => (PathKind::Regex, characters(path)),
             },
             method: usize::from(method.is_some()),
             headers: headers.len(),
             query: query.len(),
+        }
+    }
+
+    /// Of any match, where the first that is written counts.
+    #[must_use]
+    pub fn written() -> Self {
+        Self {
+            path: (PathKind::Written, 0),
+            method: 0,
+            headers: 0,
+            query: 0,
         }
     }
 

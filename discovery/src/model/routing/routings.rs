@@ -1,12 +1,15 @@
 //! All rules about requests, by the services that they concern.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::{Backend, Referrer, Routing, Speech};
-use crate::model::{Attachment, NamespacedName, RuleName, Service, ServiceKind, ServicePort};
+use super::{Referrer, Routing, RoutingRule, RuleAction, SourceMatch, Speech, delegate};
+use crate::model::{
+    Attachment, HostScope, NamespacedName, RuleName, Service, ServiceKind, ServicePort,
+};
 
 /// A permission to refer to services of the namespace in which it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,10 @@ pub struct Routings {
     parents: BTreeMap<NamespacedName, BTreeSet<RuleName>>,
     /// Which rules send requests to a service.
     backends: BTreeMap<NamespacedName, BTreeSet<RuleName>>,
+    /// Which rules of Istio's grammar route requests of the services of a host.
+    hosts: BTreeMap<HostScope, BTreeSet<RuleName>>,
+    /// Which rules have an object say what becomes of some of their requests.
+    delegating: BTreeMap<RuleName, BTreeSet<RuleName>>,
     /// By namespace.
     grants: BTreeMap<Arc<str>, BTreeMap<RuleName, Arc<Attachment>>>,
 }
@@ -50,7 +57,18 @@ impl Routings {
             let rules = self.parents.entry(parent.service.clone()).or_default();
             rules.insert(rule.clone());
         }
-        for service in services(routing) {
+        for host in &routing.hosts {
+            let rules = self.hosts.entry(host.clone()).or_default();
+            rules.insert(rule.clone());
+        }
+        for delegate in routing.delegates() {
+            let delegate = delegated(&rule, delegate);
+            self.delegating
+                .entry(delegate)
+                .or_default()
+                .insert(rule.clone());
+        }
+        for service in routing.services() {
             let rules = self.backends.entry(service.clone()).or_default();
             rules.insert(rule.clone());
         }
@@ -73,7 +91,13 @@ impl Routings {
         for parent in &routing.parents {
             take_out(&mut self.parents, &parent.service, rule);
         }
-        for service in services(routing) {
+        for host in &routing.hosts {
+            take_out(&mut self.hosts, host, rule);
+        }
+        for delegate in routing.delegates() {
+            take_out(&mut self.delegating, &delegated(rule, delegate), rule);
+        }
+        for service in routing.services() {
             take_out(&mut self.backends, service, rule);
         }
     }
@@ -95,16 +119,145 @@ impl Routings {
         let of_client = client.filter(|namespace| *namespace != &*service.name.namespace);
         let of_client = of_client.map(|namespace| self.of(service, port, namespace));
         let of_client = of_client.filter(|rules| !rules.is_empty());
-        of_client.unwrap_or_else(|| self.of(service, port, &service.name.namespace))
+        let of_gateway =
+            of_client.unwrap_or_else(|| self.of(service, port, &service.name.namespace));
+        if !of_gateway.is_empty() {
+            return of_gateway;
+        }
+        let of_istio = self.of_istio(&service.name, client).into_iter();
+        let has_rules =
+            |it: &&Arc<Attachment>| it.effect.routing().is_some_and(|it| !it.rules.is_empty());
+        of_istio.filter(has_rules).collect()
     }
 
-    /// Whether clients of a namespace have rules of their own at a port of a service.
+    /// Every rule about requests.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Attachment>> {
+        self.rules.values()
+    }
+
+    /// What becomes of connections to a service that are not looked into.
     #[must_use]
-    pub fn has_own(&self, service: &Service, port: &ServicePort, client: &str) -> bool {
-        let is_elsewhere = client != &*service.name.namespace;
-        is_elsewhere
-            && service.kind == ServiceKind::ClusterIp
-            && !self.of(service, port, client).is_empty()
+    pub fn streams(&self, service: &Service, client: Option<&str>) -> Option<&Arc<Attachment>> {
+        if service.kind != ServiceKind::ClusterIp {
+            return None;
+        }
+        let found = self.of_istio(&service.name, client)?;
+        let has_streams = found
+            .effect
+            .routing()
+            .is_some_and(|it| !it.streams.is_empty());
+        has_streams.then_some(found)
+    }
+
+    /// The one rule of Istio's grammar that counts for a service: of those for clients of a namespace the
+    /// one of the narrowest host, then the oldest.
+    fn of_istio(&self, service: &NamespacedName, client: Option<&str>) -> Option<&Arc<Attachment>> {
+        if self.hosts.is_empty() {
+            return None;
+        }
+        let scopes = HostScope::around(service);
+        scopes.iter().find_map(|scope| {
+            let rules = self.hosts.get(scope).into_iter().flatten();
+            let rules = rules.filter_map(|rule| self.rules.get(rule));
+            let for_client = rules.filter(|it| {
+                let routing = it.effect.routing();
+                routing.is_some_and(|it| it.exports.reach(client))
+            });
+            for_client.min_by_key(|it| (it.created.unwrap_or(i64::MAX), &it.rule))
+        })
+    }
+
+    /// The rules of an object, where others say what becomes of some of its requests.
+    #[must_use]
+    pub fn rules_of<'a>(&'a self, attachment: &'a Attachment) -> Vec<Cow<'a, RoutingRule>> {
+        let routing = attachment.effect.routing();
+        let rules = routing.into_iter().flat_map(|it| &it.rules);
+        let rules = rules.flat_map(|rule| {
+            let RuleAction::Delegate { to, .. } = &rule.action else {
+                return vec![Cow::Borrowed(rule)];
+            };
+            let delegate = self.rules.get(&delegated(&attachment.rule, to));
+            // One that has hosts stands for itself.
+            let delegate = delegate.and_then(|it| it.effect.routing());
+            let delegate = delegate.filter(|it| {
+                it.hosts.is_empty() && it.exports.reach(Some(&attachment.rule.name.namespace))
+            });
+            let rules = delegate.map_or(&[][..], |it| &it.rules);
+            delegate::merged(rule, rules)
+                .into_iter()
+                .map(Cow::Owned)
+                .collect()
+        });
+        rules.collect()
+    }
+
+    /// Labels of callers that rules of a host ask for, and those to which they delegate.
+    pub(in crate::model) fn asked_at(&self, scope: &HostScope) -> BTreeSet<&Arc<str>> {
+        let rules = self.hosts.get(scope).into_iter().flatten();
+        let routings = rules.filter_map(|rule| self.rules.get(rule));
+        let all = routings.flat_map(|it| std::iter::once(it).chain(self.delegates_of(it)));
+        let routings = all.filter_map(|it| it.effect.routing());
+        let sources = routings.flat_map(Routing::sources);
+        sources.flat_map(|it| it.labels.keys()).collect()
+    }
+
+    /// The hosts of rules that ask who sends.
+    pub(in crate::model) fn selecting(&self) -> BTreeSet<&HostScope> {
+        let all = self.rules.values();
+        let asking = all.filter(|it| self.asks(it));
+        let routings = asking.filter_map(|it| it.effect.routing());
+        routings.flat_map(|it| &it.hosts).collect()
+    }
+
+    /// Whether it matters to an object, or to those to which it delegates, who sends.
+    #[must_use]
+    pub fn asks(&self, attachment: &Attachment) -> bool {
+        let all = std::iter::once(attachment).chain(self.delegates_of(attachment).map(|it| &**it));
+        let mut routings = all.filter_map(|it| it.effect.routing());
+        routings.any(|it| it.sources().any(SourceMatch::asks))
+    }
+
+    fn delegates_of<'a>(
+        &'a self,
+        attachment: &'a Attachment,
+    ) -> impl Iterator<Item = &'a Arc<Attachment>> {
+        let routing = attachment.effect.routing().into_iter();
+        let names = routing.flat_map(Routing::delegates);
+        names.filter_map(|name| self.rules.get(&delegated(&attachment.rule, name)))
+    }
+
+    /// Another object about one of the same services, of which one does not count because of the other:
+    /// first the one that does.
+    pub(in crate::model) fn rival<'a>(
+        &'a self,
+        attachment: &'a Attachment,
+    ) -> Option<(&'a RuleName, &'a RuleName)> {
+        let routing = attachment.effect.routing()?;
+        let own = &attachment.rule;
+        for parent in &routing.parents {
+            let scopes = HostScope::around(&parent.service);
+            let mut rules = scopes.iter().filter_map(|it| self.hosts.get(it)).flatten();
+            if let Some(other) = rules.next() {
+                return Some((own, other));
+            }
+        }
+        let named = routing.hosts.iter().filter_map(|host| match host {
+            HostScope::Service(name) => self.parents.get(name),
+            _ => None,
+        });
+        if let Some(other) = named.flatten().next() {
+            return Some((other, own));
+        }
+        let others = routing.hosts.iter().filter_map(|host| self.hosts.get(host));
+        let other = others.flatten().find(|rule| *rule != own)?;
+        let age = |rule: &RuleName| {
+            let created = self.rules.get(rule).and_then(|it| it.created);
+            (created.unwrap_or(i64::MAX), rule.clone())
+        };
+        Some(match age(other) < age(own) {
+            true => (other, own),
+            false => (own, other),
+        })
     }
 
     /// The rules of one namespace.
@@ -139,12 +292,13 @@ impl Routings {
     }
 
     /// The services whose requests rules route otherwise than before.
-    pub(in crate::model) fn changed_since(&self, before: &Self) -> BTreeSet<NamespacedName> {
+    pub(in crate::model) fn changed_since(&self, before: &Self) -> BTreeSet<HostScope> {
         let mut services = BTreeSet::new();
         let (one, other) = (&before.rules, &self.rules);
         for (rule, attachment) in one.iter().chain(other) {
             if one.get(rule) != other.get(rule) {
-                services.extend(parents(attachment));
+                services.extend(before.about(attachment));
+                services.extend(self.about(attachment));
             }
         }
         let namespaces = before.grants.keys().chain(self.grants.keys());
@@ -161,30 +315,31 @@ impl Routings {
     pub(in crate::model) fn routed_to(
         &self,
         service: &NamespacedName,
-    ) -> impl Iterator<Item = NamespacedName> {
+    ) -> impl Iterator<Item = HostScope> {
         let rules = self.backends.get(service).into_iter().flatten();
         let rules = rules.filter_map(|rule| self.rules.get(rule));
-        rules.flat_map(|it| parents(it))
+        rules.flat_map(|it| self.about(it))
+    }
+
+    /// The hosts whose requests depend on an object: its own, and those of who delegates to it.
+    fn about(&self, attachment: &Attachment) -> BTreeSet<HostScope> {
+        let delegating = self.delegating.get(&attachment.rule).into_iter().flatten();
+        let delegating = delegating.filter_map(|rule| self.rules.get(rule));
+        let delegating = delegating.filter_map(|it| it.effect.routing());
+        let own = attachment.effect.routing().into_iter();
+        own.chain(delegating).flat_map(Routing::about).collect()
     }
 }
 
-fn parents(attachment: &Attachment) -> impl Iterator<Item = NamespacedName> {
-    let parents = attachment.effect.routing().into_iter();
-    parents.flat_map(|it| it.parents.iter().map(|parent| parent.service.clone()))
+/// The object to which one of the same kind delegates.
+fn delegated(rule: &RuleName, to: &NamespacedName) -> RuleName {
+    RuleName {
+        kind: rule.kind,
+        name: to.clone(),
+    }
 }
 
-fn services(routing: &Routing) -> impl Iterator<Item = &NamespacedName> {
-    routing.backends().filter_map(|backend| match backend {
-        Backend::Service { service, .. } => Some(service),
-        Backend::Other(_) => None,
-    })
-}
-
-fn take_out(
-    from: &mut BTreeMap<NamespacedName, BTreeSet<RuleName>>,
-    service: &NamespacedName,
-    rule: &RuleName,
-) {
+fn take_out<K: Ord>(from: &mut BTreeMap<K, BTreeSet<RuleName>>, service: &K, rule: &RuleName) {
     if let Some(rules) = from.get_mut(service) {
         rules.remove(rule);
         if rules.is_empty() {

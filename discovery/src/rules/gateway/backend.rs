@@ -86,6 +86,7 @@ fn backend(
     };
     Some(Backend::Service {
         service: place.names.name(namespace, &said.name),
-        port,
+        port: Some(port),
+        subset: None,
     })
 }

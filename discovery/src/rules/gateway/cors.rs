@@ -30,7 +30,9 @@ pub(super) fn cors(at: &str, said: &wire::Cors, place: &Place<'_>, faults: &mut 
         exposed: names("exposeHeaders", &said.expose_headers),
         origins,
         credentials: said.allow_credentials == Some(true),
-        max_age: said.max_age.unwrap_or(MAX_AGE),
+        max_age: Some(said.max_age.unwrap_or(MAX_AGE)),
+        // A browser that must not ask is told so here.
+        forwards_unmatched: false,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{model::HeaderEdits, rules::Place};
 
 /// Fields that are not to be changed here: what frames a message is written for each hop, and the host
 /// is a matter of its own.
-const FIXED: [&str; 5] = [
+pub(in crate::rules) const FIXED: [&str; 5] = [
     "connection",
     "content-length",
     "host",
@@ -64,20 +64,30 @@ pub(super) fn edits(
 
 /// A header's name in lower case, if it is one.
 pub(super) fn header_name(at: &str, name: &str, faults: &mut Faults) -> Option<String> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_token) {
+    if !is_token(name) {
         faults.malformed(at, format!("{name:?} is no name of a header: write one"));
         return None;
     }
     Some(name.to_ascii_lowercase())
 }
 
+/// Whether a text is the name of a header.
+pub(in crate::rules) fn is_token(name: &str) -> bool {
+    let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_of_token)
+}
+
 fn check_value(at: &str, value: &str, faults: &mut Faults) {
-    let is_plain = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
-    if value.trim().is_empty() || !value.bytes().all(is_plain) {
+    if !is_value(value) {
         let reason = "is no value of a header: write printable ASCII, without line ends";
         faults.malformed(at, reason);
     }
+}
+
+/// Whether a text can be the value of a header.
+pub(in crate::rules) fn is_value(value: &str) -> bool {
+    let is_plain = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+    !value.trim().is_empty() && value.bytes().all(is_plain)
 }
 
 /// Of each type that changes something there is one filter.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{backend::mirrored, cors::cors, edits, fault::Faults, path, wire};
 use crate::{
-    model::{Cors, HeaderEdits, Mirror, Redirect, Rewrite, Speech},
+    model::{Cors, HeaderEdits, Mirror, Redirect, RedirectPort, Rewrite, Speech},
     rules::Place,
 };
 
@@ -178,7 +178,7 @@ fn redirect(
         scheme: said.scheme.as_deref().map(|it| place.names.text(it)),
         host: host(at, said.hostname.as_deref(), place, faults),
         path: path.and_then(|it| change(at, it, context, faults)),
-        port: said.port,
+        port: RedirectPort::Derived(said.port),
         status,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{edits::header_name, fault::Faults, method, path, wire};
 use crate::{
-    model::{PathMatch, Rank, RequestMatch, Text, ValueMatch},
+    model::{PathMatch, Rank, RequestMatch, SourceMatch, Text, ValueMatch},
     rules::Place,
 };
 
@@ -22,6 +22,8 @@ pub(super) fn any(place: &Place<'_>) -> RequestMatch {
         headers: Vec::new(),
         query: Vec::new(),
         method: None,
+        ignores_case: false,
+        source: SourceMatch::default(),
     }
 }
 
@@ -42,6 +44,7 @@ pub(super) fn http(
         Some(ValueMatch {
             name: place.names.text(&said.name),
             value: text(&at, said, place, faults)?,
+            inverted: false,
         })
     });
     let query = query.collect::<Option<Vec<_>>>();
@@ -61,6 +64,8 @@ pub(super) fn http(
         headers,
         query,
         method,
+        ignores_case: false,
+        source: SourceMatch::default(),
     })
 }
 
@@ -88,6 +93,8 @@ pub(super) fn grpc(
         headers,
         query: Vec::new(),
         method: None,
+        ignores_case: false,
+        source: SourceMatch::default(),
     })
 }
 
@@ -105,6 +112,7 @@ fn headers(
         Some(ValueMatch {
             name: place.names.text(&name?),
             value: value?,
+            inverted: false,
         })
     });
     // Each is looked at, so that everything that is wrong is said at once.

@@ -58,20 +58,27 @@ fn check(at: &str, path: &str, faults: &mut Faults) -> bool {
 
 /// Whether a text is an expression that sidecars can take.
 pub(super) fn regex(at: &str, text: &str, faults: &mut Faults) -> bool {
-    let good = match regex::Regex::new(&format!("^(?:{text})$")) {
-        _ if text.is_empty() => Err("it is empty".to_owned()),
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let error = error.to_string();
-            let last = error.lines().last().unwrap_or_default();
-            Err(last.trim_start_matches("error: ").to_owned())
-        }
-    };
+    let good = compiles(text);
     if let Err(reason) = &good {
-        let reason = format!("{text:?} is no regular expression of RE2: {reason}");
         faults.malformed(at, reason);
     }
     good.is_ok()
+}
+
+/// The same, with what is wrong.
+pub(in crate::rules) fn compiles(text: &str) -> Result<(), String> {
+    let reason = match regex::Regex::new(&format!("^(?:{text})$")) {
+        _ if text.is_empty() => "it is empty".to_owned(),
+        Ok(_) => return Ok(()),
+        Err(error) => {
+            let error = error.to_string();
+            let last = error.lines().last().unwrap_or_default();
+            last.trim_start_matches("error: ").to_owned()
+        }
+    };
+    Err(format!(
+        "{text:?} is no regular expression of RE2: {reason}"
+    ))
 }
 
 /// What becomes of a path. `all_prefix`: every match of the rule is on a prefix.

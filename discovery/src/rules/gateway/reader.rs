@@ -155,6 +155,7 @@ fn rest<D: Dialect>(
         retry: said.retry.as_ref().and_then(|it| retry(at, it, faults)),
         mirrors: filters.mirrors,
         cors: filters.cors,
+        fault: None,
     }
 }
 
@@ -233,6 +234,7 @@ fn retry(at: &str, said: &Value, faults: &mut Faults) -> Option<Retry> {
         faults.malformed(&format!("{at}.backoff"), reason);
     }
     Some(Retry {
+        conditions: None,
         statuses: said.codes.unwrap_or_default(),
         attempts: said.attempts,
         backoff: backoff.ok().flatten(),

@@ -113,6 +113,7 @@ impl<D: Dialect> RuleKind for Spec<D> {
             speech: D::SPEECH,
             rules: rules.into_iter().filter_map(|it| it.rule).collect(),
             parents,
+            ..Routing::default()
         };
         let is_about_none = routing.parents.is_empty();
         (!is_about_none).then(|| (Target::Services, Effect::Routing(Box::new(routing))))

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{
-        Interner, Parent, Protocol, Referrer, RoutingRule, ServiceKind, Snapshot, Speech,
+        Grammar, Interner, Parent, Protocol, Referrer, RoutingRule, ServiceKind, Snapshot, Speech,
         Unresolved,
     },
     rules::{Place, RuleObject, Settings},
@@ -116,7 +116,9 @@ fn judge<D: Dialect>(
         kind: D::KIND,
         namespace: place.namespace,
         speech: D::SPEECH,
+        grammar: Grammar::Gateway,
         parents: &parents,
+        asked: None,
     };
     let verdicts = route.parents.iter();
     let verdicts = verdicts.map(|parent| verdict(&route, parent, &referrer, snapshot));

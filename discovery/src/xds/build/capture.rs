@@ -32,7 +32,7 @@ use weir_api::{
     },
 };
 
-use super::{boolean, cluster, duration, http, inbound, listener, wrapped};
+use super::{boolean, cluster, duration, http, inbound, listener, streams::Streams, wrapped};
 use crate::{
     model::{Protocol, SessionAffinity},
     xds::{AccessLog, MeshConfig, OutboundMode},
@@ -131,7 +131,9 @@ fn virtual_outbound(name: &str, address: IpAddr, mesh: &MeshConfig) -> Listener 
 fn virtual_inbound(mesh: &MeshConfig) -> Listener {
     let cluster = names::INBOUND_PASSTHROUGH_CLUSTER;
     let catch_all = listener::outbound(&listener::Outbound {
-        cors: http::Cors::Absent,
+        idle_timeout: None,
+        streams: Streams::default(),
+        heeded: http::Heeded::default(),
         destination: (Ipv4Addr::UNSPECIFIED, ports::INBOUND).into(),
         protocol: Protocol::Auto,
         cluster,

@@ -86,7 +86,7 @@ pub(super) fn outbound(name: &str, protocol: Protocol) -> Cluster {
 }
 
 /// What a cluster says of HTTP.
-pub(super) fn extension_options(options: &HttpProtocolOptions) -> HashMap<String, Any> {
+pub(in crate::xds) fn extension_options(options: &HttpProtocolOptions) -> HashMap<String, Any> {
     let options = codec::pack_http_protocol_options(options);
     HashMap::from([(HTTP_OPTIONS.to_owned(), options)])
 }
@@ -115,7 +115,7 @@ fn unlimited() -> CircuitBreakers {
 }
 
 /// What the client speaks is spoken with the endpoint, unless the port says that it is HTTP/2.
-fn http_options(protocol: Protocol) -> Option<HttpProtocolOptions> {
+pub(in crate::xds) fn http_options(protocol: Protocol) -> Option<HttpProtocolOptions> {
     let options = match protocol {
         Protocol::Tcp | Protocol::Tls => return None,
         Protocol::Http2 => UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {

@@ -36,7 +36,7 @@ use super::{
     ads, boolean, duration,
     listener::{Outbound, network_filter},
     route,
-    routing::cors_filter,
+    routing::{cors_filter, fault_filter},
     wrapped,
 };
 
@@ -52,13 +52,13 @@ pub(in crate::xds) enum Routes {
     Inline,
 }
 
-/// Whether routes may say anything of other origins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::xds) enum Cors {
-    /// One does.
-    Heeded,
-    /// None does, and no request pays for it.
-    Absent,
+/// What routes may say of filters. Of what none says anything, no request pays for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::xds) struct Heeded {
+    /// Of other origins.
+    pub(in crate::xds) cors: bool,
+    /// Of what is made to go wrong.
+    pub(in crate::xds) fault: bool,
 }
 
 pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
@@ -76,9 +76,11 @@ pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
         codec_type: CodecType::Auto.into(),
         stat_prefix: outbound.cluster.to_owned(),
         route_specifier: Some(routes),
-        http_filters: match outbound.cors {
-            Cors::Heeded => vec![cors_filter(), router()],
-            Cors::Absent => vec![router()],
+        http_filters: {
+            // In Istio's order.
+            let fault = outbound.heeded.fault.then(fault_filter);
+            let cors = outbound.heeded.cors.then(cors_filter);
+            fault.into_iter().chain(cors).chain([router()]).collect()
         },
         common_http_protocol_options: Some(HttpProtocolOptions {
             max_headers_count: Some(wrapped(MAX_HEADERS)),

@@ -24,7 +24,11 @@ use weir_api::{
     },
 };
 
-use super::{access_log::access_log, address, boolean, duration, http};
+use super::{
+    access_log::access_log,
+    address, boolean, duration, http,
+    streams::{self, Streams},
+};
 use crate::{
     model::{Protocol, SessionAffinity},
     xds::AccessLog,
@@ -50,10 +54,14 @@ pub(in crate::xds) struct Outbound<'a> {
     pub(in crate::xds) host: &'a str,
     /// Where its HTTP routes come from.
     pub(in crate::xds) routes: http::Routes,
-    /// Whether one of them says anything of other origins.
-    pub(in crate::xds) cors: http::Cors,
+    /// What they say of filters.
+    pub(in crate::xds) heeded: http::Heeded,
     /// Whether a client comes to the same endpoint each time.
     pub(in crate::xds) affinity: SessionAffinity,
+    /// Where connections go that are not looked into.
+    pub(in crate::xds) streams: Streams,
+    /// Bytes move within this, where they are not looked into. None: whenever the ends like.
+    pub(in crate::xds) idle_timeout: Option<Duration>,
     /// Whether connections and requests are logged.
     pub(in crate::xds) log: AccessLog,
 }
@@ -65,11 +73,20 @@ pub(in crate::xds) struct Outbound<'a> {
 /// `continue_on_listener_filters_timeout` lets it dial and see which side speaks first. The timeout
 /// of 0 means that no timer ends the wait. With a hint for TCP or TLS nothing is looked at.
 pub(in crate::xds) fn outbound(outbound: &Outbound<'_>) -> Listener {
-    let tcp = |name: &str| FilterChain {
+    let own = [(outbound.cluster.to_owned(), 1)];
+    let rest = outbound.streams.rest.as_deref().unwrap_or(&own);
+    let tcp_to = |name: &str, shares: &[(String, u32)]| FilterChain {
         name: name.to_owned(),
-        filters: vec![tcp_proxy(outbound)],
+        filters: vec![tcp_proxy(outbound, shares)],
         ..FilterChain::default()
     };
+    let tcp = |name: &str| tcp_to(name, rest);
+    let by_name = outbound.streams.by_name.iter().enumerate();
+    let by_name = by_name.map(|(index, (names, shares))| FilterChain {
+        filter_chain_match: Some(streams::asks_for(names)),
+        ..tcp_to(&format!("tls-{index}"), shares)
+    });
+    let by_name: Vec<_> = by_name.collect();
     let http = || FilterChain {
         name: "http".to_owned(),
         filter_chain_match: Some(FilterChainMatch {
@@ -82,9 +99,15 @@ pub(in crate::xds) fn outbound(outbound: &Outbound<'_>) -> Listener {
     };
     let (listener_filters, filter_chains, default_filter_chain) = match outbound.protocol {
         Protocol::Tcp => (vec![], vec![tcp("tcp")], None),
+        Protocol::Tls if !by_name.is_empty() => (vec![tls_inspector()], by_name, Some(tcp("tls"))),
         Protocol::Tls => (vec![], vec![tcp("tls")], None),
         Protocol::Http | Protocol::Http2 => {
-            (vec![http_inspector()], vec![http()], Some(tcp("tcp")))
+            // What is not HTTP there is none of what rules about connections are for.
+            (
+                vec![http_inspector()],
+                vec![http()],
+                Some(tcp_to("tcp", &own)),
+            )
         }
         Protocol::Auto => {
             let mut tls = tcp("tls");
@@ -93,7 +116,10 @@ pub(in crate::xds) fn outbound(outbound: &Outbound<'_>) -> Listener {
                 ..FilterChainMatch::default()
             });
             let inspectors = vec![tls_inspector(), http_inspector()];
-            (inspectors, vec![http(), tls], Some(tcp("tcp")))
+            let is_any = |it: &FilterChain| it.filter_chain_match == tls.filter_chain_match;
+            let tls = (!by_name.iter().any(is_any)).then_some(tls);
+            let chains = [http()].into_iter().chain(by_name).chain(tls);
+            (inspectors, chains.collect(), Some(tcp("tcp")))
         }
     };
     Listener {
@@ -112,7 +138,7 @@ pub(in crate::xds) fn outbound(outbound: &Outbound<'_>) -> Listener {
 
 /// Carries bytes to a cluster, for as long as both ends like: a connection that is silent for long
 /// is the business of the ends, and keepalive finds the dead.
-fn tcp_proxy(outbound: &Outbound<'_>) -> Filter {
+fn tcp_proxy(outbound: &Outbound<'_>, shares: &[(String, u32)]) -> Filter {
     let source = hash_policy::PolicySpecifier::SourceIp(hash_policy::SourceIp::default());
     pack_tcp_proxy(&TcpProxy {
         max_connect_attempts: Some(UInt32Value {
@@ -124,6 +150,8 @@ fn tcp_proxy(outbound: &Outbound<'_>) -> Filter {
                 policy_specifier: Some(source),
             }],
         },
+        cluster_specifier: Some(streams::clusters(shares)),
+        idle_timeout: Some(duration(outbound.idle_timeout.unwrap_or(Duration::ZERO))),
         ..tcp_proxy_to(outbound.cluster, outbound.log)
     })
 }

@@ -2,10 +2,11 @@
 
 mod action;
 mod criteria;
+mod fault;
 mod headers;
 mod paths;
 
-use std::cmp::Reverse;
+use std::{borrow::Cow, cmp::Reverse};
 
 use weir_api::xds::{
     codec,
@@ -20,11 +21,15 @@ use weir_api::xds::{
 
 use super::route::with_routes;
 use crate::model::{
-    Backend, RequestMatch, Routing, RoutingRule, RuleAction, SessionAffinity, Speech,
+    Backend, Caller, Grammar, RequestMatch, Routing, RoutingRule, RuleAction, SessionAffinity,
+    Speech,
 };
 
 /// The name under which HTTP filters and what routes say of them find each other.
 const CORS: &str = "envoy.filters.http.cors";
+/// A cluster that nobody has: requests and connections that draw it fail.
+pub(in crate::xds) const NOWHERE: &str = "invalid-backend";
+const FAULT: &str = "envoy.filters.http.fault";
 
 /// What the requests of one port of a service are routed by.
 pub(in crate::xds) struct Routed<'a> {
@@ -32,6 +37,8 @@ pub(in crate::xds) struct Routed<'a> {
     pub(in crate::xds) name: &'a str,
     /// The number of the port.
     pub(in crate::xds) port: u16,
+    /// Who sends the requests.
+    pub(in crate::xds) caller: Option<&'a Caller>,
     /// Rules, those of the oldest object first.
     pub(in crate::xds) rules: Vec<Ruled<'a>>,
 }
@@ -39,6 +46,8 @@ pub(in crate::xds) struct Routed<'a> {
 /// One object, and where its requests go.
 pub(in crate::xds) struct Ruled<'a> {
     pub(in crate::xds) routing: &'a Routing,
+    /// Its rules.
+    pub(in crate::xds) rules: Vec<Cow<'a, RoutingRule>>,
     /// Where requests for a backend go. None: nowhere.
     pub(in crate::xds) cluster: ClusterOf<'a>,
 }
@@ -58,8 +67,10 @@ pub(in crate::xds) struct Chosen {
 pub(in crate::xds) fn configuration(routed: &Routed<'_>) -> RouteConfiguration {
     let mut all: Vec<(&Ruled<'_>, &RoutingRule, &RequestMatch)> = Vec::new();
     for ruled in &routed.rules {
-        for rule in &ruled.routing.rules {
-            all.extend(rule.matches.iter().map(|one| (ruled, rule, one)));
+        for rule in &ruled.rules {
+            let matches = rule.matches.iter();
+            let matches = matches.filter(|it| it.source.holds(routed.port, routed.caller));
+            all.extend(matches.map(|one| (ruled, &**rule, one)));
         }
     }
     all.sort_by_key(|(_, _, one)| Reverse(one.rank));
@@ -82,15 +93,24 @@ pub(in crate::xds) fn cors_filter() -> HttpFilter {
     }
 }
 
+/// The filter that heeds what routes have go wrong.
+pub(in crate::xds) fn fault_filter() -> HttpFilter {
+    HttpFilter {
+        name: FAULT.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(fault::none())),
+        ..HttpFilter::default()
+    }
+}
+
 fn route(
     routed: &Routed<'_>,
     ruled: &Ruled<'_>,
     rule: &RoutingRule,
     one: &RequestMatch,
 ) -> Option<Route> {
-    let speech = ruled.routing.speech;
     let action = match &rule.action {
-        RuleAction::Fail => action::failure(speech),
+        RuleAction::Fail | RuleAction::Delegate { .. } => action::failure(ruled.routing),
+        RuleAction::Respond { status, body } => action::answer(*status, body.as_ref()),
         RuleAction::Redirect(redirect) => {
             let redirect = action::redirect(redirect, routed.port, &one.path);
             route::Action::Redirect(redirect)
@@ -101,6 +121,8 @@ fn route(
     };
     let cors = rule.cors.as_ref();
     let cors = cors.map(|policy| (CORS.to_owned(), headers::cors_policy(policy)));
+    let fault = rule.fault.as_ref();
+    let fault = fault.map(|it| (FAULT.to_owned(), fault::of_route(it)));
     Some(Route {
         name: rule.name.to_string(),
         r#match: Some(criteria::criteria(one)?),
@@ -109,16 +131,16 @@ fn route(
         request_headers_to_remove: headers::removals(&rule.request),
         response_headers_to_add: headers::additions(&rule.response),
         response_headers_to_remove: headers::removals(&rule.response),
-        typed_per_filter_config: cors.into_iter().collect(),
+        typed_per_filter_config: cors.into_iter().chain(fault).collect(),
         ..Route::default()
     })
 }
 
 /// The status of requests that cannot go where a rule sends them. gRPC's clients read it as
 /// `UNAVAILABLE`.
-fn status(speech: Speech) -> u32 {
-    match speech {
-        Speech::Http => 500,
-        Speech::Grpc => 503,
+fn status(routing: &Routing) -> u32 {
+    match (routing.grammar, routing.speech) {
+        (Grammar::Gateway, Speech::Http) => 500,
+        (Grammar::Gateway, Speech::Grpc) | (Grammar::Istio, _) => 503,
     }
 }

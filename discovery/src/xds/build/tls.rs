@@ -6,7 +6,7 @@
 //! mesh from the application's own. `istio-peer-exchange` is never named: peers that choose it expect
 //! a header before the bytes of the application.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use weir_api::{
     annotations::TLS_MODE_MUTUAL,
@@ -16,13 +16,17 @@ use weir_api::{
         envoy::{
             config::{
                 cluster::v3::cluster::TransportSocketMatch,
-                core::v3::{TransportSocket, transport_socket::ConfigType},
+                core::v3::{
+                    DataSource, TransportSocket, data_source::Specifier,
+                    transport_socket::ConfigType,
+                },
             },
             extensions::transport_sockets::{
                 raw_buffer::v3::RawBuffer,
                 tls::v3::{
                     CertificateValidationContext, CommonTlsContext, DownstreamTlsContext,
-                    SdsSecretConfig, SubjectAltNameMatcher, TlsParameters, UpstreamTlsContext,
+                    SdsSecretConfig, SubjectAltNameMatcher, TlsCertificate, TlsParameters,
+                    UpstreamTlsContext,
                     common_tls_context::{
                         CombinedCertificateValidationContext, ValidationContextType,
                     },
@@ -37,7 +41,10 @@ use weir_api::{
 };
 
 use super::{ads, boolean};
-use crate::{model::Protocol, xds::ROOT_CA};
+use crate::{
+    model::{Protocol, TlsOrigination},
+    xds::ROOT_CA,
+};
 
 /// Name of the secret with a workload's own certificate, as Istio has it.
 const OWN: &str = "default";
@@ -64,8 +71,9 @@ pub(in crate::xds) enum Peers {
 #[derive(Debug)]
 pub(in crate::xds) struct Upstream {
     pub(in crate::xds) protocol: Protocol,
-    /// Port of the service and host, as a cluster is named after them.
+    /// Port of the service, group of endpoints and host, as a cluster is named after them.
     pub(in crate::xds) port: u16,
+    pub(in crate::xds) subset: String,
     pub(in crate::xds) host: String,
     pub(in crate::xds) peers: Peers,
 }
@@ -95,6 +103,11 @@ impl Upstream {
         ]
     }
 
+    /// TLS with every endpoint, marked or not.
+    pub(in crate::xds) fn socket(&self) -> TransportSocket {
+        socket(TLS, codec::pack_upstream_tls_context(&self.context()))
+    }
+
     fn context(&self) -> UpstreamTlsContext {
         let names = match &self.peers {
             Peers::Accounts(ids) => ids
@@ -110,11 +123,55 @@ impl Upstream {
             Protocol::Auto | Protocol::Tcp | Protocol::Tls => &["istio"],
         };
         UpstreamTlsContext {
-            sni: format!("outbound_.{}_._.{}", self.port, self.host),
+            sni: format!("outbound_.{}_.{}_.{}", self.port, self.subset, self.host),
             common_tls_context: Some(common(names, alpn)),
             ..UpstreamTlsContext::default()
         }
     }
+}
+
+/// TLS as a rule says it, with somebody who is not of the mesh.
+pub(in crate::xds) fn origination(said: &TlsOrigination, protocol: Protocol) -> TransportSocket {
+    let file = |path: &Arc<str>| DataSource {
+        specifier: Some(Specifier::Filename(path.to_string())),
+        ..DataSource::default()
+    };
+    let certificates = said.certificate.iter().map(|(chain, key)| TlsCertificate {
+        certificate_chain: Some(file(chain)),
+        private_key: Some(file(key)),
+        ..TlsCertificate::default()
+    });
+    let names = said.names.iter().flat_map(|name| {
+        let kinds = [SanType::Dns, SanType::Uri];
+        kinds.map(|kind| SubjectAltNameMatcher {
+            san_type: kind.into(),
+            ..uri(MatchPattern::Exact(name.to_string()))
+        })
+    });
+    let validation = said.authorities.as_ref().map(|authorities| {
+        ValidationContextType::ValidationContext(CertificateValidationContext {
+            trusted_ca: Some(file(authorities)),
+            match_typed_subject_alt_names: names.collect(),
+            ..CertificateValidationContext::default()
+        })
+    });
+    let context = UpstreamTlsContext {
+        auto_sni_san_validation: said.sni.is_some()
+            && said.names.is_empty()
+            && validation.is_some(),
+        sni: said.sni.as_deref().unwrap_or_default().to_owned(),
+        common_tls_context: Some(CommonTlsContext {
+            tls_certificates: certificates.collect(),
+            alpn_protocols: match protocol {
+                Protocol::Http2 => vec!["h2".to_owned()],
+                _ => Vec::new(),
+            },
+            validation_context_type: validation,
+            ..CommonTlsContext::default()
+        }),
+        ..UpstreamTlsContext::default()
+    };
+    socket(TLS, codec::pack_upstream_tls_context(&context))
 }
 
 /// Of a chain that serves clients of the mesh alone.

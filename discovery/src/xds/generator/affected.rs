@@ -39,6 +39,18 @@ impl Generator {
                 let name = self.service_name(name, port.port);
                 kinds.iter().for_each(|kind| all(*kind, name.clone()));
             }
+            for service in change.old.iter().chain(&change.new) {
+                for name in self.subset_names(snapshot, service) {
+                    kinds.iter().for_each(|kind| all(*kind, name.clone()));
+                }
+            }
+        }
+        for (service, subsets) in &changes.shaped {
+            // What a service had that is gone goes, too.
+            let gone = changes.services.get(service).and_then(|it| it.old.as_ref());
+            let service = snapshot.service(service).or(gone).into_iter();
+            let resources = service.flat_map(|it| self.shaped_resources(snapshot, it, subsets));
+            resources.for_each(|(kind, name)| all(kind, name));
         }
         for service in &changes.routed {
             let service = snapshot.service(service).into_iter();
@@ -65,8 +77,12 @@ impl Generator {
                     let name = self.service_name(&service.service.name, port.port);
                     all(Kind::Endpoint, name);
                 }
+                for name in self.subset_names(snapshot, service) {
+                    all(Kind::Endpoint, name);
+                }
             }
         }
+        self.note_other_callers(snapshot, changes, &mut affected);
         let mut pods = pods_with_other_ports(changes);
         if !changes.nodes.is_empty() {
             // Their kubelets may call from other addresses now.
@@ -89,15 +105,43 @@ impl Generator {
         affected
     }
 
+    /// Pods that have other labels may be under other rules.
+    fn note_other_callers(
+        &self,
+        snapshot: &Snapshot,
+        changes: &Changes,
+        affected: &mut BTreeMap<(Kind, String), Scope>,
+    ) {
+        if changes.pods.is_empty() {
+            return;
+        }
+        for service in snapshot.services_of_selecting_rules() {
+            let Some(service) = snapshot.service(&service) else {
+                continue;
+            };
+            let subsets = snapshot.attachments().destinations();
+            let subsets = subsets.subsets_of(&service.service.name);
+            let scope = Scope::Pods {
+                pods: changes.pods.clone(),
+                unknown: false,
+            };
+            for resource in self.shaped_resources(snapshot, service, &subsets) {
+                affected.entry(resource).or_insert_with(|| scope.clone());
+            }
+        }
+    }
+
     /// The load assignments that lost an endpoint by these changes: such news go first.
     #[must_use]
-    pub fn shrunk(&self, changes: &Changes) -> BTreeSet<String> {
+    pub fn shrunk(&self, snapshot: &Snapshot, changes: &Changes) -> BTreeSet<String> {
         let services = changes.services.iter();
         let services = services.filter(|(_, change)| change.removes_endpoints());
         services
             .flat_map(|(name, change)| {
                 let ports = change.old.iter().flat_map(|service| &service.service.ports);
-                ports.map(|port| self.service_name(name, port.port))
+                let all = ports.map(|port| self.service_name(name, port.port));
+                let old = change.old.iter();
+                all.chain(old.flat_map(|service| self.subset_names(snapshot, service)))
             })
             .collect()
     }

@@ -37,6 +37,7 @@ impl Generator {
         Upstream {
             protocol: port.hint.protocol,
             port: port.port,
+            subset: String::new(),
             host: names::service_host(&name.name, &name.namespace, domain),
             peers,
         }

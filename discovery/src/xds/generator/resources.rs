@@ -9,7 +9,7 @@ use weir_api::{
 
 use super::{
     Generator,
-    routed::{cors, rules_at},
+    routed::{heeded, rules_at},
 };
 use crate::{
     model::{
@@ -18,7 +18,7 @@ use crate::{
     },
     xds::{
         Client, Resource, View,
-        build::{capture, cluster, endpoint, http, listener, route},
+        build::{capture, cluster, endpoint, http, listener, route, shape, streams::Streams},
         names::Subject,
         resource::{Digest, Metadata},
         topology,
@@ -55,7 +55,7 @@ impl Generator {
             return None;
         }
         let found = snapshot.destination(destination)?;
-        let (port, subject, routes, cors, affinity) = match found {
+        let (port, subject, routes, heeded, affinity) = match found {
             Destination::Service { service, port } => {
                 let name = service.service.name.clone();
                 let subject = Subject::Service {
@@ -66,8 +66,8 @@ impl Generator {
                     port,
                     subject,
                     http::Routes::Named,
-                    cors(&rules_at(snapshot, service, port, view)),
-                    service.service.session_affinity,
+                    heeded(snapshot, &rules_at(snapshot, service, port, view)),
+                    self.affinity(snapshot, service, port, None, view),
                 )
             }
             Destination::Endpoint {
@@ -81,18 +81,29 @@ impl Generator {
                     address: endpoint.address,
                 };
                 // It is one pod.
-                let (routes, cors) = (http::Routes::Inline, http::Cors::Absent);
-                (port, subject, routes, cors, SessionAffinity::None)
+                let (routes, heeded) = (http::Routes::Inline, http::Heeded::default());
+                (port, subject, routes, heeded, SessionAffinity::None)
             }
         };
+        let streams = match found {
+            Destination::Service { service, port } => {
+                self.streams(snapshot, service, port, destination, view)
+            }
+            Destination::Endpoint { .. } => Streams::default(),
+        };
         let message = listener::outbound(&listener::Outbound {
+            streams,
             destination,
             protocol: port.hint.protocol,
             cluster: &self.name(&subject),
             host: &subject.host(&self.settings.cluster_domain),
             routes,
-            cors,
+            heeded,
             affinity,
+            idle_timeout: self
+                .policy(snapshot, subject.service(), port, view)
+                .pool
+                .and_then(|pool| pool.tcp.idle_timeout),
             log: self.mesh.access_log,
         });
         let body = codec::pack_listener(&message);
@@ -103,8 +114,11 @@ impl Generator {
         let (service, port, _) = self.port(snapshot, name)?;
         let rules = rules_at(snapshot, service, port, view);
         let routes = match rules.is_empty() {
-            true => route::to_cluster(name, service.service.session_affinity),
-            false => self.routed(snapshot, name, port, &rules),
+            true => {
+                let affinity = self.affinity(snapshot, service, port, None, view);
+                route::to_cluster(name, affinity)
+            }
+            false => self.routed(snapshot, name, port, &rules, view),
         };
         let body = codec::pack_route_configuration(&routes);
         Some(resource(name, Digest::of(&body.value), body))
@@ -115,28 +129,53 @@ impl Generator {
             let body = codec::pack_cluster(&message);
             return Some(resource(name, Digest::of(&body.value), body));
         }
-        let (service, port, mut message, endpoints, behind) = match self.parse(name)? {
-            Subject::Service { service, port } => {
-                let service = snapshot.service(&service)?;
-                let (port, behind) = service.port(port)?;
+        let subject = self.parse(name)?;
+        let rules = snapshot.attachments().destinations();
+        let rules = rules.at(subject.service(), view.caller());
+        let subset = match &subject {
+            Subject::Subset { subset, .. } => Some(rules.subset(subset)?),
+            _ => None,
+        };
+        let policy = |port: &ServicePort| rules.policy(port.port, subset);
+        let (service, port, mut message, endpoints, behind) = match &subject {
+            Subject::Service { service, port } | Subject::Subset { service, port, .. } => {
+                let service = snapshot.service(service)?;
+                let (port, behind) = service.port(*port)?;
+                let policy = policy(port);
                 let load_balancer = self.mesh.default_load_balancer;
                 let affinity = service.service.session_affinity;
-                let protocol = port.hint.protocol;
-                let message = cluster::of_service(name, protocol, load_balancer, affinity);
+                let protocol = shape::protocol(port.hint.protocol, &policy);
+                let mut message = cluster::of_service(name, protocol, load_balancer, affinity);
+                if let Some(balancing) = policy.balancing {
+                    shape::balance(&mut message, balancing);
+                }
                 (&**service, port, message, Vec::new(), behind)
             }
             Subject::Endpoint { service, address } => {
-                let (service, port, endpoint) = endpoint_of(snapshot, &service, address)?;
+                let (service, port, endpoint) = endpoint_of(snapshot, service, *address)?;
                 let (assignment, metadata) =
                     endpoint::assignment(name, [endpoint].into_iter(), SessionAffinity::None);
-                let message = cluster::of_endpoint(name, port.hint.protocol, assignment);
+                let protocol = shape::protocol(port.hint.protocol, &policy(port));
+                let message = cluster::of_endpoint(name, protocol, assignment);
                 let behind = std::slice::from_ref(endpoint);
                 (service, port, message, metadata, behind)
             }
         };
-        if *view == View::MutualTls {
-            message.transport_socket_matches = self.upstream(service, port, behind).matches();
-        }
+        let mut policy = policy(port);
+        let is_one = matches!(subject, Subject::Endpoint { .. });
+        // There is nothing to choose.
+        policy.balancing = policy.balancing.filter(|_| !is_one);
+        let of_subset = match &subject {
+            Subject::Subset { subset, .. } => subset,
+            _ => "",
+        };
+        self.shape(
+            &mut message,
+            &policy,
+            (service, port, of_subset),
+            behind,
+            view,
+        );
         let metadata = self.metadata(service, port);
         let mut digest = Digest::of(&codec::encode_cluster(&message)).metadata(&metadata);
         for metadata in &endpoints {
@@ -159,10 +198,18 @@ impl Generator {
             return workload(snapshot, name, address);
         }
         let (service, port, endpoints) = self.port(snapshot, name)?;
-        let usable = topology::endpoints(snapshot, service, endpoints, view);
+        let labels = self.subset_labels(snapshot, name, view)?;
+        let mut all: Vec<_> = endpoints.iter().collect();
+        if let Some(labels) = &labels {
+            all.retain(|it| it.has(labels));
+        }
+        let usable = topology::endpoints(snapshot, service, all, view);
         let affinity = service.service.session_affinity;
         let (mut message, metadata) = endpoint::assignment(name, usable.iter().copied(), affinity);
-        if let (true, Some(address)) = (usable.is_empty(), service.service.addresses.first()) {
+        // The service's address leads to any endpoint, not to one of a group.
+        let last_resort = service.service.addresses.first();
+        let last_resort = last_resort.filter(|_| labels.is_none() && usable.is_empty());
+        if let Some(address) = last_resort {
             endpoint::add_last_resort(&mut message, SocketAddr::new(*address, port.port));
         }
         Some(assigned(name, message, &metadata))

@@ -1,10 +1,10 @@
 //! Services whose requests are routed by rules.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use weir_api::{names, xds::envoy::config::route::v3::RouteConfiguration};
 
-use super::Generator;
+use super::{Generator, shaped::shapes_otherwise};
 use crate::{
     model::{
         Attachment, Backend, Destination, Referrer, ResolvedService, Routing, ServicePort, Snapshot,
@@ -27,26 +27,58 @@ impl Generator {
         name: &str,
         client: &Client,
     ) -> View {
-        let port = match kind {
+        // Who calls one endpoint is routed by no rule.
+        let found = match kind {
             Kind::Listener => names::outbound_listener_destination(name)
                 .and_then(|it| snapshot.destination(it))
-                .and_then(|it| match it {
-                    Destination::Service { service, port } => Some((service, port)),
-                    Destination::Endpoint { .. } => None,
+                .map(|it| match it {
+                    Destination::Service { service, port } => (service, Some(port)),
+                    Destination::Endpoint { service, .. } => (service, None),
                 }),
             _ => self
                 .port(snapshot, name)
-                .map(|(service, port, _)| (service, port)),
+                .map(|(service, port, _)| (service, Some(port))),
+        };
+        let Some((service, port)) = found else {
+            return View::Everyone;
         };
         let routings = snapshot.attachments().routings();
-        let namespace = client.pod.as_ref().map(|pod| &pod.namespace);
-        match (port, namespace) {
-            (Some((service, port)), Some(namespace))
-                if routings.has_own(&service.service, port, namespace) =>
-            {
-                View::Namespace(namespace.clone())
-            }
-            _ => View::Everyone,
+        let rules = |caller| {
+            port.map(|port| routings.at(&service.service, port, caller))
+                .unwrap_or_default()
+        };
+        let namespace = client.pod.as_ref().map(|pod| &*pod.namespace);
+        let streams = |caller| {
+            routings
+                .streams(&service.service, caller)
+                .filter(|_| port.is_some())
+        };
+        let of_client = rules(namespace);
+        let in_force: Vec<_> = of_client
+            .iter()
+            .copied()
+            .chain(streams(namespace))
+            .collect();
+        let mut services = BTreeSet::from([service.service.name.clone()]);
+        for rule in &in_force {
+            let of_requests = routings.rules_of(rule);
+            let backends = of_requests.iter().flat_map(|it| it.backends());
+            services.extend(backends.filter_map(Backend::service).cloned());
+            let routing = rule.effect.routing().into_iter();
+            services.extend(routing.flat_map(Routing::services).cloned());
+        }
+        let Some(caller) = self.caller(snapshot, client, &services) else {
+            return View::Everyone;
+        };
+        let is_shaped = || {
+            let mut services = services.iter();
+            services.any(|it| shapes_otherwise(snapshot, &caller, it))
+        };
+        let asks = || in_force.iter().any(|it| routings.asks(it));
+        let is_routed = of_client != rules(None) || streams(namespace) != streams(None);
+        match is_routed || asks() || is_shaped() {
+            true => View::Caller(caller),
+            false => View::Everyone,
         }
     }
 
@@ -57,19 +89,22 @@ impl Generator {
         name: &str,
         port: &ServicePort,
         rules: &[&Arc<Attachment>],
+        view: &View,
     ) -> RouteConfiguration {
         let rules = rules.iter().filter_map(|attachment| {
             let routing = attachment.effect.routing()?;
             Some(Ruled {
                 routing,
+                rules: snapshot.attachments().routings().rules_of(attachment),
                 cluster: Box::new(move |backend| {
-                    self.cluster_of(snapshot, attachment, routing, backend)
+                    self.cluster_of(snapshot, attachment, backend, port.port, view)
                 }),
             })
         });
         configuration(&Routed {
             name,
             port: port.port,
+            caller: view.caller(),
             rules: rules.collect(),
         })
     }
@@ -79,20 +114,17 @@ impl Generator {
         &self,
         snapshot: &Snapshot,
         attachment: &Attachment,
-        routing: &Routing,
         backend: &Backend,
+        asked: u16,
+        view: &View,
     ) -> Option<Chosen> {
-        let referrer = Referrer {
-            kind: attachment.rule.kind,
-            namespace: &attachment.rule.name.namespace,
-            speech: routing.speech,
-            parents: &routing.parents,
-        };
+        let referrer = referrer(attachment, asked)?;
         let (service, port) = backend.resolve(snapshot, &referrer).ok()?;
         let declared = &service.service;
+        let subset = backend.subset();
         Some(Chosen {
-            cluster: self.service_name(&declared.name, port.port),
-            affinity: declared.session_affinity,
+            cluster: self.cluster_name(snapshot, &declared.name, port.port, subset, view)?,
+            affinity: self.affinity(snapshot, service, port, subset, view),
         })
     }
 
@@ -125,20 +157,30 @@ pub(super) fn rules_at<'s>(
     port: &ServicePort,
     view: &View,
 ) -> Vec<&'s Arc<Attachment>> {
-    let client = match view {
-        View::Namespace(namespace) => Some(&**namespace),
-        _ => None,
-    };
+    let client = view.caller().map(|it| &*it.namespace);
     let routings = snapshot.attachments().routings();
     routings.at(&service.service, port, client)
 }
 
-/// Whether any of these says something of other origins.
-pub(super) fn cors(rules: &[&Arc<Attachment>]) -> http::Cors {
-    let rules = rules.iter().filter_map(|it| it.effect.routing());
-    let mut rules = rules.flat_map(|it| &it.rules);
-    match rules.any(|rule| rule.cors.is_some()) {
-        true => http::Cors::Heeded,
-        false => http::Cors::Absent,
-    }
+/// What these say of filters.
+pub(super) fn heeded(snapshot: &Snapshot, rules: &[&Arc<Attachment>]) -> http::Heeded {
+    let routings = snapshot.attachments().routings();
+    let rules = rules.iter().flat_map(|it| routings.rules_of(it));
+    rules.fold(http::Heeded::default(), |heeded, rule| http::Heeded {
+        cors: heeded.cors || rule.cors.is_some(),
+        fault: heeded.fault || rule.fault.is_some(),
+    })
+}
+
+/// Who refers to backends of a rule, for requests to a port.
+pub(super) fn referrer(attachment: &Attachment, asked: u16) -> Option<Referrer<'_>> {
+    let routing = attachment.effect.routing()?;
+    Some(Referrer {
+        kind: attachment.rule.kind,
+        namespace: &attachment.rule.name.namespace,
+        speech: routing.speech,
+        grammar: routing.grammar,
+        parents: &routing.parents,
+        asked: Some(asked),
+    })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weir_api::xds::envoy::{
     config::{
-        core::v3::RuntimeFractionalPercent,
+        core::v3::{DataSource, RuntimeFractionalPercent, data_source::Specifier},
         route::v3::{
             DirectResponseAction, RedirectAction, RetryPolicy, RouteAction, WeightedCluster,
             redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
@@ -21,14 +21,14 @@ use weir_api::xds::envoy::{
 };
 
 use super::{
-    Chosen, Ruled, headers,
+    Chosen, NOWHERE, Ruled, headers,
     paths::{self, Changed},
     status,
 };
 use crate::{
     model::{
-        Mirror, PathChange, PathMatch, Redirect, Retry, Rewrite, RoutingRule, SessionAffinity,
-        Speech, WeightedBackend,
+        Body, Mirror, PathChange, PathMatch, Redirect, RedirectPort, Retry, Rewrite, Routing,
+        RoutingRule, SessionAffinity, WeightedBackend,
     },
     xds::build::{
         duration,
@@ -37,8 +37,6 @@ use crate::{
     },
 };
 
-/// A cluster that nobody has: requests that draw it fail.
-const NOWHERE: &str = "invalid-backend";
 /// What is tried again beside statuses: connections that fail, and attempts that take too long.
 const RETRY_ON_ERRORS: &str = "connect-failure,refused-stream,reset";
 /// How much longer than the first the last pause may be. As Envoy's default.
@@ -47,9 +45,25 @@ const LONGEST_PAUSE: u32 = 10;
 const MILLION: u32 = 1_000_000;
 
 /// The answer to requests that cannot be served as their rule says.
-pub(super) fn failure(speech: Speech) -> route::Action {
+pub(super) fn failure(routing: &Routing) -> route::Action {
     route::Action::DirectResponse(DirectResponseAction {
-        status: status(speech),
+        status: status(routing),
+        ..DirectResponseAction::default()
+    })
+}
+
+/// An answer that a rule gives.
+pub(super) fn answer(status: u16, body: Option<&Body>) -> route::Action {
+    let body = body.map(|body| match body {
+        Body::Text(text) => Specifier::InlineString(text.to_string()),
+        Body::Bytes(bytes) => Specifier::InlineBytes(bytes.to_vec()),
+    });
+    route::Action::DirectResponse(DirectResponseAction {
+        status: status.into(),
+        body: body.map(|body| DataSource {
+            specifier: Some(body),
+            ..DataSource::default()
+        }),
         ..DirectResponseAction::default()
     })
 }
@@ -62,14 +76,13 @@ pub(super) fn forward(
     rewrite: &Rewrite,
     path: &PathMatch,
 ) -> route::Action {
-    let speech = ruled.routing.speech;
     let shares: Vec<_> = backends
         .iter()
         .filter(|it| it.weight > 0)
         .map(|it| (it, (ruled.cluster)(&it.backend)))
         .collect();
     if shares.iter().all(|(_, cluster)| cluster.is_none()) {
-        return failure(speech);
+        return failure(ruled.routing);
     }
     let is_sticky = |(_, chosen): &Share<'_>| {
         let affinity = chosen.as_ref().map(|it| it.affinity);
@@ -90,9 +103,9 @@ pub(super) fn forward(
             true => vec![by_source()],
             false => Vec::new(),
         },
-        cluster_not_found_response_code: match speech {
-            Speech::Http => ClusterNotFoundResponseCode::InternalServerError.into(),
-            Speech::Grpc => ClusterNotFoundResponseCode::ServiceUnavailable.into(),
+        cluster_not_found_response_code: match status(ruled.routing) {
+            500 => ClusterNotFoundResponseCode::InternalServerError.into(),
+            _ => ClusterNotFoundResponseCode::ServiceUnavailable.into(),
         },
         host_rewrite_specifier: host
             .map(|host| HostRewriteSpecifier::HostRewriteLiteral(host.to_string())),
@@ -138,14 +151,27 @@ fn retry_policy(rule: &RoutingRule) -> RetryPolicy {
         per_try_timeout: rule.attempt_timeout.map(duration),
         ..RetryPolicy::default()
     };
-    let Some(Retry {
+    let Some(retry) = &rule.retry else {
+        return policy;
+    };
+    let Retry {
         statuses,
         attempts,
         backoff,
-    }) = &rule.retry
-    else {
-        return policy;
-    };
+        conditions,
+    } = retry;
+    if let Some(conditions) = conditions {
+        return RetryPolicy {
+            retry_on: conditions.to_string(),
+            retriable_status_codes: statuses.iter().map(|it| (*it).into()).collect(),
+            num_retries: Some(wrapped(attempts.unwrap_or(RETRIES))),
+            retry_back_off: backoff.map(|base| RetryBackOff {
+                base_interval: Some(duration(base)),
+                max_interval: None,
+            }),
+            ..policy
+        };
+    }
     let on_statuses = match statuses.is_empty() {
         true => "",
         false => ",retriable-status-codes",
@@ -196,24 +222,34 @@ pub(super) fn redirect(redirect: &Redirect, port: u16, path: &PathMatch) -> Redi
         Some("https") => 443,
         _ => 80,
     };
-    // As the specification derives it.
-    let new_port = match (redirect.port, scheme) {
-        (Some(port), _) => port,
-        (None, Some(_)) => usual,
-        (None, None) => port,
+    let port_redirect = match redirect.port {
+        RedirectPort::Said(said) => said.unwrap_or_default(),
+        RedirectPort::Asked => port,
+        RedirectPort::Derived(said) => {
+            // As the specification derives it.
+            let new_port = match (said, scheme) {
+                (Some(port), _) => port,
+                (None, Some(_)) => usual,
+                (None, None) => port,
+            };
+            // The port that goes without saying is left out; but where the client's own Host names
+            // another one, it would stay if nothing were said.
+            let stays = redirect.host.is_none() && port != 80;
+            if new_port != usual || stays {
+                new_port
+            } else {
+                0
+            }
+        }
     };
-    // The port that goes without saying is left out; but where the client's own Host names another one,
-    // it would stay if nothing were said.
-    let stays = redirect.host.is_none() && port != 80;
-    let said = new_port != usual || stays;
     RedirectAction {
         scheme_rewrite_specifier: scheme
             .map(|scheme| SchemeRewriteSpecifier::SchemeRedirect(scheme.to_owned())),
         host_redirect: redirect.host.as_deref().unwrap_or_default().to_owned(),
-        port_redirect: if said { new_port.into() } else { 0 },
+        port_redirect: port_redirect.into(),
         path_rewrite_specifier: redirect.path.as_ref().and_then(|change| match change {
             PathChange::Whole(path) => Some(PathRewriteSpecifier::PathRedirect(path.to_string())),
-            PathChange::Prefix(_) => paths::changed(change, path).map(|changed| match changed {
+            _ => paths::changed(change, path).map(|changed| match changed {
                 Changed::Prefix(prefix) => PathRewriteSpecifier::PrefixRewrite(prefix),
                 Changed::Regex(regex) => PathRewriteSpecifier::RegexRewrite(*regex),
             }),

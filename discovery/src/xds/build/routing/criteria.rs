@@ -12,7 +12,7 @@ use weir_api::xds::envoy::{
 
 use crate::{
     model::{PathMatch, RequestMatch, Text, ValueMatch},
-    xds::build::route::of_method,
+    xds::build::{boolean, route::of_method},
 };
 
 /// None: no request can fulfil it.
@@ -23,8 +23,12 @@ pub(super) fn criteria(one: &RequestMatch) -> Option<RouteMatch> {
             "host" => ":authority".to_owned(),
             name => name.to_owned(),
         },
-        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(text(&it.value))),
-        ..HeaderMatcher::default()
+        header_match_specifier: Some(match text(&it.value) {
+            Some(text) => HeaderMatchSpecifier::StringMatch(text),
+            None => HeaderMatchSpecifier::PresentMatch(true),
+        }),
+        invert_match: it.inverted,
+        treat_missing_header_as_empty: it.inverted && it.value != Text::Present,
     });
     let method = one.method.as_deref();
     // Whoever asks for a tunnel names no path.
@@ -35,9 +39,10 @@ pub(super) fn criteria(one: &RequestMatch) -> Option<RouteMatch> {
         .iter()
         .map(|it: &ValueMatch| QueryParameterMatcher {
             name: it.name.to_string(),
-            query_parameter_match_specifier: Some(QueryParameterMatchSpecifier::StringMatch(text(
-                &it.value,
-            ))),
+            query_parameter_match_specifier: Some(match text(&it.value) {
+                Some(text) => QueryParameterMatchSpecifier::StringMatch(text),
+                None => QueryParameterMatchSpecifier::PresentMatch(true),
+            }),
         });
     let path = match (&one.path, is_tunnel) {
         (PathMatch::Prefix(prefix), true) if prefix.is_empty() => {
@@ -51,26 +56,33 @@ pub(super) fn criteria(one: &RequestMatch) -> Option<RouteMatch> {
         (PathMatch::Prefix(prefix), false) => {
             PathSpecifier::PathSeparatedPrefix(prefix.to_string())
         }
+        (PathMatch::Start(start), false) if start.is_empty() => {
+            PathSpecifier::Prefix("/".to_owned())
+        }
+        (PathMatch::Start(start), false) => PathSpecifier::Prefix(start.to_string()),
         (PathMatch::Regex(expression), false) => PathSpecifier::SafeRegex(regex(expression)),
     };
     Some(RouteMatch {
         path_specifier: Some(path),
         headers: method.into_iter().chain(headers).collect(),
         query_parameters: query.collect(),
+        case_sensitive: one.ignores_case.then(|| boolean(false)),
         ..RouteMatch::default()
     })
 }
 
-/// A text as Envoy compares it.
-pub(super) fn text(text: &Text) -> StringMatcher {
+/// A text as Envoy compares it. None: it is not compared, but has to be there.
+pub(super) fn text(text: &Text) -> Option<StringMatcher> {
     let pattern = match text {
         Text::Exact(text) => MatchPattern::Exact(text.to_string()),
+        Text::Prefix(text) => MatchPattern::Prefix(text.to_string()),
         Text::Regex(expression) => MatchPattern::SafeRegex(regex(expression)),
+        Text::Present => return None,
     };
-    StringMatcher {
+    Some(StringMatcher {
         match_pattern: Some(pattern),
         ..StringMatcher::default()
-    }
+    })
 }
 
 fn regex(expression: &str) -> RegexMatcher {

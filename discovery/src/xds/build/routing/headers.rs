@@ -48,14 +48,13 @@ pub(super) fn cors_policy(policy: &Cors) -> Any {
     // With credentials a star would be the name of a header.
     exposed.retain(|name| !policy.credentials || **name != *"*");
     codec::pack_cors_policy(&CorsPolicy {
-        allow_origin_string_match: policy.origins.iter().map(text).collect(),
+        allow_origin_string_match: policy.origins.iter().filter_map(text).collect(),
         allow_methods: list(&policy.methods),
         allow_headers: list(&policy.headers),
         expose_headers: list(&exposed),
-        max_age: policy.max_age.to_string(),
+        max_age: policy.max_age.map(|it| it.to_string()).unwrap_or_default(),
         allow_credentials: policy.credentials.then(|| boolean(true)),
-        // A browser that must not ask is told so here.
-        forward_not_matching_preflights: Some(boolean(false)),
+        forward_not_matching_preflights: Some(boolean(policy.forwards_unmatched)),
         ..CorsPolicy::default()
     })
 }

@@ -19,10 +19,12 @@ pub(super) enum Changed {
 pub(super) fn changed(change: &PathChange, matched: &PathMatch) -> Option<Changed> {
     let prefix = match matched {
         PathMatch::Prefix(prefix) => prefix,
-        PathMatch::Exact(_) | PathMatch::Regex(_) => "",
+        PathMatch::Exact(_) | PathMatch::Start(_) | PathMatch::Regex(_) => "",
     };
     match change {
         PathChange::Whole(path) => Some(regex("^/.*$", path)),
+        PathChange::Start(to) => Some(Changed::Prefix(to.to_string())),
+        PathChange::Regex(pattern, to) => Some(regex(pattern, to)),
         PathChange::Prefix(to) => match (prefix, &**to) {
             ("", "") => None,
             ("", to) => Some(Changed::Prefix(format!("{to}/"))),

@@ -5,19 +5,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
-    path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use serde_json::json;
 use weir_api::xds::json::Descriptors;
 use weir_discovery::{
-    manifests::Directory,
-    model::{Changes, Event, Index, NamespacedName, Snapshot},
-    rules,
-    xds::{Client, Generator, Kind, Resource, View},
+    model::{Caller, Event, Index, NamespacedName},
+    xds::{Generator, Kind, View},
 };
 use weir_tests::envoy;
+
+use crate::mesh::{affected, client, envoy_takes, events, golden, index, told};
 
 /// Each with who looks at it.
 const LOOKS: [(&str, &str, &str); 6] = [
@@ -28,37 +25,6 @@ const LOOKS: [(&str, &str, &str); 6] = [
     ("third", "web", "9001"),
     ("shop", "pods", "80"),
 ];
-
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
-}
-
-fn client(namespace: &str) -> Arc<Client> {
-    Arc::new(Client {
-        pod: Some(NamespacedName::new(namespace, "it")),
-        ..Client::default()
-    })
-}
-
-fn told(snapshot: &Snapshot, kind: Kind, name: &str, namespace: &str) -> Option<Resource> {
-    let generator = Generator::default();
-    let view = generator.view(snapshot, kind, name, &client(namespace));
-    generator.resource_for(snapshot, kind, name, &view)
-}
-
-fn events(text: &str) -> Vec<Event> {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    fs::write(directory.path().join("it.yaml"), text).expect("written");
-    let opened = Directory::open(directory.path(), rules::Settings::default());
-    opened.expect("manifests").1
-}
-
-fn index(events: Vec<Event>) -> Index {
-    let mut index = Index::default();
-    events.into_iter().for_each(|event| index.apply(event));
-    index.commit();
-    index
-}
 
 fn routes_file() -> String {
     fs::read_to_string(golden().join("routes.in.yaml")).expect("manifests")
@@ -89,34 +55,6 @@ fn routes_become_the_route_configurations_of_their_golden_file_and_envoy_takes_t
     if envoy::available() {
         configurations.iter().for_each(|yaml| envoy_takes(yaml));
     }
-}
-
-/// As part of a listener, for nothing else of a configuration is validated without a control plane.
-fn envoy_takes(yaml: &str) {
-    let mut routes: serde_json::Value = yaml_serde::from_str(yaml).expect("YAML");
-    let routes_of = routes.as_object_mut().expect("a message");
-    routes_of.remove("@type");
-    // Where they come over a stream, clusters may be missing.
-    routes_of.insert("validate_clusters".to_owned(), json!(false));
-    let typed = |name: &str| json!({"@type": format!("type.googleapis.com/{name}")});
-    let mut manager =
-        typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager");
-    manager["stat_prefix"] = json!("it");
-    manager["route_config"] = routes;
-    manager["http_filters"] = json!([
-        {"name": "envoy.filters.http.cors", "typed_config": typed("envoy.extensions.filters.http.cors.v3.Cors")},
-        {"name": "router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router")},
-    ]);
-    let listener = json!({
-        "name": "it",
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}},
-        "filter_chains": [{"filters": [{"name": "it", "typed_config": manager}]}],
-    });
-    let bootstrap = json!({"static_resources": {"listeners": [listener]}});
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let path = directory.path().join("it.json");
-    fs::write(&path, bootstrap.to_string()).expect("written");
-    envoy::accepts(&path).unwrap_or_else(|said| panic!("envoy refuses it: {said}\n{yaml}"));
 }
 
 const SERVICES: &str = "
@@ -155,15 +93,6 @@ spec:
   from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop}]
   to: [{group: '', kind: Service}]
 ";
-
-/// What a step may change, as the hub is told.
-fn affected(index: &mut Index, events: Vec<Event>) -> BTreeSet<(Kind, String)> {
-    events.into_iter().for_each(|event| index.apply(event));
-    let (snapshot, changes): (_, Changes) = index.commit().expect("a change");
-    let generator = Generator::default();
-    let affected = generator.affected(&snapshot, &changes);
-    affected.into_keys().collect()
-}
 
 /// The versions of all routes, as clients of a namespace see them.
 fn versions(index: &Index, namespace: &str) -> BTreeMap<String, String> {
@@ -236,7 +165,13 @@ fn rules_of_a_clients_namespace_are_for_clients_there_and_come_before_those_of_t
     let view = |namespace| generator.view(&snapshot, Kind::Route, WEB, &client(namespace));
     assert_eq!(view("shop"), View::Everyone);
     assert_eq!(view("third"), View::Everyone);
-    assert_eq!(view("other"), View::Namespace("other".into()));
+    assert_eq!(
+        view("other"),
+        View::Caller(Caller {
+            namespace: "other".into(),
+            ..Caller::default()
+        })
+    );
 
     let own = events(&route("shop", "name: web"));
     affected(&mut index, own);

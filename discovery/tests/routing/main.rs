@@ -1,0 +1,6 @@
+//! Rules about calls in, what sidecars are told out.
+
+mod destination;
+mod gateway;
+mod mesh;
+mod virtual_service;
