@@ -28,4 +28,10 @@ pub enum SetUpError {
     /// `ads_config` names a cluster that is not there, or has no endpoint.
     #[error("dynamic_resources.ads_config: cluster {0:?} is not a static cluster with an endpoint")]
     NoEndpoint(String),
+    /// The name of the control plane is to be looked up in a way that is not heeded for it.
+    #[error(
+        "dynamic_resources.ads_config: the name in cluster {0:?} is looked up as the system does: \
+         leave out its resolver and that of the bootstrap, or give an address"
+    )]
+    Resolver(String),
 }

@@ -215,8 +215,15 @@ impl Proxy {
         }
     }
 
+    /// A page of the admin interface, which may take its time on a busy machine.
     fn admin(&self, path: &str) -> Seen {
-        seen::lines(&get((self.ip, ADMIN).into(), path).unwrap_or_default())
+        let deadline = Instant::now() + LATER;
+        loop {
+            match get((self.ip, ADMIN).into(), path) {
+                None if Instant::now() < deadline => thread::sleep(POLL),
+                page => return seen::lines(&page.unwrap_or_default()),
+            }
+        }
     }
 
     /// An error with its last words, if it has ended.

@@ -19,7 +19,12 @@ use super::{
 use crate::{
     boundary::Boundary,
     cluster::{Healths, Names},
-    config::{Bootstrap, Listener, bootstrap::Ads, cluster::ClusterDiscovery, dns::DnsTarget},
+    config::{
+        Bootstrap, Listener,
+        bootstrap::Ads,
+        cluster::ClusterDiscovery,
+        dns::{DnsResolver, DnsTarget},
+    },
     demand::{Demand, DemandReceiver},
     options::Options,
     secrets::{Local, Secrets},
@@ -84,7 +89,13 @@ impl Client {
             | ClusterDiscovery::Aggregate(_)
             | ClusterDiscovery::OriginalDst => None,
         };
-        let address = options.control_plane.address.clone().or(endpoint);
+        let is_resolved_otherwise = matches!(&cluster.discovery, ClusterDiscovery::Dns(dns)
+            if dns.resolver.is_some() || *bootstrap.dns_resolver != DnsResolver::default());
+        let address = options.control_plane.address.clone();
+        if address.is_none() && is_resolved_otherwise {
+            return Err(SetUpError::Resolver(ads.cluster.clone()));
+        }
+        let address = address.or(endpoint);
         let target = Target {
             address: address.ok_or_else(no_endpoint)?,
             protocol: ads.protocol,

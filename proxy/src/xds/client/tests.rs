@@ -763,6 +763,33 @@ async fn a_cluster_is_in_force_once_its_hosts_have_answered_their_first_check() 
     assert_eq!(is_present(&snapshot, WEB), Some(true));
 }
 
+#[test]
+fn a_control_plane_whose_name_is_to_be_looked_up_otherwise_is_refused_by_name() {
+    let text = |more: &str| {
+        format!(
+            "{{ node: {{ id: a, cluster: b }}, {more} dynamic_resources: {{ ads_config: {{ \
+             api_type: DELTA_GRPC, transport_api_version: V3, grpc_services: \
+             [{{ envoy_grpc: {{ cluster_name: xds }} }}] }} }}, static_resources: {{ clusters: [{{ \
+             name: xds, type: STRICT_DNS, load_assignment: {{ cluster_name: xds, endpoints: [{{ \
+             lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: cp.test, \
+             port_value: 1 }} }} }} }}] }}] }} }}] }} }}"
+        )
+    };
+    let client = |more: &str| {
+        let source = json::read_bootstrap(&text(more)).expect("bootstrap");
+        let bootstrap = convert::bootstrap(source.clone()).expect("bootstrap");
+        let ads = bootstrap.ads.as_ref().expect("ads");
+        let made = Client::new(ads, &bootstrap, &Options::new(source));
+        made.map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(client(""), Ok(()));
+    let error = client("use_tcp_for_dns_lookups: true,").expect_err("it would not count");
+    assert!(
+        error.contains("\"xds\"") && error.contains("leave out"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn a_cluster_comes_into_force_once_its_names_are_known() {
     let server = dns::Server::start(Ipv4Addr::LOCALHOST);
