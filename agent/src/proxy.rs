@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use weir_api::xds::{envoy::config::bootstrap::v3 as proto, json};
+use weir_api::xds::{codec, envoy::config::bootstrap::v3 as proto, json};
 use weir_proxy::{
     config::Bootstrap,
     convert,
@@ -56,7 +56,7 @@ fn read(args: &Args) -> Result<(proto::Bootstrap, Bootstrap), Failure> {
         .map_err(Failure::Usage)?;
     let source = json::read_bootstrap(&text)
         .map_err(|error| Failure::Usage(anyhow!("configuration {path}: {error}")))?;
-    let bootstrap = convert::bootstrap(source.clone()).map_err(|errors| {
+    let bootstrap = convert::bootstrap(codec::copy_bootstrap(&source)).map_err(|errors| {
         let problems = errors
             .problems
             .iter()

@@ -30,7 +30,7 @@ use weir_api::{
     ports,
     sidecar::{self, PodPort, env},
     spiffe::TrustDomain,
-    xds::envoy::config::bootstrap::v3 as proto,
+    xds::{codec, envoy::config::bootstrap::v3 as proto},
 };
 use weir_guard::default_gateways;
 use weir_iptables::Family;
@@ -234,7 +234,8 @@ struct Began {
 fn bootstrap(sidecar: &Sidecar<'_>, policy: &InboundPolicy) -> Result<Began, Failure> {
     let begin = |sidecar: &Sidecar<'_>| -> anyhow::Result<_> {
         let source = sidecar.bootstrap()?;
-        let bootstrap = convert::bootstrap(source.clone()).map_err(|errors| anyhow!("{errors}"))?;
+        let bootstrap = convert::bootstrap(codec::copy_bootstrap(&source))
+            .map_err(|errors| anyhow!("{errors}"))?;
         Ok((source, bootstrap))
     };
     let kept = policy.load().map_err(anyhow::Error::from).and_then(|kept| {

@@ -95,7 +95,7 @@ impl Sidecar<'_> {
                 let metadata = listener.metadata.take();
                 *listener = Listener {
                     metadata,
-                    ..kept.clone()
+                    ..codec::copy_listener(kept)
                 };
             }
         }

@@ -47,7 +47,11 @@ fn pack_parts<M: Message>(parts: &[M], type_url: &'static str) -> Any {
     }
 }
 
-/// One function of a message, of one of the five kinds.
+fn copy<M: Message + Default>(message: &M) -> M {
+    M::decode(message.encode_to_vec().as_slice()).expect("it was encoded here")
+}
+
+/// One function of a message, of one of the six kinds.
 macro_rules! function {
     (decode $function:ident $message:ty, $name:literal) => {
         #[doc = concat!("Decodes an `", $name, "`.\n\n# Errors\nThe bytes are not one.")]
@@ -86,6 +90,14 @@ macro_rules! function {
             pack_parts(parts, concat!("type.googleapis.com/", $name))
         }
     };
+    (copy $function:ident $message:ty, $name:literal) => {
+        #[doc = concat!("Copies an `", $name, "` by way of its bytes. What reads and writes them is")]
+        #[doc = "there anyway; `Clone`, of all messages within, makes a program 0.1 MiB larger."]
+        #[must_use]
+        pub fn $function(message: &$message) -> $message {
+            copy(message)
+        }
+    };
 }
 
 /// Of each message the functions that somebody needs, and no more: each is compiled for its type.
@@ -99,7 +111,8 @@ macro_rules! messages {
 }
 
 messages! {
-    decode decode_listener, unpack unpack_listener, pack pack_listener:
+    decode decode_listener, unpack unpack_listener, pack pack_listener,
+    copy copy_listener:
         config::listener::v3::Listener, "envoy.config.listener.v3.Listener";
     decode decode_cluster, encode encode_cluster, unpack unpack_cluster, pack pack_cluster:
         config::cluster::v3::Cluster, "envoy.config.cluster.v3.Cluster";
@@ -115,7 +128,7 @@ messages! {
     unpack unpack_secret, pack pack_secret:
         extensions::transport_sockets::tls::v3::Secret,
         "envoy.extensions.transport_sockets.tls.v3.Secret";
-    unpack unpack_bootstrap, pack pack_bootstrap:
+    unpack unpack_bootstrap, pack pack_bootstrap, copy copy_bootstrap:
         config::bootstrap::v3::Bootstrap, "envoy.config.bootstrap.v3.Bootstrap";
     unpack unpack_original_dst, pack pack_original_dst:
         extensions::filters::listener::original_dst::v3::OriginalDst,

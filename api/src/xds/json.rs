@@ -7,9 +7,10 @@
 //! All of it needs protobuf descriptors, which take about 6 MB once loaded. [`Descriptors`] holds
 //! them; drop it as soon as the text is read or written.
 
-use std::thread;
+use std::{io::Read, thread};
 
 use envoy_types::pb::{envoy::config::bootstrap::v3::Bootstrap, google::protobuf::Any};
+use flate2::read::ZlibDecoder;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions, prost::Message};
 use serde_json::Value;
 
@@ -102,8 +103,13 @@ impl Descriptors {
     /// Builds the descriptors: about 6 ms in a release build.
     #[must_use]
     pub fn load() -> Self {
-        let embedded: &[u8] = include_bytes!("../../descriptors.bin");
-        Self(DescriptorPool::decode(embedded).expect("tests decode the same bytes"))
+        let embedded: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.zlib"));
+        let mut descriptors = Vec::new();
+        ZlibDecoder::new(embedded)
+            .read_to_end(&mut descriptors)
+            .expect("the build compressed it");
+        let pool = DescriptorPool::decode(descriptors.as_slice());
+        Self(pool.expect("tests decode the same bytes"))
     }
 
     /// Reads one message of the given type URL from YAML or JSON.

@@ -3,7 +3,10 @@
 use http::StatusCode;
 use regex::Regex;
 use serde_json::{Map, Value as Json, json};
-use weir_api::xds::{codec, google::protobuf::Any, json::Descriptors, type_url};
+use weir_api::xds::{
+    codec, envoy::config::bootstrap::v3::bootstrap::StaticResources, google::protobuf::Any,
+    json::Descriptors, type_url,
+};
 
 use super::{Admin, certs::shown, query::Query, redact::redact, reply::Reply, time::rfc3339};
 use crate::xds::{InventoryEntry, Kind};
@@ -43,7 +46,8 @@ pub(super) fn print(admin: &Admin, query: &Query) -> Reply {
             .unwrap_or_default(),
     };
     let source = &admin.source;
-    let resources = source.static_resources.clone().unwrap_or_default();
+    let none = StaticResources::default();
+    let resources = source.static_resources.as_ref().unwrap_or(&none);
     let listeners: Vec<Any> = resources
         .listeners
         .iter()

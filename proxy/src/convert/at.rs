@@ -1,7 +1,7 @@
 //! Where in a resource the converter is, what it found wrong there, and [`take`], which makes
 //! every field of a message somebody's decision.
 
-use std::{cell::RefCell, fmt};
+use std::{borrow::Cow, cell::RefCell, fmt};
 
 use weir_api::xds::google::protobuf::{BoolValue, UInt32Value};
 
@@ -86,8 +86,8 @@ macro_rules! take {
             $($($refused,)+)?
         } = $message;
         let _ = &$at;
-        $($($at.field(stringify!($fixed)).only(&$fixed, $value);)+)?
-        $($($at.field(stringify!($refused)).refuse(&$refused);)+)?
+        $($($at.only(stringify!($fixed), $crate::convert::at::MaybeScalar::scalar(&$fixed), $value);)+)?
+        $($($at.refuse_field(stringify!($refused), &$refused);)+)?
     };
 }
 pub(super) use take;
@@ -129,7 +129,7 @@ impl Report {
 impl<'a> At<'a> {
     /// A field of the message here.
     pub(super) fn field(&'a self, name: &'a str) -> Self {
-        self.step(Step::Field(name.trim_start_matches("r#")))
+        self.step(Step::Field(name))
     }
 
     /// An entry of the list here.
@@ -151,8 +151,14 @@ impl<'a> At<'a> {
     }
 
     /// Says what is wrong here.
-    pub(super) fn error(&self, reason: impl Into<String>) {
-        self.report.push(self.problem(reason.into()));
+    pub(super) fn error(&self, reason: impl Into<Cow<'static, str>>) {
+        self.say(reason.into());
+    }
+
+    // Apart from what is generic, and so compiled for each caller: there are some hundred.
+    #[cold]
+    fn say(&self, reason: Cow<'static, str>) {
+        self.report.push(self.problem(reason.into_owned()));
     }
 
     /// Says that the value here is not supported.
@@ -169,20 +175,30 @@ impl<'a> At<'a> {
     }
 
     /// Refuses a value that is set.
-    pub(super) fn refuse(&self, value: &impl MaybeSet) {
+    pub(super) fn refuse(&self, value: &dyn MaybeSet) {
         if let Some(value) = value.shown() {
             self.unsupported(value);
         }
     }
 
-    /// Refuses a value that is set to anything but `only`.
+    /// Refuses a field of the message here that is set. Some hundred fields are: one function for all
+    /// types and no copy of it in each converter make the program smaller.
+    #[inline(never)]
+    pub(super) fn refuse_field(&self, name: &'static str, value: &dyn MaybeSet) {
+        self.field(name).refuse(value);
+    }
+
+    /// Refuses a field of the message here that is set to anything but `only`.
+    #[inline(never)]
     pub(super) fn only<T: Copy + PartialEq + fmt::Display>(
         &self,
-        value: &impl MaybeScalar<T>,
+        name: &'static str,
+        value: Option<T>,
         only: T,
     ) {
-        if let Some(value) = value.scalar().filter(|value| *value != only) {
-            self.unsupported(format!("{value} (only {only} is)"));
+        if let Some(value) = value.filter(|value| *value != only) {
+            self.field(name)
+                .unsupported(format!("{value} (only {only} is)"));
         }
     }
 
@@ -226,8 +242,12 @@ impl<'a> At<'a> {
             .unwrap_or_default();
         match self.step {
             Step::Resource(resource) => return resource.to_owned(),
-            Step::Field(name) if path.is_empty() => path.push_str(name),
-            Step::Field(name) => path.extend([".", name]),
+            Step::Field(name) => {
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(name.trim_start_matches("r#"));
+            }
             Step::Index(index) => path.push_str(&format!("[{index}]")),
             Step::Key(key) => path.push_str(&format!("[{key:?}]")),
         }

@@ -58,7 +58,9 @@ pub(super) fn filter_chains(
     )
 }
 
-fn filter_chain(at: &At<'_>, message: pb::FilterChain) -> Option<FilterChain> {
+fn filter_chain(at: &At<'_>, mut message: pb::FilterChain) -> Option<FilterChain> {
+    // It changes nothing, and as a map it has no fixed encoding.
+    message.metadata = None;
     let fingerprint = fingerprint(&message);
     take!(at, message => pb::FilterChain {
         supported: filter_chain_match, filters, transport_socket, name,
@@ -85,15 +87,10 @@ fn filter_chain(at: &At<'_>, message: pb::FilterChain) -> Option<FilterChain> {
     })
 }
 
-/// Equal for equal messages. Metadata is left out: it changes nothing, and as a map it has no
-/// fixed encoding.
+/// Equal for equal messages without metadata.
 fn fingerprint(message: &pb::FilterChain) -> u64 {
-    let message = pb::FilterChain {
-        metadata: None,
-        ..message.clone()
-    };
     let mut hasher = DefaultHasher::new();
-    codec::encode_filter_chain(&message).hash(&mut hasher);
+    codec::encode_filter_chain(message).hash(&mut hasher);
     hasher.finish()
 }
 

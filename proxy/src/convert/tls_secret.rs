@@ -235,7 +235,7 @@ fn validation_context(
 }
 
 /// Those that could be read; says which could not.
-fn sound<T>(at: &At<'_>, values: impl Iterator<Item = Option<T>>, needed: &str) -> Vec<T> {
+fn sound<T>(at: &At<'_>, values: impl Iterator<Item = Option<T>>, needed: &'static str) -> Vec<T> {
     let values = values.enumerate().filter_map(|(index, value)| {
         if value.is_none() {
             at.index(index).error(needed);
