@@ -35,7 +35,7 @@ use weir_discovery::{
     rules,
     xds::{Client, Generator, Kind, Resource, Settings},
 };
-use weir_tests::envoy;
+use weir_tests::{envoy, golden::check};
 
 #[test]
 fn every_kind_of_service_gives_what_its_golden_file_says() {
@@ -552,18 +552,4 @@ fn describe(endpoint: &LbEndpoint) -> String {
         _ => String::new(),
     };
     format!("{}:{port}{who}", socket.address)
-}
-
-fn check(path: &Path, actual: &str) {
-    if std::env::var_os("REFRESH_GOLDEN").is_some() {
-        fs::write(path, actual).expect("golden file");
-        return;
-    }
-    let expected = fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(
-        expected,
-        actual,
-        "{}: REFRESH_GOLDEN=1 rewrites it",
-        path.display()
-    );
 }

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 use weir_discovery::rules::{Judgement, KINDS, KnownKind, Settings};
+use weir_tests::golden::check;
 
 const NOTE: &str = "# NAMESPACE and an object's fields as YAML, then what is said of it. REFRESH_GOLDEN=1 \
                     cargo test --test judged rewrites what is said.\n";
@@ -101,11 +102,7 @@ fn what_is_malformed_is_refused_and_what_sidecars_cannot_honour_is_warned_of_wit
         let file = directory.join(format!("{}.txt", kind.kind));
         let text = fs::read_to_string(&file).expect(kind.kind);
         let said = judged(kind, &text);
-        if std::env::var_os("REFRESH_GOLDEN").is_some() {
-            fs::write(&file, &said).expect("golden file");
-        } else {
-            assert_eq!(text, said, "{}", file.display());
-        }
+        check(&file, &said);
         for word in ["error", "warning", "nothing"] {
             assert!(said.contains(&format!("\n  {word}")), "no {word}: {said}");
         }

@@ -6,6 +6,7 @@ pub mod dns;
 pub mod envoy;
 pub mod eventually;
 pub mod frames;
+pub mod golden;
 pub mod helm;
 pub mod http;
 pub mod netns;

@@ -12,7 +12,7 @@ use weir_discovery::{
     model::{Caller, Event, Index, NamespacedName},
     xds::{Generator, Kind, View},
 };
-use weir_tests::envoy;
+use weir_tests::{envoy, golden::check};
 
 use crate::mesh::{affected, client, envoy_takes, events, golden, index, told};
 
@@ -47,11 +47,7 @@ fn routes_become_the_route_configurations_of_their_golden_file_and_envoy_takes_t
         configurations.push(yaml);
     }
     let file = golden().join("routes.routes.yaml");
-    if std::env::var_os("REFRESH_GOLDEN").is_some() {
-        fs::write(&file, &text).expect("golden file");
-    } else {
-        assert_eq!(fs::read_to_string(&file).unwrap_or_default(), text);
-    }
+    check(&file, &text);
     if envoy::available() {
         configurations.iter().for_each(|yaml| envoy_takes(yaml));
     }

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt::Write, fs};
 use serde_json::{Value, json};
 use weir_api::xds::json::Descriptors;
 use weir_discovery::{model::Index, xds::Kind};
-use weir_tests::envoy;
+use weir_tests::{envoy, golden::check};
 
 use crate::mesh::{affected, envoy_takes, events, golden, index, told};
 
@@ -48,11 +48,7 @@ fn rules_become_the_resources_of_their_golden_file_and_envoy_takes_their_routes(
         }
     }
     let file = golden().join("virtual-services.resources.yaml");
-    if std::env::var_os("REFRESH_GOLDEN").is_some() {
-        fs::write(&file, &text).expect("golden file");
-    } else {
-        assert_eq!(fs::read_to_string(&file).unwrap_or_default(), text);
-    }
+    check(&file, &text);
 }
 
 const SERVICES: &str = "

@@ -1,6 +1,6 @@
 //! The bootstrap is held by golden files, which real Envoy must take as well.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, path::PathBuf};
 
 use serde_json::json;
 use weir_api::inbound_demands::Probe;
@@ -25,14 +25,7 @@ fn check(name: &str, sidecar: &Sidecar<'_>) {
     let bootstrap = sidecar.bootstrap().expect("a bootstrap");
     let yaml = to_yaml(&bootstrap);
     let path = golden(name);
-    if env::var_os("REFRESH_GOLDEN").is_some() {
-        fs::write(&path, &yaml).expect("golden file");
-    }
-    let expected = fs::read_to_string(&path).expect("golden file");
-    assert_eq!(
-        yaml, expected,
-        "{name} differs; REFRESH_GOLDEN=1 rewrites it"
-    );
+    weir_tests::golden::check(&path, &yaml);
     let resources = bootstrap.static_resources.clone().expect("resources");
     for chain in resources.listeners.iter().flat_map(|it| &it.filter_chains) {
         let mut again = chain.clone();
