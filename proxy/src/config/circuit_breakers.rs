@@ -58,6 +58,19 @@ impl CircuitBreakers {
             RoutingPriority::High => &self.high,
         }
     }
+
+    /// Whether nothing but retries is bounded otherwise than by default.
+    #[must_use]
+    pub fn bounds_retries_alone(&self) -> bool {
+        [self.default, self.high].iter().all(|thresholds| {
+            let usual = Thresholds {
+                max_retries: thresholds.max_retries,
+                retry_budget: thresholds.retry_budget,
+                ..Thresholds::default()
+            };
+            *thresholds == usual
+        })
+    }
 }
 
 // === impl Thresholds ===

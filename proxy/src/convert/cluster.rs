@@ -86,6 +86,11 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         at.field("upstream_connection_options")
             .refuse(&upstream_connection_options);
         at.field("outlier_detection").refuse(&outlier_detection);
+        at.field("health_checks").refuse(&health_checks);
+        at.field("ignore_health_on_host_removal")
+            .refuse(&ignore_health_on_host_removal);
+        at.field("close_connections_on_host_health_failure")
+            .refuse(&close_connections_on_host_health_failure);
         at.field("max_requests_per_connection")
             .refuse(&max_requests_per_connection);
         at.field("typed_extension_protocol_options")
@@ -137,6 +142,14 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         }
         outlier_detection::outlier_detection(&at, message)
     });
+    let at_breakers = at.field("circuit_breakers");
+    let circuit_breakers = circuit_breakers::circuit_breakers(&at_breakers, circuit_breakers);
+    if matches!(discovery, Some(ClusterDiscovery::Aggregate(_)))
+        && !circuit_breakers.bounds_retries_alone()
+    {
+        at_breakers
+            .unsupported("of an aggregate, other than for retries: its clusters bound the rest");
+    }
     let at_checks = at.field("health_checks");
     if is_original_dst && !health_checks.is_empty() {
         at_checks.unsupported("on a cluster of type ORIGINAL_DST, whose hosts are not kept");
@@ -171,10 +184,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             &at.field("transport_socket_matches"),
             transport_socket_matches,
         ),
-        circuit_breakers: circuit_breakers::circuit_breakers(
-            &at.field("circuit_breakers"),
-            circuit_breakers,
-        ),
+        circuit_breakers,
         bind_source: bind_source(&at.field("upstream_bind_config"), upstream_bind_config),
         idle_timeout: options.common.idle_timeout,
         max_connection_duration: options.common.max_connection_duration,
