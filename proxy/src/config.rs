@@ -27,6 +27,7 @@ pub mod original_dst;
 pub mod outlier_detection;
 pub mod overload;
 pub mod rbac;
+pub mod request_buffer;
 pub mod retry_host;
 pub mod route;
 pub mod subset;

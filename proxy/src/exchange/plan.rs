@@ -137,6 +137,17 @@ impl<'c> ForwardPlan<'c> {
             .or(self.matched.virtual_host.retry_policy.as_ref())
     }
 
+    /// Bytes of the body that may be kept, so that it can be sent again.
+    pub(super) fn keeps(&self, connection: &ConnectionInfo) -> u32 {
+        let Matched {
+            route,
+            virtual_host,
+            ..
+        } = &self.matched;
+        let limit = connection.listener.buffer_limit;
+        (route.request_buffer).kept(virtual_host.request_buffer, limit)
+    }
+
     /// The host for the request of a connection, `to` where it goes; not one of those `tried`, if there is another.
     pub(super) fn pick(
         &self,

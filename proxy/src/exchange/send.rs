@@ -161,8 +161,9 @@ impl Exchange<'_> {
         let plan = sending.plan;
         let mut retries = Retries::new(plan);
         let mut is_copied = !plan.forward.mirrors.is_empty();
-        if retries.may_need_body() || is_copied {
-            sending.transfer.keep_body();
+        let mut is_kept = retries.may_need_body() || is_copied;
+        if is_kept {
+            sending.transfer.keep_body(plan.keeps(self.connection));
         }
         if let Some(reason) = plan.cluster.drops_overload() {
             return self.give_up(sending, reason).await;
@@ -179,7 +180,7 @@ impl Exchange<'_> {
                 self.info.peer = host.peer();
             }
             if host.sidecar && sending.attempt == 1 {
-                sending.transfer.keep_body();
+                sending.transfer.keep_body(plan.keeps(self.connection));
             }
             let Some(active) = plan.cluster.begin_request(&host, plan.forward.priority) else {
                 return self.give_up(sending, Reason::Overflow).await;
@@ -190,6 +191,10 @@ impl Exchange<'_> {
             if is_copied && sending.upstream.is_some() {
                 is_copied = false;
                 self.mirror(sending, &host);
+            }
+            if is_kept && sending.transfer.has_outgrown() {
+                is_kept = false;
+                plan.named_cluster.stats.retry_or_shadow_abandoned.inc();
             }
             sending.deadlines.end_attempt();
             let can_rewind = self.request.has_head() && sending.transfer.can_rewind();

@@ -1,5 +1,6 @@
 //! `envoy.filters.network.tcp_proxy`: bytes to one endpoint and back.
 
+use crate::buffer::BufferLimit;
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
@@ -186,6 +187,7 @@ impl TcpProxy {
             let ends = (&mut *downstream, &mut upstream.connection);
             let (info, idle_timeout) = (&*connection, self.config.idle_timeout);
             let progress = |sent, received| self.count(info, &cluster, (sent, received));
+            let buffer = (&mut *buffer, cluster.config.buffer_limit);
             let relayed = match upstream.host.closes_with_health(&cluster) {
                 None => relay::relay(ends, buffer, idle_timeout, progress).await,
                 Some(health) => {
@@ -325,7 +327,7 @@ impl TcpProxy {
 async fn relay_until(
     ends: impl Future<Output = ()>,
     connections: (&mut Connection, &mut Connection),
-    buffer: &mut Buffer,
+    buffer: (&mut Buffer, BufferLimit),
     idle_timeout: Option<Duration>,
     progress: impl Fn(u64, u64),
 ) -> Relayed {
