@@ -29,6 +29,7 @@ pub mod overload;
 pub mod rbac;
 pub mod retry_host;
 pub mod route;
+pub mod service;
 pub mod subset;
 pub mod tls;
 pub mod token_bucket;

@@ -132,6 +132,7 @@ impl Fixture {
             random,
             metadata,
             filter_state: &NOTHING,
+            clusters: None,
             now: self.now,
         }
     }
