@@ -30,6 +30,7 @@ pub mod rbac;
 pub mod request_buffer;
 pub mod retry_host;
 pub mod route;
+pub mod service;
 pub mod subset;
 pub mod tls;
 pub mod token_bucket;

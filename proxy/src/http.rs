@@ -4,6 +4,7 @@ pub mod authority;
 pub mod changes;
 pub mod codec;
 pub mod edits;
+pub(crate) mod grpc;
 pub(crate) mod h2;
 pub mod local_reply;
 pub(crate) mod message;

@@ -7,6 +7,7 @@ mod access_log;
 pub mod admin;
 mod boundary;
 mod buffer;
+mod call;
 pub mod cluster;
 pub mod config;
 pub mod connection_log;

@@ -133,6 +133,7 @@ impl Fixture {
             random,
             metadata,
             filter_state: &NOTHING,
+            clusters: None,
             now: self.now,
         }
     }
