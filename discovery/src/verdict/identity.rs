@@ -55,9 +55,7 @@ impl<'a> Identity<'a> {
             return false;
         };
         let said = account.split_once('/');
-        said.is_some_and(|(namespace, account)| {
-            self.path == format!("ns/{namespace}/sa/{account}")
-        })
+        said.is_some_and(|(namespace, account)| self.path == format!("ns/{namespace}/sa/{account}"))
     }
 
     pub(super) fn is_of_domain(&self, value: &Value, own: &TrustDomain) -> bool {

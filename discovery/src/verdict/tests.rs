@@ -41,7 +41,9 @@ fn get(path: Path<'_>) -> Flow<'_> {
 
 fn verdict(specs: &[serde_json::Value], flow: &Flow<'_>) -> String {
     match decide(&rules(specs), flow, &TrustDomain::default()) {
-        Verdict::Allowed(by) => format!("allowed {}", by.map_or(String::new(), |it| it.to_string())),
+        Verdict::Allowed(by) => {
+            format!("allowed {}", by.map_or(String::new(), |it| it.to_string()))
+        }
         Verdict::Denied(by) => format!("denied {}", by.map_or(String::new(), |it| it.to_string())),
         Verdict::Undecided(needs) => {
             let needs: Vec<_> = needs.iter().map(ToString::to_string).collect();
@@ -55,7 +57,8 @@ fn rules_decide_in_the_order_of_their_actions_and_name_themselves() {
     let flow = get(Path::Raw("/admin"));
     let teller = json!({"rules": [{"to": [{"operation": {"methods": ["PUT"]}}]},
         {"from": [{"source": {"serviceAccounts": ["teller"]}}]}]});
-    let deny = json!({"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/admin*"]}}]}]});
+    let deny =
+        json!({"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/admin*"]}}]}]});
     let nobody = json!({});
     for (specs, expected) in [
         (vec![], "allowed "),

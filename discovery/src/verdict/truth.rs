@@ -65,7 +65,10 @@ impl Truth {
 
     /// Whether it does not hold.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "`and` and `or` have no operators")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "`and` and `or` have no operators"
+    )]
     pub fn not(self) -> Self {
         match self {
             Self::Holds => Self::Fails,
