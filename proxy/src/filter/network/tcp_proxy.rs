@@ -168,6 +168,9 @@ impl TcpProxy {
         dialled: &mut Option<Result<Upstream, DialFailure>>,
     ) {
         self.stats.downstream_cx_total.inc();
+        if let Some(flows) = &self.context.flows {
+            flows.connection(connection);
+        }
         if dialled.is_none() {
             // On the heap: a connection lives longer than its dial.
             *dialled = Some(Box::pin(self.dial(connection)).await);
