@@ -13,6 +13,7 @@ pub mod domains;
 pub mod endpoint;
 pub mod feature_flag;
 pub mod format;
+pub mod hash;
 pub mod header;
 pub mod health_check;
 pub mod http;

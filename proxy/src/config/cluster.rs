@@ -155,14 +155,6 @@ pub enum HashFunction {
     MurmurHash2,
 }
 
-/// What chooses the endpoint where a cluster goes by a hash (`RouteAction.HashPolicy`,
-/// `envoy.type.v3.HashPolicy`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HashPolicy {
-    /// The address that the connection comes from.
-    SourceIp,
-}
-
 /// What is spoken with endpoints (`HttpProtocolOptions`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamProtocol {

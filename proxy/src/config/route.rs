@@ -10,7 +10,7 @@ use crate::{metadata::Metadata, runtime::RuntimePercent};
 
 use super::{
     circuit_breakers::RoutingPriority,
-    cluster::HashPolicy,
+    hash::HashPolicy,
     header::HeaderMutations,
     http_filter::{CorsPolicy, PerFilterConfig},
     matcher::StringMatcher,

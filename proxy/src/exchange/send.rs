@@ -20,7 +20,7 @@ use super::{
     upstream::{ReceivedHead, UpstreamPort},
 };
 use crate::{
-    cluster::{ClusterStats, Tried},
+    cluster::{ClientHash, ClusterStats, Tried},
     http::local_reply::LocalReply,
     info::GrpcStatus,
     reason::Reason,
@@ -43,6 +43,8 @@ pub(super) struct Sending<'p> {
     pub(super) passage: Option<Box<Passage<'p>>>,
     /// It is one of gRPC, where outlier detection asks.
     pub(super) is_grpc: bool,
+    /// `set-cookie` of what its endpoint was chosen by.
+    pub(super) cookies: Box<[String]>,
     /// It was given up, and this is how far it came.
     mark: Option<Mark>,
 }
@@ -107,6 +109,7 @@ impl<'p> Sending<'p> {
             answer: Answer::Awaited,
             passage,
             is_grpc: false,
+            cookies: Box::default(),
             mark: None,
         }
     }
@@ -168,10 +171,12 @@ impl Exchange<'_> {
         if let Some(reason) = plan.cluster.drops_overload() {
             return self.give_up(sending, reason).await;
         }
+        let ClientHash { hash, cookies } = self.client_hash(sending);
+        sending.cookies = cookies.into();
         let mut tried = Tried::default();
         loop {
             let to = self.destination(sending);
-            let Some(host) = plan.pick(self.connection, to, &tried) else {
+            let Some(host) = plan.pick(hash, to, &tried) else {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
             };
             let host = plan.named(host, self.request.head());

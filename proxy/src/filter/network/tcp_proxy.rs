@@ -6,14 +6,14 @@ use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use crate::{
     access_log,
     buffer::Buffer,
-    cluster::{Cluster, Host, LoadBalancerContext, Outcome, Said, Tried, Upstream, hash_of},
+    cluster::{Cluster, Host, LoadBalancerContext, Outcome, Said, Subject, Tried, Upstream},
     config::{self, subset::MetadataMatch},
     factory_context::FactoryContext,
     info::ConnectionInfo,
     mesh_metrics::Event,
     metadata::TCP_PROXY_CLUSTER,
     net::{
-        address::{OriginalSource, RemoteAddr},
+        address::OriginalSource,
         relay::{self, End, Relayed},
         transport_socket::Connection,
     },
@@ -71,18 +71,26 @@ pub(crate) struct Chosen {
 pub(crate) struct Ends {
     /// None: nobody says where to.
     destination: Option<SocketAddr>,
-    client: RemoteAddr,
+    /// That of the client, where the cluster goes by one.
+    hash: Option<u64>,
     source: Option<OriginalSource>,
 }
 
 // === impl Ends ===
 
 impl Ends {
-    /// Of a connection that goes to this cluster.
-    pub(crate) fn of(connection: &ConnectionInfo, cluster: &Cluster) -> Self {
+    /// Of a connection that this filter sends to this cluster.
+    pub(crate) fn of(filter: &TcpProxy, connection: &ConnectionInfo, cluster: &Cluster) -> Self {
+        let subject = Subject {
+            source: connection.remote.ip(),
+            request: None,
+            filter_state: &connection.filter_state,
+            connection: (connection.remote.0, connection.original_destination.0),
+        };
+        let policies = &filter.config.hash_policy;
         Self {
             destination: cluster.destination(connection, &Said::default()),
-            client: connection.remote,
+            hash: cluster.client_hash(policies, &subject).hash,
             source: connection.source,
         }
     }
@@ -202,7 +210,7 @@ impl TcpProxy {
             if relayed.end == End::Untouched && upstream.host.sidecar && redials_left > 0 {
                 let tried = tried.get_or_insert_default();
                 tried.note(Rc::clone(&upstream.host));
-                let ends = Ends::of(connection, &cluster);
+                let ends = Ends::of(&self, connection, &cluster);
                 let chosen = self.again(cluster, &upstream.host);
                 let again = Box::pin(self.dial_cluster(chosen, ends, tried));
                 *dialled = Some(again.await);
@@ -271,7 +279,7 @@ impl TcpProxy {
                 host: None,
             });
         };
-        let ends = Ends::of(connection, &chosen.cluster);
+        let ends = Ends::of(self, connection, &chosen.cluster);
         self.dial_cluster(chosen, ends, &mut Tried::default()).await
     }
 
@@ -287,13 +295,10 @@ impl TcpProxy {
             cluster,
             metadata_match,
         } = chosen;
-        let source = ends.client.ip();
-        let hash = hash_of(&self.config.hash_policy, source);
         let (mut failed, mut reason) = (None, Reason::NoHealthyUpstream);
         for attempt in 1.. {
             let context = LoadBalancerContext {
-                source: Some(source),
-                hash,
+                hash: ends.hash,
                 metadata_match: metadata_match.as_ref(),
                 ..LoadBalancerContext::new(ends.destination, tried)
             };
