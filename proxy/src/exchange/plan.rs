@@ -17,6 +17,7 @@ use crate::{
         local_reply::LocalReply,
         route::{self, Matched, redirect_location},
     },
+    info::ConnectionInfo,
     reason::Reason,
 };
 

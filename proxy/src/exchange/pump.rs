@@ -263,7 +263,7 @@ impl Pump {
     fn keep(&mut self, part: &[u8]) {
         match &mut self.kept {
             Some(kept) if kept.len() + part.len() <= self.keeps as usize => {
-                kept.extend_from_slice(part)
+                kept.extend_from_slice(part);
             }
             _ => {
                 self.kept = None;
