@@ -1,6 +1,7 @@
 //! What logs, header formats, filters and stats may ask of a connection: plain values, which the
 //! listener and the filters fill in as they learn them.
 
+mod detected;
 mod drain;
 pub mod head;
 mod upstream_peer;
@@ -29,6 +30,7 @@ use crate::{
     reason::Reason,
 };
 
+pub(crate) use detected::Detected;
 pub(crate) use drain::Drain;
 pub(crate) use upstream_peer::UpstreamPeer;
 
@@ -42,8 +44,9 @@ pub(crate) struct ConnectionInfo {
     pub(crate) drain: Drain,
     /// The client.
     pub(crate) remote: RemoteAddr,
-    /// The other end of the socket: a proxy's, where a PROXY protocol header names the client.
-    pub(crate) direct_remote: RemoteAddr,
+    /// The other end of the socket, where a PROXY protocol header names another client. On the heap,
+    /// since that is seldom so.
+    pub(crate) proxy: Option<Box<RemoteAddr>>,
     /// The address the client's packets arrived at, after redirection.
     pub(crate) local: LocalAddr,
     /// Where the client wanted to go; `local` if it was not redirected.
@@ -60,8 +63,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) metadata: Metadata,
     /// What filters left for those behind them.
     pub(crate) filter_state: FilterState,
-    /// `http/1.1`, `h2c`, `tls`, `tcp`, or empty if nothing was seen.
-    pub(crate) protocol: &'static str,
+    /// What its first bytes have shown.
+    pub(crate) protocol: Detected,
     pub(crate) start: Instant,
     /// What filters have found out, which holds once its bytes come.
     pub(crate) findings: Option<Box<Findings>>,
@@ -171,7 +174,7 @@ impl ConnectionInfo {
             chain: None,
             drain: Drain::default(),
             remote,
-            direct_remote: remote,
+            proxy: None,
             local,
             original_destination: OriginalDst(local.0),
             server_name: None,
@@ -180,7 +183,7 @@ impl ConnectionInfo {
             tls: None,
             metadata: Metadata::default(),
             filter_state: FilterState::default(),
-            protocol: "",
+            protocol: Detected::Nothing,
             findings: None,
             start: Instant::now(),
             outcome: Outcome::default(),
@@ -190,6 +193,11 @@ impl ConnectionInfo {
             http: "",
             upstream_local: None,
         }
+    }
+
+    /// The other end of the socket.
+    pub(crate) fn direct_remote(&self) -> RemoteAddr {
+        self.proxy.as_deref().copied().unwrap_or(self.remote)
     }
 
     /// When it was accepted, by the clock as it is now.

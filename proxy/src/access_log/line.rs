@@ -128,7 +128,7 @@ impl Facts<'_> {
             Command::DownstreamRemoteAddressWithoutPort => {
                 print(out, self.client.unwrap_or(context.remote.ip()));
             }
-            Command::DownstreamDirectRemoteAddress => print(out, context.direct_remote),
+            Command::DownstreamDirectRemoteAddress => print(out, context.direct_remote()),
             Command::RequestedServerName => server_name(context.server_name.as_deref()?, out),
             Command::Tls(field) => tls_field(*field, context.tls.as_ref()?, out)?,
             Command::RouteName if self.route_name.is_empty() => return None,

@@ -388,7 +388,7 @@ impl Exchange<'_> {
         let client = head.and_then(|head| self.manager.client(head, peer));
         ConnectionAttributes {
             source: connection.remote.0,
-            direct_remote: connection.direct_remote.0,
+            direct_remote: connection.direct_remote().0,
             // Its port is not known.
             remote: client.map_or(connection.remote.0, |client| (client, 0).into()),
             destination: connection.original_destination.0,

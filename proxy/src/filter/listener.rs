@@ -4,6 +4,7 @@ pub mod inspector;
 mod original_dst;
 pub mod proxy_protocol;
 
+use crate::info::Detected;
 use std::rc::Rc;
 
 use tokio::net::TcpStream;
@@ -115,7 +116,7 @@ fn inspect_tls(connection: &mut ConnectionInfo, buffer: &Buffer) -> Status {
         Inspection::Yes(hello) => {
             connection.server_name = hello.server_name;
             connection.application_protocols = hello.application_protocols.into();
-            connection.protocol = "tls";
+            connection.protocol = Detected::Tls;
             Status::Continue
         }
     }
@@ -123,7 +124,7 @@ fn inspect_tls(connection: &mut ConnectionInfo, buffer: &Buffer) -> Status {
 
 fn inspect_http(connection: &mut ConnectionInfo, buffer: &Buffer) -> Status {
     // What TLS carries is not to be seen.
-    if connection.protocol == "tls" {
+    if connection.protocol == Detected::Tls {
         return Status::Continue;
     }
     if buffer.is_empty() {
@@ -133,7 +134,7 @@ fn inspect_http(connection: &mut ConnectionInfo, buffer: &Buffer) -> Status {
         Inspection::NeedMore => Status::Wait,
         Inspection::No => Status::Continue,
         Inspection::Yes(version) => {
-            connection.protocol = version.application_protocol();
+            connection.protocol = version.detected();
             Status::Continue
         }
     }

@@ -1,5 +1,6 @@
 //! The life of one downstream connection: original destination, detection, filter chain, filter.
 
+use crate::info::Detected;
 use std::{
     future::{Future, poll_fn},
     net::IpAddr,
@@ -289,19 +290,20 @@ impl ActiveConnection {
             .application_protocols
             .iter()
             .map(|protocol| &**protocol);
-        let (transport, http) = match info.protocol {
-            "tls" => (TransportProtocol::Tls, None),
-            "" | "tcp" => (TransportProtocol::RawBuffer, None),
-            http => (TransportProtocol::RawBuffer, Some(http)),
+        let transport = match info.protocol {
+            Detected::Tls => TransportProtocol::Tls,
+            _ => TransportProtocol::RawBuffer,
         };
-        let protocols: Vec<&str> = offered.chain(http).collect();
+        let protocols: Vec<&str> = offered.chain(info.protocol.http()).collect();
         self.choose_by(transport, &protocols)
     }
 
     /// Where TLS would have been served, plaintext is what is wrong.
     fn why_no_chain(&self) -> Reason {
         let with_tls = || self.choose_by(TransportProtocol::Tls, &[]);
-        match self.info.protocol != "tls" && with_tls().is_some_and(|chain| chain.tls.is_some()) {
+        match self.info.protocol != Detected::Tls
+            && with_tls().is_some_and(|chain| chain.tls.is_some())
+        {
             true => Reason::PlaintextRefused,
             false => Reason::NoFilterChain,
         }
@@ -320,7 +322,7 @@ impl ActiveConnection {
         let chosen = self.listener.choose(&ConnectionFacts {
             destination: self.info.original_destination,
             source: self.info.remote,
-            direct_source: self.info.direct_remote,
+            direct_source: self.info.direct_remote(),
             server_name: self.info.server_name.as_deref().unwrap_or_default(),
             transport_protocol,
             application_protocols,
@@ -348,7 +350,7 @@ impl ActiveConnection {
             duration_us,
             listener: info.listener,
             filter_chain: info.chain,
-            protocol: info.protocol,
+            protocol: info.protocol.as_str(),
             cluster: info.outcome.cluster,
             upstream_host: info.outcome.upstream_host,
             downstream_remote: info.remote.0,

@@ -8,6 +8,7 @@
 //! Where a chain serves TLS, a server that speaks first does not decide at once: the client's hello may
 //! be on its way, and to a client that speaks TLS plaintext is nonsense.
 
+use crate::info::Detected;
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
@@ -126,13 +127,15 @@ fn count(listener: &ActiveListener, connection: &mut ActiveConnection) {
     }
     let stats = &listener.stats;
     match connection.info.protocol {
-        "tls" => stats.detected_tls.inc(),
-        "h2c" => stats.detected_h2c.inc(),
-        "" => {
+        Detected::Tls => stats.detected_tls.inc(),
+        Detected::H2c => stats.detected_h2c.inc(),
+        Detected::Nothing => {
             stats.detected_other.inc();
-            connection.info.protocol = "tcp";
+            connection.info.protocol = Detected::Tcp;
         }
-        _ => stats.detected_http1.inc(),
+        Detected::Http10 | Detected::Http11 => stats.detected_http1.inc(),
+        // It was counted when it was found.
+        Detected::Tcp => {}
     }
 }
 
@@ -181,19 +184,19 @@ impl Event {
         let other = |connection: &mut ActiveConnection| {
             connection.listener.stats.detected_other.inc();
             if spoke {
-                connection.info.protocol = "tcp";
+                connection.info.protocol = Detected::Tcp;
             }
         };
         Some(match self {
             Self::ClientSpoke => return None,
             Self::ServerSpoke(upstream) => {
                 listener.stats.detected_server_first.inc();
-                connection.info.protocol = "tcp";
+                connection.info.protocol = Detected::Tcp;
                 End::GoOn(Some(Ok(upstream)))
             }
             Self::DialFailed(failure) => {
                 if spoke {
-                    connection.info.protocol = "tcp";
+                    connection.info.protocol = Detected::Tcp;
                 }
                 End::GoOn(Some(Err(failure)))
             }

@@ -91,7 +91,7 @@ impl Reporter {
                 self.count(&outbound(outcome, kind), event);
             }
             TrafficDirection::Inbound => {
-                let address = connection.direct_remote.ip();
+                let address = connection.direct_remote().ip();
                 let key = inbound(connection, self.principals(connection), kind);
                 self.of_peer(address, &key, event);
             }

@@ -16,11 +16,11 @@ use crate::{
     },
     xds::{
         Client,
-        names::host_of,
         build::{
             authorization::Authorization,
             inbound::{Inbound, Port, Probes},
         },
+        names::host_of,
     },
 };
 

@@ -16,8 +16,7 @@ use crate::{
     xds::{
         Client, Kind, OutboundMode, View,
         build::{
-            http, listener, outside,
-            route,
+            http, listener, outside, route,
             streams::{Shares, Streams},
         },
         names::host_of,
@@ -102,9 +101,9 @@ impl Generator {
             idle_timeout: None,
             log: self.mesh.access_log,
         };
-        let speak_tls = hosts.iter().filter(|(_, port)| {
-            matches!(port.hint.protocol, Protocol::Tls | Protocol::Auto)
-        });
+        let speak_tls = hosts
+            .iter()
+            .filter(|(_, port)| matches!(port.hint.protocol, Protocol::Tls | Protocol::Auto));
         let named: Vec<_> = speak_tls
             .map(|(service, port)| {
                 let cluster = self.service_name(&service.service.name, port.port);
@@ -113,16 +112,18 @@ impl Generator {
                 (cluster, host, (*service, *port), shares)
             })
             .collect();
-        let tls = named.iter().map(|(cluster, host, (service, port), shares)| {
-            let name = &service.service.name;
-            let pool = self.policy(snapshot, name, port, view).pool;
-            let outbound = listener::Outbound {
-                affinity: self.affinity(snapshot, service, port, None, view),
-                idle_timeout: pool.and_then(|pool| pool.tcp.idle_timeout),
-                ..outbound(cluster, host, port.hint.protocol)
-            };
-            (host.clone(), outbound, shares.clone())
-        });
+        let tls = named
+            .iter()
+            .map(|(cluster, host, (service, port), shares)| {
+                let name = &service.service.name;
+                let pool = self.policy(snapshot, name, port, view).pool;
+                let outbound = listener::Outbound {
+                    affinity: self.affinity(snapshot, service, port, None, view),
+                    idle_timeout: pool.and_then(|pool| pool.tcp.idle_timeout),
+                    ..outbound(cluster, host, port.hint.protocol)
+                };
+                (host.clone(), outbound, shares.clone())
+            });
         Some(outside::listener(&outside::Outside {
             destination,
             http: looks_for_http.then(|| outbound(&name, &host, Protocol::Http)),

@@ -129,6 +129,7 @@ impl ProxyProtocol {
         let Some((source, destination)) = header.addresses else {
             return;
         };
+        connection.proxy = Some(Box::new(connection.direct_remote()));
         connection.remote = RemoteAddr(source);
         connection.original_destination = OriginalDst(destination);
         let mut fields = Map::new();

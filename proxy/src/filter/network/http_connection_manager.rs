@@ -6,6 +6,7 @@ mod http2;
 mod place;
 mod premature_resets;
 
+use crate::info::Detected;
 use std::{rc::Rc, sync::Arc};
 
 use crate::{
@@ -52,7 +53,7 @@ pub(crate) async fn serve(
 fn codec(manager: &ConnectionManager, context: &ConnectionInfo) -> CodecType {
     match manager.config.codec {
         CodecType::Auto if context.negotiated_protocol() == Some("h2") => CodecType::Http2,
-        CodecType::Auto if context.protocol == "h2c" => CodecType::Http2,
+        CodecType::Auto if context.protocol == Detected::H2c => CodecType::Http2,
         codec => codec,
     }
 }

@@ -118,7 +118,7 @@ fn verdict<'c>(rules: &'c Rules, connection: &ConnectionInfo) -> Verdict<'c> {
     rules.verdict(&Attributes {
         connection: &ConnectionAttributes {
             source: connection.remote.0,
-            direct_remote: connection.direct_remote.0,
+            direct_remote: connection.direct_remote().0,
             remote: connection.remote.0,
             destination: connection.original_destination.0,
             server_name: connection.server_name.as_deref().unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! `envoy.filters.listener.http_inspector`: HTTP/1.x by its request line, HTTP/2 by its preface.
 
 use super::Inspection;
+use crate::info::Detected;
 
 /// HTTP/2 connection preface, RFC 9113 section 3.4.
 pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -24,13 +25,12 @@ pub enum HttpVersion {
 // === impl HttpVersion ===
 
 impl HttpVersion {
-    /// As in `FilterChainMatch.application_protocols`.
-    #[must_use]
-    pub fn application_protocol(self) -> &'static str {
+    /// What is known of the connection then.
+    pub(crate) fn detected(self) -> Detected {
         match self {
-            Self::Http10 => "http/1.0",
-            Self::Http11 => "http/1.1",
-            Self::H2c => "h2c",
+            Self::Http10 => Detected::Http10,
+            Self::Http11 => Detected::Http11,
+            Self::H2c => Detected::H2c,
         }
     }
 }
