@@ -9,10 +9,13 @@ use weir_api::{
 
 use super::{
     Generator,
+    inbound::scope,
     routed::{heeded, rules_at},
 };
 use crate::{
-    model::{Changes, NamespacedName, Protocol, ResolvedService, ServicePort, Snapshot},
+    model::{
+        Changes, NamespacedName, Protocol, ResolvedService, ServicePort, Snapshot, Unknown,
+    },
     xds::{
         Client, Kind, OutboundMode, View,
         build::{
@@ -59,8 +62,13 @@ impl Generator {
     }
 
     /// What becomes of a client's connections to what the mesh does not know.
-    pub(super) fn outbound_mode(&self, _: &Snapshot, _: &Client) -> OutboundMode {
-        self.mesh.outbound_traffic_policy.mode
+    pub(super) fn outbound_mode(&self, snapshot: &Snapshot, client: &Client) -> OutboundMode {
+        let scope = scope(snapshot, client);
+        match scope.and_then(|it| it.outbound) {
+            Some(Unknown::Passed) => OutboundMode::AllowAny,
+            Some(Unknown::Refused) => OutboundMode::RegistryOnly,
+            None => self.mesh.outbound_traffic_policy.mode,
+        }
     }
 
     fn mode_in(&self, view: &View) -> OutboundMode {

@@ -37,7 +37,15 @@ impl Generator {
     }
 
     /// The view that a client has of a cluster.
-    pub(super) fn cluster_view(&self, snapshot: &Snapshot, name: &str, client: &Client) -> View {
+    pub(super) fn cluster_view(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        client: &Arc<Client>,
+    ) -> View {
+        if names::inbound_scoped_cluster_port(name).is_some() {
+            return View::Sidecar(client.clone());
+        }
         let speaks = client.mutual_tls && self.settings.mutual_tls;
         let namespace = client.namespace();
         let caller = self.parse(snapshot, name, namespace).and_then(|subject| {
