@@ -43,9 +43,7 @@ pub use endpoint::{
     Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,
 };
 pub use entries::Entries;
-pub use entry::{
-    EndpointPlace, EntryEndpoint, EntryPort, Resolution, ServiceEntry, Told,
-};
+pub use entry::{EndpointPlace, EntryEndpoint, EntryPort, Resolution, ServiceEntry, Told};
 pub use host::{Caller, Exports, HostScope};
 pub use index::Index;
 pub use interner::Interner;

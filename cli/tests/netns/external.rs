@@ -46,13 +46,19 @@ fn rule(kind: &str, spec: &str) -> String {
 }
 
 #[test]
-fn hosts_outside_are_reached_by_name_and_by_address_and_what_is_not_declared_is_refused_if_so_ruled() {
+fn hosts_outside_are_reached_by_name_and_by_address_and_what_is_not_declared_is_refused_if_so_ruled()
+ {
     in_mesh(&manifests(), |mesh| {
         let near = address(&mesh.run, "near");
         let to = |port: u16| format!("api.example.com:{port}:{near}");
         let (http, tls) = (to(8080), to(8443));
         let by_host = ["http://api.example.com:8080/", "--resolve", http.as_str()];
-        let by_sni = ["-k", "https://api.example.com:8443/", "--resolve", tls.as_str()];
+        let by_sni = [
+            "-k",
+            "https://api.example.com:8443/",
+            "--resolve",
+            tls.as_str(),
+        ];
         let plain = format!("http://{near}:8080/");
         // Nobody knows the host: the address counts.
         mesh.pod(&by_host, "near");

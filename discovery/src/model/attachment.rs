@@ -10,8 +10,7 @@ use weir_api::inbound_tls::{InboundTls, TlsMode};
 
 use super::{
     AuthorizationAction, AuthorizationRule, Caller, DestinationRule, DestinationRules, Entries,
-    EntryEndpoint, Grant,
-    HostScope, NamespacedName, Pod, Routing, Routings, ServiceEntry,
+    EntryEndpoint, Grant, HostScope, NamespacedName, Pod, Routing, Routings, ServiceEntry,
     SidecarScope, scope::Scopes,
 };
 

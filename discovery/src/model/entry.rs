@@ -142,10 +142,7 @@ impl ServiceEntry {
     pub fn network_of(&self, host: &str, address: IpAddr) -> Option<u8> {
         let is_first = self.hosts.first().is_some_and(|first| **first == *host);
         let networks = self.networks.iter().filter(|it| it.contains(&address));
-        networks
-            .map(IpNet::prefix_len)
-            .max()
-            .filter(|_| is_first)
+        networks.map(IpNet::prefix_len).max().filter(|_| is_first)
     }
 
     /// Where a port of an endpoint is. None: nowhere, for the endpoint is behind a name.

@@ -61,7 +61,9 @@ impl SidecarScope {
     #[must_use]
     pub fn pool_of(&self, port: u16) -> Option<&Arc<ConnectionPool>> {
         let of_port = self.ingress.get(&port);
-        of_port.and_then(|it| it.pool.as_ref()).or(self.pool.as_ref())
+        of_port
+            .and_then(|it| it.pool.as_ref())
+            .or(self.pool.as_ref())
     }
 
     /// Where the application listens for what comes to a port, in a pod with these addresses.
@@ -127,7 +129,9 @@ impl Scopes {
         };
         let of_pod = local().find(selects);
         let of_namespace = || local().find(|it| it.target == Target::Namespace);
-        let found = of_pod.or_else(of_namespace).or_else(|| self.mesh.values().next());
+        let found = of_pod
+            .or_else(of_namespace)
+            .or_else(|| self.mesh.values().next());
         found.and_then(|it| it.effect.scope())
     }
 }

@@ -156,7 +156,8 @@ impl Spec {
                     findings.warned(at, reason);
                 }
                 Host::Malformed => {
-                    let reason = format!("{text:?} is no host: write a name of DNS in small letters");
+                    let reason =
+                        format!("{text:?} is no host: write a name of DNS in small letters");
                     findings.malformed(at, reason);
                 }
             }
@@ -212,7 +213,8 @@ impl Spec {
         let read = said.take(MOST_ENDPOINTS).filter_map(|(index, said)| {
             let at = format!("spec.endpoints[{index}]");
             let endpoint = said.read(&at, place, findings)?;
-            if resolution == Resolution::Static && matches!(endpoint.place, EndpointPlace::Name(_)) {
+            if resolution == Resolution::Static && matches!(endpoint.place, EndpointPlace::Name(_))
+            {
                 let reason = "is a name, which STATIC does not look up: write an address, or \
                               resolution: DNS";
                 findings.malformed(format!("{at}.address"), reason);

@@ -75,7 +75,12 @@ impl RuleKind for Spec {
         let outbound = self.outbound_traffic_policy.as_ref().map(|said| {
             let at = "spec.outboundTrafficPolicy";
             let instead = "connections are passed through or refused as mode says";
-            refuse(at, &[("egressProxy", &said.egress_proxy)], instead, findings);
+            refuse(
+                at,
+                &[("egressProxy", &said.egress_proxy)],
+                instead,
+                findings,
+            );
             match said.mode {
                 Mode::AllowAny => Unknown::Passed,
                 Mode::RegistryOnly => Unknown::Refused,
@@ -103,7 +108,8 @@ impl RuleKind for Spec {
         }
         let is_about_all = selector.is_none_or(WorkloadSelector::is_empty);
         if self.ingress.is_some() && is_about_all {
-            let reason = "is of all pods here, whatever they listen on: name some by workloadSelector";
+            let reason =
+                "is of all pods here, whatever they listen on: name some by workloadSelector";
             match place.is_root() {
                 true => findings.malformed("spec.ingress", reason),
                 false => findings.warned("spec.ingress", reason),

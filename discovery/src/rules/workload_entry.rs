@@ -33,7 +33,8 @@ impl RuleKind for Spec {
     fn read(&self, place: &Place<'_>, findings: &mut Findings) -> Option<(Target, Effect)> {
         let said = self.0.read("spec", place, findings)?;
         if matches!(said.place, EndpointPlace::Name(_)) {
-            let reason = "is a name, which nobody looks up: write an address; the workload is left out";
+            let reason =
+                "is a name, which nobody looks up: write an address; the workload is left out";
             findings.warned("spec.address", reason);
             return None;
         }

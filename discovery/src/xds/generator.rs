@@ -21,7 +21,7 @@ use super::{
     view::{Client, View},
 };
 use crate::model::{
-    Claim, ClaimKind, Endpoint, NamespacedName, ResolvedService, Resolution, ServiceKind,
+    Claim, ClaimKind, Endpoint, NamespacedName, Resolution, ResolvedService, ServiceKind,
     ServicePort, Snapshot,
 };
 
@@ -192,12 +192,7 @@ impl Generator {
     }
 
     /// What a name refers to, for callers of a namespace.
-    fn parse(
-        &self,
-        snapshot: &Snapshot,
-        name: &str,
-        namespace: Option<&str>,
-    ) -> Option<Subject> {
+    fn parse(&self, snapshot: &Snapshot, name: &str, namespace: Option<&str>) -> Option<Subject> {
         let subject = Subject::parse(name, &self.settings.cluster_domain)?;
         if !subject.service().is_host() {
             return Some(subject);

@@ -84,7 +84,7 @@ impl Cluster {
 
     /// Applies the rules of the documents, each in two versions, and returns them as kind and name.
     fn apply_documented_rules(&self) -> Vec<String> {
-        let text = ["docs/traffic.md", "docs/istio.md"]
+        let text = ["docs/traffic.md", "docs/istio.md", "docs/external.md"]
             .map(|path| fs::read_to_string(root().join(path)).unwrap())
             .concat();
         let blocks = text.split("```yaml\n").skip(1);

@@ -17,9 +17,7 @@ impl Index {
         };
         let touched: Vec<_> = if let Some(entry) = attachment.effect.entry() {
             let hosts = entry.hosts.iter();
-            hosts
-                .map(|host| rule.name.named_like(host))
-                .collect()
+            hosts.map(|host| rule.name.named_like(host)).collect()
         } else if let Some(workload) = attachment.effect.workload() {
             self.selecting(&rule.name.namespace, &workload.labels)
         } else {

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Refused, THE_REST, balancer::LoadBalancer, gradual::Retries, outliers::OutlierDetection, pool::ConnectionPool,
-    tls::Tls,
+    Refused, THE_REST, balancer::LoadBalancer, gradual::Retries, outliers::OutlierDetection,
+    pool::ConnectionPool, tls::Tls,
 };
 use crate::{
     model::{self, PortPolicies},

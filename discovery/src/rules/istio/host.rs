@@ -48,7 +48,9 @@ pub(in crate::rules) const MOST: usize = 253;
 
 /// Whether a name is that of a Service in part, or of something in a Service.
 fn is_near(text: &str, domain: &str) -> bool {
-    let of_cluster = text.strip_suffix(domain).is_some_and(|it| it.ends_with(".svc."));
+    let of_cluster = text
+        .strip_suffix(domain)
+        .is_some_and(|it| it.ends_with(".svc."));
     of_cluster || text.ends_with(".svc")
 }
 

@@ -39,7 +39,11 @@ impl Endpoint {
         let network = self.network.clone().filter(|it| *it != "");
         let instead = "the address is dialled as it is";
         refuse(at, &[("network", &network)], instead, findings);
-        if self.service_account.as_ref().is_some_and(|it| !it.is_empty()) {
+        if self
+            .service_account
+            .as_ref()
+            .is_some_and(|it| !it.is_empty())
+        {
             let reason = "is not honoured here: mutual TLS is spoken with pods that have a sidecar, \
                           and with nobody else; leave it out";
             findings.warned(format!("{at}.serviceAccount"), reason);
@@ -70,12 +74,7 @@ impl Endpoint {
         })
     }
 
-    fn place(
-        &self,
-        at: &str,
-        place: &Place<'_>,
-        findings: &mut Findings,
-    ) -> Option<EndpointPlace> {
+    fn place(&self, at: &str, place: &Place<'_>, findings: &mut Findings) -> Option<EndpointPlace> {
         let text = self.address.as_deref().unwrap_or_default();
         if let Ok(address) = text.parse::<IpAddr>() {
             return Some(EndpointPlace::Address(address));
@@ -87,7 +86,9 @@ impl Endpoint {
         match text.starts_with("unix://") {
             true => findings.warned(
                 at,
-                format!("{text:?} is a socket of a file, which sidecars do not dial: it is left out"),
+                format!(
+                    "{text:?} is a socket of a file, which sidecars do not dial: it is left out"
+                ),
             ),
             false => findings.malformed(at, format!("{text:?} is neither an address nor a name")),
         }

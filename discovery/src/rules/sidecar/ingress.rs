@@ -10,12 +10,7 @@ use serde_json::Value;
 
 use crate::{
     model,
-    rules::{
-        Findings,
-        destination_rule::ConnectionPool,
-        istio::refuse,
-        service_entry::Port,
-    },
+    rules::{Findings, destination_rule::ConnectionPool, istio::refuse, service_entry::Port},
 };
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -63,7 +58,8 @@ impl Ingress {
         refuse(at, &[("tls", &self.tls)], instead, findings);
         let bind = self.bind.as_deref().filter(|it| !it.is_empty());
         if let Some(bind) = bind.filter(|it| !["0.0.0.0", "::"].contains(it)) {
-            let reason = format!("{bind:?} is not honoured here: what is captured is taken at any address");
+            let reason =
+                format!("{bind:?} is not honoured here: what is captured is taken at any address");
             findings.warned(format!("{at}.bind"), reason);
         }
         if self.capture_mode == Some(CaptureMode::None) {
@@ -89,7 +85,10 @@ impl Ingress {
 
     /// Where the application listens. The unspecified address stands for the pod's own.
     fn endpoint(&self, at: &str, findings: &mut Findings) -> Option<SocketAddr> {
-        let text = self.default_endpoint.as_deref().filter(|it| !it.is_empty())?;
+        let text = self
+            .default_endpoint
+            .as_deref()
+            .filter(|it| !it.is_empty())?;
         let fits = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
         match text.parse::<SocketAddr>() {
             Ok(socket) if fits(socket.ip()) && socket.port() != 0 => Some(socket),

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use super::wire::{Destination, HeaderOperations, Headers, HttpDestination, HttpRoute, Percent};
 use crate::{
-    model::{
-        Backend, HeaderEdits, HostScope, Mirror, NamespacedName, Share, WeightedBackend,
-    },
+    model::{Backend, HeaderEdits, HostScope, Mirror, NamespacedName, Share, WeightedBackend},
     rules::{
         Findings, Place,
         gateway::edits::{FIXED, is_token, is_value},

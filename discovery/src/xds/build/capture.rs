@@ -32,7 +32,9 @@ use weir_api::{
     },
 };
 
-use super::{boolean, cluster, duration, http, inbound, listener, outside, streams::Streams, wrapped};
+use super::{
+    boolean, cluster, duration, http, inbound, listener, outside, streams::Streams, wrapped,
+};
 use crate::{
     model::{Protocol, SessionAffinity},
     xds::{AccessLog, MeshConfig, OutboundMode},
@@ -54,7 +56,7 @@ pub(in crate::xds) fn listener(name: &str, mesh: &MeshConfig) -> Option<Listener
             let address = Ipv4Addr::UNSPECIFIED.into();
             let mode = mesh.outbound_traffic_policy.mode;
             Some(virtual_outbound(name, address, mode, mesh.access_log))
-        },
+        }
         names::VIRTUAL_INBOUND => Some(virtual_inbound(mesh)),
         _ => None,
     }

@@ -42,9 +42,11 @@ pub(in crate::xds) fn assignment<'a>(
             .iter()
             .map(|endpoint| weighted(address(endpoint.address), endpoint.weight()))
             .collect(),
-        load_balancing_weight: Some(wrapped(endpoints.iter().fold(0, |all, endpoint| {
-            endpoint.weight().saturating_add(all)
-        }))),
+        load_balancing_weight: Some(wrapped(
+            endpoints
+                .iter()
+                .fold(0, |all, endpoint| endpoint.weight().saturating_add(all)),
+        )),
         ..LocalityLbEndpoints::default()
     });
     let assignment = ClusterLoadAssignment {

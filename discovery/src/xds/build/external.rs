@@ -54,7 +54,9 @@ pub(in crate::xds) fn place(
         let mut asked = labels.iter();
         asked.all(|(key, value)| it.labels.get(key) == Some(value))
     };
-    let fitting = all.iter().filter(|it| labels.is_none_or(|labels| has(it, labels)));
+    let fitting = all
+        .iter()
+        .filter(|it| labels.is_none_or(|labels| has(it, labels)));
     let fitting: Vec<_> = match kind {
         // It takes one.
         DiscoveryType::LogicalDns => fitting.take(1).collect(),

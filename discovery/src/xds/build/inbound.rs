@@ -22,11 +22,11 @@ use weir_api::{
                     Cluster,
                     cluster::{ClusterDiscoveryType, DiscoveryType, LbPolicy},
                 },
-                endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints},
                 core::v3::{
                     CidrRange, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions,
                     Metadata, TrafficDirection,
                 },
+                endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints},
                 listener::v3::{Filter, FilterChain, FilterChainMatch, Listener},
                 route::v3::RouteConfiguration,
             },

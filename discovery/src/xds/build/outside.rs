@@ -13,8 +13,9 @@ use weir_api::{
 };
 
 use super::{
-    address, boolean, duration, http, listener, route,
+    address, boolean, duration, http, listener,
     listener::Outbound,
+    route,
     streams::{Shares, asks_for},
 };
 use crate::xds::OutboundMode;
@@ -48,12 +49,15 @@ pub(in crate::xds) fn cluster(mode: OutboundMode) -> &'static str {
 /// The listener. As long as anything may be behind the address, it is dialled at once, and who speaks
 /// first decides; where nothing is, the client has some seconds to say whom it wants.
 pub(in crate::xds) fn listener(outside: &Outside<'_>) -> Listener {
-    let tls = outside.tls.iter().map(|(name, outbound, shares)| FilterChain {
-        name: format!("tls-{name}"),
-        filter_chain_match: Some(asks_for(std::slice::from_ref(name))),
-        filters: vec![listener::tcp_proxy(outbound, shares)],
-        ..FilterChain::default()
-    });
+    let tls = outside
+        .tls
+        .iter()
+        .map(|(name, outbound, shares)| FilterChain {
+            name: format!("tls-{name}"),
+            filter_chain_match: Some(asks_for(std::slice::from_ref(name))),
+            filters: vec![listener::tcp_proxy(outbound, shares)],
+            ..FilterChain::default()
+        });
     let http = outside.http.iter().map(|outbound| FilterChain {
         name: "http".to_owned(),
         filter_chain_match: Some(FilterChainMatch {

@@ -21,8 +21,8 @@ use weir_api::xds::google::protobuf::UInt64Value;
 
 use super::{cluster::extension_options, duration, gradual, wrapped};
 use crate::model::{
-    Balancing, ConnectionPool, HttpPool, Keepalive, OutlierDetection, Protocol, SessionAffinity, SimpleBalancing,
-    TcpPool, TrafficPolicy, UpstreamHttp,
+    Balancing, ConnectionPool, HttpPool, Keepalive, OutlierDetection, Protocol, SessionAffinity,
+    SimpleBalancing, TcpPool, TrafficPolicy, UpstreamHttp,
 };
 
 /// What is spoken with the endpoints of a port: as the port says, if no rule says otherwise.
@@ -170,11 +170,13 @@ fn http_options(mut options: Options, pool: &ConnectionPool) -> Options {
     };
     if let Some(http2) = http2 {
         http2.max_concurrent_streams = pool.max_streams.map(wrapped);
-        http2.connection_keepalive = pool.keep_alive.map(|(interval, timeout)| KeepaliveSettings {
-            interval: Some(duration(interval)),
-            timeout: Some(duration(timeout)),
-            ..KeepaliveSettings::default()
-        });
+        http2.connection_keepalive = pool
+            .keep_alive
+            .map(|(interval, timeout)| KeepaliveSettings {
+                interval: Some(duration(interval)),
+                timeout: Some(duration(timeout)),
+                ..KeepaliveSettings::default()
+            });
     }
     options
 }

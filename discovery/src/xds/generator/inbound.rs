@@ -16,11 +16,11 @@ use crate::{
     },
     xds::{
         Client, View,
-        names::host_of,
         build::{
             authorization::Authorization,
             inbound::{self, Inbound, Port, Probes},
         },
+        names::host_of,
     },
 };
 
@@ -123,7 +123,10 @@ impl Generator {
                 ports.insert(number, port.hint.protocol);
             }
         }
-        for (port, ingress) in scope(snapshot, client).into_iter().flat_map(|it| &it.ingress) {
+        for (port, ingress) in scope(snapshot, client)
+            .into_iter()
+            .flat_map(|it| &it.ingress)
+        {
             ports.insert(*port, ingress.hint.protocol);
         }
         (ports, hosts)
@@ -141,7 +144,12 @@ impl Generator {
         };
         let port = names::inbound_scoped_cluster_port(name)?;
         let scope = scope(snapshot, client)?;
-        Some(inbound::scoped_cluster(name, port, scope, &client.addresses))
+        Some(inbound::scoped_cluster(
+            name,
+            port,
+            scope,
+            &client.addresses,
+        ))
     }
 }
 

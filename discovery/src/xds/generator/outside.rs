@@ -13,14 +13,11 @@ use super::{
     routed::{heeded, rules_at},
 };
 use crate::{
-    model::{
-        Changes, NamespacedName, Protocol, ResolvedService, ServicePort, Snapshot, Unknown,
-    },
+    model::{Changes, NamespacedName, Protocol, ResolvedService, ServicePort, Snapshot, Unknown},
     xds::{
         Client, Kind, OutboundMode, View,
         build::{
-            http, listener, outside,
-            route,
+            http, listener, outside, route,
             streams::{Shares, Streams},
         },
         names::host_of,
@@ -110,9 +107,9 @@ impl Generator {
             idle_timeout: None,
             log: self.mesh.access_log,
         };
-        let speak_tls = hosts.iter().filter(|(_, port)| {
-            matches!(port.hint.protocol, Protocol::Tls | Protocol::Auto)
-        });
+        let speak_tls = hosts
+            .iter()
+            .filter(|(_, port)| matches!(port.hint.protocol, Protocol::Tls | Protocol::Auto));
         let named: Vec<_> = speak_tls
             .map(|(service, port)| {
                 let cluster = self.service_name(&service.service.name, port.port);
@@ -121,16 +118,18 @@ impl Generator {
                 (cluster, host, (*service, *port), shares)
             })
             .collect();
-        let tls = named.iter().map(|(cluster, host, (service, port), shares)| {
-            let name = &service.service.name;
-            let pool = self.policy(snapshot, name, port, view).pool;
-            let outbound = listener::Outbound {
-                affinity: self.affinity(snapshot, service, port, None, view),
-                idle_timeout: pool.and_then(|pool| pool.tcp.idle_timeout),
-                ..outbound(cluster, host, port.hint.protocol)
-            };
-            (host.clone(), outbound, shares.clone())
-        });
+        let tls = named
+            .iter()
+            .map(|(cluster, host, (service, port), shares)| {
+                let name = &service.service.name;
+                let pool = self.policy(snapshot, name, port, view).pool;
+                let outbound = listener::Outbound {
+                    affinity: self.affinity(snapshot, service, port, None, view),
+                    idle_timeout: pool.and_then(|pool| pool.tcp.idle_timeout),
+                    ..outbound(cluster, host, port.hint.protocol)
+                };
+                (host.clone(), outbound, shares.clone())
+            });
         Some(outside::listener(&outside::Outside {
             destination,
             http: looks_for_http.then(|| outbound(&name, &host, Protocol::Http)),
@@ -188,7 +187,12 @@ impl Generator {
     pub fn affected_outside(&self, snapshot: &Snapshot, changes: &Changes) -> BTreeSet<u16> {
         let gone = changes.services.values().filter_map(|it| it.old.as_ref());
         let other = changes.shaped.keys().chain(&changes.routed);
-        let new = changes.services.keys().chain(other);
+        // Pods that have other labels may be under other rules.
+        let callers = match changes.pods.is_empty() {
+            true => BTreeSet::new(),
+            false => snapshot.services_of_selecting_rules(),
+        };
+        let new = changes.services.keys().chain(other).chain(&callers);
         let new = new.filter(|name: &&NamespacedName| name.is_host());
         let new = new.filter_map(|name| snapshot.service(name));
         let gone = gone.filter(|it| it.service.name.is_host());

@@ -13,12 +13,14 @@ use super::{
 };
 use crate::{
     model::{
-        Balancing, Destination, Endpoint, NamespacedName, Resolution, ResolvedService, ServicePort, SessionAffinity,
-        Snapshot,
+        Balancing, Destination, Endpoint, NamespacedName, Resolution, ResolvedService, ServicePort,
+        SessionAffinity, Snapshot,
     },
     xds::{
         Client, Resource, View,
-        build::{capture, cluster, endpoint, external, http, listener, route, shape, streams::Streams},
+        build::{
+            capture, cluster, endpoint, external, http, listener, route, shape, streams::Streams,
+        },
         names::Subject,
         resource::{Digest, Metadata},
         topology,
@@ -160,8 +162,14 @@ impl Generator {
                 let protocol = shape::protocol(port.hint.protocol, &policy);
                 let mut message = cluster::of_service(name, protocol, load_balancer, affinity);
                 let balancing = match &service.service.entry {
-                    Some(entry) => external::place(&mut message, entry, &service.service.name.name, port.port, subset.map(|it| &it.labels))
-                        .or(policy.balancing),
+                    Some(entry) => external::place(
+                        &mut message,
+                        entry,
+                        &service.service.name.name,
+                        port.port,
+                        subset.map(|it| &it.labels),
+                    )
+                    .or(policy.balancing),
                     None => policy.balancing,
                 };
                 if let Some(balancing) = balancing {
@@ -183,7 +191,12 @@ impl Generator {
         let is_one = matches!(subject, Subject::Endpoint { .. });
         // There is nothing to choose.
         policy.balancing = policy.balancing.filter(|_| !is_one);
-        if service.service.entry.as_ref().is_some_and(|it| it.resolution == Resolution::None) {
+        if service
+            .service
+            .entry
+            .as_ref()
+            .is_some_and(|it| it.resolution == Resolution::None)
+        {
             policy.balancing = Some(Balancing::Passthrough);
         }
         let of_subset = match &subject {
@@ -232,7 +245,10 @@ impl Generator {
         let (mut message, metadata) = endpoint::assignment(name, usable.iter().copied(), affinity);
         // The service's address leads to any endpoint, not to one of a group.
         let declared = &service.service;
-        let last_resort = declared.addresses.first().filter(|_| declared.entry.is_none());
+        let last_resort = declared
+            .addresses
+            .first()
+            .filter(|_| declared.entry.is_none());
         let last_resort = last_resort.filter(|_| labels.is_none() && usable.is_empty());
         if let Some(address) = last_resort {
             endpoint::add_last_resort(&mut message, SocketAddr::new(*address, port.port));
