@@ -42,9 +42,12 @@ pub struct Ingress {
 /// All that is said of sidecars.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Scopes {
-    mesh: BTreeMap<(i64, RuleName), Arc<Attachment>>,
-    namespaces: BTreeMap<Arc<str>, BTreeMap<(i64, RuleName), Arc<Attachment>>>,
+    mesh: Level,
+    namespaces: BTreeMap<Arc<str>, Level>,
 }
+
+/// Oldest first, then by name.
+type Level = BTreeMap<(i64, RuleName), Arc<Attachment>>;
 
 // === impl SidecarScope ===
 

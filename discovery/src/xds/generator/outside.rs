@@ -89,7 +89,7 @@ impl Generator {
         }
         let name = destination.port().to_string();
         let host = destination.ip().to_string();
-        let speak_http = hosts.iter().copied().filter(|it| speaks_http(it));
+        let speak_http = hosts.iter().copied().filter(speaks_http);
         let mut heeded_by = http::Heeded::default();
         for (service, port) in speak_http.clone() {
             heeded_by |= heeded(snapshot, &rules_at(snapshot, service, port, view));
