@@ -47,6 +47,20 @@ pub fn inbound_cluster_port(name: &str) -> Option<u16> {
     (inbound_cluster(port) == name).then_some(port)
 }
 
+/// Name of the cluster of an application port of this pod that a rule says more of: `inbound|8080|sidecar|`.
+#[must_use]
+pub fn inbound_scoped_cluster(port: u16) -> String {
+    format!("inbound|{port}|sidecar|")
+}
+
+/// The port in the name of such a cluster; `None` if the name is not one.
+#[must_use]
+pub fn inbound_scoped_cluster_port(name: &str) -> Option<u16> {
+    let port = name.strip_prefix("inbound|")?.strip_suffix("|sidecar|")?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    (inbound_scoped_cluster(port) == name).then_some(port)
+}
+
 /// Name of the listener of an outbound destination: `outbound|10.4.0.3:8000`, or
 /// `outbound|[2001:db8::3]:8000`.
 #[must_use]

@@ -24,6 +24,7 @@ mod pod;
 mod protocol;
 mod resolve;
 mod routing;
+mod scope;
 mod service;
 mod shards;
 mod snapshot;
@@ -35,8 +36,8 @@ pub use authorization::{
 pub use changes::{AddressChange, Changes, ServiceChange};
 pub use destination::{
     Balancing, ClientTls, ConnectionPool, Destination as DestinationRule, DestinationRules,
-    HttpPool, InForce, Keepalive, OutlierDetection, PortPolicies, SimpleBalancing, Subset, TcpPool,
-    TlsOrigination, TrafficPolicy, UpstreamHttp,
+    HttpPool, InForce, Keepalive, OutlierDetection, PortPolicies, RetryBudget, SimpleBalancing,
+    Subset, TcpPool, TlsOrigination, TrafficPolicy, UpstreamHttp, Warmup,
 };
 pub use endpoint::{
     Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,
@@ -58,6 +59,7 @@ pub use routing::{
     RoutingRule, Routings, RuleAction, Share, SourceMatch, Speech, StreamMatch, StreamRule, Text,
     Unresolved, ValueMatch, WeightedBackend,
 };
+pub use scope::{Ingress, SidecarScope, Unknown};
 pub use service::{
     InternalTrafficPolicy, Service, ServiceKind, ServicePort, SessionAffinity, TrafficDistribution,
 };

@@ -16,6 +16,7 @@ mod judgement;
 mod kind;
 pub mod peer_authentication;
 pub mod service_entry;
+pub mod sidecar;
 pub mod virtual_service;
 pub mod workload_entry;
 

@@ -49,7 +49,7 @@ struct Document<'a> {
 }
 
 /// Kinds kept for the control plane to read.
-const PASSED_ON: [&str; 8] = [
+const PASSED_ON: [&str; 11] = [
     "ServiceAccount",
     "PeerAuthentication",
     "AuthorizationPolicy",
@@ -58,6 +58,9 @@ const PASSED_ON: [&str; 8] = [
     "ReferenceGrant",
     "DestinationRule",
     "VirtualService",
+    "ServiceEntry",
+    "WorkloadEntry",
+    "Sidecar",
 ];
 
 /// Reads every `.yaml`, `.yml` and `.json` file of `path`, or the one file it names.

@@ -197,7 +197,16 @@ fn in_vain(rules: &[Rule], settings: &Settings) -> Vec<Finding> {
         let advice = "kubectl get destinationrules.networking.istio.io --all-namespaces";
         Finding::warning(CHECK, said, advice)
     });
-    overruled.chain(lost).collect()
+    let entries = snapshot.attachments().entries();
+    let shadowed = entries.shadowed().map(|(host, rule, ignored)| {
+        let said = format!(
+            "{ignored}: does not count for {}, which {rule} declares",
+            host.name
+        );
+        let advice = format!("leave the host to one of them: {rule}, or {ignored}");
+        Finding::warning(CHECK, said, advice)
+    });
+    overruled.chain(lost).chain(shadowed).collect()
 }
 
 /// A rule whose labels no pod with a sidecar has is in force nowhere.

@@ -4,6 +4,7 @@ mod affinity;
 mod authorization;
 mod demo;
 mod ends;
+mod external;
 mod foreign;
 mod guarded;
 mod inbound;

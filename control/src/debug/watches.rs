@@ -177,12 +177,15 @@ mod tests {
             "ReferenceGrant",
             "DestinationRule",
             "VirtualService",
+            "ServiceEntry",
+            "WorkloadEntry",
+            "Sidecar",
         ] {
             let line = format!("\nweir_watch_synced{{kind=\"{kind}\"}} 0\n");
             assert!(text.contains(&line), "{text}");
         }
         let view = view(Some(&watches), &Snapshot::default());
-        assert_eq!(view.watches.len(), 11);
+        assert_eq!(view.watches.len(), 14);
         assert!(
             view.watches
                 .iter()

@@ -32,6 +32,7 @@ use crate::{
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
         service_entry::ServiceEntry,
+        sidecar::Sidecar,
         virtual_service::VirtualService,
         workload_entry::WorkloadEntry,
     },
@@ -70,6 +71,7 @@ pub async fn watch(
     kinds.spawn(with.follow::<VirtualService>());
     kinds.spawn(with.follow::<ServiceEntry>());
     kinds.spawn(with.follow::<WorkloadEntry>());
+    kinds.spawn(with.follow::<Sidecar>());
     drop(with);
     while let Some(ended) = kinds.join_next().await {
         if let Err(error) = ended {

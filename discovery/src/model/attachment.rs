@@ -11,6 +11,7 @@ use weir_api::inbound_tls::{InboundTls, TlsMode};
 use super::{
     AuthorizationAction, AuthorizationRule, Caller, DestinationRule, DestinationRules, Entries,
     EntryEndpoint, Grant, HostScope, NamespacedName, Pod, Routing, Routings, ServiceEntry,
+    SidecarScope, scope::Scopes,
 };
 
 /// Labels of a pod, or those that a rule asks for.
@@ -70,6 +71,8 @@ pub enum Effect {
     Entry(Arc<ServiceEntry>),
     /// A workload that is no pod.
     Workload(Box<EntryEndpoint>),
+    /// What a sidecar takes, and what its pod may reach.
+    Scope(Box<SidecarScope>),
 }
 
 /// What one rule says of TLS. What it leaves open, the wider rule says.
@@ -89,6 +92,7 @@ pub struct Attachments {
     routings: Routings,
     destinations: DestinationRules,
     entries: Entries,
+    scopes: Scopes,
 }
 
 /// Oldest first, then by name.
@@ -113,6 +117,7 @@ impl Attachments {
             Effect::Routing(_) | Effect::Grants(_) => return self.routings.insert(attachment),
             Effect::Destination(_) => return self.destinations.insert(attachment),
             Effect::Entry(_) | Effect::Workload(_) => return self.entries.insert(attachment),
+            Effect::Scope(_) => return self.scopes.insert(attachment),
             Effect::InboundTls(_) | Effect::Authorization(_) => {}
         }
         let level = match attachment.target {
@@ -129,6 +134,7 @@ impl Attachments {
         self.routings.remove(rule);
         self.destinations.remove(rule);
         self.entries.remove(rule);
+        self.scopes.remove(rule);
         self.mesh.retain(|(_, other), _| other != rule);
         let namespace = &rule.name.namespace;
         if let Some(level) = self.namespaces.get_mut(namespace) {
@@ -150,6 +156,7 @@ impl Attachments {
                 .get(rule)
                 .or_else(|| self.destinations.get(rule))
                 .or_else(|| self.entries.get(rule))
+                .or_else(|| self.scopes.get(rule))
         };
         found.or_else(of_services)
     }
@@ -196,7 +203,22 @@ impl Attachments {
 
     /// Whether these say the same of pods.
     pub(super) fn are_alike_for_pods(&self, other: &Self) -> bool {
-        self.mesh == other.mesh && self.namespaces == other.namespaces
+        self.mesh == other.mesh
+            && self.namespaces == other.namespaces
+            && self.scopes == other.scopes
+    }
+
+    /// Whether anything is said of single sidecars.
+    #[must_use]
+    pub fn has_scopes(&self) -> bool {
+        !self.scopes.is_empty()
+    }
+
+    /// What is said of the sidecar of a pod in that namespace; of one that is not known, what is said
+    /// of all.
+    #[must_use]
+    pub fn scope(&self, namespace: &str, labels: Option<&Labels>) -> Option<&SidecarScope> {
+        self.scopes.of(namespace, labels)
     }
 
     /// The rules about the same pods as this one, where of several only the first counts.
@@ -363,6 +385,15 @@ impl Effect {
     pub fn workload(&self) -> Option<&EntryEndpoint> {
         match self {
             Self::Workload(said) => Some(said),
+            _ => None,
+        }
+    }
+
+    /// What it says of a sidecar, if it does.
+    #[must_use]
+    pub fn scope(&self) -> Option<&SidecarScope> {
+        match self {
+            Self::Scope(said) => Some(said),
             _ => None,
         }
     }

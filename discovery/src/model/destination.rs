@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Exports, HostScope, Labels};
 pub use policy::{
     Balancing, ClientTls, ConnectionPool, HttpPool, Keepalive, OutlierDetection, PortPolicies,
-    SimpleBalancing, TcpPool, TlsOrigination, TrafficPolicy, UpstreamHttp,
+    RetryBudget, SimpleBalancing, TcpPool, TlsOrigination, TrafficPolicy, UpstreamHttp, Warmup,
 };
 pub use rules::{DestinationRules, InForce};
 

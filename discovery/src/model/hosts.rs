@@ -8,6 +8,9 @@ use std::{
 
 use super::{NamespacedName, ResolvedService, ServicePort, Snapshot};
 
+/// Hosts of one port that are told apart by name: what says so travels as one message.
+const MOST: usize = 1000;
+
 /// The services that are declared, by host: those of several namespaces may have one name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Hosts(BTreeMap<Arc<str>, BTreeSet<NamespacedName>>);
@@ -100,6 +103,7 @@ impl Snapshot {
         known
             .filter_map(|it| Some((&**it, it.port(port)?.0)))
             .filter(|(_, port)| port.can_name_hosts())
+            .take(MOST)
             .collect()
     }
 

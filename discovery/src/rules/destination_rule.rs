@@ -4,6 +4,7 @@
 //! cannot be spoken makes calls fail, for without it they would go in plaintext.
 
 mod balancer;
+mod gradual;
 mod outliers;
 mod pool;
 mod tls;
@@ -20,6 +21,7 @@ use super::{
     texts,
 };
 use crate::model::{self, Effect, PortPolicies, Target};
+pub(super) use pool::ConnectionPool;
 use traffic_policy::TrafficPolicy;
 
 /// The object.

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub(super) use endpoint::Endpoint;
+pub(super) use port::Port;
 
 use super::{
     Findings, Place, RuleKind, RuleObject, Selector,
@@ -35,7 +36,7 @@ pub type ServiceEntry = RuleObject<Spec>;
 pub struct Spec {
     hosts: Option<Vec<String>>,
     addresses: Option<Vec<String>>,
-    ports: Option<Vec<port::Port>>,
+    ports: Option<Vec<Port>>,
     location: Option<Location>,
     resolution: Option<Resolution>,
     endpoints: Option<Vec<Endpoint>>,

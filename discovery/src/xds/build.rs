@@ -6,6 +6,7 @@ pub(super) mod capture;
 pub(super) mod cluster;
 pub(super) mod endpoint;
 pub(super) mod external;
+mod gradual;
 pub(super) mod http;
 pub(super) mod inbound;
 pub(super) mod listener;

@@ -85,6 +85,7 @@ impl Hub {
             state.snapshot = Some(snapshot.clone());
             let mut affected = affected.unwrap_or_else(|| state.everything());
             state.note_outside(snapshot, &outside, &mut affected);
+            state.note_scoped(snapshot, changes, &mut affected);
             (state.maker.clone(), state.plan(affected))
         };
         self.build(&maker, snapshot, &work, &shrunk, since);

@@ -155,6 +155,61 @@ fn what_a_rule_says_of_http_is_among_the_options_of_a_port_that_speaks_it() {
 }
 
 #[test]
+fn connections_for_http_are_asked_whether_they_are_there_and_do_not_last_for_ever() {
+    let options = |policy: &str| {
+        let effect = effect(80, &format!("connectionPool: {{{policy}}}"));
+        effect["typed_extension_protocol_options"][OPTIONS].clone()
+    };
+    let http2 = |options: &Value| {
+        options["use_downstream_protocol_config"]["http2_protocol_options"].clone()
+    };
+    assert_eq!(
+        http2(&options(
+            "http: {http2KeepAlive: {interval: 8s, timeout: 9s}}"
+        )),
+        json!({"connection_keepalive": {"interval": "8s", "timeout": "9s"}})
+    );
+    assert_eq!(
+        options("tcp: {maxConnectionDuration: 2h}")["common_http_protocol_options"],
+        json!({"max_connection_duration": "7200s"})
+    );
+}
+
+#[test]
+fn retries_have_a_budget_in_place_of_a_number_and_new_endpoints_come_to_their_part_by_and_by() {
+    let mut budget = thresholds("max_retries", 0);
+    let of_port = &mut budget["circuit_breakers"]["thresholds"][0];
+    of_port
+        .as_object_mut()
+        .expect("fields")
+        .remove("max_retries");
+    of_port["retry_budget"] =
+        json!({"budget_percent": {"value": 25.5}, "min_retry_concurrency": 4});
+    let said = "retryBudget: {percent: 25.5, minRetryConcurrency: 4}";
+    assert_eq!(effect(80, said), budget);
+    let slowly = json!({"slow_start_window": "30s", "min_weight_percent": {"value": 5.5},
+        "aggression": {"default_value": 1.5, "runtime_key": "weir.warmup.aggression"}});
+    let warmup = "warmup: {duration: 30s, minimumPercent: 5.5, aggression: 1.5}";
+    for (policy, expected) in [
+        (
+            format!("simple: LEAST_REQUEST, {warmup}"),
+            json!({"least_request_lb_config": {"slow_start_config": slowly}}),
+        ),
+        (
+            format!("simple: ROUND_ROBIN, {warmup}"),
+            json!({"lb_policy": null, "round_robin_lb_config": {"slow_start_config": slowly}}),
+        ),
+        (
+            format!("simple: RANDOM, {warmup}"),
+            json!({"lb_policy": "RANDOM"}),
+        ),
+    ] {
+        let policy = format!("loadBalancer: {{{policy}}}");
+        assert_eq!(effect(80, &policy), expected, "{policy}");
+    }
+}
+
+#[test]
 fn the_endpoint_is_chosen_as_a_rule_says() {
     for (policy, expected) in [
         ("simple: ROUND_ROBIN", json!({"lb_policy": null})),

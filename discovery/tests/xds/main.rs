@@ -2,6 +2,7 @@
 
 mod ads;
 mod delta;
+mod external;
 mod faults;
 mod istio;
 mod mesh;

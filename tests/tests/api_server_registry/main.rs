@@ -226,6 +226,9 @@ fn to_list_and_watch_its_kinds_is_all_it_needs() -> Result<()> {
         "ReferenceGrant",
         "DestinationRule",
         "VirtualService",
+        "ServiceEntry",
+        "WorkloadEntry",
+        "Sidecar",
     ];
     weir_tests::eventually::eventually(followed::PATIENCE, || {
         kinds.iter().all(|kind| refused(kind)).then_some(())
@@ -243,7 +246,10 @@ fn to_list_and_watch_its_kinds_is_all_it_needs() -> Result<()> {
             rule("discovery.k8s.io", &["endpointslices"]),
             rule("security.istio.io", &["peerauthentications", "authorizationpolicies"]),
             rule("gateway.networking.k8s.io", &["httproutes", "grpcroutes", "referencegrants"]),
-            rule("networking.istio.io", &["destinationrules", "virtualservices"]),
+            rule(
+                "networking.istio.io",
+                &["destinationrules", "virtualservices", "serviceentries", "workloadentries", "sidecars"],
+            ),
         ],
     });
     api.apply(&role.to_string())?;

@@ -17,11 +17,14 @@ use crate::{
 
 const NAMESPACE_OF_RULES: &str = "shop";
 const DEFINED: &str = "customResourceDefinitions.enabled=true";
-const KINDS: [&str; 4] = [
+const KINDS: [&str; 7] = [
     "AuthorizationPolicy",
     "PeerAuthentication",
     "DestinationRule",
     "VirtualService",
+    "ServiceEntry",
+    "WorkloadEntry",
+    "Sidecar",
 ];
 
 #[test]
@@ -39,7 +42,7 @@ fn rules_count_once_their_kinds_are_defined_and_stay_when_the_release_goes() {
     let names = thread::scope(|scope| {
         let _running = ControlPlane::start(scope, &cluster);
         // Nobody serves the kinds yet, and the control plane is ready without them.
-        assert_eq!(KINDS.map(|kind| cluster.objects_of(kind)), [0; 4]);
+        assert_eq!(KINDS.map(|kind| cluster.objects_of(kind)), [0; 7]);
         cluster.upgrade("weir", DEFINED, &[]).unwrap();
         let established = ["wait", "--for=condition=Established", "crd", "--all"];
         cluster.server.kubectl(&established).unwrap();
@@ -81,7 +84,7 @@ impl Cluster {
 
     /// Applies the rules of the documents, each in two versions, and returns them as kind and name.
     fn apply_documented_rules(&self) -> Vec<String> {
-        let text = ["docs/traffic.md", "docs/istio.md"]
+        let text = ["docs/traffic.md", "docs/istio.md", "docs/external.md"]
             .map(|path| fs::read_to_string(root().join(path)).unwrap())
             .concat();
         let blocks = text.split("```yaml\n").skip(1);
@@ -136,8 +139,8 @@ impl Cluster {
             ),
         ] {
             let group = match kind {
-                "DestinationRule" | "VirtualService" => "networking",
-                _ => "security",
+                "AuthorizationPolicy" | "PeerAuthentication" => "security",
+                _ => "networking",
             };
             let rule = format!(
                 "{{apiVersion: {group}.istio.io/v1beta1, kind: {kind}, spec: {spec}, \

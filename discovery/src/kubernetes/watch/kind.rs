@@ -15,6 +15,7 @@ use crate::{
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
         service_entry::ServiceEntry,
+        sidecar::Sidecar,
         virtual_service::VirtualService,
         workload_entry::WorkloadEntry,
     },
@@ -45,7 +46,7 @@ pub(super) trait Kind: DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Every kind, in the order of status reports.
-pub(super) const KINDS: [&str; 13] = [
+pub(super) const KINDS: [&str; 14] = [
     wire::Service::KIND,
     wire::EndpointSlice::KIND,
     wire::Pod::KIND,
@@ -59,6 +60,7 @@ pub(super) const KINDS: [&str; 13] = [
     VirtualService::KIND,
     ServiceEntry::KIND,
     WorkloadEntry::KIND,
+    Sidecar::KIND,
 ];
 
 impl Kind for wire::Service {

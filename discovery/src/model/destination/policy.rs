@@ -22,6 +22,30 @@ pub struct TrafficPolicy {
     pub outliers: Option<Arc<OutlierDetection>>,
     /// Whether TLS is spoken.
     pub tls: Option<Arc<ClientTls>>,
+    /// How new endpoints come to their part.
+    pub warmup: Option<Warmup>,
+    /// How many requests are sent again at once.
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// How a new endpoint comes to its part of the traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warmup {
+    /// In this time.
+    pub duration: Duration,
+    /// From so many of a hundred, in millionths of one.
+    pub least: u32,
+    /// How steeply at first, in millionths: one is a straight line.
+    pub aggression: u32,
+}
+
+/// How many requests are sent again at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// So many of a hundred that are under way, in millionths of one.
+    pub percent: u32,
+    /// But always so many. None: as many as Envoy lets.
+    pub least: Option<u32>,
 }
 
 /// Which endpoint gets a request.
@@ -67,6 +91,8 @@ pub struct TcpPool {
     pub connect_timeout: Option<Duration>,
     /// Bytes move within this, where they are not looked into. Zero: no bound.
     pub idle_timeout: Option<Duration>,
+    /// A connection for HTTP is closed after this, when it has nothing to do.
+    pub max_duration: Option<Duration>,
     /// Probes of a silent connection.
     pub keepalive: Option<Keepalive>,
 }
@@ -97,6 +123,8 @@ pub struct HttpPool {
     pub idle_timeout: Option<Duration>,
     /// At once on one connection of HTTP/2.
     pub max_streams: Option<u32>,
+    /// How often one of HTTP/2 is asked whether it is there, and how long for an answer.
+    pub keep_alive: Option<(Duration, Duration)>,
     /// Which version is spoken.
     pub version: UpstreamHttp,
 }
@@ -173,6 +201,8 @@ impl PortPolicies {
             pool: all.pool.or(around.pool),
             outliers: all.outliers.or(around.outliers),
             tls: all.tls.or(around.tls),
+            warmup: all.warmup.or(around.warmup),
+            retry_budget: all.retry_budget.or(around.retry_budget),
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Index;
-use crate::model::{Attachment, Changes, NamespacedName, Pod, RuleName};
+use crate::model::{Attachment, Attachments, Changes, NamespacedName, Pod, RuleName};
 
 impl Index {
     pub(super) fn apply_attachment(&mut self, attachment: Attachment) {
@@ -56,7 +56,14 @@ impl Index {
         }
         let is_called_otherwise =
             |pod: &Pod| before.inbound_tls_of(pod) != after.inbound_tls_of(pod);
-        let differs = |pod: &Pod| before.authorization_of(pod) != after.authorization_of(pod);
+        let scope = |of: &Attachments, pod: &Pod| {
+            let namespace = &pod.name.namespace;
+            of.scope(namespace, Some(&pod.labels)).cloned()
+        };
+        let differs = |pod: &Pod| {
+            before.authorization_of(pod) != after.authorization_of(pod)
+                || scope(before, pod) != scope(after, pod)
+        };
         let (mut touched, mut called_otherwise) = (BTreeSet::new(), Vec::new());
         for (name, pod) in self.current.pods_by_name.iter() {
             if is_called_otherwise(pod) {

@@ -3,10 +3,13 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Refused, THE_REST};
+use super::{Refused, THE_REST, gradual::Slowly};
 use crate::{
-    model::{Balancing, SimpleBalancing},
-    rules::{Findings, istio::refuse},
+    model::{Balancing, SimpleBalancing, Warmup},
+    rules::{
+        Findings,
+        istio::{Span, refuse},
+    },
 };
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -17,8 +20,8 @@ pub(super) struct LoadBalancer {
     locality_lb_setting: Option<Value>,
     zone_aware_lb_setting: Option<Value>,
     backend_utilization: Option<Value>,
-    warmup: Option<Value>,
-    warmup_duration_secs: Option<Value>,
+    warmup: Option<Slowly>,
+    warmup_duration_secs: Option<Span>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -61,8 +64,6 @@ impl LoadBalancer {
             ("localityLbSetting", &self.locality_lb_setting),
             ("zoneAwareLbSetting", &self.zone_aware_lb_setting),
             ("backendUtilization", &self.backend_utilization),
-            ("warmup", &self.warmup),
-            ("warmupDurationSecs", &self.warmup_duration_secs),
         ];
         refuse(at, refused, THE_REST, findings);
         let simple = match self.simple {
@@ -79,6 +80,31 @@ impl LoadBalancer {
             findings.malformed(at, "has both simple and consistentHash: write one of them");
         }
         simple.or_else(|| hash?.read(&format!("{at}.consistentHash"), findings))
+    }
+}
+
+impl LoadBalancer {
+    /// How a new endpoint comes to its part, where it has one.
+    pub(super) fn warmup(&self, at: &str, findings: &mut Findings) -> Option<Warmup> {
+        let older = self.warmup_duration_secs.map(Slowly::within);
+        if older.is_some() && self.warmup.is_some() {
+            let reason = "is an older word for warmup.duration: leave it out";
+            findings.malformed(format!("{at}.warmupDurationSecs"), reason);
+        }
+        let has_parts = matches!(
+            self.simple,
+            None | Some(
+                Simple::Unspecified | Simple::RoundRobin | Simple::LeastRequest | Simple::LeastConn
+            )
+        );
+        let said = self.warmup.as_ref().or(older.as_ref())?;
+        if !has_parts || self.consistent_hash.is_some() {
+            let reason = "goes with ROUND_ROBIN and LEAST_REQUEST alone: new endpoints have their part \
+                          at once";
+            findings.warned(format!("{at}.warmup"), reason);
+            return None;
+        }
+        said.read(&format!("{at}.warmup"), findings)
     }
 }
 

@@ -1,20 +1,18 @@
 //! Bounds of connections and requests.
 
-use serde::Deserialize;
-use serde_json::Value;
+use std::time::Duration;
 
-use super::{Refused, THE_REST, positive};
+use serde::Deserialize;
+
+use super::positive;
 use crate::{
     model::{self, Keepalive, UpstreamHttp},
-    rules::{
-        Findings,
-        istio::{Span, refuse},
-    },
+    rules::{Findings, istio::Span},
 };
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(super) struct ConnectionPool {
+pub(in crate::rules) struct ConnectionPool {
     tcp: Option<Tcp>,
     http: Option<Http>,
 }
@@ -25,7 +23,7 @@ struct Tcp {
     max_connections: Option<u32>,
     connect_timeout: Option<Span>,
     tcp_keepalive: Option<TcpKeepalive>,
-    max_connection_duration: Option<Value>,
+    max_connection_duration: Option<Span>,
     idle_timeout: Option<Span>,
 }
 
@@ -51,7 +49,14 @@ struct Http {
     use_client_protocol: Option<bool>,
     max_concurrent_streams: Option<u32>,
     #[serde(rename = "http2KeepAlive")]
-    http2_keep_alive: Option<Value>,
+    http2_keep_alive: Option<Http2KeepAlive>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Http2KeepAlive {
+    interval: Option<Span>,
+    timeout: Option<Span>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -65,7 +70,11 @@ enum H2UpgradePolicy {
 // === impl ConnectionPool ===
 
 impl ConnectionPool {
-    pub(super) fn read(&self, at: &str, findings: &mut Findings) -> model::ConnectionPool {
+    pub(in crate::rules) fn read(
+        &self,
+        at: &str,
+        findings: &mut Findings,
+    ) -> model::ConnectionPool {
         let tcp = self.tcp.as_ref();
         let http = self.http.as_ref();
         model::ConnectionPool {
@@ -83,8 +92,6 @@ impl ConnectionPool {
 
 impl Tcp {
     fn read(&self, at: &str, findings: &mut Findings) -> model::TcpPool {
-        let refused: &Refused<'_> = &[("maxConnectionDuration", &self.max_connection_duration)];
-        refuse(at, refused, THE_REST, findings);
         let connect_timeout = self.connect_timeout.map(|it| it.0);
         if connect_timeout.is_some_and(|it| it.is_zero()) {
             findings.malformed(format!("{at}.connectTimeout"), "0 is no time: write more");
@@ -93,11 +100,51 @@ impl Tcp {
             max_connections: positive(at, "maxConnections", self.max_connections, findings),
             connect_timeout: connect_timeout.filter(|it| !it.is_zero()),
             idle_timeout: self.idle_timeout.map(|it| it.0),
+            max_duration: self.max_duration(at, findings),
             keepalive: self
                 .tcp_keepalive
                 .as_ref()
                 .map(|it| it.read(&format!("{at}.tcpKeepalive"), findings)),
         }
+    }
+}
+
+impl Tcp {
+    fn max_duration(&self, at: &str, findings: &mut Findings) -> Option<Duration> {
+        let said = self.max_connection_duration?.0;
+        let at = format!("{at}.maxConnectionDuration");
+        if said.is_zero() {
+            findings.malformed(at, "0 is no time: write more");
+            return None;
+        }
+        let reason = "is that of connections for HTTP: those that are not looked into last as long as \
+                      their ends like";
+        findings.warned(at, reason);
+        Some(said)
+    }
+}
+
+// === impl Http2KeepAlive ===
+
+impl Http2KeepAlive {
+    /// Between two questions, and how long an answer is waited for.
+    fn read(&self, at: &str, findings: &mut Findings) -> Option<(Duration, Duration)> {
+        /// Less is refused by Envoy, and by sidecars.
+        const LEAST: Duration = Duration::from_millis(1);
+
+        let mut time = |field: &str, said: Option<Span>| {
+            let said = said.map(|it| it.0).filter(|it| *it >= LEAST);
+            if said.is_none() {
+                let reason = "is missing or less than 1ms: write it";
+                findings.malformed(format!("{at}.{field}"), reason);
+            }
+            said
+        };
+        let (interval, timeout) = (
+            time("interval", self.interval),
+            time("timeout", self.timeout),
+        );
+        Some((interval?, timeout?))
     }
 }
 
@@ -126,14 +173,15 @@ impl TcpKeepalive {
 
 impl Http {
     fn read(&self, at: &str, findings: &mut Findings) -> model::HttpPool {
-        let refused: &Refused<'_> = &[("http2KeepAlive", &self.http2_keep_alive)];
-        refuse(at, refused, THE_REST, findings);
         let is_upgrade = self.h2_upgrade_policy == Some(H2UpgradePolicy::Upgrade);
         let as_client = self.use_client_protocol == Some(true);
         if is_upgrade && as_client {
             let reason = "cannot be with h2UpgradePolicy: UPGRADE: leave out one of them";
             findings.malformed(format!("{at}.useClientProtocol"), reason);
         }
+        let keep_alive = self.http2_keep_alive.as_ref();
+        let keep_alive =
+            keep_alive.and_then(|it| it.read(&format!("{at}.http2KeepAlive"), findings));
         let mut number = |field: &str, value| positive(at, field, value, findings);
         model::HttpPool {
             max_pending: number("http1MaxPendingRequests", self.max_pending),
@@ -143,6 +191,7 @@ impl Http {
             max_retries: self.max_retries,
             max_streams: self.max_concurrent_streams.filter(|it| *it > 0),
             idle_timeout: self.idle_timeout.map(|it| it.0),
+            keep_alive,
             version: match (as_client, is_upgrade) {
                 (true, _) => UpstreamHttp::AsClient,
                 (false, true) => UpstreamHttp::Http2,

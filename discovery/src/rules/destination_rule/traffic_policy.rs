@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Refused, THE_REST, balancer::LoadBalancer, outliers::OutlierDetection, pool::ConnectionPool,
-    tls::Tls,
+    Refused, THE_REST, balancer::LoadBalancer, gradual::Retries, outliers::OutlierDetection,
+    pool::ConnectionPool, tls::Tls,
 };
 use crate::{
     model::{self, PortPolicies},
@@ -23,7 +23,7 @@ pub(super) struct TrafficPolicy {
     port_level_settings: Option<Vec<PortPolicy>>,
     tunnel: Option<Value>,
     proxy_protocol: Option<Value>,
-    retry_budget: Option<Value>,
+    retry_budget: Option<Retries>,
 }
 
 /// The same of one port of the service.
@@ -49,6 +49,7 @@ struct Said<'a> {
     connection_pool: Option<&'a ConnectionPool>,
     outlier_detection: Option<&'a OutlierDetection>,
     tls: Option<&'a Tls>,
+    retry_budget: Option<&'a Retries>,
 }
 
 // === impl TrafficPolicy ===
@@ -63,7 +64,6 @@ impl TrafficPolicy {
         let refused: &Refused<'_> = &[
             ("tunnel", &self.tunnel),
             ("proxyProtocol", &self.proxy_protocol),
-            ("retryBudget", &self.retry_budget),
         ];
         refuse(at, refused, THE_REST, findings);
         let all = Said {
@@ -71,6 +71,7 @@ impl TrafficPolicy {
             connection_pool: self.connection_pool.as_ref(),
             outlier_detection: self.outlier_detection.as_ref(),
             tls: self.tls.as_ref(),
+            retry_budget: self.retry_budget.as_ref(),
         };
         let mut policies = PortPolicies {
             all: all.read(at, place, findings),
@@ -89,6 +90,7 @@ impl TrafficPolicy {
                 connection_pool: said.connection_pool.as_ref(),
                 outlier_detection: said.outlier_detection.as_ref(),
                 tls: said.tls.as_ref(),
+                retry_budget: None,
             };
             let of_port = of_port.read(&at, place, findings);
             policies.ports.entry(number).or_insert(of_port);
@@ -105,6 +107,10 @@ impl Said<'_> {
         let pool = self.connection_pool;
         let outliers = self.outlier_detection;
         model::TrafficPolicy {
+            warmup: balancer.and_then(|it| it.warmup(&format!("{at}.loadBalancer"), findings)),
+            retry_budget: self
+                .retry_budget
+                .map(|it| it.read(&format!("{at}.retryBudget"), findings)),
             balancing: balancer.and_then(|it| it.read(&format!("{at}.loadBalancer"), findings)),
             pool: pool
                 .map(|it| it.read(&format!("{at}.connectionPool"), findings))

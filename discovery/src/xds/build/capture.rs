@@ -32,7 +32,9 @@ use weir_api::{
     },
 };
 
-use super::{boolean, cluster, duration, http, inbound, listener, streams::Streams, wrapped};
+use super::{
+    boolean, cluster, duration, http, inbound, listener, outside, streams::Streams, wrapped,
+};
 use crate::{
     model::{Protocol, SessionAffinity},
     xds::{AccessLog, MeshConfig, OutboundMode},
@@ -50,7 +52,11 @@ pub(in crate::xds) const CLUSTERS: [&str; 3] = [
 /// The listener of that name, for a client that knows all others already.
 pub(in crate::xds) fn listener(name: &str, mesh: &MeshConfig) -> Option<Listener> {
     match name {
-        names::VIRTUAL_OUTBOUND => Some(virtual_outbound(name, Ipv4Addr::UNSPECIFIED.into(), mesh)),
+        names::VIRTUAL_OUTBOUND => {
+            let address = Ipv4Addr::UNSPECIFIED.into();
+            let mode = mesh.outbound_traffic_policy.mode;
+            Some(virtual_outbound(name, address, mode, mesh.access_log))
+        }
         names::VIRTUAL_INBOUND => Some(virtual_inbound(mesh)),
         _ => None,
     }
@@ -61,6 +67,7 @@ pub(in crate::xds) fn listener(name: &str, mesh: &MeshConfig) -> Option<Listener
 pub(in crate::xds) fn sidecar_listener<'a>(
     name: &str,
     mesh: &MeshConfig,
+    unknown: OutboundMode,
     inbound: impl FnOnce() -> inbound::Inbound<'a>,
 ) -> Option<Listener> {
     let (base, address) = match name.strip_suffix(names::V6_SUFFIX) {
@@ -71,7 +78,7 @@ pub(in crate::xds) fn sidecar_listener<'a>(
         names::VIRTUAL_OUTBOUND => Some(Listener {
             metadata: Some(on_demand()),
             listener_filters: vec![original_dst()],
-            ..virtual_outbound(name, address, mesh)
+            ..virtual_outbound(name, address, unknown, mesh.access_log)
         }),
         names::VIRTUAL_INBOUND => Some(inbound::listener(
             name,
@@ -107,12 +114,8 @@ pub(in crate::xds) fn cluster(name: &str) -> Option<Cluster> {
 
 /// Hands over to the listener of the original destination. What has none is passed through, or
 /// refused if only what the mesh knows may be reached.
-fn virtual_outbound(name: &str, address: IpAddr, mesh: &MeshConfig) -> Listener {
-    let unknown = match mesh.outbound_traffic_policy.mode {
-        OutboundMode::AllowAny => names::PASSTHROUGH_CLUSTER,
-        OutboundMode::RegistryOnly => names::BLACK_HOLE_CLUSTER,
-    };
-    let log = mesh.access_log;
+fn virtual_outbound(name: &str, address: IpAddr, mode: OutboundMode, log: AccessLog) -> Listener {
+    let unknown = outside::cluster(mode);
     let catch_all = FilterChain {
         name: format!("{}-catchall-tcp", names::VIRTUAL_OUTBOUND),
         filters: vec![listener::tcp_to(unknown, log)],

@@ -36,9 +36,7 @@ pub(in crate::xds) fn place(
         Resolution::Dns => DiscoveryType::StrictDns,
         Resolution::DnsRoundRobin => DiscoveryType::LogicalDns,
     };
-    let Some(port) = entry.ports.iter().find(|it| it.port == number) else {
-        return None;
-    };
+    let port = entry.ports.iter().find(|it| it.port == number)?;
     let own = [EntryEndpoint {
         place: EndpointPlace::Name(host.into()),
         ports: Default::default(),

@@ -1,7 +1,11 @@
 //! What connections to a pod meet, the same messages as in the sidecar's own bootstrap: where
 //! nothing new is known, nothing changes.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
 
 use weir_api::{
     inbound_tls::Served,
@@ -14,11 +18,15 @@ use weir_api::{
         codec,
         envoy::{
             config::{
-                cluster::v3::Cluster,
+                cluster::v3::{
+                    Cluster,
+                    cluster::{ClusterDiscoveryType, DiscoveryType, LbPolicy},
+                },
                 core::v3::{
                     CidrRange, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions,
                     Metadata, TrafficDirection,
                 },
+                endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints},
                 listener::v3::{Filter, FilterChain, FilterChainMatch, Listener},
                 route::v3::RouteConfiguration,
             },
@@ -48,10 +56,10 @@ use super::{
     boolean, capture, cluster, duration, http,
     listener::{HTTP, http_inspector, listener_filter, network_filter, tcp_to, tls_inspector},
     route::{self, Rest},
-    tls, wrapped,
+    shape, tls, wrapped,
 };
 use crate::{
-    model::{Probe, Question},
+    model::{Probe, Question, SidecarScope, TrafficPolicy},
     xds::AccessLog,
 };
 
@@ -84,6 +92,8 @@ pub(in crate::xds) struct Inbound<'a> {
     pub(in crate::xds) ports: Vec<Port>,
     /// Hosts of the services that lead to them.
     pub(in crate::xds) services: Vec<(u16, String)>,
+    /// Those of whose other end a rule says something.
+    pub(in crate::xds) scoped: BTreeSet<u16>,
     /// Who is served on all others.
     pub(in crate::xds) others: Served,
     /// What the kubelet asks on ports that would refuse it.
@@ -101,6 +111,18 @@ pub(in crate::xds) struct Probes {
     pub(in crate::xds) questions: Vec<Probe>,
     /// Addresses of its node.
     pub(in crate::xds) from: Vec<IpAddr>,
+}
+
+// === impl Inbound ===
+
+impl Inbound<'_> {
+    /// The cluster of a port.
+    fn cluster(&self, port: u16) -> String {
+        match self.scoped.contains(&port) {
+            true => names::inbound_scoped_cluster(port),
+            false => names::inbound_cluster(port),
+        }
+    }
 }
 
 // === impl Probes ===
@@ -224,7 +246,7 @@ fn of_other_ports(
 
 fn chains(port: Port, inbound: &Inbound<'_>, log: AccessLog) -> Vec<FilterChain> {
     let number = port.number;
-    let cluster = names::inbound_cluster(number);
+    let cluster = inbound.cluster(number);
     let to = To {
         stat_prefix: &format!("inbound_{number}"),
         cluster: &cluster,
@@ -271,7 +293,7 @@ fn plaintext_probes(of_port: &[Probe], inbound: &Inbound<'_>, log: AccessLog) ->
         ("", plaintext_http(), authorization, Rest::AsOthers)
     };
     let asked = of_port.iter().map(|probe| &probe.question);
-    let routes = route::questions_to(&names::inbound_cluster(number), asked, rest);
+    let routes = route::questions_to(&inbound.cluster(number), asked, rest);
     let criteria = inbound.probes.at(number, criteria);
     let stat_prefix = format!("inbound_{number}{of}");
     let manager = connection_manager(&stat_prefix, routes, authorization, log);
@@ -280,7 +302,7 @@ fn plaintext_probes(of_port: &[Probe], inbound: &Inbound<'_>, log: AccessLog) ->
 
 fn tls_probes(number: u16, inbound: &Inbound<'_>, log: AccessLog) -> FilterChain {
     let criteria = inbound.probes.at(number, transport("tls"));
-    let to = tcp_to(&names::inbound_cluster(number), log);
+    let to = tcp_to(&inbound.cluster(number), log);
     chain(&format!("inbound|{number}|probe-tls"), criteria, vec![to])
 }
 
@@ -454,7 +476,41 @@ fn connection_manager(
 /// The cluster of a port of the application: dials it at the address the peer used, from the
 /// source that the capture rules let past.
 pub(in crate::xds) fn cluster(name: &str) -> Cluster {
-    let options = upstream::HttpProtocolOptions {
+    with_options(name, &http_options())
+}
+
+/// The same of a port of which a rule says more, in a pod with these addresses.
+pub(in crate::xds) fn scoped_cluster(
+    name: &str,
+    port: u16,
+    scope: &SidecarScope,
+    addresses: &[IpAddr],
+) -> Cluster {
+    let mut message = cluster(name);
+    if let Some(endpoint) = scope.endpoint_of(port, addresses) {
+        let address = super::address(endpoint);
+        message.cluster_discovery_type =
+            Some(ClusterDiscoveryType::Type(DiscoveryType::Static.into()));
+        message.lb_policy = LbPolicy::RoundRobin.into();
+        message.load_assignment = Some(ClusterLoadAssignment {
+            cluster_name: name.to_owned(),
+            endpoints: vec![LocalityLbEndpoints {
+                lb_endpoints: vec![super::endpoint::weighted(address, 1)],
+                ..LocalityLbEndpoints::default()
+            }],
+            ..ClusterLoadAssignment::default()
+        });
+    }
+    let policy = TrafficPolicy {
+        pool: scope.pool_of(port).cloned(),
+        ..TrafficPolicy::default()
+    };
+    shape::bound(&mut message, Some(http_options()), &policy);
+    message
+}
+
+fn http_options() -> upstream::HttpProtocolOptions {
+    upstream::HttpProtocolOptions {
         common_http_protocol_options: Some(HttpProtocolOptions {
             idle_timeout: Some(duration(UPSTREAM_IDLE)),
             ..HttpProtocolOptions::default()
@@ -467,10 +523,13 @@ pub(in crate::xds) fn cluster(name: &str) -> Cluster {
             },
         )),
         ..upstream::HttpProtocolOptions::default()
-    };
+    }
+}
+
+fn with_options(name: &str, options: &upstream::HttpProtocolOptions) -> Cluster {
     Cluster {
         upstream_bind_config: Some(capture::inbound_source()),
-        typed_extension_protocol_options: cluster::extension_options(&options),
+        typed_extension_protocol_options: cluster::extension_options(options),
         ..capture::to_original_destination(name)
     }
 }

@@ -9,7 +9,7 @@ use weir_api::xds::envoy::{
                 RingHashLbConfig,
             },
         },
-        core::v3::{HttpProtocolOptions, TcpKeepalive},
+        core::v3::{HttpProtocolOptions, KeepaliveSettings, TcpKeepalive},
     },
     extensions::upstreams::http::v3::{
         HttpProtocolOptions as Options,
@@ -19,10 +19,10 @@ use weir_api::xds::envoy::{
 };
 use weir_api::xds::google::protobuf::UInt64Value;
 
-use super::{cluster::extension_options, duration, wrapped};
+use super::{cluster::extension_options, duration, gradual, wrapped};
 use crate::model::{
-    Balancing, HttpPool, Keepalive, OutlierDetection, Protocol, SessionAffinity, SimpleBalancing,
-    TcpPool, TrafficPolicy, UpstreamHttp,
+    Balancing, ConnectionPool, HttpPool, Keepalive, OutlierDetection, Protocol, SessionAffinity,
+    SimpleBalancing, TcpPool, TrafficPolicy, UpstreamHttp,
 };
 
 /// What is spoken with the endpoints of a port: as the port says, if no rule says otherwise.
@@ -83,13 +83,19 @@ pub(in crate::xds) fn bound(
     options: Option<Options>,
     policy: &TrafficPolicy,
 ) {
+    if let Some(said) = policy.warmup {
+        gradual::warm_up(message, said);
+    }
     if let Some(pool) = &policy.pool {
         bound_connections(message, &pool.tcp);
         bound_requests(message, &pool.http);
         if let Some(options) = options {
-            let options = http_options(options, &pool.http);
+            let options = http_options(options, pool);
             message.typed_extension_protocol_options = extension_options(&options);
         }
+    }
+    if let Some(said) = policy.retry_budget {
+        gradual::budget(message, said);
     }
     let is_chosen = policy.balancing != Some(Balancing::Passthrough);
     if let Some(outliers) = policy.outliers.as_ref().filter(|_| is_chosen) {
@@ -140,11 +146,15 @@ fn bound_requests(message: &mut Cluster, pool: &HttpPool) {
     }
 }
 
-fn http_options(mut options: Options, pool: &HttpPool) -> Options {
-    if pool.idle_timeout.is_some() || pool.max_per_connection.is_some() {
+fn http_options(mut options: Options, pool: &ConnectionPool) -> Options {
+    let (pool, max_duration) = (&pool.http, pool.tcp.max_duration);
+    let says = pool.idle_timeout.is_some() || pool.max_per_connection.is_some();
+    if says || max_duration.is_some() {
+        let common = options.common_http_protocol_options.unwrap_or_default();
         options.common_http_protocol_options = Some(HttpProtocolOptions {
-            idle_timeout: pool.idle_timeout.map(duration),
+            idle_timeout: pool.idle_timeout.map(duration).or(common.idle_timeout),
             max_requests_per_connection: pool.max_per_connection.map(wrapped),
+            max_connection_duration: max_duration.map(duration),
             ..HttpProtocolOptions::default()
         });
     }
@@ -160,6 +170,13 @@ fn http_options(mut options: Options, pool: &HttpPool) -> Options {
     };
     if let Some(http2) = http2 {
         http2.max_concurrent_streams = pool.max_streams.map(wrapped);
+        http2.connection_keepalive = pool
+            .keep_alive
+            .map(|(interval, timeout)| KeepaliveSettings {
+                interval: Some(duration(interval)),
+                timeout: Some(duration(timeout)),
+                ..KeepaliveSettings::default()
+            });
     }
     options
 }

@@ -131,7 +131,13 @@ impl Upstream {
 }
 
 /// TLS as a rule says it, with somebody who is not of the mesh.
-pub(in crate::xds) fn origination(said: &TlsOrigination, protocol: Protocol) -> TransportSocket {
+///
+/// `names` are those of which the certificate has one.
+pub(in crate::xds) fn origination(
+    said: &TlsOrigination,
+    names: &[Arc<str>],
+    protocol: Protocol,
+) -> TransportSocket {
     let file = |path: &Arc<str>| DataSource {
         specifier: Some(Specifier::Filename(path.to_string())),
         ..DataSource::default()
@@ -141,7 +147,7 @@ pub(in crate::xds) fn origination(said: &TlsOrigination, protocol: Protocol) -> 
         private_key: Some(file(key)),
         ..TlsCertificate::default()
     });
-    let names = said.names.iter().flat_map(|name| {
+    let matchers = names.iter().flat_map(|name| {
         let kinds = [SanType::Dns, SanType::Uri];
         kinds.map(|kind| SubjectAltNameMatcher {
             san_type: kind.into(),
@@ -151,14 +157,12 @@ pub(in crate::xds) fn origination(said: &TlsOrigination, protocol: Protocol) -> 
     let validation = said.authorities.as_ref().map(|authorities| {
         ValidationContextType::ValidationContext(CertificateValidationContext {
             trusted_ca: Some(file(authorities)),
-            match_typed_subject_alt_names: names.collect(),
+            match_typed_subject_alt_names: matchers.collect(),
             ..CertificateValidationContext::default()
         })
     });
     let context = UpstreamTlsContext {
-        auto_sni_san_validation: said.sni.is_some()
-            && said.names.is_empty()
-            && validation.is_some(),
+        auto_sni_san_validation: said.sni.is_some() && names.is_empty() && validation.is_some(),
         sni: said.sni.as_deref().unwrap_or_default().to_owned(),
         common_tls_context: Some(CommonTlsContext {
             tls_certificates: certificates.collect(),

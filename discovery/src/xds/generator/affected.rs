@@ -97,9 +97,11 @@ impl Generator {
         let unknown = changes.rules.is_some();
         if !pods.is_empty() || unknown {
             let scope = Scope::Pods { pods, unknown };
-            for suffix in ["", names::V6_SUFFIX] {
-                let name = format!("{}{suffix}", names::VIRTUAL_INBOUND);
-                affected.insert((Kind::Listener, name), scope.clone());
+            for base in [names::VIRTUAL_INBOUND, names::VIRTUAL_OUTBOUND] {
+                for suffix in ["", names::V6_SUFFIX] {
+                    let name = format!("{base}{suffix}");
+                    affected.insert((Kind::Listener, name), scope.clone());
+                }
             }
         }
         affected

@@ -6,19 +6,19 @@ use std::{
     sync::Arc,
 };
 
-use weir_api::inbound_tls::Served;
+use weir_api::{inbound_tls::Served, names, xds::envoy::config::cluster::v3::Cluster};
 
 use super::Generator;
 use crate::{
     model::{
         Attachment, Endpoint, Hint, HintSource, InboundTls, Protocol, ResolvedService, ServiceKind,
-        Snapshot,
+        SidecarScope, Snapshot,
     },
     xds::{
-        Client,
+        Client, View,
         build::{
             authorization::Authorization,
-            inbound::{Inbound, Port, Probes},
+            inbound::{self, Inbound, Port, Probes},
         },
         names::host_of,
     },
@@ -51,8 +51,13 @@ impl Generator {
             protocol,
             mode: served(number),
         });
+        let ports: Vec<_> = ports.collect();
+        let scope = scope(snapshot, client);
+        let is_scoped = |port: &u16| scope.is_some_and(|it| it.is_about(*port));
+        let scoped = ports.iter().map(|port| port.number).filter(is_scoped);
         Inbound {
-            ports: ports.collect(),
+            scoped: scoped.collect(),
+            ports,
             services,
             others: rules.mode.served(speaks_tls),
             probes,
@@ -118,8 +123,42 @@ impl Generator {
                 ports.insert(number, port.hint.protocol);
             }
         }
+        for (port, ingress) in scope(snapshot, client)
+            .into_iter()
+            .flat_map(|it| &it.ingress)
+        {
+            ports.insert(*port, ingress.hint.protocol);
+        }
         (ports, hosts)
     }
+
+    /// The cluster of a port of which a rule says more, for the sidecar of the view.
+    pub(super) fn scoped_cluster(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        view: &View,
+    ) -> Option<Cluster> {
+        let View::Sidecar(client) = view else {
+            return None;
+        };
+        let port = names::inbound_scoped_cluster_port(name)?;
+        let scope = scope(snapshot, client)?;
+        Some(inbound::scoped_cluster(
+            name,
+            port,
+            scope,
+            &client.addresses,
+        ))
+    }
+}
+
+/// What rules say of a sidecar as a whole.
+pub(super) fn scope<'s>(snapshot: &'s Snapshot, client: &Client) -> Option<&'s SidecarScope> {
+    let name = client.pod.as_ref()?;
+    let pod = snapshot.pod_named(name);
+    let labels = pod.map(|pod| &*pod.labels);
+    snapshot.attachments().scope(&name.namespace, labels)
 }
 
 /// What rules say of connections to the pod of a sidecar. Before the pod is known, any rule of its

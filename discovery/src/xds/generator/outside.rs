@@ -9,10 +9,11 @@ use weir_api::{
 
 use super::{
     Generator,
+    inbound::scope,
     routed::{heeded, rules_at},
 };
 use crate::{
-    model::{Changes, NamespacedName, Protocol, ResolvedService, ServicePort, Snapshot},
+    model::{Changes, NamespacedName, Protocol, ResolvedService, ServicePort, Snapshot, Unknown},
     xds::{
         Client, Kind, OutboundMode, View,
         build::{
@@ -58,8 +59,13 @@ impl Generator {
     }
 
     /// What becomes of a client's connections to what the mesh does not know.
-    pub(super) fn outbound_mode(&self, _: &Snapshot, _: &Client) -> OutboundMode {
-        self.mesh.outbound_traffic_policy.mode
+    pub(super) fn outbound_mode(&self, snapshot: &Snapshot, client: &Client) -> OutboundMode {
+        let scope = scope(snapshot, client);
+        match scope.and_then(|it| it.outbound) {
+            Some(Unknown::Passed) => OutboundMode::AllowAny,
+            Some(Unknown::Refused) => OutboundMode::RegistryOnly,
+            None => self.mesh.outbound_traffic_policy.mode,
+        }
     }
 
     fn mode_in(&self, view: &View) -> OutboundMode {
@@ -83,7 +89,7 @@ impl Generator {
         }
         let name = destination.port().to_string();
         let host = destination.ip().to_string();
-        let speak_http = hosts.iter().copied().filter(|it| speaks_http(it));
+        let speak_http = hosts.iter().copied().filter(speaks_http);
         let mut heeded_by = http::Heeded::default();
         for (service, port) in speak_http.clone() {
             heeded_by |= heeded(snapshot, &rules_at(snapshot, service, port, view));
@@ -181,7 +187,12 @@ impl Generator {
     pub fn affected_outside(&self, snapshot: &Snapshot, changes: &Changes) -> BTreeSet<u16> {
         let gone = changes.services.values().filter_map(|it| it.old.as_ref());
         let other = changes.shaped.keys().chain(&changes.routed);
-        let new = changes.services.keys().chain(other);
+        // Pods that have other labels may be under other rules.
+        let callers = match changes.pods.is_empty() {
+            true => BTreeSet::new(),
+            false => snapshot.services_of_selecting_rules(),
+        };
+        let new = changes.services.keys().chain(other).chain(&callers);
         let new = new.filter(|name: &&NamespacedName| name.is_host());
         let new = new.filter_map(|name| snapshot.service(name));
         let gone = gone.filter(|it| it.service.name.is_host());

@@ -36,7 +36,8 @@ impl Generator {
         client: &Client,
     ) -> Option<Resource> {
         let inbound = || self.inbound(snapshot, client);
-        let message = capture::sidecar_listener(name, &self.mesh, inbound)?;
+        let mode = self.outbound_mode(snapshot, client);
+        let message = capture::sidecar_listener(name, &self.mesh, mode, inbound)?;
         let body = codec::pack_listener(&message);
         Some(resource(name, Digest::of(&body.value), body))
     }
@@ -135,6 +136,10 @@ impl Generator {
     }
 
     pub(super) fn cluster(&self, snapshot: &Snapshot, name: &str, view: &View) -> Option<Resource> {
+        if let Some(message) = self.scoped_cluster(snapshot, name, view) {
+            let body = codec::pack_cluster(&message);
+            return Some(resource(name, Digest::of(&body.value), body));
+        }
         if let Some(message) = capture::cluster(name) {
             let body = codec::pack_cluster(&message);
             return Some(resource(name, Digest::of(&body.value), body));

@@ -11,7 +11,7 @@ use super::Generator;
 use crate::{
     model::{
         Caller, ClientTls, DestinationRules, Endpoint, Labels, NamespacedName, ResolvedService,
-        ServicePort, SessionAffinity, Snapshot, TrafficPolicy,
+        ServicePort, SessionAffinity, Snapshot, TlsOrigination, TrafficPolicy,
     },
     xds::{
         Client, Kind, View,
@@ -37,7 +37,15 @@ impl Generator {
     }
 
     /// The view that a client has of a cluster.
-    pub(super) fn cluster_view(&self, snapshot: &Snapshot, name: &str, client: &Client) -> View {
+    pub(super) fn cluster_view(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        client: &Arc<Client>,
+    ) -> View {
+        if names::inbound_scoped_cluster_port(name).is_some() {
+            return View::Sidecar(client.clone());
+        }
         let speaks = client.mutual_tls && self.settings.mutual_tls;
         let namespace = client.namespace();
         let caller = self.parse(snapshot, name, namespace).and_then(|subject| {
@@ -167,7 +175,7 @@ impl Generator {
             (policy.tls.as_deref(), &mut options)
             && said.sni.is_none()
         {
-            let verifies = said.authorities.is_some() && said.names.is_empty();
+            let verifies = said.authorities.is_some() && names_of(said, service).is_empty();
             options.upstream_http_protocol_options = Some(UpstreamHttpProtocolOptions {
                 auto_sni: true,
                 auto_san_validation: verifies,
@@ -186,7 +194,8 @@ impl Generator {
             (Some(ClientTls::Disable), _) => {}
             (Some(ClientTls::Mesh), _) => message.transport_socket = Some(upstream().socket()),
             (Some(ClientTls::Origination(said)), _) => {
-                message.transport_socket = Some(tls::origination(said, protocol));
+                message.transport_socket =
+                    Some(tls::origination(said, names_of(said, service), protocol));
             }
             (None, View::MutualTls(_)) if !is_original => {
                 message.transport_socket_matches = upstream().matches();
@@ -241,6 +250,15 @@ impl Generator {
         let subset = subset.and_then(|it| rules.subset(it));
         let policy = rules.policy(port.port, subset);
         shape::affinity(service.service.session_affinity, &policy)
+    }
+}
+
+/// Names of which the other end's certificate has one: those of the rule, else of who declares a host.
+fn names_of<'a>(said: &'a TlsOrigination, service: &'a ResolvedService) -> &'a [Arc<str>] {
+    let entry = service.service.entry.as_ref();
+    match entry.filter(|_| said.names.is_empty()) {
+        Some(entry) => &entry.names,
+        None => &said.names,
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     topic::{Built, Topic},
 };
 use crate::{
-    model::Snapshot,
+    model::{Changes, Snapshot},
     xds::{
         Client, Generator, Kind, Resource, Scope, View, mailbox::Mailbox, secrets::Secrets,
         status::Reports,
@@ -120,6 +120,41 @@ impl State {
         });
         let outside = outside.map(|name| (Kind::Listener, name.to_string()));
         affected.extend(outside.map(|name| (name, Scope::All)));
+    }
+
+    /// Notes what sidecars subscribed to that rules about whole sidecars may make another one: what
+    /// leads to their applications, and what becomes of what the mesh does not know.
+    pub(super) fn note_scoped(
+        &self,
+        snapshot: &Snapshot,
+        changes: &Changes,
+        affected: &mut BTreeMap<(Kind, String), Scope>,
+    ) {
+        let unknown = changes.rules.is_some();
+        let some = unknown || !changes.pods.is_empty() && snapshot.attachments().has_scopes();
+        if !some {
+            return;
+        }
+        let rules = changes.rules.iter().flatten();
+        let scope = Scope::Pods {
+            pods: rules.chain(&changes.pods).cloned().collect(),
+            unknown,
+        };
+        let asked = |kind: Kind| self.topics.get(&kind).into_iter().flat_map(HashMap::keys);
+        let inbound = asked(Kind::Cluster);
+        let inbound = inbound.filter(|it| names::inbound_scoped_cluster_port(it).is_some());
+        let outside = asked(Kind::Listener).filter(|name| {
+            let destination = names::outbound_listener_destination(name);
+            destination.is_some_and(|it| snapshot.claim(it).is_none())
+        });
+        let routes = asked(Kind::Route).filter(|it| it.parse::<u16>().is_ok());
+        let names = inbound
+            .map(|name| (Kind::Cluster, name.to_string()))
+            .chain(outside.map(|name| (Kind::Listener, name.to_string())))
+            .chain(routes.map(|name| (Kind::Route, name.to_string())));
+        for name in names {
+            affected.entry(name).or_insert_with(|| scope.clone());
+        }
     }
 
     /// What of the affected names is wanted, and by whom.
