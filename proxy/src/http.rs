@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod changes;
 pub mod codec;
+pub(crate) mod cookie;
 pub mod edits;
 pub(crate) mod grpc;
 pub(crate) mod h2;

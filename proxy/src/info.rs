@@ -227,6 +227,12 @@ impl ConnectionInfo {
         held.find_map(|finding| finding.refusal.as_deref())
     }
 
+    /// Whether a filter refuses it, once its bytes come.
+    pub(crate) fn is_refused(&self) -> bool {
+        let mut findings = self.findings.iter().flat_map(|findings| &findings.0);
+        findings.any(|finding| finding.refusal.is_some())
+    }
+
     /// Whether the connection is for the application of this pod.
     pub(crate) fn is_inbound(&self) -> bool {
         self.listener.direction == TrafficDirection::Inbound

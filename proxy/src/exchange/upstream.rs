@@ -112,8 +112,8 @@ impl UpstreamPort {
 impl Http1Upstream {
     pub(super) fn new(upstream: Upstream, reused: bool) -> Self {
         Self {
+            received: Buffer::of(upstream.cluster.config.buffer_limit),
             upstream,
-            received: Buffer::default(),
             reused,
             informed: 0,
         }
