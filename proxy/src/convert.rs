@@ -54,6 +54,8 @@ mod value;
 
 use std::fmt;
 
+pub(crate) use value::{json_object, json_struct};
+
 use weir_api::xds::envoy::{
     config::{
         bootstrap::v3 as bootstrap_v3, cluster::v3 as cluster_v3, endpoint::v3 as endpoint_v3,

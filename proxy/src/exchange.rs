@@ -205,12 +205,11 @@ impl<'e> Exchange<'e> {
     ) -> Next {
         let manager = self.manager;
         let mut passage = Box::new(Passage::new(&manager.filters, matched));
-        let has_body = !self.request.has_no_body();
         if let Err(reply) = self.decode(&mut passage, routes, random).await {
             if reply.reason == Reason::ClientClosed {
                 return self.gone("");
             }
-            let is_read = !has_body || passage.body.is_some();
+            let is_read = self.is_read(&passage);
             let route = passage.known_route();
             return self
                 .reply(&reply, is_read, route.as_ref(), Some(&mut passage))
@@ -223,7 +222,7 @@ impl<'e> Exchange<'e> {
         let plan = Plan::new(manager, matched, &Edited::new(head, &passage.edits), random);
         match plan {
             Plan::Reply(reply, matched) => {
-                let is_read = !has_body || passage.body.is_some();
+                let is_read = self.is_read(&passage);
                 self.reply(&reply, is_read, matched.as_ref(), Some(&mut passage))
                     .await
             }

@@ -65,6 +65,12 @@ pub enum Reason {
     PayloadTooLarge,
     /// A rule forbids the request.
     AccessDenied,
+    /// The authorization service forbids the request.
+    ExternalAuthorizationDenied,
+    /// The authorization service was not reached, or has failed.
+    ExternalAuthorizationError,
+    /// The authorization service asked for a change that cannot or may not be made.
+    ExternalAuthorizationInvalid,
     /// A fault was injected.
     FaultInjected,
     /// A preflight request of CORS was answered.
@@ -123,6 +129,9 @@ impl Reason {
             Self::HeadTooLarge => "request_head_too_large",
             Self::PayloadTooLarge => "request_payload_too_large",
             Self::AccessDenied => "rbac_access_denied",
+            Self::ExternalAuthorizationDenied => "ext_authz_denied",
+            Self::ExternalAuthorizationError => "ext_authz_error",
+            Self::ExternalAuthorizationInvalid => "ext_authz_invalid",
             Self::FaultInjected => "fault_filter_abort",
             Self::CorsPreflight => "cors_response",
             Self::Overloaded => "overload",
@@ -158,6 +167,9 @@ impl Reason {
             Self::StreamIdleTimeout => "SI",
             Self::BadRequest | Self::UnsupportedTransferCoding | Self::HeadTooLarge => "DPE",
             Self::ClientClosed => "DC",
+            Self::ExternalAuthorizationDenied
+            | Self::ExternalAuthorizationError
+            | Self::ExternalAuthorizationInvalid => "UAEX",
             Self::FaultInjected => "FI",
             Self::RequestHeadersTimeout
             | Self::RequestTimeout
@@ -190,7 +202,11 @@ impl Reason {
             Self::PathNormalized => 307,
             Self::UnsupportedTransferCoding => 501,
             Self::UpgradeRequired => 426,
-            Self::UpgradeRefused | Self::AccessDenied => 403,
+            Self::UpgradeRefused
+            | Self::AccessDenied
+            | Self::ExternalAuthorizationDenied
+            | Self::ExternalAuthorizationError => 403,
+            Self::ExternalAuthorizationInvalid => 500,
             Self::PayloadTooLarge => 413,
             Self::CorsPreflight => 200,
             Self::HeadTooLarge => 431,

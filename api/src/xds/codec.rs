@@ -198,6 +198,12 @@ messages! {
     unpack unpack_cors_policy, pack pack_cors_policy:
         extensions::filters::http::cors::v3::CorsPolicy,
         "envoy.extensions.filters.http.cors.v3.CorsPolicy";
+    unpack unpack_ext_authz, pack pack_ext_authz:
+        extensions::filters::http::ext_authz::v3::ExtAuthz,
+        "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz";
+    unpack unpack_ext_authz_per_route:
+        extensions::filters::http::ext_authz::v3::ExtAuthzPerRoute,
+        "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute";
     unpack unpack_http_fault, pack pack_http_fault:
         extensions::filters::http::fault::v3::HttpFault,
         "envoy.extensions.filters.http.fault.v3.HTTPFault";
@@ -283,3 +289,9 @@ messages! {
         extensions::http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig,
         "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig";
 }
+
+// What services are asked and answer is never text, and has no descriptors.
+function!(encode encode_check_request
+    service::auth::v3::CheckRequest, "envoy.service.auth.v3.CheckRequest");
+function!(decode decode_check_response
+    service::auth::v3::CheckResponse, "envoy.service.auth.v3.CheckResponse");

@@ -146,7 +146,8 @@ impl Passing {
 
 /// The request. All of its body is known, so its length is said.
 fn written(mut head: request::Parts, body: &Bytes) -> Bytes {
-    let says_none = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
+    let says_none = matches!(head.method, Method::POST | Method::PUT | Method::PATCH)
+        || head.headers.contains_key(header::CONTENT_LENGTH);
     match !body.is_empty() || says_none {
         true => head
             .headers

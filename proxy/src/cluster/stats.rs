@@ -81,6 +81,8 @@ stat_set! {
         upstream_rq: StatusCounters,
         /// Time from the request's end to the response's end, milliseconds.
         upstream_rq_time: Histogram,
+        /// Requests by what an authorization service said of them: `ok`, `denied`, `error`, `failure_mode_allowed`.
+        ext_authz: NamedCounters,
         /// HTTP/2 connections by what ended them: endpoints that did not answer PING in time.
         http2: NamedCounters,
         /// Picks while so few endpoints were available that health was taken for an error.

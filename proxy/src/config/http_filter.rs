@@ -1,12 +1,14 @@
 //! HTTP filters, and what they do differently for some routes.
 
 pub mod cors;
+pub mod ext_authz;
 pub mod fault;
 pub mod header_mutation;
 
 use super::rbac;
 
 pub use cors::CorsPolicy;
+pub use ext_authz::{ExtAuthz, ExtAuthzPerRoute};
 pub use fault::Fault;
 pub use header_mutation::{HeaderMutation, Mutations};
 
@@ -28,6 +30,8 @@ pub enum HttpFilterConfig {
     Buffer(Buffer),
     /// `envoy.filters.http.cors`
     Cors,
+    /// `envoy.filters.http.ext_authz`
+    ExtAuthz(Box<ExtAuthz>),
     /// `envoy.filters.http.fault`
     Fault(Box<Fault>),
     /// `envoy.filters.http.header_mutation`
@@ -58,6 +62,8 @@ pub enum RouteSpecificFilterConfig {
     Buffer(Option<Buffer>),
     /// `CorsPolicy`
     Cors(Box<CorsPolicy>),
+    /// `ExtAuthzPerRoute`
+    ExtAuthz(Box<ExtAuthzPerRoute>),
     /// `HTTPFault`
     Fault(Box<Fault>),
     /// `HeaderMutationPerRoute`
@@ -73,6 +79,48 @@ pub struct Buffer {
     pub max_request_bytes: u32,
 }
 
+// === impl HttpFilterConfig ===
+
+impl HttpFilterConfig {
+    /// The clusters that the filter calls.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<&str> {
+        match self {
+            Self::ExtAuthz(config) => vec![config.service.cluster()],
+            Self::Buffer(_)
+            | Self::Cors
+            | Self::Fault(_)
+            | Self::HeaderMutation(_)
+            | Self::Rbac(_) => Vec::new(),
+        }
+    }
+}
+
+// === impl RouteSpecificFilterConfig ===
+
+impl RouteSpecificFilterConfig {
+    /// The clusters that the filter calls for such a route.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<&str> {
+        match self {
+            Self::ExtAuthz(config) => match &**config {
+                ExtAuthzPerRoute::Disabled(_) => Vec::new(),
+                ExtAuthzPerRoute::Check(settings) => {
+                    let service = settings.service.iter();
+                    service
+                        .map(ext_authz::AuthorizationService::cluster)
+                        .collect()
+                }
+            },
+            Self::Buffer(_)
+            | Self::Cors(_)
+            | Self::Fault(_)
+            | Self::HeaderMutation(_)
+            | Self::Rbac(_) => Vec::new(),
+        }
+    }
+}
+
 // === impl PerFilterConfig ===
 
 impl PerFilterConfig {
@@ -86,6 +134,12 @@ impl PerFilterConfig {
     #[must_use]
     pub fn get(&self, filter: &str) -> Option<&FilterOverride> {
         self.0.iter().find(|known| known.name == filter)
+    }
+
+    /// The clusters that filters call there.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        let configs = self.0.iter().filter_map(|it| it.config.as_ref());
+        configs.flat_map(RouteSpecificFilterConfig::clusters)
     }
 
     /// Whether no filter does anything differently.

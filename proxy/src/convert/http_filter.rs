@@ -2,6 +2,7 @@
 
 mod buffer;
 mod cors;
+mod ext_authz;
 mod fault;
 mod header_mutation;
 mod rbac;
@@ -156,6 +157,9 @@ fn converter(message: &str, side: Side) -> Option<Converter> {
         ("envoy.extensions.filters.http.rbac.v3.RBAC", Side::Downstream) => rbac::filter,
         ("envoy.extensions.filters.http.cors.v3.Cors", Side::Downstream) => cors::filter,
         ("envoy.extensions.filters.http.fault.v3.HTTPFault", Side::Downstream) => fault::filter,
+        ("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", Side::Downstream) => {
+            ext_authz::filter
+        }
         _ => return None,
     })
 }
@@ -242,6 +246,7 @@ fn route_converter(message: &str) -> Option<RouteConverter> {
     Some(match message {
         "envoy.extensions.filters.http.buffer.v3.BufferPerRoute" => buffer::per_route,
         "envoy.extensions.filters.http.cors.v3.CorsPolicy" => cors::per_route,
+        "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute" => ext_authz::per_route,
         "envoy.extensions.filters.http.fault.v3.HTTPFault" => fault::per_route,
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute" => {
             header_mutation::per_route

@@ -106,9 +106,11 @@ fn token_bucket(at: &At<'_>, message: type_v3::TokenBucket) -> Option<TokenBucke
 
 /// On unless it says otherwise.
 fn feature_flag(at: &At<'_>, message: Option<RuntimeFeatureFlag>) -> FeatureFlag {
-    let Some(message) = message else {
-        return FeatureFlag::on();
-    };
+    message.map_or_else(FeatureFlag::on, |message| runtime_flag(at, message))
+}
+
+/// A flag that is set, and the key that overrides it.
+pub(super) fn runtime_flag(at: &At<'_>, message: RuntimeFeatureFlag) -> FeatureFlag {
     take!(at, message => RuntimeFeatureFlag { supported: default_value, runtime_key; });
     let value = at.field("default_value").required(default_value);
     FeatureFlag {

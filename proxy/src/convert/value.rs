@@ -202,7 +202,7 @@ pub(super) fn cidr_range(at: &At<'_>, message: CidrRange) -> Option<IpNet> {
 }
 
 /// An object as JSON has it. Whole numbers are such, so that they are shown without a point.
-pub(super) fn json_object(message: protobuf::Struct) -> Map<String, Value> {
+pub(crate) fn json_object(message: protobuf::Struct) -> Map<String, Value> {
     let fields = message.fields.into_iter();
     fields.map(|(name, value)| (name, json(value))).collect()
 }
@@ -220,6 +220,30 @@ pub(super) fn json(message: protobuf::Value) -> Value {
         Some(Kind::StructValue(object)) => Value::Object(json_object(object)),
         Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
     }
+}
+
+/// An object of JSON as protobuf has it.
+pub(crate) fn json_struct(object: &Map<String, Value>) -> protobuf::Struct {
+    let fields = object.iter();
+    protobuf::Struct {
+        fields: fields
+            .map(|(name, value)| (name.clone(), json_value(value)))
+            .collect(),
+    }
+}
+
+fn json_value(value: &Value) -> protobuf::Value {
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(value) => Kind::BoolValue(*value),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        Value::String(text) => Kind::StringValue(text.clone()),
+        Value::Array(values) => Kind::ListValue(protobuf::ListValue {
+            values: values.iter().map(json_value).collect(),
+        }),
+        Value::Object(object) => Kind::StructValue(json_struct(object)),
+    };
+    protobuf::Value { kind: Some(kind) }
 }
 
 /// Text within the message. Files and environment variables are not read.

@@ -9,7 +9,7 @@ use http::HeaderMap;
 
 use super::{
     Exchange,
-    bridge::{Source, Stop},
+    bridge::{Frame, Source, Stop},
     plan,
 };
 use crate::{
@@ -17,7 +17,8 @@ use crate::{
     cluster::Clusters,
     config::RouteConfiguration,
     filter::http::{
-        ActiveFilters, Decoding, Encoding, HttpFilters, Step, Stream, Throttle, Trailers, Waiting,
+        ActiveFilters, Decoding, Encoding, HttpFilters, ReadBody, Step, Stream, Throttle, Trailers,
+        Waiting,
     },
     http::{
         edits::{Edited, Edits},
@@ -208,6 +209,7 @@ impl<'c> Passage<'c> {
             head,
             edits: &mut self.edits,
             has_body: !exchange.request.has_no_body() && self.body.is_none(),
+            body: self.body.as_ref().and_then(read_of),
             route,
             stream: around.stream(&random, &mut self.metadata),
         };
@@ -249,6 +251,23 @@ pub(super) enum Way {
     Request,
     /// To the client.
     Response,
+}
+
+/// What was read of a body.
+fn read_of(body: &Source) -> Option<ReadBody> {
+    let (frames, is_whole) = match body {
+        Source::Collected(frames, _) => (frames, true),
+        Source::Begun(begun) => (&begun.frames, false),
+        Source::Http1(_) | Source::Http2(_) | Source::Taken => return None,
+    };
+    let parts = frames.iter().filter_map(|frame| match frame {
+        Frame::Data(data, _) => Some(data.clone()),
+        Frame::Trailers(_) => None,
+    });
+    Some(ReadBody {
+        parts: parts.collect(),
+        is_whole,
+    })
 }
 
 /// A head of which nothing is known.
@@ -300,9 +319,22 @@ impl Exchange<'_> {
             match step {
                 Step::Continue => return Ok(()),
                 Step::WaitUntil(until) => self.wait_until(until.into()).await?,
-                Step::Wait(waiting) => self.wait_for_filter(waiting).await?,
+                Step::Wait(waiting) => {
+                    let is_read = self.is_read(passage);
+                    self.wait_for_filter(waiting, is_read).await?;
+                }
+                Step::Body { limit, partial } => match &passage.body {
+                    None => passage.body = Some(self.read_body(limit, partial).await?),
+                    // Another filter has had it read.
+                    Some(body) => {
+                        let length = body.collected_length();
+                        if !partial && length.is_none_or(|length| length > limit) {
+                            return Err(self.too_large());
+                        }
+                    }
+                },
                 Step::WholeBody { limit } => {
-                    let body = self.read_body(limit).await?;
+                    let body = self.read_body(limit, false).await?;
                     passage.body = Some(body);
                 }
                 Step::Reply(reply) => return Err(reply),
@@ -312,8 +344,11 @@ impl Exchange<'_> {
 
     /// Waits for what a filter waits for, unless the client goes, or it takes longer than a stream may
     /// be idle.
-    async fn wait_for_filter(&mut self, mut waiting: Waiting) -> Result<(), Box<LocalReply>> {
-        let is_read = self.request.has_no_body();
+    async fn wait_for_filter(
+        &mut self,
+        mut waiting: Waiting,
+        is_read: bool,
+    ) -> Result<(), Box<LocalReply>> {
         let idle = self.manager.config.stream_idle_timeout;
         let idle = idle.map(|timeout| tokio::time::Instant::now() + timeout);
         poll_fn(|cx| {
@@ -348,8 +383,19 @@ impl Exchange<'_> {
         .await
     }
 
-    /// Reads the request's body to its end.
-    async fn read_body(&mut self, limit: u64) -> Result<Source, Box<LocalReply>> {
+    /// Whether the request has been read to its end.
+    pub(super) fn is_read(&self, passage: &Passage<'_>) -> bool {
+        self.request.has_no_body() || passage.body.as_ref().is_some_and(Source::is_read)
+    }
+
+    /// The request's body is larger than a filter takes.
+    fn too_large(&self) -> Box<LocalReply> {
+        self.manager.stats.downstream_rq_too_large.inc();
+        Box::new(Reason::PayloadTooLarge.into())
+    }
+
+    /// Reads the request's body to its end. `partial`: until more than `limit` bytes have come.
+    async fn read_body(&mut self, limit: u64, partial: bool) -> Result<Source, Box<LocalReply>> {
         let timeout = self.manager.config.request_timeout;
         let timeout = timeout.or(self.manager.config.stream_idle_timeout);
         let deadline = timeout.map(|timeout| self.began + timeout);
@@ -358,7 +404,7 @@ impl Exchange<'_> {
         let read = poll_fn(|cx| {
             let from = self.downstream.wire();
             match source.poll_collect(cx, from, &mut frames, &mut length, limit) {
-                Poll::Ready(Ok(())) if length > limit => {
+                Poll::Ready(Ok(())) if length > limit && !partial => {
                     return Poll::Ready(Err(Reason::PayloadTooLarge));
                 }
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
@@ -370,13 +416,10 @@ impl Exchange<'_> {
             late.map(|()| Err(Reason::RequestTimeout))
         });
         match read.await {
+            Ok(()) if length > limit => Ok(Source::begun(frames, length, source)),
             Ok(()) => Ok(Source::Collected(frames, length)),
-            Err(reason) => {
-                if reason == Reason::PayloadTooLarge {
-                    self.manager.stats.downstream_rq_too_large.inc();
-                }
-                Err(Box::new(reason.into()))
-            }
+            Err(Reason::PayloadTooLarge) => Err(self.too_large()),
+            Err(reason) => Err(Box::new(reason.into())),
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     http::{
-        edits::{Edits, rendered},
+        edits::rendered,
         local_reply::{LocalReply, ReplyFields, phrase},
         message::{append, complete_response},
         route::Matched,
@@ -73,7 +73,7 @@ impl Exchange<'_> {
         } else {
             (reply.status, reply.headers(router), reply.body.clone())
         };
-        let mut edits = Edits::default();
+        let mut edits = reply.edits();
         if let Some(matched) = matched {
             let levels = matched.levels();
             for level in levels.filter(|level| !level.response.is_empty()) {

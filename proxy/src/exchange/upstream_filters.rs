@@ -34,6 +34,7 @@ impl Exchange<'_> {
         let find = |_: &dyn RequestHead| Some(plan.matched);
         let (around, random) = (Around::of(self), || self.manager.random());
         filters.on_request_headers(&mut Decoding {
+            body: None,
             head,
             edits: &mut *edits,
             has_body: false,

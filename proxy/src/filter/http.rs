@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! exchange                                   filters
-//! head read            on_request_headers -> Continue | WaitUntil | Wait | WholeBody | Reply
+//! head read            on_request_headers -> Continue | WaitUntil | Wait | Body | WholeBody | Reply
 //! waited, body read    on_request_headers -> goes on after the filter that asked
 //! trailers read        on_request_trailers
 //! response head        on_response_headers -> (all filters, in reverse; local replies, too)
@@ -18,6 +18,7 @@
 
 mod buffer;
 mod cors;
+mod ext_authz;
 mod fault;
 mod header_mutation;
 mod rbac;
@@ -26,6 +27,8 @@ mod upstream;
 mod waiting;
 
 use std::{rc::Rc, sync::Arc, time::Instant};
+
+use bytes::Bytes;
 
 use crate::{
     cluster::Clusters,
@@ -46,6 +49,7 @@ use crate::{
 
 pub use throttle::Throttle;
 pub use upstream::UpstreamFilters;
+use waiting::Awaited;
 pub use waiting::Waiting;
 
 /// A chain of filters in one worker.
@@ -59,6 +63,7 @@ pub struct HttpFilters {
 enum FilterStats {
     Nothing,
     Cors(Arc<Within<cors::CorsStats>>),
+    ExtAuthz(Arc<Within<ext_authz::ExtAuthzStats>>),
     Fault(Arc<Within<fault::FaultStats>>),
     Rbac(Arc<Within<RbacStats>>),
 }
@@ -79,6 +84,7 @@ struct ActiveFilter<'c> {
 enum Kind<'c> {
     Buffer(buffer::BufferFilter),
     Cors(cors::CorsFilter<'c>),
+    ExtAuthz(Box<ext_authz::ExtAuthzFilter<'c>>),
     Fault(Box<fault::FaultFilter<'c>>),
     HeaderMutation(header_mutation::HeaderMutationFilter<'c>),
     Rbac(rbac::RbacFilter<'c>),
@@ -99,6 +105,15 @@ pub enum Step {
         /// Bytes.
         limit: u64,
     },
+    /// Read the request's body and ask the same filter again: to its end, and if it is longer than
+    /// `limit` bytes answer [`crate::reason::Reason::PayloadTooLarge`]; or, where a part is enough,
+    /// until more than `limit` bytes have come.
+    Body {
+        /// Bytes.
+        limit: u64,
+        /// A part is enough.
+        partial: bool,
+    },
     /// Answer this instead of going on. Every encoder sees it.
     Reply(Box<LocalReply>),
 }
@@ -118,10 +133,17 @@ pub struct Stream<'r> {
     /// Objects that filters left for each other.
     pub filter_state: &'r FilterState,
     /// Whom a filter may call; none where nobody can be.
-    #[allow(dead_code, reason = "those who call come one after the other")]
     pub(crate) clusters: Option<&'r Rc<Clusters>>,
     /// The time.
     pub now: Instant,
+}
+
+/// What has been read of a request's body.
+pub struct ReadBody {
+    /// In order.
+    pub parts: Vec<Bytes>,
+    /// It is all of it.
+    pub is_whole: bool,
 }
 
 /// A request's head on its way to the endpoint.
@@ -130,8 +152,10 @@ pub struct Decoding<'r, 'c> {
     pub head: &'r dyn RequestHead,
     /// Changed so far.
     pub edits: &'r mut Edits<'c>,
-    /// Whether a body or trailers follow.
+    /// Whether a body or trailers follow that nobody has asked for.
     pub has_body: bool,
+    /// What has been read of that; none: no filter has asked for it.
+    pub body: Option<ReadBody>,
     /// Where it goes.
     pub route: CachedRoute<'r, 'c>,
     /// What else is known.
@@ -180,6 +204,9 @@ impl HttpFilters {
                 FilterStats::Nothing
             }
             HttpFilterConfig::Cors => FilterStats::Cors(cors::CorsStats::register(registry, scope)),
+            HttpFilterConfig::ExtAuthz(config) => {
+                FilterStats::ExtAuthz(ext_authz::ExtAuthzStats::register(config, registry, scope))
+            }
             HttpFilterConfig::Fault(_) => {
                 FilterStats::Fault(fault::FaultStats::register(registry, scope))
             }
@@ -239,6 +266,7 @@ impl<'c> ActiveFilters<'c> {
             let step = match &mut filter.kind {
                 Kind::Buffer(filter) => filter.on_request_headers(name, d),
                 Kind::Cors(filter) => filter.on_request_headers(name, d),
+                Kind::ExtAuthz(filter) => filter.on_request_headers(name, d),
                 Kind::Fault(filter) => match filter.on_request_headers(name, d) {
                     // It has something to decide afterwards.
                     step @ Step::WaitUntil(_) => return step,
@@ -247,7 +275,7 @@ impl<'c> ActiveFilters<'c> {
                 Kind::HeaderMutation(filter) => filter.on_request_headers(name, d),
                 Kind::Rbac(filter) => filter.on_request_headers(name, d),
             };
-            if matches!(step, Step::Wait(_)) {
+            if matches!(step, Step::Wait(_) | Step::Body { .. }) {
                 return step;
             }
             self.next += 1;
@@ -278,6 +306,7 @@ impl<'c> ActiveFilters<'c> {
         for filter in self.filters.iter_mut().rev() {
             match &mut filter.kind {
                 Kind::Cors(cors) => cors.on_response_headers(encoding),
+                Kind::ExtAuthz(filter) => filter.on_response_headers(encoding),
                 Kind::HeaderMutation(mutation) => {
                     mutation.on_response_headers(filter.name, encoding);
                 }
@@ -345,6 +374,9 @@ impl<'c> Kind<'c> {
             (HttpFilterConfig::Cors, FilterStats::Cors(stats)) => {
                 Self::Cors(cors::CorsFilter::new(stats))
             }
+            (HttpFilterConfig::ExtAuthz(config), FilterStats::ExtAuthz(stats)) => {
+                Self::ExtAuthz(Box::new(ext_authz::ExtAuthzFilter::new(config, stats)))
+            }
             (HttpFilterConfig::Fault(config), FilterStats::Fault(stats)) => {
                 Self::Fault(Box::new(fault::FaultFilter::new(config, stats)))
             }
@@ -369,6 +401,22 @@ impl<'c> Decoding<'_, 'c> {
     pub fn route(&mut self) -> Option<Matched<'c>> {
         let request = Edited::new(self.head, &*self.edits);
         self.route.get(&request)
+    }
+}
+
+// === impl ReadBody ===
+
+impl ReadBody {
+    /// Bytes that were read.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether nothing was read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

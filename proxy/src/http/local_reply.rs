@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use weir_api::xds::peer::{Mark, UNDELIVERED};
 
-use super::head::Fields;
+use super::{edits::Edits, head::Fields};
 use crate::{config::http::Router, reason::Reason};
 
 /// Header that carries the documented reason of a local reply.
@@ -46,6 +46,8 @@ pub struct FilterReply {
     pub(crate) grpc_status: Option<u32>,
     /// Headers of its own.
     pub(crate) headers: Vec<(&'static str, String)>,
+    /// What it changes of the headers that all replies have.
+    pub(crate) edits: Edits<'static>,
 }
 
 // === impl LocalReply ===
@@ -165,6 +167,12 @@ impl LocalReply {
             .as_deref()
             .and_then(|filter| filter.details.as_deref());
         details.unwrap_or(self.reason.code())
+    }
+
+    /// What the filter changes of the headers.
+    pub(crate) fn edits(&self) -> Edits<'static> {
+        let of_filter = self.of_filter.as_deref();
+        of_filter.map_or_else(Edits::default, |filter| filter.edits.clone())
     }
 
     fn filter_headers(&self) -> impl Iterator<Item = &(&'static str, String)> {

@@ -181,10 +181,14 @@ fn of_chain(chain: &FilterChain, references: &mut Vec<Reference>) {
                 let names = proxy.clusters.iter().map(|cluster| cluster.name.clone());
                 references.extend(names.map(|name| (Kind::Cluster, name)));
             }
-            NetworkFilter::HttpConnectionManager(manager) => match &manager.routes {
-                RouteSource::Rds(name) => references.push((Kind::Route, name.clone())),
-                RouteSource::Inline(routes) => references.extend(of_routes(routes)),
-            },
+            NetworkFilter::HttpConnectionManager(manager) => {
+                let called = manager.filters.iter().flat_map(|it| it.config.clusters());
+                references.extend(called.map(|name| (Kind::Cluster, name.to_owned())));
+                match &manager.routes {
+                    RouteSource::Rds(name) => references.push((Kind::Route, name.clone())),
+                    RouteSource::Inline(routes) => references.extend(of_routes(routes)),
+                }
+            }
             // They lead nowhere, or where the client says.
             NetworkFilter::Echo
             | NetworkFilter::DirectResponse(_)
@@ -198,6 +202,13 @@ fn of_chain(chain: &FilterChain, references: &mut Vec<Reference>) {
 
 fn of_routes(routes: &RouteConfiguration) -> Vec<Reference> {
     let mut names = Vec::new();
+    let hosts = routes.virtual_hosts.iter();
+    let levels = hosts.flat_map(|host| {
+        let routes = host.routes.iter().map(|route| &route.per_filter);
+        routes.chain([&host.per_filter])
+    });
+    let called = levels.chain([&routes.per_filter]);
+    names.extend(called.flat_map(|it| it.clusters()).map(str::to_owned));
     for route in routes.virtual_hosts.iter().flat_map(|host| &host.routes) {
         let RouteAction::Forward(forward) = &route.action else {
             continue;

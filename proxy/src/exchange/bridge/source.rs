@@ -31,6 +31,16 @@ pub(in crate::exchange) enum Source {
     Taken,
     /// It has been read, and has so many bytes.
     Collected(VecDeque<Frame>, u64),
+    /// Some of it has been read.
+    Begun(Box<Begun>),
+}
+
+/// A body of which the beginning has been read.
+pub(in crate::exchange) struct Begun {
+    pub(in crate::exchange) frames: VecDeque<Frame>,
+    /// Bytes of those for which the peer has its window back already.
+    released: u64,
+    rest: Source,
 }
 
 /// A part of a body.
@@ -49,6 +59,15 @@ impl Source {
         Self::Http1(Decoder::new(body))
     }
 
+    /// A body of which these frames, of so many bytes, have been read.
+    pub(in crate::exchange) fn begun(frames: VecDeque<Frame>, length: u64, rest: Self) -> Self {
+        Self::Begun(Box::new(Begun {
+            frames,
+            released: length,
+            rest,
+        }))
+    }
+
     /// Whether there is nothing to come, not even an end.
     pub(in crate::exchange) fn has_ended(&self) -> bool {
         match self {
@@ -56,19 +75,24 @@ impl Source {
             Self::Http1(decoder) => decoder.has_ended(),
             Self::Taken => false,
             Self::Collected(frames, _) => frames.is_empty(),
+            Self::Begun(begun) => begun.frames.is_empty() && begun.rest.has_ended(),
         }
     }
 
     /// Whether all of it has been read.
     pub(in crate::exchange) fn is_read(&self) -> bool {
-        matches!(self, Self::Collected(..)) || self.has_ended()
+        match self {
+            Self::Collected(..) => true,
+            Self::Begun(begun) => begun.rest.has_ended(),
+            Self::Http1(_) | Self::Http2(_) | Self::Taken => self.has_ended(),
+        }
     }
 
     /// How many bytes a body has that was collected.
     pub(in crate::exchange) fn collected_length(&self) -> Option<u64> {
         match self {
             Self::Collected(_, length) => Some(*length),
-            Self::Http1(_) | Self::Http2(_) | Self::Taken => None,
+            Self::Http1(_) | Self::Http2(_) | Self::Taken | Self::Begun(_) => None,
         }
     }
 
@@ -139,16 +163,26 @@ impl Source {
             (Self::Collected(frames, _), _) => Poll::Ready(Ok(frames
                 .pop_front()
                 .unwrap_or(Frame::Data(Bytes::new(), true)))),
+            (Self::Begun(begun), from) => match begun.frames.pop_front() {
+                Some(frame) => Poll::Ready(Ok(frame)),
+                None => begun.rest.poll_frame(cx, from),
+            },
             (Self::Http1(_), None) | (Self::Taken, _) => Poll::Ready(Err(Stop::Source(None))),
         }
     }
 
     /// So many bytes have found their place: the peer may send as many more.
     pub(super) fn release(&mut self, bytes: usize) {
-        if let Self::Http2(stream) = self
-            && bytes > 0
-        {
-            stream.release_capacity(bytes);
+        match self {
+            Self::Http2(stream) if bytes > 0 => stream.release_capacity(bytes),
+            Self::Begun(begun) => {
+                let before = usize::try_from(begun.released)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes);
+                begun.released -= before as u64;
+                begun.rest.release(bytes - before);
+            }
+            Self::Http1(_) | Self::Http2(_) | Self::Taken | Self::Collected(..) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/header_mutation_filter>
 
-mod query;
+pub(super) mod query;
 
 use super::{Decoding, Encoding, Step, Trailers};
 use crate::{

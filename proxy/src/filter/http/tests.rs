@@ -83,6 +83,7 @@ impl Fixture {
             head: &self.request,
             edits,
             has_body: self.has_body,
+            body: None,
             route: CachedRoute::new(&find),
             stream: self.stream(metadata, &|| self.random.get()),
         })

@@ -15,11 +15,21 @@ struct Parameter<'p> {
     value: Cow<'p, str>,
 }
 
-/// A path with its query changed. `render` fills values in.
+/// A path with its query changed. `render` fills values in, which are percent-encoded.
 pub(super) fn mutate(
     path: &str,
     mutations: &[QueryMutation],
     render: &dyn Fn(&Format) -> String,
+) -> String {
+    mutate_by(path, mutations, render, encode)
+}
+
+/// The same with another way to encode what is added.
+pub(in crate::filter::http) fn mutate_by(
+    path: &str,
+    mutations: &[QueryMutation],
+    render: &dyn Fn(&Format) -> String,
+    encode: fn(&str) -> String,
 ) -> String {
     let (path, fragment) = match path.find('#') {
         Some(start) => path.split_at(start),
@@ -28,7 +38,7 @@ pub(super) fn mutate(
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let mut parameters = parse(query);
     for mutation in mutations {
-        work_in(&mut parameters, mutation, render);
+        work_in(&mut parameters, mutation, render, encode);
     }
     parameters.sort_by(|one, other| one.name.cmp(&other.name));
     let mut changed = path.to_owned();
@@ -60,6 +70,7 @@ fn work_in(
     parameters: &mut Vec<Parameter<'_>>,
     mutation: &QueryMutation,
     render: &dyn Fn(&Format) -> String,
+    encode: fn(&str) -> String,
 ) {
     let (key, value, append) = match mutation {
         QueryMutation::Remove(key) => {
