@@ -104,19 +104,18 @@ impl Bridge {
 
     /// Keeps what is sent, so many bytes of payload at most, so that it can be sent again.
     pub(super) fn keep_for_replay(&mut self, most: u32) {
-        self.replay.kept.get_or_insert_default();
-        self.replay.most = most;
+        self.replay.begin(most);
     }
 
     /// Whether the body has become larger than what is kept.
     pub(super) fn has_outgrown(&self) -> bool {
-        self.replay.most > 0 && self.replay.kept.is_none()
+        self.replay.has_outgrown()
     }
 
     /// Begins again, towards another sink. Only if [`Bridge::can_rewind`].
     pub(super) fn rewind(&mut self, sink: Sink) {
         let mut replay = std::mem::take(&mut self.replay);
-        replay.next = 0;
+        replay.rewind();
         *self = Self {
             replay,
             filtered: self.filtered.take(),
@@ -126,13 +125,13 @@ impl Bridge {
 
     /// Whether it can begin again.
     pub(super) fn can_rewind(&self) -> bool {
-        self.replay.kept.is_some() || (self.moved == 0 && self.held.is_none())
+        self.replay.frames().is_some() || (self.moved == 0 && self.held.is_none())
     }
 
     /// All of the body, if it was kept and the sink has been given it.
     pub(super) fn kept(&self) -> Option<Vec<Frame>> {
-        let kept = self.replay.kept.clone();
-        kept.filter(|_| self.is_sent())
+        let kept = self.replay.frames().filter(|_| self.is_sent());
+        kept.map(<[Frame]>::to_vec)
     }
 
     /// Whether the sink has been given the whole body.
@@ -143,7 +142,7 @@ impl Bridge {
     /// Whether nothing of a body was ever read.
     pub(super) fn is_untouched(&self) -> bool {
         let is_end = |frame: &Frame| matches!(frame, Frame::Data(data, _) if data.is_empty());
-        let kept = self.replay.kept.iter().flatten();
+        let kept = self.replay.frames().unwrap_or_default().iter();
         self.moved == 0 && kept.chain(&self.held).all(is_end)
     }
 

@@ -40,8 +40,8 @@ pub(super) struct Pump {
     abandoned: bool,
     /// What came before that leaves first: a response is cut short, a request is refused.
     leaves_in_part: bool,
-    /// Moves what need not be seen within the kernel. Asked for once.
-    pipe: OnceCell<Option<Pipe>>,
+    /// Moves what need not be seen within the kernel. Asked for once, and seldom.
+    pipe: OnceCell<Option<Box<Pipe>>>,
 }
 
 // === impl Pump ===
@@ -218,7 +218,7 @@ impl Pump {
             let worth = self.kept.is_none() && self.body.opaque() >= SPLICE_FROM;
             let worth = worth && !buffer.is_tight();
             if worth && from.as_raw().is_some() && to.as_raw().is_some() {
-                self.pipe.get_or_init(Pipe::new);
+                self.pipe.get_or_init(|| Pipe::new().map(Box::new));
             }
         }
         matches!(self.pipe.get(), Some(Some(_)))
