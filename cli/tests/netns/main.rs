@@ -9,6 +9,7 @@ mod guarded;
 mod inbound;
 mod istio;
 mod last_resort;
+mod lockdown;
 mod mesh;
 mod metrics;
 mod pod_life;
