@@ -117,7 +117,7 @@ fn of_requests(placed: &Placed, pods: &[Pods<'_>], world: &World) -> Option<Find
         let selector = labels(&service.object["spec"]["selector"]);
         let selects =
             |pods: &&Pods<'_>| pods.namespace == service.namespace() && pods.have(&selector);
-        !selector.is_empty() && about.iter().any(|pods| selects(&pods))
+        !selector.is_empty() && about.iter().any(selects)
     });
     let ports: Vec<_> = services
         .flat_map(|it| list(&it.object["spec"]["ports"]))
