@@ -7,7 +7,9 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{call, check, demo, echo, graph, inject, pods, policy, proxy_config, proxy_status};
+use crate::{
+    analyze, call, check, demo, echo, graph, inject, pods, policy, proxy_config, proxy_status,
+};
 
 /// A service mesh, on this machine and in Kubernetes.
 #[derive(Debug, Parser)]
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Uninject(inject::UninjectArgs),
     /// Say whether a cluster is fit for Weir, and whether an installed Weir works
     Check(check::CheckArgs),
+    /// Say what is wrong with Services, routes and policies: in files, or in a cluster
+    Analyze(analyze::AnalyzeArgs),
     /// Show the configuration of a proxy, or write one
     ProxyConfig(proxy_config::ProxyConfigArgs),
     /// Show every connected proxy, and whether it took what it was sent
@@ -70,6 +74,7 @@ impl Command {
             Self::Inject(args) => Ok(inject::inject(&args)),
             Self::Uninject(args) => Ok(inject::uninject(&args)),
             Self::Check(args) => check::run(&args),
+            Self::Analyze(args) => analyze::run(&args, run_root),
             Self::ProxyConfig(args) => proxy_config::run(&args, run_root),
             Self::ProxyStatus(args) => proxy_status::run(&args, run_root),
             Self::Graph(args) => graph::run(&args, run_root),

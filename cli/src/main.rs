@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use weir_process::exit::{self, Fault};
 
+mod analyze;
 mod args;
+mod attached;
 mod call;
 mod check;
 mod cluster;

@@ -9,6 +9,7 @@ use anyhow::{anyhow, bail};
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
+use serde_json::Value;
 use weir_api::{annotations, ports, sidecar};
 use weir_playground::run;
 
@@ -115,6 +116,18 @@ pub(crate) async fn ask<'p>(
 // === impl Mesh ===
 
 impl Mesh {
+    /// The demo that runs, or the cluster that is asked.
+    pub(crate) async fn of(cluster: &ClusterArgs, run_root: &Path) -> anyhow::Result<Self> {
+        if reach::asks_demo(cluster, run_root) {
+            let runs = run::live(run_root);
+            let Some((directory, _)) = runs.last() else {
+                bail!("the demo has ended");
+            };
+            return Ok(Self::Demo(directory.join("objects")));
+        }
+        Ok(Self::Cluster(cluster.client().await?))
+    }
+
     /// All objects of a kind, by its name and by where the API server has them. A kind that is not served
     /// has none.
     pub(crate) async fn objects(&self, kind: &str, path: &str) -> anyhow::Result<Vec<Placed>> {
@@ -133,18 +146,14 @@ impl Mesh {
         }
     }
 
-    /// Labels of all pods, by namespace and name.
-    pub(crate) async fn labels(&self) -> anyhow::Result<BTreeMap<(String, String), Labels>> {
+    /// All pods as they are, by namespace and name.
+    pub(crate) async fn pods(&self) -> anyhow::Result<BTreeMap<(String, String), Value>> {
         let pods = self.objects("Pod", "/api/v1/pods").await?;
-        let labels = pods.iter().map(|pod| {
+        let pods = pods.into_iter().map(|pod| {
             let name = (pod.namespace().to_owned(), pod.name().to_owned());
-            let labels = &pod.object["metadata"]["labels"];
-            (
-                name,
-                serde_json::from_value(labels.clone()).unwrap_or_default(),
-            )
+            (name, pod.object)
         });
-        Ok(labels.collect())
+        Ok(pods.collect())
     }
 }
 
@@ -152,7 +161,7 @@ impl Mesh {
 pub(crate) type Labels = BTreeMap<String, String>;
 
 /// All objects there, as the API server has them; none where it has no such place.
-async fn listed(client: &Client, path: &str) -> Result<Vec<serde_json::Value>, kube::Error> {
+async fn listed(client: &Client, path: &str) -> Result<Vec<Value>, kube::Error> {
     /// What an API server says of a kind that it does not serve.
     const NOT_SERVED: u16 = 404;
     let mut objects = Vec::new();

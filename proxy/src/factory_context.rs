@@ -57,7 +57,6 @@ impl FactoryContext {
         singletons: Arc<Singletons>,
         secrets: Arc<Secrets>,
         mesh_metrics: Option<Reporter>,
-        flows: Option<FlowRecorder>,
         overload: Option<Arc<Overload>>,
     ) -> Self {
         Self {
@@ -73,7 +72,7 @@ impl FactoryContext {
             heads: HeldByHeads::default(),
             http2: OnceCell::new(),
             mesh_metrics,
-            flows,
+            flows: None,
             overload,
         }
     }

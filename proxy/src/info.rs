@@ -68,6 +68,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) start: Instant,
     /// What filters have found out, which holds once its bytes come.
     pub(crate) findings: Option<Box<Findings>>,
+    /// It was counted as a flow.
+    pub(crate) is_told: Cell<bool>,
     /// What became of it, or of the last of its requests.
     pub(crate) outcome: Outcome,
     /// Requests, of an HTTP connection.
@@ -185,6 +187,7 @@ impl ConnectionInfo {
             filter_state: FilterState::default(),
             protocol: Detected::Nothing,
             findings: None,
+            is_told: Cell::new(false),
             start: Instant::now(),
             outcome: Outcome::default(),
             requests: 0,

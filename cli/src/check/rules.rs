@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use kube::Client;
 use serde_json::Value;
-use weir_discovery::{
-    model::{Event, Index, Object},
-    rules::{
-        Judgement, KINDS, KnownKind, Settings,
-        gateway::{CONTROLLER_NAME, ROUTE_GROUP},
-    },
+use weir_discovery::rules::{
+    Judgement, KINDS, KnownKind, Settings,
+    gateway::{CONTROLLER_NAME, ROUTE_GROUP},
 };
 
 use super::{
@@ -17,6 +14,7 @@ use super::{
     facts::{Facts, PAGE, Read, each_raw},
     finding::Finding,
 };
+use crate::attached;
 
 const CHECK: &str = "rules";
 /// Findings that are told one by one.
@@ -176,13 +174,8 @@ fn not_in_force(rule: &Rule) -> Vec<Finding> {
 
 /// Rules about calls that say something in vain because of what others say, or do not.
 fn in_vain(rules: &[Rule], settings: &Settings) -> Vec<Finding> {
-    let mut index = Index::default();
-    let attached = rules
-        .iter()
-        .filter_map(|rule| rule.kind.attachment(&rule.object, settings));
-    attached.for_each(|it| index.apply(Event::Applied(Object::Attachment(it))));
-    index.commit();
-    let snapshot = index.snapshot();
+    let attached = rules.iter().map(|rule| (rule.kind, &rule.object));
+    let snapshot = attached::snapshot(attached, settings);
     let overruled = snapshot.overruled().into_iter().map(|(rule, ignored)| {
         let said = format!("{ignored}: does not count where {rule} is about the same Service");
         let advice = format!("leave the Service to one of them: {rule}, or {ignored}");

@@ -9,18 +9,22 @@ use serde::Serialize;
 use serde_json::Value;
 use weir_api::{
     flows::{Flow, FlowProtocol, FlowVerdict, NotKept},
+    inbound_demands::Probe,
     spiffe::TrustDomain,
     workload::Workload,
 };
 use weir_discovery::{
-    model::{Attachment, Attachments, Event, Index, Labels, Object},
+    model::{Attachment, Attachments, Labels},
     rules::Settings,
     verdict::{self, FlowKind, Path, Request, Verdict, decide},
 };
 use weir_playground::Error;
 
 use super::traffic::{PodFlows, Traffic, kind};
-use crate::{objects::Placed, output};
+use crate::{attached, objects::Placed, output};
+
+/// What the kubelet calls of gRPC.
+const GRPC_HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// Policies that are not applied yet.
 #[derive(Debug)]
@@ -33,6 +37,9 @@ pub(super) struct Outcome {
     pub(super) changes: Vec<Change>,
     /// The others: how many flows, and how often.
     pub(super) unchanged: Counted,
+    /// How often somebody without a certificate asked what the kubelet asks, who is answered whatever
+    /// policies say.
+    pub(super) probes: u64,
     /// What sidecars had no room to tell apart, so that nobody can say what becomes of it.
     pub(super) not_kept: NotKept,
     /// How long flows are remembered, minutes.
@@ -159,16 +166,8 @@ pub(super) fn judge(
 
 /// What policies mean for pods.
 fn attachments<'a>(policies: impl Iterator<Item = &'a Value>, settings: &Settings) -> Attachments {
-    let mut index = Index::default();
-    for policy in policies {
-        let attachment = kind().and_then(|kind| kind.attachment(policy, settings));
-        let object = attachment.map(Object::Attachment);
-        object
-            .into_iter()
-            .for_each(|it| index.apply(Event::Applied(it)));
-    }
-    index.commit();
-    index.snapshot().attachments().clone()
+    let policies = policies.filter_map(|policy| Some((kind()?, policy)));
+    attached::snapshot(policies, settings).attachments().clone()
 }
 
 fn labels(pod: &PodFlows) -> Labels {
@@ -183,6 +182,7 @@ fn labels(pod: &PodFlows) -> Labels {
 struct Judged {
     changes: BTreeMap<Change, u64>,
     unchanged: BTreeMap<(String, String, Flow), u64>,
+    probes: u64,
     not_kept: NotKept,
     minutes: u64,
 }
@@ -200,6 +200,10 @@ impl Judged {
         self.not_kept.allowed += pod.summary.not_kept.allowed;
         self.not_kept.denied += pod.summary.not_kept.denied;
         for flow in &pod.summary.flows {
+            if pod.probes.iter().any(|probe| is_like(flow, probe)) {
+                self.probes += flow.count;
+                continue;
+            }
             let asked =
                 |rules: &[Arc<Attachment>]| about(flow, |it| decide(rules, it, trust_domain));
             let before = match asked(&rules[0]) {
@@ -244,10 +248,25 @@ impl Judged {
                 flows: self.unchanged.len(),
                 count: self.unchanged.values().sum(),
             },
+            probes: self.probes,
             not_kept: self.not_kept,
             minutes: self.minutes,
         }
     }
+}
+
+/// Whether a flow is what a probe looks like.
+fn is_like(flow: &Flow, probe: &Probe) -> bool {
+    let (method, path) = match &probe.path {
+        // Its query is no part of a flow.
+        Some(path) => ("GET", path.split('?').next().unwrap_or_default()),
+        None => ("POST", GRPC_HEALTH_CHECK),
+    };
+    let asks = |said: &String| Path::Template(said).may_be(path);
+    flow.source.is_none()
+        && flow.port == probe.port
+        && flow.method.as_deref() == Some(method)
+        && flow.path.as_ref().is_some_and(asks)
 }
 
 /// What would become of a flow, by which rule, or for want of what; none: what became of it.

@@ -50,6 +50,13 @@ pub(super) fn text(outcome: &Outcome) -> String {
     let unchanged = &outcome.unchanged;
     let flows = plural(unchanged.flows, "flow");
     let _ = writeln!(text, "unchanged: {flows}, {} times", unchanged.count);
+    if outcome.probes > 0 {
+        let probes = outcome.probes;
+        let _ = writeln!(
+            text,
+            "like the kubelet's probes, which no policy refuses: {probes} times"
+        );
+    }
     let not_kept = outcome.not_kept;
     if not_kept.allowed + not_kept.denied > 0 {
         let _ = writeln!(

@@ -4,8 +4,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use weir_api::flows::FlowSummary;
-use weir_discovery::rules::{KINDS, KnownKind};
+use weir_api::{flows::FlowSummary, inbound_demands::Probe};
+use weir_discovery::{
+    model::Question,
+    rules::{KINDS, KnownKind},
+};
 
 use super::FlowsArgs;
 use crate::{
@@ -30,6 +33,9 @@ pub(super) struct PodFlows {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) labels: Labels,
+    /// What the kubelet asks it.
+    #[serde(default)]
+    pub(super) probes: Vec<Probe>,
     pub(super) summary: FlowSummary,
 }
 
@@ -47,13 +53,14 @@ pub(super) async fn fetch(args: &FlowsArgs, run_root: &Path) -> anyhow::Result<T
     if pods.is_empty() {
         return Ok(Traffic::default());
     }
-    let labels = mesh.labels().await?;
+    let objects = mesh.pods().await?;
     let mut told = Vec::new();
     meshed::ask(&pods, "/flows", "flows", |pod, text| {
         let name = (pod.namespace.clone(), pod.name.clone());
         match serde_json::from_str(text) {
             Ok(summary) => told.push(PodFlows {
-                labels: labels.get(&name).cloned().unwrap_or_default(),
+                labels: objects.get(&name).map(labels).unwrap_or_default(),
+                probes: objects.get(&name).map(probes).unwrap_or_default(),
                 namespace: name.0,
                 name: name.1,
                 summary,
@@ -74,4 +81,27 @@ pub(super) async fn fetch(args: &FlowsArgs, run_root: &Path) -> anyhow::Result<T
             .map(|Placed { object, .. }| object)
             .collect(),
     })
+}
+
+fn labels(pod: &Value) -> Labels {
+    let labels = &pod["metadata"]["labels"];
+    serde_json::from_value(labels.clone()).unwrap_or_default()
+}
+
+/// What the kubelet asks a pod and everybody may see.
+fn probes(pod: &Value) -> Vec<Probe> {
+    let all = weir_discovery::kubernetes::probes(pod).into_iter();
+    let seen = all.filter_map(|probe| {
+        let path = match &probe.question {
+            Question::Http(path) => Some(path.to_string()),
+            Question::Grpc => None,
+            Question::Tls => return None,
+        };
+        Some(Probe {
+            port: probe.port,
+            path,
+            tls: false,
+        })
+    });
+    seen.collect()
 }

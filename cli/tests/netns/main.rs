@@ -10,6 +10,7 @@ mod guarded;
 mod inbound;
 mod istio;
 mod last_resort;
+mod lockdown;
 mod mesh;
 mod metrics;
 mod pod_life;

@@ -20,6 +20,15 @@ pub enum Path<'a> {
 // === impl Path ===
 
 impl Path<'_> {
+    /// Whether it may be this one.
+    #[must_use]
+    pub fn may_be(&self, path: &str) -> bool {
+        match self {
+            Self::Raw(known) => *known == path,
+            Self::Template(template) => fits(path, template),
+        }
+    }
+
     /// Whether it is that value.
     pub(super) fn is(&self, value: &Value) -> Truth {
         let known = match self {

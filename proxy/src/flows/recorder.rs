@@ -127,7 +127,7 @@ impl FlowRecorder {
         let before = self.minute();
         self.tick.set(self.tick.get().wrapping_add(1));
         let minute = self.minute();
-        if minute == before && self.minutes > 1 || self.tick.get() % TICKS != 0 {
+        if minute == before && self.minutes > 1 || !self.tick.get().is_multiple_of(TICKS) {
             return;
         }
         let mut known = self.known.borrow_mut();

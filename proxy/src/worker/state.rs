@@ -34,17 +34,16 @@ impl Worker {
         );
         let mesh_metrics = shared.mesh_metrics.as_ref();
         let mesh_metrics = mesh_metrics.map(|it| it.reporter(&snapshot, shared.demands.clone()));
-        let flows = shared.flows.as_ref().map(|flows| flows.recorder());
-        let context = FactoryContext::new(
+        let mut context = FactoryContext::new(
             &snapshot,
             Rc::new(clusters),
             Arc::clone(&shared.registry),
             Arc::clone(&shared.singletons),
             Arc::clone(&shared.secrets),
             mesh_metrics,
-            flows,
             shared.overload.clone(),
         );
+        context.flows = shared.flows.as_ref().map(|flows| flows.recorder());
         let handler =
             ConnectionHandler::new(&snapshot, Rc::new(context), shared.demands.clone(), log);
         Self {

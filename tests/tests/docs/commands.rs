@@ -3,8 +3,9 @@
 use crate::{documents, read};
 
 /// Programs of others that a document may use.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
     "cd",
+    "cp",
     "cargo",
     "curl",
     "envoy",

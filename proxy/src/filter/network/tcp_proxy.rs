@@ -176,9 +176,6 @@ impl TcpProxy {
         dialled: &mut Option<Result<Upstream, DialFailure>>,
     ) {
         self.stats.downstream_cx_total.inc();
-        if let Some(flows) = &self.context.flows {
-            flows.connection(connection);
-        }
         if dialled.is_none() {
             // On the heap: a connection lives longer than its dial.
             *dialled = Some(Box::pin(self.dial(connection)).await);
@@ -221,7 +218,10 @@ impl TcpProxy {
             connection.bytes_sent += relayed.to_downstream;
             match relayed.end {
                 End::Both => {}
-                End::Refused => connection.bytes_received = downstream.take_traffic().received,
+                End::Refused => {
+                    connection.bytes_received = downstream.take_traffic().received;
+                    self.tell(connection);
+                }
                 End::Idle => self.stats.idle_timeout.inc(),
                 End::Reset | End::Untouched => {
                     downstream.reset_on_drop();
@@ -248,8 +248,21 @@ impl TcpProxy {
         access_log::write_connection(writers, logs, connection, &connection.outcome);
     }
 
+    /// Has the connection remembered as a flow. Rules decide about its first bytes, so that one without
+    /// any is none.
+    fn tell(&self, connection: &ConnectionInfo) {
+        if let Some(flows) = &self.context.flows
+            && !connection.is_told.replace(true)
+        {
+            flows.connection(connection);
+        }
+    }
+
     /// Counts bytes that have moved, to the endpoint and from it.
     fn count(&self, connection: &ConnectionInfo, cluster: &Cluster, (sent, received): (u64, u64)) {
+        if sent > 0 {
+            self.tell(connection);
+        }
         let (to_server, to_client) = (sent, received);
         self.report(
             connection,
