@@ -32,8 +32,8 @@ pub use authorization::{
 pub use changes::{AddressChange, Changes, ServiceChange};
 pub use destination::{
     Balancing, ClientTls, ConnectionPool, Destination as DestinationRule, DestinationRules,
-    HttpPool, InForce, Keepalive, OutlierDetection, PortPolicies, SimpleBalancing, Subset, TcpPool,
-    TlsOrigination, TrafficPolicy, UpstreamHttp,
+    HashKey, HashTable, Hashing, HttpPool, InForce, Keepalive, OutlierDetection, PortPolicies,
+    SimpleBalancing, Subset, TcpPool, TlsOrigination, TrafficPolicy, UpstreamHttp,
 };
 pub use endpoint::{
     Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,

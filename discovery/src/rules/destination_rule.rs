@@ -4,6 +4,7 @@
 //! cannot be spoken makes calls fail, for without it they would go in plaintext.
 
 mod balancer;
+mod hashing;
 mod outliers;
 mod pool;
 mod tls;

@@ -5,6 +5,7 @@ pub(super) mod authorization;
 pub(super) mod capture;
 pub(super) mod cluster;
 pub(super) mod endpoint;
+mod hashing;
 pub(super) mod http;
 pub(super) mod inbound;
 pub(super) mod listener;

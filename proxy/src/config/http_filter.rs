@@ -3,12 +3,14 @@
 pub mod cors;
 pub mod fault;
 pub mod header_mutation;
+pub mod stateful_session;
 
 use super::rbac;
 
 pub use cors::CorsPolicy;
 pub use fault::Fault;
 pub use header_mutation::{HeaderMutation, Mutations};
+pub use stateful_session::StatefulSession;
 
 /// An HTTP filter before the router or the upstream codec, which end every list and are not in it.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub enum HttpFilterConfig {
     HeaderMutation(Box<HeaderMutation>),
     /// `envoy.filters.http.rbac`
     Rbac(Box<rbac::Filter>),
+    /// `envoy.filters.http.stateful_session`
+    StatefulSession(Box<StatefulSession>),
 }
 
 /// `typed_per_filter_config` of one level: what filters do differently there.
@@ -64,6 +68,8 @@ pub enum RouteSpecificFilterConfig {
     HeaderMutation(Box<Mutations>),
     /// `RBACPerRoute`; with no rules in it, everything is let through.
     Rbac(Box<rbac::Filter>),
+    /// `StatefulSessionPerRoute`; none: no sessions.
+    StatefulSession(Option<Box<StatefulSession>>),
 }
 
 /// `envoy.extensions.filters.http.buffer.v3.Buffer`

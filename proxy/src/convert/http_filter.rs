@@ -5,6 +5,7 @@ mod cors;
 mod fault;
 mod header_mutation;
 mod rbac;
+mod stateful_session;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -156,6 +157,9 @@ fn converter(message: &str, side: Side) -> Option<Converter> {
         ("envoy.extensions.filters.http.rbac.v3.RBAC", Side::Downstream) => rbac::filter,
         ("envoy.extensions.filters.http.cors.v3.Cors", Side::Downstream) => cors::filter,
         ("envoy.extensions.filters.http.fault.v3.HTTPFault", Side::Downstream) => fault::filter,
+        ("envoy.extensions.filters.http.stateful_session.v3.StatefulSession", Side::Downstream) => {
+            stateful_session::filter
+        }
         _ => return None,
     })
 }
@@ -247,6 +251,9 @@ fn route_converter(message: &str) -> Option<RouteConverter> {
             header_mutation::per_route
         }
         "envoy.extensions.filters.http.rbac.v3.RBACPerRoute" => rbac::per_route,
+        "envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute" => {
+            stateful_session::per_route
+        }
         _ => return None,
     })
 }

@@ -21,12 +21,14 @@ mod cors;
 mod fault;
 mod header_mutation;
 mod rbac;
+mod stateful_session;
 mod throttle;
 mod upstream;
 
 use std::{sync::Arc, time::Instant};
 
 use crate::{
+    cluster::OverrideHost,
     config::http_filter::{HttpFilter, HttpFilterConfig},
     filter::rbac_stats::RbacStats,
     format::Values,
@@ -58,6 +60,7 @@ enum FilterStats {
     Cors(Arc<Within<cors::CorsStats>>),
     Fault(Arc<Within<fault::FaultStats>>),
     Rbac(Arc<Within<RbacStats>>),
+    StatefulSession(Option<Arc<Within<stateful_session::SessionStats>>>),
 }
 
 /// One request on its way through a chain. Without filters it holds no memory.
@@ -79,6 +82,7 @@ enum Kind<'c> {
     Fault(Box<fault::FaultFilter<'c>>),
     HeaderMutation(header_mutation::HeaderMutationFilter<'c>),
     Rbac(rbac::RbacFilter<'c>),
+    StatefulSession(Box<stateful_session::StatefulSessionFilter<'c>>),
 }
 
 /// What the exchange is to do.
@@ -178,6 +182,10 @@ impl HttpFilters {
             HttpFilterConfig::Rbac(config) => {
                 FilterStats::Rbac(RbacStats::register(config, registry, scope))
             }
+            HttpFilterConfig::StatefulSession(config) => {
+                let stats = stateful_session::SessionStats::register(config, registry, scope);
+                FilterStats::StatefulSession(stats)
+            }
         });
         Self {
             stats: stats.collect(),
@@ -238,6 +246,10 @@ impl<'c> ActiveFilters<'c> {
                 },
                 Kind::HeaderMutation(filter) => filter.on_request_headers(name, d),
                 Kind::Rbac(filter) => filter.on_request_headers(name, d),
+                Kind::StatefulSession(filter) => {
+                    filter.on_request_headers(name, d);
+                    Step::Continue
+                }
             };
             self.next += 1;
             if !matches!(step, Step::Continue) {
@@ -270,6 +282,7 @@ impl<'c> ActiveFilters<'c> {
                 Kind::HeaderMutation(mutation) => {
                     mutation.on_response_headers(filter.name, encoding);
                 }
+                Kind::StatefulSession(session) => session.on_response_headers(encoding),
                 Kind::Buffer(_) | Kind::Fault(_) | Kind::Rbac(_) => {}
             }
         }
@@ -299,6 +312,16 @@ impl<'c> ActiveFilters<'c> {
                 _ => None,
             });
         throttles.min_by_key(|throttle| throttle.bytes_per_second())
+    }
+
+    /// The endpoint that is asked for; of several, the last one.
+    #[must_use]
+    pub fn override_host(&self) -> Option<OverrideHost> {
+        let mut filters = self.filters.iter().rev();
+        filters.find_map(|filter| match &filter.kind {
+            Kind::StatefulSession(session) => session.override_host(),
+            _ => None,
+        })
     }
 
     /// Whether a delay was injected (`DI`).
@@ -339,6 +362,11 @@ impl<'c> Kind<'c> {
             }
             (HttpFilterConfig::Rbac(config), FilterStats::Rbac(stats)) => {
                 Self::Rbac(rbac::RbacFilter::new(config, stats))
+            }
+            (HttpFilterConfig::StatefulSession(config), FilterStats::StatefulSession(stats)) => {
+                let stats = stats.as_ref().map(|stats| &***stats);
+                let filter = stateful_session::StatefulSessionFilter::new(config, stats);
+                Self::StatefulSession(Box::new(filter))
             }
             _ => return None,
         })

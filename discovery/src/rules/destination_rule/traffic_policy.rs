@@ -105,7 +105,8 @@ impl Said<'_> {
         let pool = self.connection_pool;
         let outliers = self.outlier_detection;
         model::TrafficPolicy {
-            balancing: balancer.and_then(|it| it.read(&format!("{at}.loadBalancer"), findings)),
+            balancing: balancer
+                .and_then(|it| it.read(&format!("{at}.loadBalancer"), place, findings)),
             pool: pool
                 .map(|it| it.read(&format!("{at}.connectionPool"), findings))
                 .map(Into::into),

@@ -146,7 +146,7 @@ impl Generator {
                 let affinity = service.service.session_affinity;
                 let protocol = shape::protocol(port.hint.protocol, &policy);
                 let mut message = cluster::of_service(name, protocol, load_balancer, affinity);
-                if let Some(balancing) = policy.balancing {
+                if let Some(balancing) = &policy.balancing {
                     shape::balance(&mut message, balancing);
                 }
                 (&**service, port, message, Vec::new(), behind)
