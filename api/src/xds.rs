@@ -10,6 +10,7 @@ pub mod codec;
 pub mod json;
 pub mod on_demand;
 pub mod peer;
+pub mod session_cookie;
 pub mod type_url;
 
 /// Field of an endpoint's metadata, a boolean in the namespace [`on_demand::METADATA_NAMESPACE`]: the

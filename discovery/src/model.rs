@@ -36,8 +36,9 @@ pub use authorization::{
 pub use changes::{AddressChange, Changes, ServiceChange};
 pub use destination::{
     Balancing, ClientTls, ConnectionPool, Destination as DestinationRule, DestinationRules,
-    HttpPool, InForce, Keepalive, OutlierDetection, PortPolicies, RetryBudget, SimpleBalancing,
-    Subset, TcpPool, TlsOrigination, TrafficPolicy, UpstreamHttp, Warmup,
+    HashKey, HashTable, Hashing, HttpPool, InForce, Keepalive, OutlierDetection, PortPolicies,
+    RetryBudget, SimpleBalancing, Subset, TcpPool, TlsOrigination, TrafficPolicy, UpstreamHttp,
+    Warmup,
 };
 pub use endpoint::{
     Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,

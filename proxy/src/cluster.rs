@@ -20,6 +20,7 @@ mod limits;
 mod manager;
 mod original_dst;
 mod outlier;
+mod override_host;
 mod pool;
 mod priority_load;
 mod random;
@@ -59,6 +60,7 @@ pub(crate) use limits::RetryLeave;
 pub(crate) use manager::Clusters;
 pub(crate) use original_dst::Said;
 pub(crate) use outlier::{Outcome, Rates};
+pub use override_host::OverrideHost;
 pub use stats::ClusterStats;
 
 /// A cluster in one worker.

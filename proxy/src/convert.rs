@@ -33,6 +33,7 @@ mod network_filter;
 mod original_dst;
 mod outlier_detection;
 mod overload;
+mod override_host;
 mod percent;
 mod proxy_protocol;
 mod rbac;

@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 49] = [
+const FILES: [&str; 51] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -34,6 +34,7 @@ const FILES: [&str; 49] = [
     "http_filter/fault",
     "http_filter/header_mutation",
     "http_filter/rbac",
+    "http_filter/stateful_session",
     "rbac",
     "metadata",
     "percent",
@@ -50,6 +51,7 @@ const FILES: [&str; 49] = [
     "circuit_breakers",
     "load_balancing",
     "common_lb",
+    "override_host",
     "subset",
     "dns",
     "dns_resolver",
@@ -74,9 +76,9 @@ field may not have:
 |-|-|
 | listener filters | `OriginalDst`, `TlsInspector`, `HttpInspector`, `ProxyProtocol`, `LocalRateLimit`, `OriginalSrc`, which goes with `TcpProxy` |
 | network filters | `ConnectionLimit`, `LocalRateLimit`, `RBAC`, `SniCluster`; and one that is terminal, last in the chain: `TcpProxy`, `HttpConnectionManager`, `Echo` or `direct_response.v3.Config` |
-| HTTP filters | `Buffer`, `Cors`, `HTTPFault`, `HeaderMutation`, `RBAC`; `Router`, last in the list |
+| HTTP filters | `Buffer`, `Cors`, `HTTPFault`, `HeaderMutation`, `RBAC`, `StatefulSession` with `CookieBasedSessionState` or `HeaderBasedSessionState`; `Router`, last in the list |
 | HTTP filters of the router and of clusters | `HeaderMutation`; `UpstreamCodec`, last in the list |
-| `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`; each in a `FilterConfig`, too |
+| `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`, `StatefulSessionPerRoute`; each in a `FilterConfig`, too |
 | runtime layers | `static_layer`, `admin_layer` |
 | resource monitors | `FixedHeapConfig`, `CgroupMemoryConfig`, `DownstreamConnectionsConfig` |
 | overload actions | `stop_accepting_requests`, `disable_http_keepalive`, `stop_accepting_connections`, `reject_incoming_connections`, `shrink_heap` |
@@ -90,6 +92,7 @@ field may not have:
 | `load_balancing_policy` | `RoundRobin`, `LeastRequest`, `Random`, `RingHash`, `Maglev`, `ClusterProvided`; `Subset` around one of them |
 | `retry_host_predicate`, `retry_priority` | `PreviousHostsPredicate`, `OmitCanaryHostsPredicate`, `OmitHostMetadataConfig`; `PreviousPrioritiesConfig` |
 | hash policies | not `filter_state` |
+| `override_host_status` | `UNKNOWN` together with `HEALTHY`, `UNHEALTHY` with `TIMEOUT` |
 | sources of configuration | `ads`; of secrets also `path_config_source` |
 | `codec_type` | `AUTO`, `HTTP1`, `HTTP2` |
 | `header_key_format` | `PreserveCaseFormatterConfig`: between two connections of HTTP/1.1 names keep their case, with it and without; HTTP/1.0 and HTTP/2 get lower case |

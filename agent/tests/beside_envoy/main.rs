@@ -18,6 +18,7 @@ mod original_dst;
 mod overload;
 mod proxies;
 mod ring;
+mod sessions;
 mod stats;
 mod tls;
 mod tls_fields;

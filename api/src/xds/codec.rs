@@ -195,6 +195,21 @@ messages! {
         "envoy.extensions.filters.http.buffer.v3.BufferPerRoute";
     unpack unpack_cors, pack pack_cors:
         extensions::filters::http::cors::v3::Cors, "envoy.extensions.filters.http.cors.v3.Cors";
+    unpack unpack_stateful_session, pack pack_stateful_session:
+        extensions::filters::http::stateful_session::v3::StatefulSession,
+        "envoy.extensions.filters.http.stateful_session.v3.StatefulSession";
+    unpack unpack_stateful_session_per_route, pack pack_stateful_session_per_route:
+        extensions::filters::http::stateful_session::v3::StatefulSessionPerRoute,
+        "envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute";
+    unpack unpack_cookie_session, pack pack_cookie_session:
+        extensions::http::stateful_session::cookie::v3::CookieBasedSessionState,
+        "envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState";
+    unpack unpack_header_session, pack pack_header_session:
+        extensions::http::stateful_session::header::v3::HeaderBasedSessionState,
+        "envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState";
+    unpack unpack_override_host:
+        extensions::load_balancing_policies::override_host::v3::OverrideHost,
+        "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost";
     unpack unpack_cors_policy, pack pack_cors_policy:
         extensions::filters::http::cors::v3::CorsPolicy,
         "envoy.extensions.filters.http.cors.v3.CorsPolicy";
@@ -232,10 +247,10 @@ messages! {
     unpack unpack_random:
         extensions::load_balancing_policies::random::v3::Random,
         "envoy.extensions.load_balancing_policies.random.v3.Random";
-    unpack unpack_ring_hash:
+    unpack unpack_ring_hash, pack pack_ring_hash:
         extensions::load_balancing_policies::ring_hash::v3::RingHash,
         "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash";
-    unpack unpack_maglev:
+    unpack unpack_maglev, pack pack_maglev:
         extensions::load_balancing_policies::maglev::v3::Maglev,
         "envoy.extensions.load_balancing_policies.maglev.v3.Maglev";
     unpack unpack_cluster_provided:

@@ -7,8 +7,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Exports, HostScope, Labels};
 pub use policy::{
-    Balancing, ClientTls, ConnectionPool, HttpPool, Keepalive, OutlierDetection, PortPolicies,
-    RetryBudget, SimpleBalancing, TcpPool, TlsOrigination, TrafficPolicy, UpstreamHttp, Warmup,
+    Balancing, ClientTls, ConnectionPool, HashKey, HashTable, Hashing, HttpPool, Keepalive,
+    OutlierDetection, PortPolicies, RetryBudget, SimpleBalancing, TcpPool, TlsOrigination,
+    TrafficPolicy, UpstreamHttp, Warmup,
 };
 pub use rules::{DestinationRules, InForce};
 

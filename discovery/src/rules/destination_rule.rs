@@ -5,6 +5,7 @@
 
 mod balancer;
 mod gradual;
+mod hashing;
 mod outliers;
 mod pool;
 mod tls;

@@ -7,6 +7,7 @@ pub(super) mod cluster;
 pub(super) mod endpoint;
 pub(super) mod external;
 mod gradual;
+mod hashing;
 pub(super) mod http;
 pub(super) mod inbound;
 pub(super) mod listener;

@@ -154,6 +154,21 @@ fn what_a_rule_says_of_http_is_among_the_options_of_a_port_that_speaks_it() {
     assert_eq!(effect(81, tcp), json!({}));
 }
 
+/// A cluster that hashes this of requests.
+fn by_request(policy: &str, hash_policy: Value) -> Value {
+    let (message, _) = policy.split_once(".v3.").expect("a package");
+    json!({
+        "lb_policy": null,
+        "load_balancing_policy": {"policies": [{"typed_extension_config": {
+            "name": format!("envoy.load_balancing_policies.{message}"),
+            "typed_config": {
+                "@type": format!("type.googleapis.com/envoy.extensions.load_balancing_policies.{policy}"),
+                "consistent_hashing_lb_config": {"hash_policy": [hash_policy]},
+            },
+        }}]},
+    })
+}
+
 #[test]
 fn connections_for_http_are_asked_whether_they_are_there_and_do_not_last_for_ever() {
     let options = |policy: &str| {
@@ -227,6 +242,31 @@ fn the_endpoint_is_chosen_as_a_rule_says() {
         (
             "consistentHash: {useSourceIp: true, ringHash: {minimumRingSize: 64}}",
             json!({"lb_policy": "RING_HASH", "ring_hash_lb_config": {"minimum_ring_size": "64"}}),
+        ),
+        (
+            "consistentHash: {useSourceIp: true, maglev: {tableSize: 7}}",
+            json!({"lb_policy": "MAGLEV", "maglev_lb_config": {"table_size": "7"}}),
+        ),
+        (
+            "consistentHash: {httpHeaderName: X-User}",
+            by_request(
+                "ring_hash.v3.RingHash",
+                json!({"header": {"header_name": "x-user"}}),
+            ),
+        ),
+        (
+            "consistentHash: {httpQueryParameterName: user, maglev: {}}",
+            by_request(
+                "maglev.v3.Maglev",
+                json!({"query_parameter": {"name": "user"}}),
+            ),
+        ),
+        (
+            "consistentHash: {httpCookie: {name: user, path: /a, ttl: 1m}}",
+            by_request(
+                "ring_hash.v3.RingHash",
+                json!({"cookie": {"name": "user", "path": "/a", "ttl": "60s"}}),
+            ),
         ),
     ] {
         let policy = format!("loadBalancer: {{{policy}}}");
@@ -569,6 +609,11 @@ fn envoy_takes_the_clusters_of_every_policy() {
     let policies = [
         "loadBalancer: {consistentHash: {useSourceIp: true, minimumRingSize: 7}}",
         "loadBalancer: {simple: PASSTHROUGH}",
+        "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 7}}}",
+        "loadBalancer: {consistentHash: {httpHeaderName: x-user, ringHash: {minimumRingSize: 7}}}",
+        "loadBalancer: {consistentHash: {httpCookie: {name: user, ttl: 0s}, maglev: {tableSize: 7}}}, \
+         outlierDetection: {consecutive5xxErrors: 1}",
+        "loadBalancer: {consistentHash: {httpQueryParameterName: user}}",
         "connectionPool: {tcp: {maxConnections: 1, connectTimeout: 1s, tcpKeepalive: {time: 1s}}, \
          http: {maxRequestsPerConnection: 1, idleTimeout: 1s, maxConcurrentStreams: 1, h2UpgradePolicy: UPGRADE}}",
         "outlierDetection: {consecutive5xxErrors: 1, splitExternalLocalOriginErrors: true, \

@@ -59,6 +59,15 @@ pub(super) struct Pick<'p> {
 impl Cluster {
     /// The host for a connection or a request.
     pub fn pick(&self, context: &LoadBalancerContext<'_>) -> Option<Rc<Host>> {
+        if let Some(asked) = &context.override_host {
+            let host = self.overriding(asked);
+            if host.is_none() && asked.is_strict {
+                self.stats.upstream_cx_none_healthy.inc();
+            }
+            if host.is_some() || asked.is_strict {
+                return host;
+            }
+        }
         if let ClusterDiscovery::OriginalDst = self.config.discovery {
             let host = context.destination.map(|to| self.original_dst.host(to));
             if host.is_none() {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Host, Tried};
+use super::{Host, OverrideHost, Tried};
 use crate::config::{retry_host::HostSelection, subset::MetadataMatch};
 
 /// What of a connection or a request decides which host it gets.
@@ -16,6 +16,8 @@ pub struct LoadBalancerContext<'c> {
     pub metadata_match: Option<&'c MetadataMatch>,
     /// Hosts that have just failed; they are picked again only if there is no other.
     pub tried: &'c Tried,
+    /// The host that is asked for in place of the one that would be picked.
+    pub override_host: Option<OverrideHost>,
     /// What a retry says of who may be picked.
     pub retry: Option<&'c HostSelection>,
 }
@@ -31,6 +33,7 @@ impl<'c> LoadBalancerContext<'c> {
             hash: None,
             metadata_match: None,
             tried,
+            override_host: None,
             retry: None,
         }
     }

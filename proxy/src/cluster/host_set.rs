@@ -6,7 +6,7 @@ mod subsets;
 mod zones;
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{HashMap, HashSet},
     net::SocketAddr,
     rc::Rc,
@@ -50,6 +50,8 @@ pub(crate) struct HostSet {
     since: HashMap<SocketAddr, Instant>,
     /// Choices of priorities that get nothing until a retry asks for them.
     spare: RefCell<Vec<Rc<Choice>>>,
+    /// Where each is in `all`, once one was asked for by its address.
+    by_address: OnceCell<HashMap<SocketAddr, usize>>,
 }
 
 // === impl HostSet ===
@@ -201,6 +203,15 @@ impl HostSet {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Host>> {
         self.all.iter()
+    }
+
+    /// The host at an address; of several, the last one.
+    pub(super) fn at(&self, address: SocketAddr) -> Option<Rc<Host>> {
+        let by_address = self.by_address.get_or_init(|| {
+            let all = self.all.iter().enumerate();
+            all.map(|(index, host)| (host.address, index)).collect()
+        });
+        self.all.get(*by_address.get(&address)?).map(Rc::clone)
     }
 
     /// Some of the hosts by their localities.

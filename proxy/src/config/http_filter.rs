@@ -4,6 +4,7 @@ pub mod cors;
 pub mod ext_authz;
 pub mod fault;
 pub mod header_mutation;
+pub mod stateful_session;
 
 use super::rbac;
 
@@ -11,6 +12,7 @@ pub use cors::CorsPolicy;
 pub use ext_authz::{ExtAuthz, ExtAuthzPerRoute};
 pub use fault::Fault;
 pub use header_mutation::{HeaderMutation, Mutations};
+pub use stateful_session::StatefulSession;
 
 /// An HTTP filter before the router or the upstream codec, which end every list and are not in it.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub enum HttpFilterConfig {
     HeaderMutation(Box<HeaderMutation>),
     /// `envoy.filters.http.rbac`
     Rbac(Box<rbac::Filter>),
+    /// `envoy.filters.http.stateful_session`
+    StatefulSession(Box<StatefulSession>),
 }
 
 /// `typed_per_filter_config` of one level: what filters do differently there.
@@ -70,6 +74,8 @@ pub enum RouteSpecificFilterConfig {
     HeaderMutation(Box<Mutations>),
     /// `RBACPerRoute`; with no rules in it, everything is let through.
     Rbac(Box<rbac::Filter>),
+    /// `StatefulSessionPerRoute`; none: no sessions.
+    StatefulSession(Option<Box<StatefulSession>>),
 }
 
 /// `envoy.extensions.filters.http.buffer.v3.Buffer`

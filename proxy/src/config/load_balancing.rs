@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{cluster::RingHash, hash::HashPolicy, subset::Subsets};
+use super::{cluster::RingHash, endpoint::HealthStatus, hash::HashPolicy, subset::Subsets};
 
 /// `Cluster.lb_policy`, or the first known entry of `Cluster.load_balancing_policy`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +46,8 @@ pub struct LoadBalancing {
     pub locality: LocalityLb,
     /// For policies that go by a hash.
     pub consistent_hashing: ConsistentHashing,
+    /// What the health of a host may be that is asked for by its address (`override_host_status`).
+    pub override_host_statuses: OverrideHostStatuses,
     /// Hosts are chosen by their metadata first.
     pub subsets: Option<Box<Subsets>>,
     /// The key of the runtime that overrides `active_request_bias`; may be empty.
@@ -53,6 +55,10 @@ pub struct LoadBalancing {
     /// The key of the runtime that overrides `aggression`; may be empty.
     pub aggression_key: Box<str>,
 }
+
+/// `Cluster.CommonLbConfig.override_host_status`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverrideHostStatuses(pub Box<[HealthStatus]>);
 
 /// `envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig`
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -119,6 +125,23 @@ impl Default for LeastRequest {
             choice_count: Some(2),
             active_request_bias: 1.0,
         }
+    }
+}
+
+// === impl OverrideHostStatuses ===
+
+impl OverrideHostStatuses {
+    /// Whether a host of this health may be asked for.
+    #[must_use]
+    pub fn contains(&self, status: &HealthStatus) -> bool {
+        self.0.contains(status)
+    }
+}
+
+impl Default for OverrideHostStatuses {
+    /// Envoy's default.
+    fn default() -> Self {
+        Self([HealthStatus::Healthy, HealthStatus::Degraded].into())
     }
 }
 

@@ -13,13 +13,14 @@ use weir_api::xds::envoy::{
 
 use super::{
     at::{At, take},
-    hash,
+    hash, override_host,
     value::{enumeration, number, timeout},
 };
 use crate::config::{
     cluster::{HostChanges, Panic},
     load_balancing::{
-        ConsistentHashing, LoadBalancing, LocalityBasis, LocalityLb, SlowStart, ZoneAware,
+        ConsistentHashing, LoadBalancing, LocalityBasis, LocalityLb, OverrideHostStatuses,
+        SlowStart, ZoneAware,
     },
 };
 
@@ -34,6 +35,7 @@ pub(super) struct Common {
     pub(super) host_changes: HostChanges,
     pub(super) locality: Option<LocalityLb>,
     pub(super) consistent_hashing: ConsistentHashing,
+    pub(super) override_host_statuses: OverrideHostStatuses,
     /// Something is said that policies say for themselves.
     is_partial: bool,
 }
@@ -47,6 +49,7 @@ impl Common {
             host_changes: HostChanges::default(),
             locality: None,
             consistent_hashing: ConsistentHashing::default(),
+            override_host_statuses: OverrideHostStatuses::default(),
             is_partial: false,
         };
         let Some(message) = message else {
@@ -55,15 +58,18 @@ impl Common {
         take!(at, message => CommonLbConfig {
             supported: healthy_panic_threshold, locality_config_specifier,
                 consistent_hashing_lb_config, ignore_new_hosts_until_first_hc,
-                close_connections_on_host_set_change;
+                close_connections_on_host_set_change, override_host_status;
             ignored: update_merge_window = "each update takes effect at once";
-            refused: override_host_status;
         });
         common.host_changes = HostChanges {
             ignore_new_until_checked: ignore_new_hosts_until_first_hc,
             close_on_set_change: close_connections_on_host_set_change,
             ..HostChanges::default()
         };
+        if let Some(message) = override_host_status {
+            let at = at.field("override_host_status");
+            common.override_host_statuses = override_host::statuses(&at, message);
+        }
         let panic = &mut common.panic;
         if let Some(percent) = healthy_panic_threshold {
             panic.threshold = whole_percent(&at.field("healthy_panic_threshold"), &percent);

@@ -6,6 +6,7 @@ mod ext_authz;
 mod fault;
 mod header_mutation;
 mod rbac;
+mod stateful_session;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -160,6 +161,9 @@ fn converter(message: &str, side: Side) -> Option<Converter> {
         ("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", Side::Downstream) => {
             ext_authz::filter
         }
+        ("envoy.extensions.filters.http.stateful_session.v3.StatefulSession", Side::Downstream) => {
+            stateful_session::filter
+        }
         _ => return None,
     })
 }
@@ -252,6 +256,9 @@ fn route_converter(message: &str) -> Option<RouteConverter> {
             header_mutation::per_route
         }
         "envoy.extensions.filters.http.rbac.v3.RBACPerRoute" => rbac::per_route,
+        "envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute" => {
+            stateful_session::per_route
+        }
         _ => return None,
     })
 }

@@ -62,7 +62,10 @@ pub(super) fn balancing(
         policy: LbPolicy::RoundRobin,
         panic: common.panic,
         host_changes: common.host_changes,
-        rest: LoadBalancing::default(),
+        rest: LoadBalancing {
+            override_host_statuses: common.override_host_statuses.clone(),
+            ..LoadBalancing::default()
+        },
     };
     if said.policy.is_some() || said.lb_policy == i32::from(by_name) {
         common.refuse_partial_fields(&at.field("common_lb_config"));

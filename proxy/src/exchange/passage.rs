@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     access_log::Facts,
-    cluster::Clusters,
+    cluster::{Clusters, OverrideHost},
     config::RouteConfiguration,
     filter::http::{
         ActiveFilters, Decoding, Encoding, HttpFilters, ReadBody, Step, Stream, Throttle, Trailers,
@@ -128,6 +128,11 @@ impl<'c> Passage<'c> {
     /// What filters say of the request to others.
     pub(super) fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// The endpoint that filters ask for.
+    pub(super) fn override_host(&self) -> Option<OverrideHost> {
+        self.filters.override_host()
     }
 
     /// The route, as far as it is known.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::SocketAddr, rc::Rc, time::Duration};
 
 use super::ConnectionManager;
 use crate::{
-    cluster::{Cluster, Host, LoadBalancerContext, Tried},
+    cluster::{Cluster, Host, LoadBalancerContext, OverrideHost, Tried},
     config::{
         RouteConfiguration,
         http_filter::HttpFilter,
@@ -148,11 +148,11 @@ impl<'c> ForwardPlan<'c> {
         (route.request_buffer).kept(virtual_host.request_buffer, limit)
     }
 
-    /// The host for a request, `to` where it goes, `hash` that of its client; not one of those `tried`, if
-    /// there is another.
+    /// The host for a request, `to` where it goes, by the hash of its client or, the first time, the one
+    /// that filters ask for; not one of those `tried`, if there is another.
     pub(super) fn pick(
         &self,
-        hash: Option<u64>,
+        (hash, asked): (Option<u64>, Option<OverrideHost>),
         to: Option<SocketAddr>,
         tried: &Tried,
     ) -> Option<Rc<Host>> {
@@ -160,10 +160,18 @@ impl<'c> ForwardPlan<'c> {
         let retry = self.retry_policy().filter(|_| !tried.is_empty());
         self.cluster.pick(&LoadBalancerContext {
             hash,
+            override_host: asked.filter(|_| tried.is_empty()),
             metadata_match: of_weighted.unwrap_or(self.forward.metadata_match.as_ref()),
             retry: retry.and_then(|policy| policy.hosts.as_deref()),
             ..LoadBalancerContext::new(to, tried)
         })
+    }
+
+    /// The status to answer with where no other endpoint will do than one that is not there.
+    pub(super) fn missing(&self, asked: &OverrideHost) -> Option<u16> {
+        let has = |address| self.cluster.has(address);
+        let is_there = asked.address.is_some_and(has);
+        (asked.is_strict && !is_there).then_some(asked.missing_status)
     }
 
     /// The host as it is asked for by the name in the request, where the cluster goes by that.

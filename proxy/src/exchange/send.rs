@@ -20,7 +20,7 @@ use super::{
     upstream::{ReceivedHead, UpstreamPort},
 };
 use crate::{
-    cluster::{ClientHash, ClusterStats, Tried},
+    cluster::{ClientHash, ClusterStats, OverrideHost, Tried},
     http::local_reply::LocalReply,
     info::GrpcStatus,
     reason::Reason,
@@ -114,6 +114,12 @@ impl<'p> Sending<'p> {
         }
     }
 
+    /// The endpoint that filters ask for, before the first attempt.
+    fn asked(&self) -> Option<OverrideHost> {
+        let passage = self.passage.as_deref().filter(|_| self.attempt == 1);
+        passage.and_then(Passage::override_host)
+    }
+
     /// Counts what an HTTP/1 endpoint was sent and has sent. HTTP/2 connections count for themselves.
     pub(super) fn count_traffic(&mut self) {
         if let Some(UpstreamPort::Http1(stream)) = &mut self.upstream {
@@ -173,10 +179,11 @@ impl Exchange<'_> {
         }
         let ClientHash { hash, cookies } = self.client_hash(sending);
         sending.cookies = cookies.into();
+        let asked = sending.asked();
         let mut tried = Tried::default();
         loop {
             let to = self.destination(sending);
-            let Some(host) = plan.pick(hash, to, &tried) else {
+            let Some(host) = plan.pick((hash, asked), to, &tried) else {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
             };
             let host = plan.named(host, self.request.head());
@@ -238,6 +245,10 @@ impl Exchange<'_> {
     /// Tells the client that there is no response.
     async fn give_up(&mut self, sending: &mut Sending<'_>, reason: Reason) -> Next {
         let (stats, plan) = (&self.manager.stats, sending.plan);
+        let missing = sending
+            .asked()
+            .filter(|_| reason == Reason::NoHealthyUpstream);
+        let missing = missing.and_then(|asked| plan.missing(&asked));
         self.scratch.request_out = sending.transfer.take_head();
         self.info.bytes_received = sending.transfer.payload();
         match reason {
@@ -246,12 +257,14 @@ impl Exchange<'_> {
             Reason::RequestTimeout => stats.downstream_rq_timeout.inc(),
             Reason::BadRequest => stats.downstream_cx_protocol_error.inc(),
             reason => {
-                plan.named_cluster.stats.upstream_rq.inc(reason.status());
+                let status = missing.unwrap_or(reason.status());
+                plan.named_cluster.stats.upstream_rq.inc(status);
                 plan.named_cluster.stats.upstream_rq_completed.inc();
             }
         }
         let is_read = sending.transfer.drop_body(self.downstream.wire());
         let mut reply = LocalReply::for_attempt(reason, is_read, sending.attempt);
+        reply.status = missing.unwrap_or(reply.status);
         reply.mark = sending.mark.filter(|_| self.connection.is_inbound());
         let passage = sending.passage.as_deref_mut();
         // On the heap: it is rare, and most requests need not hold memory for it.

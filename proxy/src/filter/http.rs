@@ -22,6 +22,7 @@ mod ext_authz;
 mod fault;
 mod header_mutation;
 mod rbac;
+mod stateful_session;
 mod throttle;
 mod upstream;
 mod waiting;
@@ -31,7 +32,7 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 use bytes::Bytes;
 
 use crate::{
-    cluster::Clusters,
+    cluster::{Clusters, OverrideHost},
     config::http_filter::{HttpFilter, HttpFilterConfig},
     filter::rbac_stats::RbacStats,
     format::Values,
@@ -66,6 +67,7 @@ enum FilterStats {
     ExtAuthz(Arc<Within<ext_authz::ExtAuthzStats>>),
     Fault(Arc<Within<fault::FaultStats>>),
     Rbac(Arc<Within<RbacStats>>),
+    StatefulSession(Option<Arc<Within<stateful_session::SessionStats>>>),
 }
 
 /// One request on its way through a chain. Without filters it holds no memory.
@@ -88,6 +90,7 @@ enum Kind<'c> {
     Fault(Box<fault::FaultFilter<'c>>),
     HeaderMutation(header_mutation::HeaderMutationFilter<'c>),
     Rbac(rbac::RbacFilter<'c>),
+    StatefulSession(Box<stateful_session::StatefulSessionFilter<'c>>),
 }
 
 /// What the exchange is to do.
@@ -213,6 +216,10 @@ impl HttpFilters {
             HttpFilterConfig::Rbac(config) => {
                 FilterStats::Rbac(RbacStats::register(config, registry, scope))
             }
+            HttpFilterConfig::StatefulSession(config) => {
+                let stats = stateful_session::SessionStats::register(config, registry, scope);
+                FilterStats::StatefulSession(stats)
+            }
         });
         Self {
             stats: stats.collect(),
@@ -274,6 +281,10 @@ impl<'c> ActiveFilters<'c> {
                 },
                 Kind::HeaderMutation(filter) => filter.on_request_headers(name, d),
                 Kind::Rbac(filter) => filter.on_request_headers(name, d),
+                Kind::StatefulSession(filter) => {
+                    filter.on_request_headers(name, d);
+                    Step::Continue
+                }
             };
             if matches!(step, Step::Wait(_) | Step::Body { .. }) {
                 return step;
@@ -310,6 +321,7 @@ impl<'c> ActiveFilters<'c> {
                 Kind::HeaderMutation(mutation) => {
                     mutation.on_response_headers(filter.name, encoding);
                 }
+                Kind::StatefulSession(session) => session.on_response_headers(encoding),
                 Kind::Buffer(_) | Kind::Fault(_) | Kind::Rbac(_) => {}
             }
         }
@@ -339,6 +351,16 @@ impl<'c> ActiveFilters<'c> {
                 _ => None,
             });
         throttles.min_by_key(|throttle| throttle.bytes_per_second())
+    }
+
+    /// The endpoint that is asked for; of several, the last one.
+    #[must_use]
+    pub fn override_host(&self) -> Option<OverrideHost> {
+        let mut filters = self.filters.iter().rev();
+        filters.find_map(|filter| match &filter.kind {
+            Kind::StatefulSession(session) => session.override_host(),
+            _ => None,
+        })
     }
 
     /// Whether a delay was injected (`DI`).
@@ -382,6 +404,11 @@ impl<'c> Kind<'c> {
             }
             (HttpFilterConfig::Rbac(config), FilterStats::Rbac(stats)) => {
                 Self::Rbac(rbac::RbacFilter::new(config, stats))
+            }
+            (HttpFilterConfig::StatefulSession(config), FilterStats::StatefulSession(stats)) => {
+                let stats = stats.as_ref().map(|stats| &***stats);
+                let filter = stateful_session::StatefulSessionFilter::new(config, stats);
+                Self::StatefulSession(Box::new(filter))
             }
             _ => return None,
         })

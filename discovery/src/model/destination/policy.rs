@@ -49,17 +49,58 @@ pub struct RetryBudget {
 }
 
 /// Which endpoint gets a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balancing {
     /// By a policy that looks at no request.
     Simple(SimpleBalancing),
-    /// The one that the caller's address leads to.
-    SourceIp {
-        /// Places of the hash ring.
-        minimum_ring_size: Option<u64>,
-    },
+    /// The one that a hash leads to.
+    Hashed(Arc<Hashing>),
     /// The address that the caller asked for.
     Passthrough,
+}
+
+/// What is hashed, and how that leads to an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashing {
+    /// What is hashed.
+    pub key: HashKey,
+    /// How that leads to an endpoint.
+    pub table: HashTable,
+}
+
+/// What is hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// The caller's address.
+    SourceIp,
+    /// A header of the request.
+    Header(Arc<str>),
+    /// A query parameter of the request.
+    QueryParameter(Arc<str>),
+    /// A cookie of the request.
+    Cookie {
+        /// Its name.
+        name: Arc<str>,
+        /// For what paths the one is that callers are given; empty: for all.
+        path: Arc<str>,
+        /// How long that one lasts; zero: as long as the caller does. None: they are given none.
+        ttl: Option<Duration>,
+    },
+}
+
+/// How a hash leads to an endpoint. What is not said is Envoy's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashTable {
+    /// On a ring.
+    Ring {
+        /// Places on it at least.
+        minimum_size: Option<u64>,
+    },
+    /// By Maglev's table.
+    Maglev {
+        /// Its entries, a prime number.
+        size: Option<u64>,
+    },
 }
 
 /// A policy that looks at no request.

@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Refused, THE_REST, gradual::Slowly};
+use super::{Refused, THE_REST, gradual::Slowly, hashing::ConsistentHash};
 use crate::{
     model::{Balancing, SimpleBalancing, Warmup},
     rules::{
-        Findings,
+        Findings, Place,
         istio::{Span, refuse},
     },
 };
@@ -35,31 +35,15 @@ enum Simple {
     LeastRequest,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct ConsistentHash {
-    use_source_ip: Option<bool>,
-    http_header_name: Option<Value>,
-    http_cookie: Option<Value>,
-    http_query_parameter_name: Option<Value>,
-    maglev: Option<Value>,
-    ring_hash: Option<RingHash>,
-    minimum_ring_size: Option<u64>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct RingHash {
-    minimum_ring_size: Option<u64>,
-}
-
-/// Most places of a ring that sidecars take.
-const MOST_PLACES: u64 = 8 * 1024 * 1024;
-
 // === impl LoadBalancer ===
 
 impl LoadBalancer {
-    pub(super) fn read(&self, at: &str, findings: &mut Findings) -> Option<Balancing> {
+    pub(super) fn read(
+        &self,
+        at: &str,
+        place: &Place<'_>,
+        findings: &mut Findings,
+    ) -> Option<Balancing> {
         let refused: &Refused<'_> = &[
             ("localityLbSetting", &self.locality_lb_setting),
             ("zoneAwareLbSetting", &self.zone_aware_lb_setting),
@@ -79,11 +63,9 @@ impl LoadBalancer {
         if simple.is_some() && hash.is_some() {
             findings.malformed(at, "has both simple and consistentHash: write one of them");
         }
-        simple.or_else(|| hash?.read(&format!("{at}.consistentHash"), findings))
+        simple.or_else(|| hash?.read(&format!("{at}.consistentHash"), place, findings))
     }
-}
 
-impl LoadBalancer {
     /// How a new endpoint comes to its part, where it has one.
     pub(super) fn warmup(&self, at: &str, findings: &mut Findings) -> Option<Warmup> {
         let older = self.warmup_duration_secs.map(Slowly::within);
@@ -105,37 +87,5 @@ impl LoadBalancer {
             return None;
         }
         said.read(&format!("{at}.warmup"), findings)
-    }
-}
-
-// === impl ConsistentHash ===
-
-impl ConsistentHash {
-    fn read(&self, at: &str, findings: &mut Findings) -> Option<Balancing> {
-        let refused: &Refused<'_> = &[
-            ("httpHeaderName", &self.http_header_name),
-            ("httpCookie", &self.http_cookie),
-            ("httpQueryParameterName", &self.http_query_parameter_name),
-            ("maglev", &self.maglev),
-        ];
-        let instead = "endpoints are chosen as without it";
-        refuse(at, refused, instead, findings);
-        let keys = &refused[..3];
-        let named = keys.iter().filter(|(_, value)| value.is_some()).count();
-        let by_source = self.use_source_ip == Some(true);
-        match named + usize::from(by_source) {
-            0 => findings.malformed(at, "names nothing to hash: write useSourceIp: true"),
-            1 => {}
-            _ => findings.malformed(at, "names several things to hash: write one of them"),
-        }
-        let of_ring = self.ring_hash.as_ref().and_then(|it| it.minimum_ring_size);
-        let minimum_ring_size = of_ring.or(self.minimum_ring_size).filter(|it| *it > 0);
-        if minimum_ring_size.is_some_and(|size| size > MOST_PLACES) {
-            let reason = format!("is more than {MOST_PLACES}: write less");
-            findings.malformed(format!("{at}.minimumRingSize"), reason);
-            return None;
-        }
-        let is_ring = self.maglev.is_none();
-        (by_source && is_ring).then_some(Balancing::SourceIp { minimum_ring_size })
     }
 }

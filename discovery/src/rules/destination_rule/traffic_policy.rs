@@ -111,7 +111,8 @@ impl Said<'_> {
             retry_budget: self
                 .retry_budget
                 .map(|it| it.read(&format!("{at}.retryBudget"), findings)),
-            balancing: balancer.and_then(|it| it.read(&format!("{at}.loadBalancer"), findings)),
+            balancing: balancer
+                .and_then(|it| it.read(&format!("{at}.loadBalancer"), place, findings)),
             pool: pool
                 .map(|it| it.read(&format!("{at}.connectionPool"), findings))
                 .map(Into::into),

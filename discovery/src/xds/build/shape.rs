@@ -4,10 +4,7 @@ use weir_api::xds::envoy::{
     config::{
         cluster::v3::{
             Cluster, OutlierDetection as Outliers, UpstreamConnectionOptions,
-            cluster::{
-                ClusterDiscoveryType, CommonLbConfig, DiscoveryType, LbConfig, LbPolicy,
-                RingHashLbConfig,
-            },
+            cluster::{ClusterDiscoveryType, CommonLbConfig, DiscoveryType, LbPolicy},
         },
         core::v3::{HttpProtocolOptions, KeepaliveSettings, TcpKeepalive},
     },
@@ -17,11 +14,10 @@ use weir_api::xds::envoy::{
     },
     r#type::v3::Percent,
 };
-use weir_api::xds::google::protobuf::UInt64Value;
 
-use super::{cluster::extension_options, duration, gradual, wrapped};
+use super::{cluster::extension_options, duration, gradual, hashing, wrapped};
 use crate::model::{
-    Balancing, ConnectionPool, HttpPool, Keepalive, OutlierDetection, Protocol, SessionAffinity,
+    Balancing, ConnectionPool, HashKey, HttpPool, Keepalive, OutlierDetection, Protocol, SessionAffinity,
     SimpleBalancing, TcpPool, TrafficPolicy, UpstreamHttp,
 };
 
@@ -40,15 +36,18 @@ pub(in crate::xds) fn affinity(
     declared: SessionAffinity,
     policy: &TrafficPolicy,
 ) -> SessionAffinity {
-    match policy.balancing {
+    match &policy.balancing {
         None => declared,
-        Some(Balancing::SourceIp { .. }) => SessionAffinity::ClientIp,
-        Some(Balancing::Simple(_) | Balancing::Passthrough) => SessionAffinity::None,
+        Some(Balancing::Hashed(hashing)) if hashing.key == HashKey::SourceIp => {
+            SessionAffinity::ClientIp
+        }
+        // What of a request is hashed the cluster says.
+        Some(_) => SessionAffinity::None,
     }
 }
 
 /// The endpoints of the cluster are chosen as a rule says.
-pub(in crate::xds) fn balance(message: &mut Cluster, balancing: Balancing) {
+pub(in crate::xds) fn balance(message: &mut Cluster, balancing: &Balancing) {
     match balancing {
         Balancing::Simple(policy) => {
             let policy = match policy {
@@ -58,15 +57,7 @@ pub(in crate::xds) fn balance(message: &mut Cluster, balancing: Balancing) {
             };
             message.lb_policy = policy.into();
         }
-        Balancing::SourceIp { minimum_ring_size } => {
-            message.lb_policy = LbPolicy::RingHash.into();
-            message.lb_config = minimum_ring_size.map(|value| {
-                LbConfig::RingHashLbConfig(RingHashLbConfig {
-                    minimum_ring_size: Some(UInt64Value { value }),
-                    ..RingHashLbConfig::default()
-                })
-            });
-        }
+        Balancing::Hashed(hashing) => hashing::balance(message, hashing),
         Balancing::Passthrough => {
             let original = DiscoveryType::OriginalDst;
             message.lb_policy = LbPolicy::ClusterProvided.into();

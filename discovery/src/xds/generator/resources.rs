@@ -169,10 +169,10 @@ impl Generator {
                         port.port,
                         subset.map(|it| &it.labels),
                     )
-                    .or(policy.balancing),
-                    None => policy.balancing,
+                    .or(policy.balancing.clone()),
+                    None => policy.balancing.clone(),
                 };
-                if let Some(balancing) = balancing {
+                if let Some(balancing) = &balancing {
                     shape::balance(&mut message, balancing);
                 }
                 (&**service, port, message, Vec::new(), behind)

@@ -119,6 +119,18 @@ impl HealthFlags {
         }
     }
 
+    /// What they come to, in the words of discovery.
+    pub(crate) fn status(self) -> HealthStatus {
+        match self.health() {
+            Health::Healthy => HealthStatus::Healthy,
+            Health::Degraded => HealthStatus::Degraded,
+            Health::Unhealthy if self.has(Self::UNHEALTHY.without(Self::EDS_STATUS_DRAINING)) => {
+                HealthStatus::Unhealthy
+            }
+            Health::Unhealthy => HealthStatus::Draining,
+        }
+    }
+
     /// Whether the host counts neither as available nor as missing.
     pub(crate) fn is_excluded(self) -> bool {
         self.has(Self::EXCLUDED)
