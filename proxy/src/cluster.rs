@@ -1,6 +1,7 @@
 //! Clusters as a worker uses them: endpoints, load balancing, connection pools.
 
 mod aggregate;
+mod auto;
 mod balancer;
 mod connect;
 mod context;
@@ -8,6 +9,7 @@ mod dns;
 mod edf;
 #[cfg(test)]
 mod fixture;
+mod forward_proxy;
 mod group;
 mod hashing;
 mod health;
@@ -39,15 +41,18 @@ use self::{
 };
 use crate::{
     config::{self, LoadAssignment, circuit_breakers::RoutingPriority, cluster::ClusterDiscovery},
+    dns_cache::DnsCaches,
     secrets::Secrets,
     singletons::Singletons,
     snapshot::Snapshot,
     stats::Registry,
 };
 
+pub(crate) use auto::Place;
 pub(crate) use connect::{DialError, Upstream, micros};
 pub use context::LoadBalancerContext;
 pub(crate) use dns::Names;
+pub(crate) use forward_proxy::{ForwardProxies, Unresolved};
 pub(crate) use hashing::hash_of;
 pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run as keep_health};
 pub(crate) use health_check::Surroundings as HealthSurroundings;
@@ -72,6 +77,8 @@ pub struct Cluster {
     /// Of an aggregate: which of its clusters gets how much.
     shares: aggregate::Shares,
     original_dst: original_dst::Hosts,
+    /// Of one whose hosts are the names that requests bring.
+    forward_proxy: Option<Box<forward_proxy::Hosts>>,
     /// What may be in flight.
     limits: Limits,
     /// Whether an endpoint has answered in HTTP. What speaks HTTP does not speak first, so
@@ -86,6 +93,7 @@ struct Parts {
     /// What may be in flight.
     limits: Limits,
     balancer: Balancer,
+    forward_proxy: Option<Box<forward_proxy::Hosts>>,
 }
 
 /// A request in flight, for circuit breakers and least-request.
@@ -113,10 +121,12 @@ impl Cluster {
         );
         let health = Healths::new(&registry).get(config, &Snapshot::default());
         let limits = Limits::new(config, &stats, &registry, &Singletons::default());
+        let caches = DnsCaches::default();
         let parts = Parts {
             sockets,
             limits,
             balancer: Balancer::default(),
+            forward_proxy: forward_proxy::Hosts::of(config, &caches, &registry),
         };
         Self::with_parts(config, stats, (endpoints, health), parts)
     }
@@ -130,6 +140,7 @@ impl Cluster {
             sockets,
             limits,
             balancer,
+            forward_proxy,
         }: Parts,
     ) -> Self {
         let cluster = Self {
@@ -141,6 +152,7 @@ impl Cluster {
             balancer,
             shares: aggregate::Shares::default(),
             original_dst: original_dst::Hosts::default(),
+            forward_proxy,
             limits,
             spoke_http: Cell::new(false),
         };
@@ -149,6 +161,7 @@ impl Cluster {
             ClusterDiscovery::Eds(_)
             | ClusterDiscovery::Dns(_)
             | ClusterDiscovery::Aggregate(_)
+            | ClusterDiscovery::ForwardProxy(_)
             | ClusterDiscovery::OriginalDst => endpoints,
         };
         cluster.health.note_worker(&cluster.stats);
@@ -246,13 +259,19 @@ impl Cluster {
     fn retire(&self) {
         self.hosts().all().for_each(|host| host.retire());
         self.original_dst.retire();
+        if let Some(hosts) = &self.forward_proxy {
+            hosts.retire();
+        }
     }
 
     /// Closes a connection that carries no request, so that another can be made. Whether there was
     /// one.
     fn close_idle(&self) -> bool {
         let hosts = self.hosts();
-        hosts.all().any(|host| host.close_idle()) || self.original_dst.close_idle()
+        let of_names = self.forward_proxy.as_ref();
+        hosts.all().any(|host| host.close_idle())
+            || self.original_dst.close_idle()
+            || of_names.is_some_and(|hosts| hosts.close_idle())
     }
 
     /// Closes pooled connections that are spent or idle for too long. Returns how many are left.
@@ -260,7 +279,9 @@ impl Cluster {
         let idle_timeout = self.config.idle_timeout;
         let hosts = self.hosts();
         let left: usize = hosts.all().map(|host| host.reap(now, idle_timeout)).sum();
+        let of_names = self.forward_proxy.as_ref();
         left + self.original_dst.reap(now, idle_timeout)
+            + of_names.map_or(0, |hosts| hosts.reap(now, idle_timeout))
     }
 }
 

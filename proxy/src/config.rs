@@ -9,6 +9,7 @@ pub mod bootstrap;
 pub mod circuit_breakers;
 pub mod cluster;
 pub mod dns;
+pub mod dns_cache;
 pub mod domains;
 pub mod endpoint;
 pub mod feature_flag;

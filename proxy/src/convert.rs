@@ -13,6 +13,7 @@ mod circuit_breakers;
 mod cluster;
 mod common_lb;
 mod dns;
+mod dns_cache;
 mod dns_resolver;
 mod endpoint;
 mod filter_chain;

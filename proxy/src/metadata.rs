@@ -5,6 +5,8 @@ use serde_json::{Map, Value};
 
 /// Name of the object that says which cluster `tcp_proxy` is to use.
 pub const TCP_PROXY_CLUSTER: &str = "envoy.tcp_proxy.cluster";
+/// Name of the object that says at which port a dynamic forward proxy dials.
+pub const UPSTREAM_DYNAMIC_PORT: &str = "envoy.upstream.dynamic_port";
 /// Name of the object with the TLVs of a PROXY protocol header.
 pub const PROXY_PROTOCOL_TLVS: &str = "envoy.network.proxy_protocol.tlv";
 

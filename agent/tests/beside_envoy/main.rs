@@ -4,10 +4,12 @@
 //! `REQUIRE_PEERS=1`.
 
 mod answer;
+mod auto_config;
 mod balance;
 mod case;
 mod filters;
 mod floods;
+mod forward_proxy;
 mod health;
 mod http1;
 mod injection;

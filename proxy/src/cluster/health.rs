@@ -27,7 +27,7 @@ pub(crate) use checks::CheckTarget;
 pub(crate) use clusters::{Healths, endpoints_of};
 pub(crate) use flags::{Health, HealthFlags};
 pub(crate) use interval::run;
-use membership::{Stats, changed_priorities};
+use membership::{Stats, changed_priorities, has_other_names};
 
 /// What was learnt of one host, beside what discovery says.
 #[derive(Debug, Default)]
@@ -142,6 +142,16 @@ impl ClusterHealth {
         self.lock().assignment.clone()
     }
 
+    /// The hosts there are where the snapshot does not say, because they are checked or because
+    /// requests bring them.
+    pub(crate) fn shown_endpoints(&self) -> Option<Arc<LoadAssignment>> {
+        let is_brought = self.config.forward_proxy().is_some();
+        match is_brought {
+            true => self.lock().assignment.clone(),
+            false => self.checked_endpoints(),
+        }
+    }
+
     /// Whether it is that of this configuration.
     pub(super) fn is_of(&self, config: &Arc<config::Cluster>) -> bool {
         Arc::ptr_eq(&self.config, config)
@@ -191,7 +201,10 @@ impl ClusterHealth {
     /// From now on these are the hosts.
     fn take_over(&self, hosts: &mut Hosts, endpoints: &Arc<LoadAssignment>) {
         let known = hosts.assignment.replace(Arc::clone(endpoints));
-        let changes = changed_priorities(known.as_deref(), endpoints);
+        let changes = match self.config.forward_proxy() {
+            Some(_) => u64::from(has_other_names(known.as_deref(), endpoints)),
+            None => changed_priorities(known.as_deref(), endpoints),
+        };
         if self.is_learnt() {
             let checked_alike = staying::checked_alike(known.as_deref(), endpoints);
             let mut before = std::mem::take(&mut hosts.states);

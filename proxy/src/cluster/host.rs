@@ -55,6 +55,8 @@ struct Shared {
     failures: Cell<u32>,
     /// It has answered in HTTP, where that is known of a host rather than of its cluster.
     spoke_http: Cell<bool>,
+    /// Its last handshake has decided for HTTP/1.1, where handshakes decide.
+    http1_only: Cell<bool>,
     /// Made for the first connection: of many hosts a worker uses few.
     pools: OnceCell<Box<Pools>>,
 }
@@ -297,6 +299,15 @@ impl Host {
 
     pub(super) fn note_http(&self) {
         self.shared.spoke_http.set(true);
+    }
+
+    /// Whether its last handshake has decided for HTTP/1.1, where handshakes decide.
+    pub(super) fn is_http1_only(&self) -> bool {
+        self.shared.http1_only.get()
+    }
+
+    pub(super) fn set_http1_only(&self, is_so: bool) {
+        self.shared.http1_only.set(is_so);
     }
 
     pub(super) fn is_retired(&self) -> bool {

@@ -101,13 +101,14 @@ impl UpstreamSockets {
         chosen.map_or(&self.default, |(_, socket)| socket)
     }
 
-    /// Makes a socket that was connected to `host` a connection.
+    /// Makes a socket that was connected to `host` a connection. With it, whether the handshake has
+    /// decided for HTTP/2.
     pub(super) async fn connect(
         &self,
         socket: TcpStream,
         host: &Host,
         default_protocols: DefaultProtocols,
-    ) -> Result<Connection, HandshakeError> {
+    ) -> Result<(Connection, bool), HandshakeError> {
         let destination = Destination {
             ip: host.address.ip(),
             hostname: &host.hostname,
@@ -118,12 +119,13 @@ impl UpstreamSockets {
         let said = host.transport_socket_match.as_deref();
         let secured = self.secure(socket, said, &destination).await?;
         Ok(match secured {
-            Secured::Raw(socket) => Connection::raw(socket),
+            Secured::Raw(socket) => (Connection::raw(socket), false),
             Secured::Tls(stream, info) => {
                 if let Some(peer) = host.peer() {
                     peer.note(&info);
                 }
-                Connection::boxed_tls(stream)
+                let is_http2 = info.application_protocol.as_deref() == Some("h2");
+                (Connection::boxed_tls(stream), is_http2)
             }
         })
     }

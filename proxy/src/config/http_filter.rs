@@ -4,7 +4,9 @@ pub mod cors;
 pub mod fault;
 pub mod header_mutation;
 
-use super::rbac;
+use std::sync::Arc;
+
+use super::{dns_cache::DnsCacheConfig, rbac};
 
 pub use cors::CorsPolicy;
 pub use fault::Fault;
@@ -28,6 +30,8 @@ pub enum HttpFilterConfig {
     Buffer(Buffer),
     /// `envoy.filters.http.cors`
     Cors,
+    /// `envoy.filters.http.dynamic_forward_proxy`: where names are looked up.
+    DynamicForwardProxy(Arc<DnsCacheConfig>),
     /// `envoy.filters.http.fault`
     Fault(Box<Fault>),
     /// `envoy.filters.http.header_mutation`
@@ -58,12 +62,24 @@ pub enum RouteSpecificFilterConfig {
     Buffer(Option<Buffer>),
     /// `CorsPolicy`
     Cors(Box<CorsPolicy>),
+    /// `PerRouteConfig` of a dynamic forward proxy; none: the request asks for the name that it has.
+    DynamicForwardProxy(Option<HostRewrite>),
     /// `HTTPFault`
     Fault(Box<Fault>),
     /// `HeaderMutationPerRoute`
     HeaderMutation(Box<Mutations>),
     /// `RBACPerRoute`; with no rules in it, everything is let through.
     Rbac(Box<rbac::Filter>),
+}
+
+/// The name that a request asks for in place of its own
+/// (`envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostRewrite {
+    /// This.
+    Literal(String),
+    /// That of the first line of this header, lower case, if there is one.
+    Header(String),
 }
 
 /// `envoy.extensions.filters.http.buffer.v3.Buffer`

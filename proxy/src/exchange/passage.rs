@@ -1,7 +1,8 @@
 //! A request's passage through the HTTP filters of its connection manager.
 
 use std::{
-    borrow::Cow, collections::VecDeque, future::poll_fn, sync::Arc, task::Poll, time::Instant,
+    borrow::Cow, collections::VecDeque, future::poll_fn, pin::Pin, sync::Arc, task::Poll,
+    time::Instant,
 };
 
 use http::HeaderMap;
@@ -15,7 +16,7 @@ use crate::{
     access_log::Facts,
     config::RouteConfiguration,
     filter::http::{
-        ActiveFilters, Decoding, Encoding, HttpFilters, Step, Stream, Throttle, Trailers,
+        ActiveFilters, Decoding, Encoding, HttpFilters, Step, Stream, Throttle, Trailers, Wait,
     },
     http::{
         edits::{Edited, Edits},
@@ -295,6 +296,7 @@ impl Exchange<'_> {
             match step {
                 Step::Continue => return Ok(()),
                 Step::WaitUntil(until) => self.wait_until(until.into()).await?,
+                Step::WaitFor(Wait(ready)) => self.wait_for_filter(ready).await?,
                 Step::WholeBody { limit } => {
                     let body = self.read_body(limit).await?;
                     passage.body = Some(body);
@@ -316,6 +318,27 @@ impl Exchange<'_> {
                     true => Err(Box::new(Reason::StreamIdleTimeout.into())),
                     false => Ok(()),
                 });
+            }
+            let gone = self.downstream.poll_gone(cx, is_read);
+            gone.map(|_| Err(Box::new(Reason::ClientClosed.into())))
+        })
+        .await
+    }
+
+    /// Waits for what a filter waits for, unless the client goes or nothing moves for too long.
+    async fn wait_for_filter(
+        &mut self,
+        mut ready: Pin<Box<dyn Future<Output = ()>>>,
+    ) -> Result<(), Box<LocalReply>> {
+        let is_read = self.request.has_no_body();
+        let idle = self.manager.config.stream_idle_timeout;
+        let idle = idle.map(|timeout| tokio::time::Instant::now() + timeout);
+        poll_fn(|cx| {
+            if ready.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.scratch.timer.poll(cx, idle).is_ready() {
+                return Poll::Ready(Err(Box::new(Reason::StreamIdleTimeout.into())));
             }
             let gone = self.downstream.poll_gone(cx, is_read);
             gone.map(|_| Err(Box::new(Reason::ClientClosed.into())))

@@ -18,15 +18,17 @@
 
 mod buffer;
 mod cors;
+mod dynamic_forward_proxy;
 mod fault;
 mod header_mutation;
 mod rbac;
 mod throttle;
 mod upstream;
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt, future::Future, pin::Pin, rc::Rc, sync::Arc, time::Instant};
 
 use crate::{
+    cluster::Clusters,
     config::http_filter::{HttpFilter, HttpFilterConfig},
     filter::rbac_stats::RbacStats,
     format::Values,
@@ -56,6 +58,8 @@ pub struct HttpFilters {
 enum FilterStats {
     Nothing,
     Cors(Arc<Within<cors::CorsStats>>),
+    /// Not what it counts but what it looks names up with; none without clusters.
+    DynamicForwardProxy(Option<Box<dynamic_forward_proxy::Names>>),
     Fault(Arc<Within<fault::FaultStats>>),
     Rbac(Arc<Within<RbacStats>>),
 }
@@ -76,6 +80,7 @@ struct ActiveFilter<'c> {
 enum Kind<'c> {
     Buffer(buffer::BufferFilter),
     Cors(cors::CorsFilter<'c>),
+    DynamicForwardProxy(dynamic_forward_proxy::DynamicForwardProxyFilter<'c>),
     Fault(Box<fault::FaultFilter<'c>>),
     HeaderMutation(header_mutation::HeaderMutationFilter<'c>),
     Rbac(rbac::RbacFilter<'c>),
@@ -88,6 +93,8 @@ pub enum Step {
     Continue,
     /// Nothing passes before then; take the next step then.
     WaitUntil(Instant),
+    /// Nothing passes before this is ready; take the next step then.
+    WaitFor(Wait),
     /// Read the request's body to its end and take the next step; then send it on with its length.
     /// If it is longer than `limit` bytes, answer [`crate::reason::Reason::PayloadTooLarge`].
     WholeBody {
@@ -96,6 +103,15 @@ pub enum Step {
     },
     /// Answer this instead of going on. Every encoder sees it.
     Reply(Box<LocalReply>),
+}
+
+/// What a filter waits for.
+pub struct Wait(pub Pin<Box<dyn Future<Output = ()>>>);
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wait")
+    }
 }
 
 /// What filters may ask and change of a request beside its messages.
@@ -171,6 +187,7 @@ impl HttpFilters {
             HttpFilterConfig::Buffer(_) | HttpFilterConfig::HeaderMutation(_) => {
                 FilterStats::Nothing
             }
+            HttpFilterConfig::DynamicForwardProxy(_) => FilterStats::DynamicForwardProxy(None),
             HttpFilterConfig::Cors => FilterStats::Cors(cors::CorsStats::register(registry, scope)),
             HttpFilterConfig::Fault(_) => {
                 FilterStats::Fault(fault::FaultStats::register(registry, scope))
@@ -183,6 +200,18 @@ impl HttpFilters {
             stats: stats.collect(),
             configs: Arc::clone(configs),
         }
+    }
+
+    /// The same, for filters that ask for clusters.
+    #[must_use]
+    pub(crate) fn with_clusters(mut self, clusters: &Rc<Clusters>, registry: &Registry) -> Self {
+        for (filter, stats) in self.configs.iter().zip(&mut self.stats) {
+            if let HttpFilterConfig::DynamicForwardProxy(config) = &filter.config {
+                let names = dynamic_forward_proxy::Names::new(config, clusters, registry);
+                *stats = FilterStats::DynamicForwardProxy(Some(Box::new(names)));
+            }
+        }
+        self
     }
 
     /// Whether there is nothing but the router.
@@ -231,6 +260,11 @@ impl<'c> ActiveFilters<'c> {
             let step = match &mut filter.kind {
                 Kind::Buffer(filter) => filter.on_request_headers(name, d),
                 Kind::Cors(filter) => filter.on_request_headers(name, d),
+                Kind::DynamicForwardProxy(filter) => match filter.on_request_headers(name, d) {
+                    // It has to see what came of it.
+                    step @ Step::WaitFor(_) => return step,
+                    step => step,
+                },
                 Kind::Fault(filter) => match filter.on_request_headers(name, d) {
                     // It has something to decide afterwards.
                     step @ Step::WaitUntil(_) => return step,
@@ -270,7 +304,8 @@ impl<'c> ActiveFilters<'c> {
                 Kind::HeaderMutation(mutation) => {
                     mutation.on_response_headers(filter.name, encoding);
                 }
-                Kind::Buffer(_) | Kind::Fault(_) | Kind::Rbac(_) => {}
+                Kind::Buffer(_) | Kind::DynamicForwardProxy(_) | Kind::Fault(_) | Kind::Rbac(_) => {
+                }
             }
         }
     }
@@ -333,6 +368,12 @@ impl<'c> Kind<'c> {
             }
             (HttpFilterConfig::Cors, FilterStats::Cors(stats)) => {
                 Self::Cors(cors::CorsFilter::new(stats))
+            }
+            (HttpFilterConfig::DynamicForwardProxy(_), FilterStats::DynamicForwardProxy(names)) => {
+                let names = names.as_deref()?;
+                Self::DynamicForwardProxy(dynamic_forward_proxy::DynamicForwardProxyFilter::new(
+                    names,
+                ))
             }
             (HttpFilterConfig::Fault(config), FilterStats::Fault(stats)) => {
                 Self::Fault(Box::new(fault::FaultFilter::new(config, stats)))

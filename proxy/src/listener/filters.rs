@@ -150,7 +150,8 @@ fn dial_ahead(connection: &mut ActiveConnection) -> Option<Dial> {
     let chosen = filter.cluster(&connection.info)?;
     let cluster = Rc::clone(&chosen.cluster);
     let ends = Ends::of(&connection.info, &cluster);
-    if cluster.spoke_http(connection.info.original_destination.0) {
+    // Which name it asks for is not known yet.
+    if cluster.forwards_by_name() || cluster.spoke_http(connection.info.original_destination.0) {
         return None;
     }
     let filter = Rc::clone(filter);

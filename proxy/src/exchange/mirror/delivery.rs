@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, header, request};
 
 use crate::{
     buffer::Buffer,
-    cluster::{Cluster, Clusters, Host, LoadBalancerContext, Tried},
+    cluster::{Cluster, Clusters, Host, Http2Lease, LoadBalancerContext, Place, Tried, Upstream},
     config::{circuit_breakers::RoutingPriority, cluster::UpstreamProtocol},
     exchange::{
         bridge::Frame,
@@ -53,25 +53,39 @@ impl Delivery {
             return;
         };
         cluster.stats.upstream_rq_total.inc();
-        let speaks_http2 = match cluster.config.protocol {
-            UpstreamProtocol::Http1 => false,
-            UpstreamProtocol::Http2 => true,
-            UpstreamProtocol::UseDownstream => self.is_http2,
-        };
-        let answered = match speaks_http2 {
-            true => self.send_http2(&host).await,
-            false => self.send_http1(&host).await,
+        let answered = match self.place(&host).await {
+            Ok(Place::Http2(lease)) => self.send_http2(lease).await,
+            Ok(Place::Http1(acquired)) => self.send_http1(acquired.upstream).await,
+            Err(reason) => Err(reason),
         };
         let status = answered.unwrap_or_else(Reason::status);
         cluster.stats.upstream_rq.inc(status);
         cluster.stats.upstream_rq_completed.inc();
     }
 
-    async fn send_http2(self, host: &Rc<Host>) -> Result<u16, Reason> {
-        let lease = self
-            .cluster
-            .acquire_http2(host, PRIORITY, &self.clusters)
-            .await?;
+    async fn place(&self, host: &Rc<Host>) -> Result<Place, Reason> {
+        let (cluster, clusters) = (&self.cluster, &self.clusters);
+        let speaks_http2 = match cluster.config.protocol {
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::UseDownstream => self.is_http2,
+            UpstreamProtocol::Auto => {
+                return match cluster.idle_place(host) {
+                    Some(place) => Ok(place),
+                    None => cluster.acquire_place(host, PRIORITY, clusters).await,
+                };
+            }
+        };
+        if speaks_http2 {
+            let lease = cluster.acquire_http2(host, PRIORITY, clusters).await?;
+            return Ok(Place::Http2(lease));
+        }
+        let acquired = cluster.acquire(host, PRIORITY).await;
+        let acquired = acquired.map_err(|error| error.reason())?;
+        Ok(Place::Http1(acquired))
+    }
+
+    async fn send_http2(self, lease: Http2Lease) -> Result<u16, Reason> {
         let failed = |error| failure(&error, false).reason;
         let is_end = |frame: &Frame| matches!(frame, Frame::Data(data, _) if data.is_empty());
         let no_body = self.body.iter().all(is_end);
@@ -95,9 +109,7 @@ impl Delivery {
         Ok(head.status.as_u16())
     }
 
-    async fn send_http1(self, host: &Rc<Host>) -> Result<u16, Reason> {
-        let acquired = self.cluster.acquire(host, PRIORITY).await;
-        let mut upstream = acquired.map_err(|error| error.reason())?.upstream;
+    async fn send_http1(self, mut upstream: Upstream) -> Result<u16, Reason> {
         upstream.requests += 1;
         let is_head = self.head.method == Method::HEAD;
         let request = written(self.head, &self.body);

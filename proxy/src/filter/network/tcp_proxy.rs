@@ -1,5 +1,7 @@
 //! `envoy.filters.network.tcp_proxy`: bytes to one endpoint and back.
 
+mod by_name;
+
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
@@ -266,6 +268,9 @@ impl TcpProxy {
                 host: None,
             });
         };
+        if chosen.cluster.forwards_by_name() {
+            return self.dial_by_name(&chosen.cluster, connection).await;
+        }
         let ends = Ends::of(connection, &chosen.cluster);
         self.dial_cluster(chosen, ends, &mut Tried::default()).await
     }
