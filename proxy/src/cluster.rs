@@ -42,6 +42,8 @@ use self::{
 use crate::{
     config::{self, LoadAssignment, circuit_breakers::RoutingPriority, cluster::ClusterDiscovery},
     dns_cache::DnsCaches,
+    info::ConnectionInfo,
+    net::proxy_header::Client,
     secrets::Secrets,
     singletons::Singletons,
     snapshot::Snapshot,
@@ -226,6 +228,34 @@ impl Cluster {
     /// Counts a retry in; none if the circuit breaker is open.
     pub(crate) fn begin_retry(self: &Rc<Self>, priority: RoutingPriority) -> Option<RetryLeave> {
         self.limits.leave(priority)
+    }
+
+    /// Whether endpoints may be told of clients.
+    pub(crate) fn tells_of_clients(&self) -> bool {
+        let mut others = self.config.transport_socket_matches.iter();
+        self.config.proxy_protocol.is_some() || others.any(|it| it.proxy_protocol.is_some())
+    }
+
+    /// The host as it is dialled for a client, where the endpoint is told of that.
+    pub(crate) fn told_of(&self, host: Rc<Host>, client: &Rc<Client>) -> Rc<Host> {
+        let said = host.transport_socket_match.as_deref();
+        match self.sockets.proxy_protocol(said) {
+            Some(_) => host.of_client(client),
+            None => host,
+        }
+    }
+
+    /// As [`Self::told_of`], for a request on a connection.
+    pub(crate) fn of_client(&self, host: Rc<Host>, connection: &ConnectionInfo) -> Rc<Host> {
+        match self.tells_of_clients() {
+            true => {
+                let mut client = connection.as_client();
+                // As Envoy, whose connection manager speaks for the client of a request anew.
+                client.tlvs.clear();
+                self.told_of(host, &Rc::new(client))
+            }
+            false => host,
+        }
     }
 
     /// All hosts there are now.

@@ -50,6 +50,7 @@ mod tls;
 mod tls_parameters;
 mod tls_secret;
 mod upstream_http;
+mod upstream_proxy_protocol;
 mod value;
 
 use std::fmt;

@@ -14,6 +14,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -21,9 +22,10 @@ use crate::{
         self, Cluster,
         listener::{FilterChain, TrafficDirection},
     },
-    metadata::{FilterState, Metadata},
+    metadata::{FilterState, Metadata, PASSED_TLVS},
     net::{
         address::{LocalAddr, OriginalDst, OriginalSource, RemoteAddr},
+        proxy_header::Client,
         tls::TlsInfo,
     },
     reason::Reason,
@@ -141,6 +143,16 @@ impl GrpcStatus {
 // === impl ConnectionInfo ===
 
 impl ConnectionInfo {
+    /// Its client, as endpoints are told of it.
+    pub(crate) fn as_client(&self) -> Client {
+        let tlvs = self.filter_state.get(PASSED_TLVS);
+        let tlvs = tlvs.and_then(|tlvs| STANDARD.decode(tlvs).ok());
+        Client {
+            ends: (self.remote.0, self.original_destination.0),
+            tlvs: tlvs.unwrap_or_default(),
+        }
+    }
+
     /// Of a connection that was just accepted.
     pub(crate) fn new(
         listener: &Arc<config::Listener>,

@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 51] = [
+const FILES: [&str; 52] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -61,6 +61,7 @@ const FILES: [&str; 51] = [
     "health_check",
     "health_check/checker",
     "upstream_http",
+    "upstream_proxy_protocol",
     "endpoint",
     "access_log",
 ];
@@ -83,7 +84,7 @@ field may not have:
 | resource monitors | `FixedHeapConfig`, `CgroupMemoryConfig`, `DownstreamConnectionsConfig` |
 | overload actions | `stop_accepting_requests`, `disable_http_keepalive`, `stop_accepting_connections`, `reject_incoming_connections`, `shrink_heap` |
 | access logs | `FileAccessLog`, `StdoutAccessLog`, `StderrAccessLog` |
-| transport sockets | `RawBuffer`, `DownstreamTlsContext` of filter chains, `UpstreamTlsContext` of clusters |
+| transport sockets | `RawBuffer`, `DownstreamTlsContext` of filter chains, `UpstreamTlsContext` of clusters; `ProxyProtocolUpstreamTransport` around either of a cluster |
 | `cipher_suites`, `ecdh_curves` | what BoringSSL has and rustls lacks is left out with a warning, as long as one of the list remains |
 | `Cluster.type` | `STATIC`, `EDS`, `STRICT_DNS`, `LOGICAL_DNS`, `ORIGINAL_DST` |
 | `Cluster.cluster_type` | `DnsCluster`, `envoy.extensions.clusters.aggregate.v3.ClusterConfig`, `envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig` |
@@ -107,7 +108,7 @@ These have less of an effect than in Envoy:
 
 | field | here |
 |-|-|
-| `slow_start_config` | an endpoint is new from when a worker first sees it healthy |
+| `slow_start_config` | an endpoint is new from when a worker first sees it healthy, and again when its checks succeed again |
 | `hash_balance_factor`, least request | each worker goes by its own requests in flight |
 | `metadata_match` | dynamic metadata of a request is not looked at |
 | `dns_cache_config` | over ADS, those who say different things of one name share nothing but its stats; a bootstrap may not say them |

@@ -24,3 +24,4 @@ mod stats;
 mod tls;
 mod tls_fields;
 mod upstream;
+mod upstream_proxy_protocol;

@@ -35,6 +35,8 @@ pub(crate) struct HostHealth {
     flags: AtomicU64,
     /// How often it has become unhealthy.
     failures: AtomicU32,
+    /// How often its checks have begun to succeed again.
+    recoveries: AtomicU32,
     /// Its first health check has ended.
     is_checked: AtomicBool,
     /// It has become unhealthy. Who has connections that go then listens.
@@ -90,6 +92,11 @@ impl HostHealth {
     /// How often it has become unhealthy.
     pub(super) fn failures(&self) -> u32 {
         self.failures.load(Ordering::Acquire)
+    }
+
+    /// How often its checks have begun to succeed again.
+    pub(super) fn recoveries(&self) -> u32 {
+        self.recoveries.load(Ordering::Acquire)
     }
 
     /// Ready when it becomes unhealthy.

@@ -175,6 +175,7 @@ mod tests {
             lb_policy: LbPolicy::ClusterProvided,
             protocol: UpstreamProtocol::Http1,
             transport_socket: TransportSocket::RawBuffer,
+            proxy_protocol: None,
             transport_socket_matches: Vec::new(),
             circuit_breakers,
             bind_source: Vec::new(),

@@ -1,17 +1,19 @@
 //! How bytes travel to the endpoints of a cluster.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use serde_json::{Map, Value};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::Host;
 use crate::{
     config::{
         self,
+        proxy_protocol::{ProxyProtocol, ProxyProtocolVersion},
         tls::{TransportSocket, UpstreamTlsContext},
     },
     net::{
+        proxy_header::{self, Client},
         tls::{ClientContext, Destination, HandshakeError, SslStats, TlsInfo, TlsStream},
         transport_socket::Connection,
     },
@@ -101,6 +103,18 @@ impl UpstreamSockets {
         chosen.map_or(&self.default, |(_, socket)| socket)
     }
 
+    /// What goes before all bytes to an endpoint that says this of itself.
+    pub(super) fn proxy_protocol(
+        &self,
+        said: Option<&Map<String, Value>>,
+    ) -> Option<&Arc<ProxyProtocol>> {
+        let mut choices = self.config.transport_socket_matches.iter();
+        match choices.find(|choice| choice.matches(said)) {
+            Some(chosen) => chosen.proxy_protocol.as_ref(),
+            None => self.config.proxy_protocol.as_ref(),
+        }
+    }
+
     /// Makes a socket that was connected to `host` a connection. With it, whether the handshake has
     /// decided for HTTP/2.
     pub(super) async fn connect(
@@ -113,6 +127,7 @@ impl UpstreamSockets {
             ip: host.address.ip(),
             hostname: &host.hostname,
             server_name: host.server_name(),
+            client: host.client(),
             default_protocols,
             only_protocols: None,
         };
@@ -133,10 +148,15 @@ impl UpstreamSockets {
     /// The same of an endpoint that says this of itself.
     pub(super) async fn secure(
         &self,
-        socket: TcpStream,
+        mut socket: TcpStream,
         said: Option<&Map<String, Value>>,
         destination: &Destination<'_>,
     ) -> Result<Secured, HandshakeError> {
+        if let Some(config) = self.proxy_protocol(said) {
+            // On the heap: few clusters have it.
+            let header = Box::pin(proxy_header(&mut socket, config, destination.client));
+            header.await.map_err(HandshakeError::Io)?;
+        }
         let UpstreamSocket::Tls(context) = self.of(said) else {
             return Ok(Secured::Raw(socket));
         };
@@ -156,6 +176,26 @@ impl UpstreamSockets {
     pub(super) fn is_tls(&self, said: Option<&Map<String, Value>>) -> bool {
         matches!(self.of(said), UpstreamSocket::Tls(_))
     }
+}
+
+/// Sends the header that goes before all bytes. Where nobody is spoken for, as by a health check, it
+/// has, as Envoy's, the ends of the connection itself in version 1, and no ends in version 2.
+async fn proxy_header(
+    socket: &mut TcpStream,
+    config: &ProxyProtocol,
+    client: Option<&Client>,
+) -> io::Result<()> {
+    let header = match (client, config.version) {
+        (None, ProxyProtocolVersion::V1) => {
+            let own = Client {
+                ends: (socket.local_addr()?, socket.peer_addr()?),
+                tlvs: Vec::new(),
+            };
+            proxy_header::write(config, Some(&own))
+        }
+        (client, _) => proxy_header::write(config, client),
+    };
+    socket.write_all(&header).await
 }
 
 // === impl UpstreamSocket ===

@@ -15,6 +15,7 @@ use super::{
     load_balancing::LoadBalancing,
     original_dst::OriginalDstLb,
     outlier_detection::OutlierDetection,
+    proxy_protocol::ProxyProtocol,
     tls::{TransportSocket, UpstreamTlsContext},
 };
 
@@ -39,6 +40,8 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// How bytes leave.
     pub transport_socket: TransportSocket<UpstreamTlsContext>,
+    /// What goes before all bytes that leave.
+    pub proxy_protocol: Option<Arc<ProxyProtocol>>,
     /// How bytes leave to endpoints whose metadata says so. The first that matches counts.
     pub transport_socket_matches: Vec<TransportSocketMatch>,
     /// Bounds of what may be in flight.
@@ -116,6 +119,8 @@ pub struct TransportSocketMatch {
     pub criteria: Map<String, Value>,
     /// How bytes leave then.
     pub transport_socket: TransportSocket<UpstreamTlsContext>,
+    /// What goes before all of them.
+    pub proxy_protocol: Option<Arc<ProxyProtocol>>,
 }
 
 /// Where endpoints come from (`Cluster.type`).

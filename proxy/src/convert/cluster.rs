@@ -15,8 +15,9 @@ use super::{
     endpoint::load_assignment,
     health_check, http_options,
     load_balancing::{Said, balancing},
-    original_dst, outlier_detection, tls,
+    original_dst, outlier_detection,
     upstream_http::{HttpOptions, extension_options},
+    upstream_proxy_protocol,
     value::{
         ads, enumeration, json_object, non_empty, positive_duration, socket_address, type_name,
     },
@@ -171,7 +172,9 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             .field("grpc_health_check")
             .error("only a cluster that speaks HTTP/2 may have it");
     }
-    let transport_socket = tls::upstream(&at.field("transport_socket"), transport_socket);
+    let at_socket = at.field("transport_socket");
+    let (transport_socket, proxy_protocol) =
+        upstream_proxy_protocol::upstream(&at_socket, transport_socket).unzip();
     let transport_socket_matches = self::transport_socket_matches(
         &at.field("transport_socket_matches"),
         transport_socket_matches,
@@ -204,6 +207,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         connect_timeout: positive_duration(&at_timeout, connect_timeout).unwrap_or(CONNECT_TIMEOUT),
         protocol: options.protocol,
         transport_socket: transport_socket?,
+        proxy_protocol: proxy_protocol.flatten(),
         transport_socket_matches,
         circuit_breakers,
         bind_source: bind_source(&at.field("upstream_bind_config"), upstream_bind_config),
@@ -241,10 +245,14 @@ fn transport_socket_matches(
             if !names.insert(name.clone()) {
                 at_name.unsupported(format!("{name:?} more than once"));
             }
+            let at = at.field("transport_socket");
+            let (transport_socket, proxy_protocol) =
+                upstream_proxy_protocol::upstream(&at, transport_socket)?;
             Some(TransportSocketMatch {
                 name,
                 criteria: r#match.map(json_object).unwrap_or_default(),
-                transport_socket: tls::upstream(&at.field("transport_socket"), transport_socket)?,
+                transport_socket,
+                proxy_protocol,
             })
         });
     converted.collect()

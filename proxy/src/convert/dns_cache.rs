@@ -56,9 +56,14 @@ pub(super) fn cluster(at: &At<'_>, any: &Any) -> Option<ForwardProxy> {
         refused: allow_coalesced_connections;
     });
     let at_cache = at.field("dns_cache_config");
-    let cache = match at_cache.required(cluster_implementation_specifier)? {
-        ClusterImplementationSpecifier::DnsCacheConfig(message) => cache(&at_cache, message)?,
-        ClusterImplementationSpecifier::SubClustersConfig(_) => {
+    let cache = match cluster_implementation_specifier {
+        // Envoy takes it, and then there is nothing that it could do.
+        None => {
+            at_cache.unsupported("none");
+            return None;
+        }
+        Some(ClusterImplementationSpecifier::DnsCacheConfig(message)) => cache(&at_cache, message)?,
+        Some(ClusterImplementationSpecifier::SubClustersConfig(_)) => {
             let at = at.field("sub_clusters_config");
             at.unsupported("clusters that requests bring (dns_cache_config is)");
             return None;

@@ -180,6 +180,7 @@ impl Exchange<'_> {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
             };
             let host = plan.named(host, self.request.head());
+            let host = plan.cluster.of_client(host, self.connection);
             self.info.upstream_host = Some(host.address);
             if self.manager.context.mesh_metrics.is_some() {
                 self.info.peer = host.peer();

@@ -246,6 +246,24 @@ fn flags(health: &ClusterHealth, port: u16) -> String {
 }
 
 #[test]
+fn a_host_is_new_again_once_its_checks_succeed_again() {
+    let health = checked("");
+    health.assign(1, &assignment(&[&[1]]));
+    let host = health.host(address(1)).expect("a host");
+    for (succeeds, recoveries) in [
+        (true, 0),
+        (true, 0),
+        (false, 0),
+        (false, 0),
+        (true, 1),
+        (true, 1),
+    ] {
+        check(&health, 1, succeeds);
+        assert_eq!(host.recoveries(), recoveries);
+    }
+}
+
+#[test]
 fn hosts_that_discovery_takes_away_stay_while_their_checks_succeed() {
     let health = checked("");
     health.assign(1, &assignment(&[&[1, 2], &[3]]));

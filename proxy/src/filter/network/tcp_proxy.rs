@@ -15,6 +15,7 @@ use crate::{
     metadata::TCP_PROXY_CLUSTER,
     net::{
         address::{OriginalSource, RemoteAddr},
+        proxy_header::Client,
         relay::{self, End, Relayed},
         transport_socket::Connection,
     },
@@ -68,10 +69,11 @@ pub(crate) struct Chosen {
 }
 
 /// What of a connection decides where, and whence, an endpoint is dialled.
-#[derive(Clone, Copy)]
 pub(crate) struct Ends {
     /// None: nobody says where to.
     destination: Option<SocketAddr>,
+    /// Whom the endpoint is told of, where it is.
+    told: Option<Rc<Client>>,
     client: RemoteAddr,
     source: Option<OriginalSource>,
 }
@@ -83,6 +85,9 @@ impl Ends {
     pub(crate) fn of(connection: &ConnectionInfo, cluster: &Cluster) -> Self {
         Self {
             destination: cluster.destination(connection, &Said::default()),
+            told: cluster
+                .tells_of_clients()
+                .then(|| Rc::new(connection.as_client())),
             client: connection.remote,
             source: connection.source,
         }
@@ -299,6 +304,10 @@ impl TcpProxy {
             };
             let Some(host) = cluster.pick(&context) else {
                 break;
+            };
+            let host = match &ends.told {
+                Some(client) => cluster.told_of(host, client),
+                None => host,
             };
             match Upstream::dial_from(&cluster, &host, ends.source).await {
                 Ok(upstream) => return Ok(upstream),
