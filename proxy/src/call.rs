@@ -15,6 +15,7 @@
 pub(crate) mod grpc;
 mod http1;
 mod http2;
+mod place;
 mod under_way;
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
@@ -22,10 +23,10 @@ use std::{net::SocketAddr, rc::Rc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, request, response};
 
-use self::under_way::UnderWay;
+use self::{place::place, under_way::UnderWay};
 use crate::{
-    cluster::{Cluster, Clusters, LoadBalancerContext, Outcome, Tried},
-    config::{circuit_breakers::RoutingPriority, cluster::UpstreamProtocol},
+    cluster::{Cluster, Clusters, LoadBalancerContext, Outcome, Place, Tried},
+    config::circuit_breakers::RoutingPriority,
     http::codec::h2,
     reason::Reason,
 };
@@ -151,18 +152,15 @@ impl Call {
         clusters: &Rc<Clusters>,
         under_way: &mut UnderWay,
     ) -> Result<Answer, CallError> {
-        let cluster = Rc::clone(&under_way.cluster);
         let tried = Tried::default();
         let context = LoadBalancerContext::new(self.origin.destination, &tried);
         under_way.begin(&context)?;
-        let speaks_http2 = match cluster.config.protocol {
-            UpstreamProtocol::Http1 => false,
-            UpstreamProtocol::Http2 => true,
-            UpstreamProtocol::UseDownstream => self.origin.is_http2,
-        };
-        match speaks_http2 {
-            true => self.send_http2(under_way, clusters).await,
-            false => self.send_http1(under_way, clusters).await,
+        match place(under_way, clusters, self.origin.is_http2).await? {
+            Place::Http1(acquired) => {
+                self.send_http1(acquired.upstream, under_way, clusters)
+                    .await
+            }
+            Place::Http2(lease) => self.send_http2(lease, under_way).await,
         }
     }
 }

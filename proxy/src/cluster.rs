@@ -1,6 +1,7 @@
 //! Clusters as a worker uses them: endpoints, load balancing, connection pools.
 
 mod aggregate;
+mod auto;
 mod balancer;
 mod client_hash;
 mod connect;
@@ -9,6 +10,7 @@ mod dns;
 mod edf;
 #[cfg(test)]
 mod fixture;
+mod forward_proxy;
 mod group;
 mod hashing;
 mod health;
@@ -41,16 +43,21 @@ use self::{
 };
 use crate::{
     config::{self, LoadAssignment, circuit_breakers::RoutingPriority, cluster::ClusterDiscovery},
+    dns_cache::DnsCaches,
+    info::ConnectionInfo,
+    net::proxy_header::Client,
     secrets::Secrets,
     singletons::Singletons,
     snapshot::Snapshot,
     stats::Registry,
 };
 
+pub(crate) use auto::Place;
 pub(crate) use client_hash::{ClientHash, Subject};
 pub(crate) use connect::{DialError, Upstream, micros};
 pub use context::LoadBalancerContext;
 pub(crate) use dns::Names;
+pub(crate) use forward_proxy::{ForwardProxies, Unresolved};
 pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run as keep_health};
 pub(crate) use health_check::Surroundings as HealthSurroundings;
 pub use host::{Host, Tried};
@@ -75,6 +82,8 @@ pub struct Cluster {
     /// Of an aggregate: which of its clusters gets how much.
     shares: aggregate::Shares,
     original_dst: original_dst::Hosts,
+    /// Of one whose hosts are the names that requests bring.
+    forward_proxy: Option<Box<forward_proxy::Hosts>>,
     /// What may be in flight.
     limits: Limits,
     /// Whether an endpoint has answered in HTTP. What speaks HTTP does not speak first, so
@@ -89,6 +98,7 @@ struct Parts {
     /// What may be in flight.
     limits: Limits,
     balancer: Balancer,
+    forward_proxy: Option<Box<forward_proxy::Hosts>>,
 }
 
 /// A request in flight, for circuit breakers and least-request.
@@ -116,10 +126,12 @@ impl Cluster {
         );
         let health = Healths::new(&registry).get(config, &Snapshot::default());
         let limits = Limits::new(config, &stats, &registry, &Singletons::default());
+        let caches = DnsCaches::default();
         let parts = Parts {
             sockets,
             limits,
             balancer: Balancer::default(),
+            forward_proxy: forward_proxy::Hosts::of(config, &caches, &registry),
         };
         Self::with_parts(config, stats, (endpoints, health), parts)
     }
@@ -133,6 +145,7 @@ impl Cluster {
             sockets,
             limits,
             balancer,
+            forward_proxy,
         }: Parts,
     ) -> Self {
         let cluster = Self {
@@ -144,6 +157,7 @@ impl Cluster {
             balancer,
             shares: aggregate::Shares::default(),
             original_dst: original_dst::Hosts::default(),
+            forward_proxy,
             limits,
             spoke_http: Cell::new(false),
         };
@@ -152,6 +166,7 @@ impl Cluster {
             ClusterDiscovery::Eds(_)
             | ClusterDiscovery::Dns(_)
             | ClusterDiscovery::Aggregate(_)
+            | ClusterDiscovery::ForwardProxy(_)
             | ClusterDiscovery::OriginalDst => endpoints,
         };
         cluster.health.note_worker(&cluster.stats);
@@ -218,6 +233,34 @@ impl Cluster {
         self.limits.leave(priority)
     }
 
+    /// Whether endpoints may be told of clients.
+    pub(crate) fn tells_of_clients(&self) -> bool {
+        let mut others = self.config.transport_socket_matches.iter();
+        self.config.proxy_protocol.is_some() || others.any(|it| it.proxy_protocol.is_some())
+    }
+
+    /// The host as it is dialled for a client, where the endpoint is told of that.
+    pub(crate) fn told_of(&self, host: Rc<Host>, client: &Rc<Client>) -> Rc<Host> {
+        let said = host.transport_socket_match.as_deref();
+        match self.sockets.proxy_protocol(said) {
+            Some(_) => host.of_client(client),
+            None => host,
+        }
+    }
+
+    /// As [`Self::told_of`], for a request on a connection.
+    pub(crate) fn of_client(&self, host: Rc<Host>, connection: &ConnectionInfo) -> Rc<Host> {
+        match self.tells_of_clients() {
+            true => {
+                let mut client = connection.as_client();
+                // As Envoy, whose connection manager speaks for the client of a request anew.
+                client.tlvs.clear();
+                self.told_of(host, &Rc::new(client))
+            }
+            false => host,
+        }
+    }
+
     /// All hosts there are now.
     pub(crate) fn hosts(&self) -> Rc<HostSet> {
         Rc::clone(&self.hosts.borrow())
@@ -249,13 +292,19 @@ impl Cluster {
     fn retire(&self) {
         self.hosts().all().for_each(|host| host.retire());
         self.original_dst.retire();
+        if let Some(hosts) = &self.forward_proxy {
+            hosts.retire();
+        }
     }
 
     /// Closes a connection that carries no request, so that another can be made. Whether there was
     /// one.
     fn close_idle(&self) -> bool {
         let hosts = self.hosts();
-        hosts.all().any(|host| host.close_idle()) || self.original_dst.close_idle()
+        let of_names = self.forward_proxy.as_ref();
+        hosts.all().any(|host| host.close_idle())
+            || self.original_dst.close_idle()
+            || of_names.is_some_and(|hosts| hosts.close_idle())
     }
 
     /// Closes pooled connections that are spent or idle for too long. Returns how many are left.
@@ -263,7 +312,9 @@ impl Cluster {
         let idle_timeout = self.config.idle_timeout;
         let hosts = self.hosts();
         let left: usize = hosts.all().map(|host| host.reap(now, idle_timeout)).sum();
+        let of_names = self.forward_proxy.as_ref();
         left + self.original_dst.reap(now, idle_timeout)
+            + of_names.map_or(0, |hosts| hosts.reap(now, idle_timeout))
     }
 }
 

@@ -13,6 +13,7 @@ mod circuit_breakers;
 mod cluster;
 mod common_lb;
 mod dns;
+mod dns_cache;
 mod dns_resolver;
 mod endpoint;
 mod filter_chain;
@@ -51,6 +52,7 @@ mod tls;
 mod tls_parameters;
 mod tls_secret;
 mod upstream_http;
+mod upstream_proxy_protocol;
 mod value;
 
 use std::fmt;

@@ -5,6 +5,7 @@
 //! remembers nothing: who asks decides when to ask again.
 
 mod message;
+mod refresh;
 mod server;
 mod system;
 
@@ -24,6 +25,8 @@ use self::{
     system::{Hosts, System},
 };
 use crate::config::dns::{DnsLookupFamily, DnsResolver};
+
+pub(crate) use refresh::Refresh;
 
 /// Looks names up in one way.
 #[derive(Debug)]

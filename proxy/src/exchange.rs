@@ -19,6 +19,7 @@ mod reply;
 mod report;
 mod request;
 mod request_changes;
+mod resolve;
 mod respond;
 mod retry;
 mod send;

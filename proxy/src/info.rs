@@ -15,6 +15,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -22,9 +23,10 @@ use crate::{
         self, Cluster,
         listener::{FilterChain, TrafficDirection},
     },
-    metadata::{FilterState, Metadata},
+    metadata::{FilterState, Metadata, PASSED_TLVS},
     net::{
         address::{LocalAddr, OriginalDst, OriginalSource, RemoteAddr},
+        proxy_header::Client,
         tls::TlsInfo,
     },
     reason::Reason,
@@ -165,6 +167,16 @@ impl GrpcStatus {
 // === impl ConnectionInfo ===
 
 impl ConnectionInfo {
+    /// Its client, as endpoints are told of it.
+    pub(crate) fn as_client(&self) -> Client {
+        let tlvs = self.filter_state.get(PASSED_TLVS);
+        let tlvs = tlvs.and_then(|tlvs| STANDARD.decode(tlvs).ok());
+        Client {
+            ends: (self.remote.0, self.original_destination.0),
+            tlvs: tlvs.unwrap_or_default(),
+        }
+    }
+
     /// Of a connection that was just accepted.
     pub(crate) fn new(
         listener: &Arc<config::Listener>,

@@ -14,6 +14,7 @@ pub mod connection_log;
 pub mod convert;
 pub mod demand;
 mod dns;
+mod dns_cache;
 mod exchange;
 mod factory_context;
 pub mod filter;

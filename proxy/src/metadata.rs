@@ -5,8 +5,13 @@ use serde_json::{Map, Value};
 
 /// Name of the object that says which cluster `tcp_proxy` is to use.
 pub const TCP_PROXY_CLUSTER: &str = "envoy.tcp_proxy.cluster";
+/// Name of the object that says at which port a dynamic forward proxy dials.
+pub const UPSTREAM_DYNAMIC_PORT: &str = "envoy.upstream.dynamic_port";
 /// Name of the object with the TLVs of a PROXY protocol header.
 pub const PROXY_PROTOCOL_TLVS: &str = "envoy.network.proxy_protocol.tlv";
+
+/// Name of the object with the TLVs of such a header that endpoints may be sent, as they came, in base64.
+pub const PASSED_TLVS: &str = "weir.proxy_protocol.passed_tlvs";
 
 /// Namespaces of one connection or request, and objects of its filter state. Filters have one or two
 /// each; what is beyond comes from nobody who means well.

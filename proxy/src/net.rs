@@ -3,6 +3,7 @@
 pub mod address;
 pub(crate) mod listen;
 pub(crate) mod original_dst;
+pub(crate) mod proxy_header;
 pub(crate) mod read_filter;
 pub(crate) mod relay;
 pub mod tls;

@@ -33,6 +33,12 @@ pub enum Reason {
     UpstreamReset,
     /// The endpoint sent what is not HTTP.
     UpstreamProtocolError,
+    /// The name that the request asks for was not found.
+    DnsResolutionFailed,
+    /// As many names of requests are known as may be.
+    DnsCacheOverflow,
+    /// As many requests wait for their name as may.
+    DnsPendingOverflow,
     /// A circuit breaker is open.
     Overflow,
     /// The endpoints are said to have too much to do: a share of requests is refused.
@@ -113,6 +119,9 @@ impl Reason {
             Self::UpstreamClosed => "upstream_closed_before_response",
             Self::UpstreamReset => "upstream_reset_before_response",
             Self::UpstreamProtocolError => "upstream_protocol_error",
+            Self::DnsResolutionFailed => "dns_resolution_failure",
+            Self::DnsCacheOverflow => "dns_cache_overflow",
+            Self::DnsPendingOverflow => "dynamic_forward_proxy_pending_request_overflow",
             Self::Overflow => "circuit_breaker_open",
             Self::DropOverload => "drop_overload",
             Self::UnconditionalDropOverload => "unconditional_drop_overload",
@@ -159,6 +168,7 @@ impl Reason {
             Self::UpstreamClosed => "UC",
             Self::UpstreamReset => "UR",
             Self::UpstreamProtocolError => "UPE",
+            Self::DnsResolutionFailed => "DF",
             Self::Overflow => "UO",
             Self::DropOverload => "DO",
             Self::UnconditionalDropOverload => "UDO",
@@ -179,6 +189,8 @@ impl Reason {
             | Self::AccessDenied
             | Self::CorsPreflight
             | Self::Overloaded
+            | Self::DnsCacheOverflow
+            | Self::DnsPendingOverflow
             | Self::BadPath
             | Self::PathNormalized
             | Self::Redirect
@@ -251,6 +263,9 @@ impl Reason {
             Self::Overflow => {
                 "upstream connect error or disconnect/reset before headers. reset reason: overflow"
             }
+            Self::DnsResolutionFailed => "DNS resolution failure",
+            Self::DnsCacheOverflow => "DNS cache overflow",
+            Self::DnsPendingOverflow => "Dynamic forward proxy pending request overflow",
             Self::DropOverload => "drop overload",
             Self::UnconditionalDropOverload => "unconditional drop overload",
             Self::UpstreamTimeout => "upstream request timeout",

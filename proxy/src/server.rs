@@ -21,13 +21,15 @@ use self::initial::Initial;
 use crate::{
     admin::{self, Admin, Face},
     boundary::Boundary,
-    cluster::{self, Healths, Names},
+    cluster::{self, ForwardProxies, Healths, Names},
     config::{Bootstrap, cluster::ClusterDiscovery, dns::DnsResolver, overload::OverloadManager},
     connection_log::ConnectionLog,
     demand::{self, DemandReceiver},
+    dns_cache::DnsCaches,
     net::{BindError, listen},
     overload::{self, Overload},
     secrets::Secrets,
+    singletons::Singletons,
     snapshot::{Destination, DestinationListener, Publisher, Snapshot},
     stats::Registry,
     worker::{self, Phase, Shared, WorkerHandle},
@@ -61,6 +63,8 @@ pub struct Server {
     trim_heap: Option<fn() -> bool>,
     /// How names are looked up where a cluster does not say.
     dns_resolver: Arc<DnsResolver>,
+    /// Names that requests bring.
+    dns_caches: Arc<DnsCaches>,
 }
 
 /// Why the data plane cannot start.
@@ -117,7 +121,8 @@ impl Server {
             let probes = options.read_only.probes.clone();
             (Overload::new(config, probes), Arc::clone(config))
         });
-        let singletons = Arc::default();
+        let singletons = Arc::<Singletons>::default();
+        let dns_caches = singletons.get(DnsCaches::NAME, DnsCaches::default);
         let surroundings =
             cluster::HealthSurroundings::new(&health, &registry, &singletons, &secrets, &boundary);
         let (phase, _) = watch::channel(Phase::Active);
@@ -181,6 +186,7 @@ impl Server {
             overload,
             trim_heap,
             dns_resolver: Arc::clone(&bootstrap.dns_resolver),
+            dns_caches,
         })
     }
 
@@ -239,6 +245,17 @@ impl Server {
         ));
         let kept = Arc::clone(&names);
         tasks.spawn(boundary.clone().keep(move || Arc::clone(&kept).run()));
+        let forward_proxies = ForwardProxies::new(
+            handle.publisher().clone(),
+            Arc::clone(handle.registry()),
+            Arc::clone(handle.health()),
+            self.dns_caches,
+        );
+        let (resolver, bound) = (Arc::clone(&self.dns_resolver), boundary.clone());
+        tasks.spawn(boundary.clone().keep(move || {
+            let (resolver, bound) = (Arc::clone(&resolver), bound.clone());
+            Arc::clone(&forward_proxies).run(resolver, bound)
+        }));
         if let Some((overload, config)) = self.overload {
             let (registry, trim) = (Arc::clone(self.handle.registry()), self.trim_heap);
             tasks.spawn(boundary.clone().keep(move || {

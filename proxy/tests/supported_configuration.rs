@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 51] = [
+const FILES: [&str; 53] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -31,6 +31,7 @@ const FILES: [&str; 51] = [
     "http_filter",
     "http_filter/buffer",
     "http_filter/cors",
+    "http_filter/dynamic_forward_proxy",
     "http_filter/fault",
     "http_filter/header_mutation",
     "http_filter/rbac",
@@ -55,12 +56,14 @@ const FILES: [&str; 51] = [
     "subset",
     "dns",
     "dns_resolver",
+    "dns_cache",
     "aggregate",
     "original_dst",
     "outlier_detection",
     "health_check",
     "health_check/checker",
     "upstream_http",
+    "upstream_proxy_protocol",
     "endpoint",
     "access_log",
 ];
@@ -75,20 +78,20 @@ field may not have:
 | field | values |
 |-|-|
 | listener filters | `OriginalDst`, `TlsInspector`, `HttpInspector`, `ProxyProtocol`, `LocalRateLimit`, `OriginalSrc`, which goes with `TcpProxy` |
-| network filters | `ConnectionLimit`, `LocalRateLimit`, `RBAC`, `SniCluster`; and one that is terminal, last in the chain: `TcpProxy`, `HttpConnectionManager`, `Echo` or `direct_response.v3.Config` |
-| HTTP filters | `Buffer`, `Cors`, `HTTPFault`, `HeaderMutation`, `RBAC`, `StatefulSession` with `CookieBasedSessionState` or `HeaderBasedSessionState`; `Router`, last in the list |
+| network filters | `ConnectionLimit`, `LocalRateLimit`, `RBAC`, `SniCluster`, `sni_dynamic_forward_proxy.v3.FilterConfig`; and one that is terminal, last in the chain: `TcpProxy`, `HttpConnectionManager`, `Echo` or `direct_response.v3.Config` |
+| HTTP filters | `Buffer`, `Cors`, `dynamic_forward_proxy.v3.FilterConfig`, `ExtAuthz`, `HTTPFault`, `HeaderMutation`, `RBAC`, `StatefulSession` with `CookieBasedSessionState` or `HeaderBasedSessionState`; `Router`, last in the list |
 | HTTP filters of the router and of clusters | `HeaderMutation`; `UpstreamCodec`, last in the list |
-| `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`, `StatefulSessionPerRoute`; each in a `FilterConfig`, too |
+| `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `dynamic_forward_proxy.v3.PerRouteConfig`, `ExtAuthzPerRoute`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`, `StatefulSessionPerRoute`; each in a `FilterConfig`, too |
 | runtime layers | `static_layer`, `admin_layer` |
 | resource monitors | `FixedHeapConfig`, `CgroupMemoryConfig`, `DownstreamConnectionsConfig` |
 | overload actions | `stop_accepting_requests`, `disable_http_keepalive`, `stop_accepting_connections`, `reject_incoming_connections`, `shrink_heap` |
 | access logs | `FileAccessLog`, `StdoutAccessLog`, `StderrAccessLog` |
-| transport sockets | `RawBuffer`, `DownstreamTlsContext` of filter chains, `UpstreamTlsContext` of clusters |
+| transport sockets | `RawBuffer`, `DownstreamTlsContext` of filter chains, `UpstreamTlsContext` of clusters; `ProxyProtocolUpstreamTransport` around either of a cluster |
 | `cipher_suites`, `ecdh_curves` | what BoringSSL has and rustls lacks is left out with a warning, as long as one of the list remains |
 | `Cluster.type` | `STATIC`, `EDS`, `STRICT_DNS`, `LOGICAL_DNS`, `ORIGINAL_DST` |
-| `Cluster.cluster_type` | `DnsCluster`, `envoy.extensions.clusters.aggregate.v3.ClusterConfig` |
+| `Cluster.cluster_type` | `DnsCluster`, `envoy.extensions.clusters.aggregate.v3.ClusterConfig`, `envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig` |
 | resolvers of names | `CaresDnsResolverConfig`, `GetAddrInfoDnsResolverConfig`: both ask the servers of /etc/resolv.conf, after /etc/hosts; nsswitch.conf is not read |
-| `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`, `MAGLEV`, `LOAD_BALANCING_POLICY_CONFIG`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` and aggregates |
+| `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`, `MAGLEV`, `LOAD_BALANCING_POLICY_CONFIG`; `CLUSTER_PROVIDED` with `ORIGINAL_DST`, aggregates and dynamic forward proxies |
 | `load_balancing_policy` | `RoundRobin`, `LeastRequest`, `Random`, `RingHash`, `Maglev`, `ClusterProvided`; `Subset` around one of them |
 | `retry_host_predicate`, `retry_priority` | `PreviousHostsPredicate`, `OmitCanaryHostsPredicate`, `OmitHostMetadataConfig`; `PreviousPrioritiesConfig` |
 | hash policies | not `filter_state` |
@@ -99,7 +102,7 @@ field may not have:
 | `upgrade_configs` | any protocol of `Upgrade`, and `CONNECT`, which goes to the endpoint of a route with `connect_matcher`; both over HTTP/1 to an endpoint of HTTP/1 |
 | RBAC rules | not `custom`, `matcher` and `uri_template` |
 | headers to add and remove | not pseudo headers, `host`, `connection`, `content-length` and `transfer-encoding` |
-| addresses | IP addresses with a TCP port; names only as endpoints of `STRICT_DNS` and `LOGICAL_DNS` |
+| addresses | IP addresses with a TCP port; names only as endpoints of `STRICT_DNS` and `LOGICAL_DNS`, and in `preresolve_hostnames` |
 | text and bodies | inline; files only for TLS, and environment variables are not read |
 | `Listener.metadata` | `weir.dev: { on_demand: { timeout_ms, idle_s, absent_ttl_s }, replaceable: true }`; other namespaces are for people |
 | `LbEndpoint.metadata` | `envoy.lb` (`hash_key`, `canary`, and what subsets and retries look at), `envoy.transport_socket_match` (also of `LocalityLbEndpoints`), `weir.dev: { last_resort }`; the rest is for people |
@@ -108,9 +111,12 @@ These have less of an effect than in Envoy:
 
 | field | here |
 |-|-|
-| `slow_start_config` | an endpoint is new from when a worker first sees it healthy |
+| `slow_start_config` | an endpoint is new from when a worker first sees it healthy, and again when its checks succeed again |
 | `hash_balance_factor`, least request | each worker goes by its own requests in flight |
 | `metadata_match` | dynamic metadata of a request is not looked at |
+| `dns_cache_config` | over ADS, those who say different things of one name share nothing but its stats; a bootstrap may not say them |
+| dynamic forward proxies | behind a route with weighted clusters the HTTP filter does nothing: the cluster looks the name up |
+| `auto_config` | an upgrade is refused, as with HTTP/2 |
 | `HTTPFault.max_active_faults` | each worker counts for itself |
 | `HTTPFault.disable_downstream_cluster_stats` | at most 100 downstream clusters are counted apart |
 | `Mutations.query_parameter_mutations` | parameters that were there stay percent-encoded as they were |

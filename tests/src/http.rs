@@ -120,7 +120,9 @@ pub fn serve_status(listener: TcpListener, status: &str, headers: &str, body: &s
 // === impl Answer ===
 
 impl Answer {
-    fn of(text: &str) -> Option<Self> {
+    /// An answer from its text.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
         let (head, body) = text.split_once("\r\n\r\n")?;
         Some(Self {
             status: head.split(' ').nth(1)?.parse().ok()?,

@@ -46,6 +46,7 @@ const CRATES: &[Crate] = &[Crate {
         "net",
         // Names.
         "dns",
+        "dns_cache",
         "snapshot",
         "demand",
         "connection_log",

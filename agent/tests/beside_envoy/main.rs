@@ -4,10 +4,12 @@
 //! `REQUIRE_PEERS=1`.
 
 mod answer;
+mod auto_config;
 mod balance;
 mod case;
 mod filters;
 mod floods;
+mod forward_proxy;
 mod health;
 mod http1;
 mod injection;
@@ -23,3 +25,4 @@ mod stats;
 mod tls;
 mod tls_fields;
 mod upstream;
+mod upstream_proxy_protocol;

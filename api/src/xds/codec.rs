@@ -270,6 +270,18 @@ messages! {
         "envoy.extensions.clusters.aggregate.v3.ClusterConfig";
     unpack unpack_dns_cluster:
         extensions::clusters::dns::v3::DnsCluster, "envoy.extensions.clusters.dns.v3.DnsCluster";
+    unpack unpack_dynamic_forward_proxy_cluster:
+        extensions::clusters::dynamic_forward_proxy::v3::ClusterConfig,
+        "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig";
+    unpack unpack_dynamic_forward_proxy:
+        extensions::filters::http::dynamic_forward_proxy::v3::FilterConfig,
+        "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig";
+    unpack unpack_dynamic_forward_proxy_per_route:
+        extensions::filters::http::dynamic_forward_proxy::v3::PerRouteConfig,
+        "envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig";
+    unpack unpack_sni_dynamic_forward_proxy:
+        extensions::filters::network::sni_dynamic_forward_proxy::v3::FilterConfig,
+        "envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig";
     unpack unpack_cares_dns_resolver:
         extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig,
         "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig";
@@ -285,6 +297,9 @@ messages! {
     unpack unpack_upstream_tls_context, pack pack_upstream_tls_context:
         extensions::transport_sockets::tls::v3::UpstreamTlsContext,
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
+    unpack unpack_upstream_proxy_protocol:
+        extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport,
+        "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport";
     unpack unpack_raw_buffer, pack pack_raw_buffer:
         extensions::transport_sockets::raw_buffer::v3::RawBuffer,
         "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";

@@ -89,9 +89,7 @@ struct Shown<'s> {
 impl<'s> Shown<'s> {
     fn new(admin: &Admin, snapshot: &'s Snapshot, cluster: &'s Arc<Cluster>) -> Self {
         let health = admin.handle.health().known(cluster);
-        let checked = health
-            .as_ref()
-            .and_then(|health| health.checked_endpoints());
+        let checked = health.as_ref().and_then(|health| health.shown_endpoints());
         Self {
             cluster,
             endpoints: checked.or_else(|| endpoints_of(cluster, snapshot).cloned()),

@@ -171,6 +171,9 @@ impl Page<'_> {
                 NetworkFilter::Echo => self.line(2, "echo"),
                 NetworkFilter::DirectResponse(_) => self.line(2, "direct_response"),
                 NetworkFilter::SniCluster => self.line(2, "sni_cluster"),
+                NetworkFilter::SniDynamicForwardProxy(_) => {
+                    self.line(2, "sni_dynamic_forward_proxy");
+                }
                 NetworkFilter::Rbac(rbac) => {
                     self.line(2, format_args!("rbac {:?}", rbac.stat_prefix));
                 }
@@ -256,11 +259,16 @@ impl Page<'_> {
                 DnsEndpoints::Single => "LOGICAL_DNS",
             },
             ClusterDiscovery::Aggregate(_) => "aggregate",
+            ClusterDiscovery::ForwardProxy(_) => "dynamic forward proxy",
             ClusterDiscovery::OriginalDst => "ORIGINAL_DST",
         };
         self.line(depth, format_args!("cluster {name:?}{weight}: {kind}"));
         if let ClusterDiscovery::Aggregate(names) = &cluster.discovery {
             self.line(depth + 1, format_args!("of clusters {names:?}"));
+            return;
+        }
+        if cluster.forward_proxy().is_some() {
+            self.line(depth + 1, "endpoint: the name that is asked for");
             return;
         }
         self.endpoints(depth + 1, cluster);

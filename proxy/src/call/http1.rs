@@ -6,8 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, header, request};
 
 use super::{
-    Answer, Call, CallError, LEAST_INFORMATIONAL, MAX_RESPONSE_HEAD, PRIORITY, Wanted,
-    under_way::UnderWay,
+    Answer, Call, CallError, LEAST_INFORMATIONAL, MAX_RESPONSE_HEAD, Wanted, under_way::UnderWay,
 };
 use crate::{
     buffer::Buffer,
@@ -39,12 +38,10 @@ impl Call {
     /// Sends the request and takes its answer.
     pub(super) async fn send_http1(
         self,
+        mut upstream: Upstream,
         under_way: &mut UnderWay,
         clusters: &Rc<Clusters>,
     ) -> Result<Answer, CallError> {
-        let host = under_way.host()?;
-        let acquired = under_way.cluster.acquire(host, PRIORITY).await;
-        let mut upstream = acquired.map_err(|error| error.reason())?.upstream;
         under_way.send();
         upstream.requests += 1;
         let is_head = self.head.method == Method::HEAD;

@@ -1,15 +1,14 @@
 //! A call on a stream of an HTTP/2 connection.
 
-use std::{future::poll_fn, rc::Rc};
+use std::future::poll_fn;
 
 use bytes::BytesMut;
 use http::{HeaderMap, Version, header};
 
-use super::{Answer, Call, CallError, PRIORITY, reason_of, under_way::UnderWay};
+use super::{Answer, Call, CallError, reason_of, under_way::UnderWay};
 use crate::{
-    cluster::{Clusters, Http2Lease},
+    cluster::Http2Lease,
     http::{codec::h2, message::http2_request},
-    reason::Reason,
 };
 
 // === impl Call ===
@@ -18,10 +17,9 @@ impl Call {
     /// Sends the request and takes its answer.
     pub(super) async fn send_http2(
         mut self,
+        lease: Http2Lease,
         under_way: &mut UnderWay,
-        clusters: &Rc<Clusters>,
     ) -> Result<Answer, CallError> {
-        let lease = lease(under_way, clusters).await?;
         under_way.send();
         let failed = |error: h2::Error| CallError::from(reason_of(&error));
         self.head.version = Version::HTTP_2;
@@ -52,17 +50,5 @@ impl Call {
             body: data.freeze(),
             trailers,
         })
-    }
-}
-
-/// A place on a connection to the host that was picked.
-pub(super) async fn lease(
-    under_way: &UnderWay,
-    clusters: &Rc<Clusters>,
-) -> Result<Http2Lease, Reason> {
-    let (cluster, host) = (&under_way.cluster, under_way.host()?);
-    match cluster.lease_http2(host) {
-        Some(lease) => Ok(lease),
-        None => cluster.acquire_http2(host, PRIORITY, clusters).await,
     }
 }

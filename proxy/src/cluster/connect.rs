@@ -45,6 +45,8 @@ pub(crate) struct Upstream {
     local: Option<Box<SocketAddr>>,
     /// Requests it has carried.
     pub(crate) requests: u32,
+    /// Its handshake has decided for HTTP/2.
+    pub(super) speaks_http2: bool,
     since: Instant,
     #[expect(dead_code, reason = "held")]
     leave: ConnectionLeave,
@@ -154,8 +156,8 @@ impl Upstream {
             };
             cluster.sockets.connect(socket, host, protocols).await
         };
-        let connection = match timeout(limit, dialled).await {
-            Ok(Ok(connected)) => connected,
+        let (connection, speaks_http2) = match timeout(limit, dialled).await {
+            Ok(Ok((connection, speaks_http2))) => (connection, speaks_http2),
             Ok(Err(error)) => {
                 stats.upstream_cx_connect_fail.inc();
                 tracing::debug!(
@@ -190,6 +192,7 @@ impl Upstream {
             cluster: Rc::clone(cluster),
             local: None,
             requests: 0,
+            speaks_http2,
             since,
         })
     }

@@ -1,7 +1,6 @@
 //! Clusters whose endpoints are names: the control thread looks them up, and publishes what it finds.
 
 mod followable;
-mod refresh;
 mod target;
 
 use std::{

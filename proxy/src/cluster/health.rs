@@ -27,7 +27,7 @@ pub(crate) use checks::CheckTarget;
 pub(crate) use clusters::{Healths, endpoints_of};
 pub(crate) use flags::{Health, HealthFlags};
 pub(crate) use interval::run;
-use membership::{Stats, changed_priorities};
+use membership::{Stats, changed_priorities, has_other_names};
 
 /// What was learnt of one host, beside what discovery says.
 #[derive(Debug, Default)]
@@ -35,6 +35,8 @@ pub(crate) struct HostHealth {
     flags: AtomicU64,
     /// How often it has become unhealthy.
     failures: AtomicU32,
+    /// How often its checks have begun to succeed again.
+    recoveries: AtomicU32,
     /// Its first health check has ended.
     is_checked: AtomicBool,
     /// It has become unhealthy. Who has connections that go then listens.
@@ -92,6 +94,11 @@ impl HostHealth {
         self.failures.load(Ordering::Acquire)
     }
 
+    /// How often its checks have begun to succeed again.
+    pub(super) fn recoveries(&self) -> u32 {
+        self.recoveries.load(Ordering::Acquire)
+    }
+
     /// Ready when it becomes unhealthy.
     pub(crate) async fn fails(&self) {
         self.failing.notified().await;
@@ -140,6 +147,16 @@ impl ClusterHealth {
     pub(crate) fn checked_endpoints(&self) -> Option<Arc<LoadAssignment>> {
         self.config.health_check.as_ref()?;
         self.lock().assignment.clone()
+    }
+
+    /// The hosts there are where the snapshot does not say, because they are checked or because
+    /// requests bring them.
+    pub(crate) fn shown_endpoints(&self) -> Option<Arc<LoadAssignment>> {
+        let is_brought = self.config.forward_proxy().is_some();
+        match is_brought {
+            true => self.lock().assignment.clone(),
+            false => self.checked_endpoints(),
+        }
     }
 
     /// Whether it is that of this configuration.
@@ -191,7 +208,10 @@ impl ClusterHealth {
     /// From now on these are the hosts.
     fn take_over(&self, hosts: &mut Hosts, endpoints: &Arc<LoadAssignment>) {
         let known = hosts.assignment.replace(Arc::clone(endpoints));
-        let changes = changed_priorities(known.as_deref(), endpoints);
+        let changes = match self.config.forward_proxy() {
+            Some(_) => u64::from(has_other_names(known.as_deref(), endpoints)),
+            None => changed_priorities(known.as_deref(), endpoints),
+        };
         if self.is_learnt() {
             let checked_alike = staying::checked_alike(known.as_deref(), endpoints);
             let mut before = std::mem::take(&mut hosts.states);

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     config::{endpoint::Endpoint, subset::MetadataMatch},
     info::UpstreamPeer,
+    net::proxy_header::Client,
 };
 
 /// An endpoint. What discovery says of it is shared with other workers, and read as if it were its own.
@@ -39,7 +40,9 @@ pub struct Host {
 
 /// An endpoint as it is asked for by one name.
 struct Named {
-    name: Box<str>,
+    name: Option<Box<str>>,
+    /// Whom its connections are for, and whom that has called, where the endpoint is told.
+    client: Option<Rc<Client>>,
     /// The endpoint's own, which has its counts.
     of: Rc<Shared>,
 }
@@ -55,6 +58,8 @@ struct Shared {
     failures: Cell<u32>,
     /// It has answered in HTTP, where that is known of a host rather than of its cluster.
     spoke_http: Cell<bool>,
+    /// Its last handshake has decided for HTTP/1.1, where handshakes decide.
+    http1_only: Cell<bool>,
     /// Made for the first connection: of many hosts a worker uses few.
     pools: OnceCell<Box<Pools>>,
 }
@@ -110,13 +115,28 @@ impl Host {
 
     /// The same endpoint, with connections of its own that ask for `name`.
     pub(crate) fn named(&self, name: &str) -> Rc<Self> {
+        let named = self.named.as_ref();
+        let client = named.and_then(|named| named.client.clone());
+        self.apart(name, Some(name.into()), client)
+    }
+
+    /// The same endpoint, with connections of its own that are for one client.
+    pub(super) fn of_client(&self, client: &Rc<Client>) -> Rc<Self> {
+        let name = self.server_name().map(Into::into);
+        let (source, called) = client.ends;
+        self.apart(&format!("{source} {called}"), name, Some(Rc::clone(client)))
+    }
+
+    fn apart(&self, key: &str, name: Option<Box<str>>, client: Option<Rc<Client>>) -> Rc<Self> {
         let pools = self.shared.pools();
-        if let Some(known) = pools.named.borrow().get(name) {
+        if let Some(known) = pools.named.borrow().get(key) {
             return Rc::clone(known);
         }
+        let of = self.named.as_ref().map_or(&self.shared, |named| &named.of);
         let named = Named {
-            name: name.into(),
-            of: Rc::clone(&self.shared),
+            name,
+            client,
+            of: Rc::clone(of),
         };
         let host = Rc::new(Self {
             endpoint: Arc::clone(&self.endpoint),
@@ -130,7 +150,7 @@ impl Host {
             named.retain(|_, host| host.is_in_use());
         }
         if named.len() < MAX_NAMES && !self.is_retired() {
-            named.insert(name.into(), Rc::clone(&host));
+            named.insert(key.into(), Rc::clone(&host));
         } else {
             // It serves its request, and pools nothing.
             host.retire();
@@ -150,7 +170,12 @@ impl Host {
 
     /// The name that its connections ask for, where that goes by the request.
     pub(super) fn server_name(&self) -> Option<&str> {
-        self.named.as_ref().map(|named| &*named.name)
+        self.named.as_ref()?.name.as_deref()
+    }
+
+    /// Whom its connections are for, and whom that has called, where the endpoint is told.
+    pub(super) fn client(&self) -> Option<&Client> {
+        self.named.as_ref()?.client.as_deref()
     }
 
     /// Whether nothing that discovery says of it, nor where what is learnt of it is kept, has changed.
@@ -297,6 +322,15 @@ impl Host {
 
     pub(super) fn note_http(&self) {
         self.shared.spoke_http.set(true);
+    }
+
+    /// Whether its last handshake has decided for HTTP/1.1, where handshakes decide.
+    pub(super) fn is_http1_only(&self) -> bool {
+        self.shared.http1_only.get()
+    }
+
+    pub(super) fn set_http1_only(&self, is_so: bool) {
+        self.shared.http1_only.set(is_so);
     }
 
     pub(super) fn is_retired(&self) -> bool {

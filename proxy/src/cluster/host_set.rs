@@ -22,7 +22,7 @@ use self::{
 use super::{
     Host,
     balancer::{Balancer, Pick, Picked},
-    health::{ClusterHealth, Health},
+    health::{ClusterHealth, Health, HostHealth},
     priority_load::{Level, without},
 };
 use crate::{
@@ -47,11 +47,19 @@ pub(crate) struct HostSet {
     /// The local cluster that these go by, where zones count.
     local: Option<Rc<HostSet>>,
     /// Since when hosts are there, where that matters.
-    since: HashMap<SocketAddr, Instant>,
+    since: HashMap<SocketAddr, Start>,
     /// Choices of priorities that get nothing until a retry asks for them.
     spare: RefCell<Vec<Rc<Choice>>>,
     /// Where each is in `all`, once one was asked for by its address.
     by_address: OnceCell<HashMap<SocketAddr, usize>>,
+}
+
+/// When a host began to be healthy.
+#[derive(Clone, Copy)]
+struct Start {
+    at: Instant,
+    /// How often its checks had begun to succeed again by then.
+    recoveries: u32,
 }
 
 // === impl HostSet ===
@@ -157,7 +165,7 @@ impl HostSet {
         (config, balancer): (&config::Cluster, &Balancer),
         group: impl FnOnce(Grouping<'_>) -> T,
     ) -> T {
-        let since = |host: &Host| self.since.get(&host.address).copied();
+        let since = |host: &Host| self.since.get(&host.address).map(|start| start.at);
         group(Grouping {
             making: balancer.making(config, &since),
             endpoints: &self.endpoints,
@@ -167,16 +175,23 @@ impl HostSet {
     }
 
     /// Since when hosts are healthy, where new ones start slowly.
-    fn since_of(&self, all: &[Rc<Host>], config: &config::Cluster) -> HashMap<SocketAddr, Instant> {
+    fn since_of(&self, all: &[Rc<Host>], config: &config::Cluster) -> HashMap<SocketAddr, Start> {
         if config.load_balancing.slow_start.is_none() {
             return HashMap::new();
         }
         let now = Instant::now();
         let known = |host: &Rc<Host>| {
+            // As Envoy, where a host is new again once its checks succeed again, and one that outlier
+            // detection has ejected is not.
+            let recoveries = host.learnt().map_or(0, HostHealth::recoveries);
             let known = self.since.get(&host.address).copied();
-            // As Envoy, where a host that outlier detection has ejected is not new afterwards.
+            let known = known.filter(|start| start.recoveries == recoveries);
             let is_healthy = host.flags().health() == Health::Healthy;
-            Some((host.address, known.or(is_healthy.then_some(now))?))
+            let new = Start {
+                at: now,
+                recoveries,
+            };
+            Some((host.address, known.or(is_healthy.then_some(new))?))
         };
         all.iter().filter_map(known).collect()
     }

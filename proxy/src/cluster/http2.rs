@@ -194,15 +194,40 @@ impl Cluster {
         let pool = host.http2();
         let boundary = clusters.boundary.clone();
         let connected = boundary
-            .contain(self.connect_http2(&host, leave, first))
+            .contain(self.connect_http2(&host, &clusters, leave, first))
             .await;
         // Those who wait must hear of its end, also if that was a panic.
         let connected = connected.unwrap_or(Err(Reason::UpstreamReset));
         pool.dials.set(pool.dials.get() - 1);
-        let (connection, driver) = match connected {
-            Ok(connected) => connected,
-            Err(reason) => return self.lost(&host, reason),
-        };
+        match connected {
+            Ok(connected) => self.drive_http2(host, clusters, connected).await,
+            Err(reason) => self.lost(&host, reason),
+        }
+    }
+
+    /// Takes over a connection that was made for another protocol and speaks this one.
+    pub(super) fn adopt_http2(
+        self: &Rc<Self>,
+        host: &Rc<Host>,
+        upstream: Upstream,
+        clusters: &Rc<Clusters>,
+    ) -> Http2Lease {
+        self.stats.upstream_cx_http2_total.inc();
+        let (connection, driver) = Http2Connection::new(upstream, 1);
+        let lease = Http2Lease::new(&connection);
+        let (cluster, host, clusters) = (Rc::clone(self), Rc::clone(host), Rc::clone(clusters));
+        tokio::task::spawn_local(cluster.drive_http2(host, clusters, (connection, driver)));
+        lease
+    }
+
+    /// Shares a connection out, and drives it to its end.
+    async fn drive_http2(
+        self: Rc<Self>,
+        host: Rc<Host>,
+        clusters: Rc<Clusters>,
+        (connection, driver): (Rc<Http2Connection>, connection::Driver),
+    ) {
+        let (pool, boundary) = (host.http2(), clusters.boundary.clone());
         pool.connections.borrow_mut().push(Rc::clone(&connection));
         clusters.watch_pools();
         let turn = || {
@@ -228,11 +253,14 @@ impl Cluster {
     async fn connect_http2(
         self: &Rc<Self>,
         host: &Rc<Host>,
+        clusters: &Rc<Clusters>,
         leave: ConnectionLeave,
         first: bool,
     ) -> Result<(Rc<Http2Connection>, connection::Driver), Reason> {
-        let upstream = Upstream::dial_with(leave, self, host, None, &["h2"]).await;
+        let offered = self.offered(&["h2"]);
+        let upstream = Upstream::dial_with(leave, self, host, None, offered).await;
         let upstream = upstream.map_err(|error| error.reason())?;
+        let upstream = self.only_http2(upstream, clusters)?;
         self.stats.upstream_cx_http2_total.inc();
         // One stream any peer allows. Where there are connections, those who wait have others to
         // hope for than an endpoint that has said nothing.

@@ -8,6 +8,7 @@
 //! Connections may be more, as with Envoy: a host that was picked has one in each worker in any case,
 //! for requests that wait for it would be served by no other.
 
+mod recent;
 mod shared;
 mod stats;
 #[cfg(test)]

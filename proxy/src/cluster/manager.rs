@@ -13,13 +13,14 @@ use tokio::time::{Instant, sleep};
 use super::{
     Cluster, ClusterStats, Healths, Parts, Upstream,
     balancer::{Balancer, LocalCluster},
-    endpoints_of,
+    endpoints_of, forward_proxy,
     limits::Limits,
     transport_socket::UpstreamSockets,
 };
 use crate::{
     boundary::Boundary,
     config::{self, cluster::LbPolicy},
+    dns_cache::DnsCaches,
     secrets::Secrets,
     singletons::Singletons,
     snapshot::Snapshot,
@@ -35,6 +36,7 @@ pub(crate) struct Clusters {
     snapshot: RefCell<Arc<Snapshot>>,
     registry: Arc<Registry>,
     singletons: Arc<Singletons>,
+    pub(crate) dns_caches: Arc<DnsCaches>,
     health: Arc<Healths>,
     secrets: Arc<Secrets>,
     /// The cluster of the proxies, where the bootstrap names one.
@@ -65,6 +67,7 @@ impl Clusters {
             local,
             snapshot: RefCell::new(snapshot),
             registry,
+            dns_caches: singletons.get(DnsCaches::NAME, DnsCaches::default),
             singletons,
             health,
             secrets,
@@ -109,6 +112,7 @@ impl Clusters {
             sockets,
             limits: Limits::new(config, &stats, &self.registry, &self.singletons),
             balancer,
+            forward_proxy: forward_proxy::Hosts::of(config, &self.dns_caches, &self.registry),
         };
         Cluster::with_parts(config, stats, (endpoints, health), parts)
     }
@@ -156,6 +160,14 @@ impl Clusters {
             let cluster = self.get(name);
             local.cluster.replace(cluster);
         }
+    }
+
+    /// The port of names that requests to this cluster bring without one; none where its hosts are no
+    /// such names.
+    pub(crate) fn forwards_by_name(&self, cluster: &str) -> Option<u16> {
+        let snapshot = self.snapshot.borrow();
+        let config = snapshot.clusters.get(cluster)?;
+        config.forward_proxy().map(|_| config.default_port())
     }
 
     /// Brings the clusters in line with a new snapshot.

@@ -70,8 +70,11 @@ impl Cluster {
                 return Ok(reused(upstream));
             }
         };
-        let upstream = Upstream::dial_with(leave, self, host, None, &["http/1.1"]).await?;
-        self.stats.upstream_cx_http1_total.inc();
+        let offered = self.offered(&["http/1.1"]);
+        let upstream = Upstream::dial_with(leave, self, host, None, offered).await?;
+        if !self.is_auto() || !upstream.speaks_http2 {
+            self.stats.upstream_cx_http1_total.inc();
+        }
         Ok(Acquired {
             upstream,
             reused: false,
@@ -174,6 +177,7 @@ mod tests {
             lb_policy: LbPolicy::ClusterProvided,
             protocol: UpstreamProtocol::Http1,
             transport_socket: TransportSocket::RawBuffer,
+            proxy_protocol: None,
             transport_socket_matches: Vec::new(),
             circuit_breakers,
             bind_source: Vec::new(),

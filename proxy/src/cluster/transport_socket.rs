@@ -1,17 +1,19 @@
 //! How bytes travel to the endpoints of a cluster.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use serde_json::{Map, Value};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::Host;
 use crate::{
     config::{
         self,
+        proxy_protocol::{ProxyProtocol, ProxyProtocolVersion},
         tls::{TransportSocket, UpstreamTlsContext},
     },
     net::{
+        proxy_header::{self, Client},
         tls::{ClientContext, Destination, HandshakeError, SslStats, TlsInfo, TlsStream},
         transport_socket::Connection,
     },
@@ -101,17 +103,31 @@ impl UpstreamSockets {
         chosen.map_or(&self.default, |(_, socket)| socket)
     }
 
-    /// Makes a socket that was connected to `host` a connection.
+    /// What goes before all bytes to an endpoint that says this of itself.
+    pub(super) fn proxy_protocol(
+        &self,
+        said: Option<&Map<String, Value>>,
+    ) -> Option<&Arc<ProxyProtocol>> {
+        let mut choices = self.config.transport_socket_matches.iter();
+        match choices.find(|choice| choice.matches(said)) {
+            Some(chosen) => chosen.proxy_protocol.as_ref(),
+            None => self.config.proxy_protocol.as_ref(),
+        }
+    }
+
+    /// Makes a socket that was connected to `host` a connection. With it, whether the handshake has
+    /// decided for HTTP/2.
     pub(super) async fn connect(
         &self,
         socket: TcpStream,
         host: &Host,
         default_protocols: DefaultProtocols,
-    ) -> Result<Connection, HandshakeError> {
+    ) -> Result<(Connection, bool), HandshakeError> {
         let destination = Destination {
             ip: host.address.ip(),
             hostname: &host.hostname,
             server_name: host.server_name(),
+            client: host.client(),
             default_protocols,
             only_protocols: None,
             buffer_limit: self.config.buffer_limit,
@@ -119,12 +135,13 @@ impl UpstreamSockets {
         let said = host.transport_socket_match.as_deref();
         let secured = self.secure(socket, said, &destination).await?;
         Ok(match secured {
-            Secured::Raw(socket) => Connection::raw(socket),
+            Secured::Raw(socket) => (Connection::raw(socket), false),
             Secured::Tls(stream, info) => {
                 if let Some(peer) = host.peer() {
                     peer.note(&info);
                 }
-                Connection::boxed_tls(stream)
+                let is_http2 = info.application_protocol.as_deref() == Some("h2");
+                (Connection::boxed_tls(stream), is_http2)
             }
         })
     }
@@ -132,10 +149,15 @@ impl UpstreamSockets {
     /// The same of an endpoint that says this of itself.
     pub(super) async fn secure(
         &self,
-        socket: TcpStream,
+        mut socket: TcpStream,
         said: Option<&Map<String, Value>>,
         destination: &Destination<'_>,
     ) -> Result<Secured, HandshakeError> {
+        if let Some(config) = self.proxy_protocol(said) {
+            // On the heap: few clusters have it.
+            let header = Box::pin(proxy_header(&mut socket, config, destination.client));
+            header.await.map_err(HandshakeError::Io)?;
+        }
         let UpstreamSocket::Tls(context) = self.of(said) else {
             return Ok(Secured::Raw(socket));
         };
@@ -155,6 +177,26 @@ impl UpstreamSockets {
     pub(super) fn is_tls(&self, said: Option<&Map<String, Value>>) -> bool {
         matches!(self.of(said), UpstreamSocket::Tls(_))
     }
+}
+
+/// Sends the header that goes before all bytes. Where nobody is spoken for, as by a health check, it
+/// has, as Envoy's, the ends of the connection itself in version 1, and no ends in version 2.
+async fn proxy_header(
+    socket: &mut TcpStream,
+    config: &ProxyProtocol,
+    client: Option<&Client>,
+) -> io::Result<()> {
+    let header = match (client, config.version) {
+        (None, ProxyProtocolVersion::V1) => {
+            let own = Client {
+                ends: (socket.local_addr()?, socket.peer_addr()?),
+                tlvs: Vec::new(),
+            };
+            proxy_header::write(config, Some(&own))
+        }
+        (client, _) => proxy_header::write(config, client),
+    };
+    socket.write_all(&header).await
 }
 
 // === impl UpstreamSocket ===

@@ -1,5 +1,7 @@
 //! Bounds of what a cluster may have in flight.
 
+use std::time::Duration;
+
 /// Which bounds a request falls under (`envoy.config.core.v3.RoutingPriority`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RoutingPriority {
@@ -45,6 +47,8 @@ pub struct RetryBudget {
     pub budget_percent: f64,
     /// Retries that are allowed in any case.
     pub min_retry_concurrency: u32,
+    /// Percent of the requests that began within this, instead (`budget_interval`).
+    pub interval: Option<Duration>,
 }
 
 // === impl CircuitBreakers ===
@@ -98,6 +102,7 @@ impl Default for RetryBudget {
         Self {
             budget_percent: 20.0,
             min_retry_concurrency: 3,
+            interval: None,
         }
     }
 }

@@ -9,12 +9,14 @@ use super::{
     LoadAssignment,
     circuit_breakers::CircuitBreakers,
     dns::DnsCluster,
+    dns_cache::ForwardProxy,
     health_check::HealthCheck,
     http::Http2Options,
     http_filter::HttpFilter,
     load_balancing::LoadBalancing,
     original_dst::OriginalDstLb,
     outlier_detection::OutlierDetection,
+    proxy_protocol::ProxyProtocol,
     tls::{TransportSocket, UpstreamTlsContext},
 };
 
@@ -39,6 +41,8 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// How bytes leave.
     pub transport_socket: TransportSocket<UpstreamTlsContext>,
+    /// What goes before all bytes that leave.
+    pub proxy_protocol: Option<Arc<ProxyProtocol>>,
     /// How bytes leave to endpoints whose metadata says so. The first that matches counts.
     pub transport_socket_matches: Vec<TransportSocketMatch>,
     /// Bounds of what may be in flight.
@@ -118,6 +122,8 @@ pub struct TransportSocketMatch {
     pub criteria: Map<String, Value>,
     /// How bytes leave then.
     pub transport_socket: TransportSocket<UpstreamTlsContext>,
+    /// What goes before all of them.
+    pub proxy_protocol: Option<Arc<ProxyProtocol>>,
 }
 
 /// Where endpoints come from (`Cluster.type`).
@@ -131,6 +137,8 @@ pub enum ClusterDiscovery {
     Dns(Arc<DnsCluster>),
     /// `envoy.clusters.aggregate`: those of other clusters, by their names, in order.
     Aggregate(Arc<[String]>),
+    /// `envoy.clusters.dynamic_forward_proxy`: the name that a request or a connection asks for.
+    ForwardProxy(Arc<ForwardProxy>),
     /// `ORIGINAL_DST`: the original destination of the connection.
     OriginalDst,
 }
@@ -164,6 +172,8 @@ pub enum UpstreamProtocol {
     Http2,
     /// What the client spoke.
     UseDownstream,
+    /// What ALPN decides of each connection: HTTP/2, or else HTTP/1.1 (`auto_config`).
+    Auto,
 }
 
 /// `envoy.config.core.v3.TcpKeepalive`; what is absent is the kernel's default.
@@ -180,6 +190,24 @@ pub struct TcpKeepalive {
 // === impl Cluster ===
 
 impl Cluster {
+    /// How names that requests bring are looked up, where they are its hosts.
+    #[must_use]
+    pub fn forward_proxy(&self) -> Option<&Arc<ForwardProxy>> {
+        match &self.discovery {
+            ClusterDiscovery::ForwardProxy(forward_proxy) => Some(forward_proxy),
+            _ => None,
+        }
+    }
+
+    /// The port of a name that has none of its own, where requests bring names.
+    #[must_use]
+    pub fn default_port(&self) -> u16 {
+        match self.transport_socket {
+            TransportSocket::Tls(_) => 443,
+            TransportSocket::RawBuffer => 80,
+        }
+    }
+
     /// Contexts of TLS, of all its transport sockets.
     pub fn tls_contexts(&self) -> impl Iterator<Item = &Arc<UpstreamTlsContext>> {
         let others = self.transport_socket_matches.iter();

@@ -6,7 +6,9 @@ pub mod fault;
 pub mod header_mutation;
 pub mod stateful_session;
 
-use super::rbac;
+use std::sync::Arc;
+
+use super::{dns_cache::DnsCacheConfig, rbac};
 
 pub use cors::CorsPolicy;
 pub use ext_authz::{ExtAuthz, ExtAuthzPerRoute};
@@ -34,6 +36,8 @@ pub enum HttpFilterConfig {
     Cors,
     /// `envoy.filters.http.ext_authz`
     ExtAuthz(Box<ExtAuthz>),
+    /// `envoy.filters.http.dynamic_forward_proxy`: where names are looked up.
+    DynamicForwardProxy(Arc<DnsCacheConfig>),
     /// `envoy.filters.http.fault`
     Fault(Box<Fault>),
     /// `envoy.filters.http.header_mutation`
@@ -68,6 +72,8 @@ pub enum RouteSpecificFilterConfig {
     Cors(Box<CorsPolicy>),
     /// `ExtAuthzPerRoute`
     ExtAuthz(Box<ExtAuthzPerRoute>),
+    /// `PerRouteConfig` of a dynamic forward proxy; none: the request asks for the name that it has.
+    DynamicForwardProxy(Option<HostRewrite>),
     /// `HTTPFault`
     Fault(Box<Fault>),
     /// `HeaderMutationPerRoute`
@@ -76,6 +82,16 @@ pub enum RouteSpecificFilterConfig {
     Rbac(Box<rbac::Filter>),
     /// `StatefulSessionPerRoute`; none: no sessions.
     StatefulSession(Option<Box<StatefulSession>>),
+}
+
+/// The name that a request asks for in place of its own
+/// (`envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostRewrite {
+    /// This.
+    Literal(String),
+    /// That of the first line of this header, lower case, if there is one.
+    Header(String),
 }
 
 /// `envoy.extensions.filters.http.buffer.v3.Buffer`
@@ -95,9 +111,11 @@ impl HttpFilterConfig {
             Self::ExtAuthz(config) => vec![config.service.cluster()],
             Self::Buffer(_)
             | Self::Cors
+            | Self::DynamicForwardProxy(_)
             | Self::Fault(_)
             | Self::HeaderMutation(_)
-            | Self::Rbac(_) => Vec::new(),
+            | Self::Rbac(_)
+            | Self::StatefulSession(_) => Vec::new(),
         }
     }
 }
@@ -120,9 +138,11 @@ impl RouteSpecificFilterConfig {
             },
             Self::Buffer(_)
             | Self::Cors(_)
+            | Self::DynamicForwardProxy(_)
             | Self::Fault(_)
             | Self::HeaderMutation(_)
-            | Self::Rbac(_) => Vec::new(),
+            | Self::Rbac(_)
+            | Self::StatefulSession(_) => Vec::new(),
         }
     }
 }

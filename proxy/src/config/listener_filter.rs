@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::token_bucket::LocalRateLimit;
+use super::{proxy_protocol::PassThroughTlvs, token_bucket::LocalRateLimit};
 
 /// `envoy.config.listener.v3.ListenerFilter`
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub enum ListenerMatch {
 /// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol`
 #[derive(Debug)]
 pub struct ProxyProtocol {
+    /// TLVs that endpoints may be sent.
+    pub pass_through: PassThroughTlvs,
     /// What is kept of TLVs.
     pub rules: Vec<TlvRule>,
     /// Take connections without a header as well.

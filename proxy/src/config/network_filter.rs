@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    AccessLog, HttpConnectionManager, feature_flag::FeatureFlag, hash::HashPolicy, rbac,
-    subset::MetadataMatch, token_bucket::LocalRateLimit,
+    AccessLog, HttpConnectionManager, dns_cache::DnsCacheConfig, feature_flag::FeatureFlag,
+    hash::HashPolicy, rbac, subset::MetadataMatch, token_bucket::LocalRateLimit,
 };
 
 /// A network filter.
@@ -26,6 +26,17 @@ pub enum NetworkFilter {
     SniCluster,
     /// `envoy.filters.network.rbac`
     Rbac(Arc<NetworkRbac>),
+    /// `envoy.filters.network.sni_dynamic_forward_proxy`
+    SniDynamicForwardProxy(Arc<SniDynamicForwardProxy>),
+}
+
+/// `envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SniDynamicForwardProxy {
+    /// Where the name in SNI is looked up.
+    pub cache: Arc<DnsCacheConfig>,
+    /// The port that is dialled; none: that of the cluster's protocol.
+    pub port: Option<u16>,
 }
 
 /// `envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit`
@@ -107,6 +118,7 @@ impl NetworkFilter {
             Self::ConnectionLimit(_)
             | Self::LocalRateLimit(_)
             | Self::SniCluster
+            | Self::SniDynamicForwardProxy(_)
             | Self::Rbac(_) => false,
         }
     }

@@ -1,17 +1,20 @@
 //! Where in a resource the converter is, what it found wrong there, and [`take`], which makes
 //! every field of a message somebody's decision.
 
-use std::{borrow::Cow, cell::RefCell, fmt};
+use std::{borrow::Cow, cell::RefCell, fmt, sync::Arc};
 
 use weir_api::xds::google::protobuf::{BoolValue, UInt32Value};
 
 use super::{ConfigError, Problem};
+use crate::config::dns_cache::DnsCacheConfig;
 
 /// Problems found so far, and what must exist beside the resource.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     problems: RefCell<Vec<Problem>>,
     needs: RefCell<Vec<Need>>,
+    /// Caches of names, which several may share.
+    caches: RefCell<Vec<Arc<DnsCacheConfig>>>,
 }
 
 /// Something that a resource refers to.
@@ -218,6 +221,24 @@ impl<'a> At<'a> {
     pub(super) fn needs_ads(&self) {
         let reason = "not supported: ads without dynamic_resources.ads_config";
         self.need(self.problem(reason.to_owned()), Needed::Ads);
+    }
+
+    /// The cache of this name: of all that is converted together, one.
+    pub(super) fn shared_cache(&self, cache: DnsCacheConfig) -> Arc<DnsCacheConfig> {
+        let mut caches = self.report.caches.borrow_mut();
+        let known = caches.iter().find(|known| known.name == cache.name);
+        if let Some(known) = known {
+            if **known != cache {
+                self.error(format!(
+                    "{:?} has other settings elsewhere, and must have the same",
+                    cache.name
+                ));
+            }
+            return Arc::clone(known);
+        }
+        let cache = Arc::new(cache);
+        caches.push(Arc::clone(&cache));
+        cache
     }
 
     fn need(&self, problem: Problem, what: Needed) {

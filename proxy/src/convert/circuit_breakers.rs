@@ -5,7 +5,7 @@ use weir_api::xds::envoy::config::{cluster::v3 as pb, core::v3 as core};
 use super::{
     at::{At, take},
     common_lb::percent,
-    value::enumeration,
+    value::{duration, enumeration},
 };
 use crate::config::circuit_breakers::{CircuitBreakers, RetryBudget, RoutingPriority, Thresholds};
 
@@ -79,9 +79,9 @@ fn retry_budget_of(
     message: pb::circuit_breakers::thresholds::RetryBudget,
 ) -> RetryBudget {
     take!(at, message => pb::circuit_breakers::thresholds::RetryBudget {
-        supported: budget_percent, min_retry_concurrency;
-        refused: budget_interval;
+        supported: budget_percent, min_retry_concurrency, budget_interval;
     });
+    let interval = duration(&at.field("budget_interval"), budget_interval);
     let default = RetryBudget::default();
     RetryBudget {
         budget_percent: budget_percent.map_or(default.budget_percent, |share| {
@@ -89,6 +89,7 @@ fn retry_budget_of(
         }),
         min_retry_concurrency: min_retry_concurrency
             .map_or(default.min_retry_concurrency, |least| least.value),
+        interval: interval.filter(|interval| !interval.is_zero()),
     }
 }
 

@@ -12,12 +12,13 @@ use weir_api::xds::envoy::config::{
 use super::{
     aggregate,
     at::{At, take},
-    circuit_breakers, dns, dns_resolver,
+    circuit_breakers, dns, dns_cache, dns_resolver,
     endpoint::load_assignment,
     health_check, http_options,
     load_balancing::{Said, balancing},
-    original_dst, outlier_detection, tls,
+    original_dst, outlier_detection,
     upstream_http::{HttpOptions, extension_options},
+    upstream_proxy_protocol,
     value::{
         ads, enumeration, json_object, non_empty, positive_duration, socket_address, type_name,
     },
@@ -27,8 +28,11 @@ use crate::config::{
     dns::{DnsCluster, DnsEndpoints},
     endpoint::LoadAssignment,
     health_check::HealthCheck,
+    tls::TransportSocket,
 };
 
+/// As Envoy refuses it.
+const NEEDS_ALPN: &str = "auto_config needs TLS in every transport socket, whose ALPN decides";
 /// Envoy's default.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -111,6 +115,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         policy: load_balancing_policy,
     };
     let balancing = balancing(at, said, discovery.as_ref());
+    let is_forward_proxy = matches!(discovery, Some(ClusterDiscovery::ForwardProxy(_)));
     // What HttpProtocolOptions replaced is still taken by Envoy.
     let older = HttpOptions {
         common: http_options::upstream_common(
@@ -124,7 +129,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         },
         http2: http_options::http2(&at.field("http2_protocol_options"), http2_protocol_options),
         http_filters: None,
-        auto_sni: None,
+        auto_sni: is_forward_proxy.then_some(dns_cache::AUTO_SNI),
     };
     http_options::http1(&at.field("http_protocol_options"), http_protocol_options);
     let options = extension_options(
@@ -132,6 +137,11 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         typed_extension_protocol_options,
         older,
     );
+    if let Some(ClusterDiscovery::ForwardProxy(forward_proxy)) = &discovery {
+        dns_cache::check(at, forward_proxy, options.auto_sni.as_ref());
+        // It would look at hosts that nobody asks for.
+        at.field("health_checks").refuse(&health_checks);
+    }
     let at_timeout = at.field("connect_timeout");
     let older_max = max_requests_per_connection
         .map(|max| max.value)
@@ -164,6 +174,23 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             .field("grpc_health_check")
             .error("only a cluster that speaks HTTP/2 may have it");
     }
+    let at_socket = at.field("transport_socket");
+    let (transport_socket, proxy_protocol) =
+        upstream_proxy_protocol::upstream(&at_socket, transport_socket).unzip();
+    let transport_socket_matches = self::transport_socket_matches(
+        &at.field("transport_socket_matches"),
+        transport_socket_matches,
+    );
+    if options.protocol == UpstreamProtocol::Auto {
+        let others = transport_socket_matches
+            .iter()
+            .map(|it| &it.transport_socket);
+        let mut sockets = others.chain(&transport_socket);
+        if sockets.any(|socket| matches!(socket, TransportSocket::RawBuffer)) {
+            at.field("typed_extension_protocol_options")
+                .error(NEEDS_ALPN);
+        }
+    }
     let mut host_changes = balancing.as_ref()?.host_changes;
     host_changes.ignore_health_on_removal = ignore_health_on_host_removal;
     host_changes.close_on_health_failure = close_connections_on_host_health_failure;
@@ -182,11 +209,9 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         buffer_limit: BufferLimit::new(per_connection_buffer_limit_bytes.map(|limit| limit.value)),
         connect_timeout: positive_duration(&at_timeout, connect_timeout).unwrap_or(CONNECT_TIMEOUT),
         protocol: options.protocol,
-        transport_socket: tls::upstream(&at.field("transport_socket"), transport_socket)?,
-        transport_socket_matches: self::transport_socket_matches(
-            &at.field("transport_socket_matches"),
-            transport_socket_matches,
-        ),
+        transport_socket: transport_socket?,
+        proxy_protocol: proxy_protocol.flatten(),
+        transport_socket_matches,
         circuit_breakers,
         bind_source: bind_source(&at.field("upstream_bind_config"), upstream_bind_config),
         idle_timeout: options.common.idle_timeout,
@@ -223,10 +248,14 @@ fn transport_socket_matches(
             if !names.insert(name.clone()) {
                 at_name.unsupported(format!("{name:?} more than once"));
             }
+            let at = at.field("transport_socket");
+            let (transport_socket, proxy_protocol) =
+                upstream_proxy_protocol::upstream(&at, transport_socket)?;
             Some(TransportSocketMatch {
                 name,
                 criteria: r#match.map(json_object).unwrap_or_default(),
-                transport_socket: tls::upstream(&at.field("transport_socket"), transport_socket)?,
+                transport_socket,
+                proxy_protocol,
             })
         });
     converted.collect()
@@ -318,6 +347,12 @@ fn cluster_type(
     match type_name(&config) {
         "envoy.extensions.clusters.dns.v3.DnsCluster" => {
             dns::of_cluster_type(at, &config, dns_fields, endpoints).map(of_names)
+        }
+        "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig" => {
+            dns_fields.refuse(at);
+            at.field("load_assignment").refuse(&endpoints);
+            let forward_proxy = dns_cache::cluster(&at_type.field("typed_config"), &config)?;
+            Some(ClusterDiscovery::ForwardProxy(Arc::new(forward_proxy)))
         }
         "envoy.extensions.clusters.aggregate.v3.ClusterConfig" => {
             dns_fields.refuse(at);

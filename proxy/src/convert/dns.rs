@@ -148,7 +148,7 @@ fn with_targets(
     }
 }
 
-fn interval(at: &At<'_>, value: Option<protobuf::Duration>) -> Option<Duration> {
+pub(super) fn interval(at: &At<'_>, value: Option<protobuf::Duration>) -> Option<Duration> {
     let value = duration(at, value)?;
     if value <= SHORTEST {
         at.error("must be more than 0.001s");
@@ -156,7 +156,10 @@ fn interval(at: &At<'_>, value: Option<protobuf::Duration>) -> Option<Duration> 
     Some(value)
 }
 
-fn failure_rate(at: &At<'_>, message: Option<pb_cluster::RefreshRate>) -> Option<DnsBackoff> {
+pub(super) fn failure_rate(
+    at: &At<'_>,
+    message: Option<pb_cluster::RefreshRate>,
+) -> Option<DnsBackoff> {
     let message = message?;
     take!(at, message => pb_cluster::RefreshRate { supported: base_interval, max_interval; });
     let (at_base, at_maximum) = (at.field("base_interval"), at.field("max_interval"));
@@ -168,7 +171,7 @@ fn failure_rate(at: &At<'_>, message: Option<pb_cluster::RefreshRate>) -> Option
     Some(DnsBackoff { base, maximum })
 }
 
-fn of_cluster(family: pb_cluster::DnsLookupFamily) -> DnsLookupFamily {
+pub(super) fn of_cluster(family: pb_cluster::DnsLookupFamily) -> DnsLookupFamily {
     use pb_cluster::DnsLookupFamily as Pb;
 
     match family {

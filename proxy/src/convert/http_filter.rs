@@ -2,6 +2,7 @@
 
 mod buffer;
 mod cors;
+mod dynamic_forward_proxy;
 mod ext_authz;
 mod fault;
 mod header_mutation;
@@ -155,6 +156,10 @@ fn converter(message: &str, side: Side) -> Option<Converter> {
         ("envoy.extensions.filters.http.header_mutation.v3.HeaderMutation", _) => {
             header_mutation::filter
         }
+        (
+            "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+            Side::Downstream,
+        ) => dynamic_forward_proxy::filter,
         ("envoy.extensions.filters.http.rbac.v3.RBAC", Side::Downstream) => rbac::filter,
         ("envoy.extensions.filters.http.cors.v3.Cors", Side::Downstream) => cors::filter,
         ("envoy.extensions.filters.http.fault.v3.HTTPFault", Side::Downstream) => fault::filter,
@@ -251,6 +256,9 @@ fn route_converter(message: &str) -> Option<RouteConverter> {
         "envoy.extensions.filters.http.buffer.v3.BufferPerRoute" => buffer::per_route,
         "envoy.extensions.filters.http.cors.v3.CorsPolicy" => cors::per_route,
         "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute" => ext_authz::per_route,
+        "envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig" => {
+            dynamic_forward_proxy::per_route
+        }
         "envoy.extensions.filters.http.fault.v3.HTTPFault" => fault::per_route,
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute" => {
             header_mutation::per_route

@@ -106,11 +106,16 @@ fn check(at: &At<'_>, balancing: &Balancing, discovery: Option<&ClusterDiscovery
     let is_provided = balancing.policy == LbPolicy::ClusterProvided;
     let provides = matches!(
         discovery,
-        Some(ClusterDiscovery::OriginalDst | ClusterDiscovery::Aggregate(_))
+        Some(
+            ClusterDiscovery::OriginalDst
+                | ClusterDiscovery::Aggregate(_)
+                | ClusterDiscovery::ForwardProxy(_)
+        )
     );
     if discovery.is_some() && provides != is_provided {
         at.field("lb_policy").error(
-            "a cluster of type ORIGINAL_DST or an aggregate, and no other, needs CLUSTER_PROVIDED",
+            "a cluster of type ORIGINAL_DST, an aggregate or a dynamic forward proxy, and no other, \
+             needs CLUSTER_PROVIDED",
         );
     }
     if is_provided && balancing.rest.subsets.is_some() {

@@ -14,6 +14,7 @@ use weir_api::xds::{
 
 use super::{
     at::{At, take},
+    dns_cache,
     http_connection_manager::http_connection_manager,
     local_rate_limit, rbac,
     tcp_proxy::tcp_proxy,
@@ -87,6 +88,10 @@ fn network_filter(at: &At<'_>, message: pb::Filter) -> Option<NetworkFilter> {
         "envoy.extensions.filters.network.sni_cluster.v3.SniCluster" => {
             unpack(&at, &any, codec::unpack_sni_cluster)?;
             NetworkFilter::SniCluster
+        }
+        "envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig" => {
+            let message = unpack(&at, &any, codec::unpack_sni_dynamic_forward_proxy)?;
+            NetworkFilter::SniDynamicForwardProxy(Arc::new(dns_cache::of_sni(&at, message)?))
         }
         "envoy.extensions.filters.network.rbac.v3.RBAC" => {
             let message = unpack(&at, &any, codec::unpack_network_rbac)?;

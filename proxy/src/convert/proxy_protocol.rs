@@ -1,7 +1,10 @@
 //! The PROXY protocol.
 
 use weir_api::xds::envoy::{
-    config::core::v3::proxy_protocol_config::Version as PbVersion,
+    config::core::v3::{
+        ProxyProtocolPassThroughTlVs, proxy_protocol_config::Version as PbVersion,
+        proxy_protocol_pass_through_tl_vs::PassTlVsMatchType,
+    },
     extensions::filters::listener::proxy_protocol::v3::{self as pb, proxy_protocol as nested},
 };
 
@@ -9,7 +12,10 @@ use super::{
     at::{At, take},
     value::{enumeration, non_empty},
 };
-use crate::config::listener_filter::{ProxyProtocol, TlvEncoding, TlvLocation, TlvRule};
+use crate::config::{
+    listener_filter::{ProxyProtocol, TlvEncoding, TlvLocation, TlvRule},
+    proxy_protocol::PassThroughTlvs,
+};
 
 /// Where TLVs go whose rule names no namespace: the filter's own.
 const NAMESPACE: &str = "envoy.filters.listener.proxy_protocol";
@@ -17,8 +23,7 @@ const NAMESPACE: &str = "envoy.filters.listener.proxy_protocol";
 pub(super) fn proxy_protocol(at: &At<'_>, message: pb::ProxyProtocol) -> Option<ProxyProtocol> {
     take!(at, message => pb::ProxyProtocol {
         supported: rules, allow_requests_without_proxy_protocol, disallowed_versions, stat_prefix,
-            tlv_location;
-        ignored: pass_through_tlvs = "no header is sent to endpoints, so there is nothing to pass on";
+            tlv_location, pass_through_tlvs;
     });
     let at_versions = at.field("disallowed_versions");
     let versions: Vec<PbVersion> = disallowed_versions
@@ -33,6 +38,7 @@ pub(super) fn proxy_protocol(at: &At<'_>, message: pb::ProxyProtocol) -> Option<
     let rules = rules.into_iter().enumerate();
     let rules = rules.filter_map(|(index, message)| rule(&at_rules.index(index), message));
     Some(ProxyProtocol {
+        pass_through: pass_through(&at.field("pass_through_tlvs"), pass_through_tlvs)?,
         rules: rules.collect(),
         allow_without: allow_requests_without_proxy_protocol,
         disallow_v1: versions.contains(&PbVersion::V1),
@@ -42,6 +48,34 @@ pub(super) fn proxy_protocol(at: &At<'_>, message: pb::ProxyProtocol) -> Option<
             nested::TlvLocation::DynamicMetadata => TlvLocation::DynamicMetadata,
             nested::TlvLocation::FilterState => TlvLocation::FilterState,
         },
+    })
+}
+
+/// Which TLVs are passed on.
+pub(super) fn pass_through(
+    at: &At<'_>,
+    message: Option<ProxyProtocolPassThroughTlVs>,
+) -> Option<PassThroughTlvs> {
+    let Some(message) = message else {
+        return Some(PassThroughTlvs::None);
+    };
+    take!(at, message => ProxyProtocolPassThroughTlVs { supported: match_type, tlv_type; });
+    let at_types = at.field("tlv_type");
+    let types = tlv_type
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, kind)| {
+            let known = u8::try_from(kind).ok();
+            if known.is_none() {
+                let at = at_types.index(index);
+                at.error(format!("{kind}: must be less than 256"));
+            }
+            known
+        });
+    let types = types.collect();
+    Some(match enumeration(&at.field("match_type"), match_type)? {
+        PassTlVsMatchType::IncludeAll => PassThroughTlvs::All,
+        PassTlVsMatchType::Include => PassThroughTlvs::Types(types),
     })
 }
 

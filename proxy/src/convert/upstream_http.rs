@@ -83,9 +83,16 @@ fn http_protocol_options(at: &At<'_>, message: http_v3::HttpProtocolOptions) -> 
                 http_options::http2(&at.field("http2_protocol_options"), http2_protocol_options);
             (UpstreamProtocol::UseDownstream, http2)
         }
-        Some(options::UpstreamProtocolOptions::AutoConfig(_)) => {
-            at.field("auto_config").unsupported("ALPN needs TLS");
-            (UpstreamProtocol::Http1, Http2Options::default())
+        Some(options::UpstreamProtocolOptions::AutoConfig(message)) => {
+            let at = at.field("auto_config");
+            take!(at, message => options::AutoHttpConfig {
+                supported: http_protocol_options, http2_protocol_options;
+                refused: http3_protocol_options, alternate_protocols_cache_options;
+            });
+            http_options::http1(&at.field("http_protocol_options"), http_protocol_options);
+            let http2 =
+                http_options::http2(&at.field("http2_protocol_options"), http2_protocol_options);
+            (UpstreamProtocol::Auto, http2)
         }
     };
     let at_filters = at.field("http_filters");

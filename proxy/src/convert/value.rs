@@ -141,8 +141,12 @@ pub(super) fn socket_address(at: &At<'_>, message: SocketAddress) -> Option<Sock
 /// A TCP port of what has a name.
 pub(super) fn named_address(at: &At<'_>, message: Address) -> Option<(String, u16)> {
     let message = socket_address_of(at, message)?;
-    let at = at.field("socket_address");
-    host_and_port(&at, message, |at, host| Some(non_empty(at, host)))
+    named_socket_address(&at.field("socket_address"), message)
+}
+
+/// The same, where nothing else could be meant.
+pub(super) fn named_socket_address(at: &At<'_>, message: SocketAddress) -> Option<(String, u16)> {
+    host_and_port(at, message, |at, host| Some(non_empty(at, host)))
 }
 
 /// An address or a name, and a TCP port.

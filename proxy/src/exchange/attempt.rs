@@ -24,7 +24,8 @@ use super::{
     upstream::{Http1Upstream, ReceivedHead, UpstreamPort, failure},
 };
 use crate::{
-    cluster::{Host, Http2Lease, Upstream},
+    cluster::{Host, Http2Lease, Place, Upstream},
+    config::cluster::UpstreamProtocol,
     http::{
         changes::RequestChanges,
         codec::h1::{body::Framing, head::FieldKind},
@@ -39,6 +40,15 @@ enum Slot {
     Http2(Http2Lease),
     /// A connection, and whether it has carried requests before.
     Http1(Upstream, bool),
+}
+
+impl From<Place> for Slot {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Http1(acquired) => Self::Http1(acquired.upstream, acquired.reused),
+            Place::Http2(lease) => Self::Http2(lease),
+        }
+    }
 }
 
 impl Exchange<'_> {
@@ -86,6 +96,17 @@ impl Exchange<'_> {
     ) -> Result<Slot, Failure> {
         let plan = sending.plan;
         let (cluster, priority) = (&plan.cluster, plan.forward.priority);
+        if cluster.config.protocol == UpstreamProtocol::Auto {
+            if let Some(place) = cluster.idle_place(host) {
+                return Ok(place.into());
+            }
+            let clusters = Rc::clone(&self.manager.context.clusters);
+            let acquired = Box::pin(async {
+                let place = cluster.acquire_place(host, priority, &clusters).await?;
+                Ok(place.into())
+            });
+            return self.wait_for(sending, acquired).await;
+        }
         if plan.speaks_http2(&self.downstream) {
             if let Some(lease) = cluster.lease_http2(host) {
                 return Ok(Slot::Http2(lease));

@@ -63,7 +63,8 @@ impl ConnectionManager {
                 &config.filters,
                 &context.registry,
                 &Scope::http(&config.stat_prefix),
-            ),
+            )
+            .with_clusters(&context.clusters, &context.registry),
             routes: RefCell::new(Routes {
                 generation: 0,
                 config: routes,

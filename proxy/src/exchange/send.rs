@@ -182,11 +182,18 @@ impl Exchange<'_> {
         let asked = sending.asked();
         let mut tried = Tried::default();
         loop {
-            let to = self.destination(sending);
-            let Some(host) = plan.pick((hash, asked), to, &tried) else {
+            let picked = match plan.cluster.forwards_by_name() {
+                true => match Box::pin(self.resolve(sending)).await {
+                    Ok(host) => Some(host),
+                    Err(reply) => return Box::pin(self.give_up_with(sending, *reply)).await,
+                },
+                false => plan.pick((hash, asked), self.destination(sending), &tried),
+            };
+            let Some(host) = picked else {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
             };
             let host = plan.named(host, self.request.head());
+            let host = plan.cluster.of_client(host, self.connection);
             self.info.upstream_host = Some(host.address);
             if self.manager.context.mesh_metrics.is_some() {
                 self.info.peer = host.peer();
@@ -244,7 +251,13 @@ impl Exchange<'_> {
 
     /// Tells the client that there is no response.
     async fn give_up(&mut self, sending: &mut Sending<'_>, reason: Reason) -> Next {
-        let (stats, plan) = (&self.manager.stats, sending.plan);
+        // On the heap: it is rare, and most requests need not hold memory for it.
+        Box::pin(self.give_up_with(sending, reason.into())).await
+    }
+
+    /// The same, and what filters are to say of it.
+    async fn give_up_with(&mut self, sending: &mut Sending<'_>, said: LocalReply) -> Next {
+        let (stats, plan, reason) = (&self.manager.stats, sending.plan, said.reason);
         let missing = sending
             .asked()
             .filter(|_| reason == Reason::NoHealthyUpstream);
@@ -265,10 +278,11 @@ impl Exchange<'_> {
         let is_read = sending.transfer.drop_body(self.downstream.wire());
         let mut reply = LocalReply::for_attempt(reason, is_read, sending.attempt);
         reply.status = missing.unwrap_or(reply.status);
+        reply.of_filter = said.of_filter;
         reply.mark = sending.mark.filter(|_| self.connection.is_inbound());
         let passage = sending.passage.as_deref_mut();
-        // On the heap: it is rare, and most requests need not hold memory for it.
-        Box::pin(self.reply(&reply, is_read, Some(&plan.matched), passage)).await
+        self.reply(&reply, is_read, Some(&plan.matched), passage)
+            .await
     }
 
     /// Waits before the next attempt.
@@ -334,12 +348,12 @@ impl Exchange<'_> {
 // === impl ForwardPlan ===
 
 impl ForwardPlan<'_> {
-    /// Whether the endpoint is spoken to in HTTP/2.
+    /// Whether the endpoint is spoken to in HTTP/2, or may be.
     pub(super) fn speaks_http2(&self, client: &Downstream<'_>) -> bool {
         use crate::config::cluster::UpstreamProtocol;
         match self.cluster.config.protocol {
             UpstreamProtocol::Http1 => false,
-            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::Http2 | UpstreamProtocol::Auto => true,
             UpstreamProtocol::UseDownstream => matches!(client, Downstream::Http2(_)),
         }
     }

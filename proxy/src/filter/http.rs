@@ -18,6 +18,7 @@
 
 mod buffer;
 mod cors;
+mod dynamic_forward_proxy;
 mod ext_authz;
 mod fault;
 mod header_mutation;
@@ -64,6 +65,8 @@ pub struct HttpFilters {
 enum FilterStats {
     Nothing,
     Cors(Arc<Within<cors::CorsStats>>),
+    /// Not what it counts but what it looks names up with; none without clusters.
+    DynamicForwardProxy(Option<Box<dynamic_forward_proxy::Names>>),
     ExtAuthz(Arc<Within<ext_authz::ExtAuthzStats>>),
     Fault(Arc<Within<fault::FaultStats>>),
     Rbac(Arc<Within<RbacStats>>),
@@ -86,6 +89,7 @@ struct ActiveFilter<'c> {
 enum Kind<'c> {
     Buffer(buffer::BufferFilter),
     Cors(cors::CorsFilter<'c>),
+    DynamicForwardProxy(dynamic_forward_proxy::DynamicForwardProxyFilter<'c>),
     ExtAuthz(Box<ext_authz::ExtAuthzFilter<'c>>),
     Fault(Box<fault::FaultFilter<'c>>),
     HeaderMutation(header_mutation::HeaderMutationFilter<'c>),
@@ -206,6 +210,7 @@ impl HttpFilters {
             HttpFilterConfig::Buffer(_) | HttpFilterConfig::HeaderMutation(_) => {
                 FilterStats::Nothing
             }
+            HttpFilterConfig::DynamicForwardProxy(_) => FilterStats::DynamicForwardProxy(None),
             HttpFilterConfig::Cors => FilterStats::Cors(cors::CorsStats::register(registry, scope)),
             HttpFilterConfig::ExtAuthz(config) => {
                 FilterStats::ExtAuthz(ext_authz::ExtAuthzStats::register(config, registry, scope))
@@ -225,6 +230,18 @@ impl HttpFilters {
             stats: stats.collect(),
             configs: Arc::clone(configs),
         }
+    }
+
+    /// The same, for filters that ask for clusters.
+    #[must_use]
+    pub(crate) fn with_clusters(mut self, clusters: &Rc<Clusters>, registry: &Registry) -> Self {
+        for (filter, stats) in self.configs.iter().zip(&mut self.stats) {
+            if let HttpFilterConfig::DynamicForwardProxy(config) = &filter.config {
+                let names = dynamic_forward_proxy::Names::new(config, clusters, registry);
+                *stats = FilterStats::DynamicForwardProxy(Some(Box::new(names)));
+            }
+        }
+        self
     }
 
     /// Whether there is nothing but the router.
@@ -273,6 +290,7 @@ impl<'c> ActiveFilters<'c> {
             let step = match &mut filter.kind {
                 Kind::Buffer(filter) => filter.on_request_headers(name, d),
                 Kind::Cors(filter) => filter.on_request_headers(name, d),
+                Kind::DynamicForwardProxy(filter) => filter.on_request_headers(name, d),
                 Kind::ExtAuthz(filter) => filter.on_request_headers(name, d),
                 Kind::Fault(filter) => match filter.on_request_headers(name, d) {
                     // It has something to decide afterwards.
@@ -322,7 +340,8 @@ impl<'c> ActiveFilters<'c> {
                     mutation.on_response_headers(filter.name, encoding);
                 }
                 Kind::StatefulSession(session) => session.on_response_headers(encoding),
-                Kind::Buffer(_) | Kind::Fault(_) | Kind::Rbac(_) => {}
+                Kind::Buffer(_) | Kind::DynamicForwardProxy(_) | Kind::Fault(_) | Kind::Rbac(_) => {
+                }
             }
         }
     }
@@ -398,6 +417,12 @@ impl<'c> Kind<'c> {
             }
             (HttpFilterConfig::ExtAuthz(config), FilterStats::ExtAuthz(stats)) => {
                 Self::ExtAuthz(Box::new(ext_authz::ExtAuthzFilter::new(config, stats)))
+            }
+            (HttpFilterConfig::DynamicForwardProxy(_), FilterStats::DynamicForwardProxy(names)) => {
+                let names = names.as_deref()?;
+                Self::DynamicForwardProxy(dynamic_forward_proxy::DynamicForwardProxyFilter::new(
+                    names,
+                ))
             }
             (HttpFilterConfig::Fault(config), FilterStats::Fault(stats)) => {
                 Self::Fault(Box::new(fault::FaultFilter::new(config, stats)))

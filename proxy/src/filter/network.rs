@@ -5,11 +5,15 @@ pub(crate) mod direct_response;
 pub(crate) mod echo;
 pub mod http_connection_manager;
 mod rbac;
+mod sni_dynamic_forward_proxy;
 pub(crate) mod tcp_proxy;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use self::{connection_limit::ConnectionLimit, rbac::NetworkRbac, tcp_proxy::TcpProxy};
+use self::{
+    connection_limit::ConnectionLimit, rbac::NetworkRbac,
+    sni_dynamic_forward_proxy::SniForwardProxy, tcp_proxy::TcpProxy,
+};
 
 use crate::{
     config::network_filter::NetworkFilter as Config,
@@ -27,6 +31,7 @@ pub(crate) enum NetworkFilter {
     ConnectionLimit(ConnectionLimit),
     LocalRateLimit(LocalRateLimit),
     Rbac(NetworkRbac),
+    SniDynamicForwardProxy(SniForwardProxy),
     /// The SNI names the cluster.
     SniCluster,
 }
@@ -69,6 +74,9 @@ impl NetworkFilter {
             }
             Config::SniCluster => Self::SniCluster,
             Config::Rbac(config) => Self::Rbac(NetworkRbac::new(config, context)),
+            Config::SniDynamicForwardProxy(config) => {
+                Self::SniDynamicForwardProxy(SniForwardProxy::new(config, context))
+            }
             Config::TcpProxy(_)
             | Config::HttpConnectionManager(_)
             | Config::Echo
@@ -97,6 +105,7 @@ impl NetworkFilter {
                 }
                 Status::Continue
             }
+            Self::SniDynamicForwardProxy(filter) => filter.on_new_connection(connection),
             Self::Rbac(filter) => {
                 read_filters.extend(filter.on_new_connection(connection));
                 Status::Continue
@@ -120,6 +129,7 @@ impl TerminalFilter {
             Config::ConnectionLimit(_)
             | Config::LocalRateLimit(_)
             | Config::SniCluster
+            | Config::SniDynamicForwardProxy(_)
             | Config::Rbac(_) => return None,
         })
     }

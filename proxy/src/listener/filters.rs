@@ -153,7 +153,11 @@ fn dial_ahead(connection: &mut ActiveConnection) -> Option<Dial> {
     let chosen = filter.cluster(&connection.info)?;
     let cluster = Rc::clone(&chosen.cluster);
     let ends = Ends::of(filter, &connection.info, &cluster);
-    if cluster.spoke_http(connection.info.original_destination.0) {
+    // Which name it asks for, or who the client is, may not be known yet.
+    if cluster.forwards_by_name()
+        || cluster.tells_of_clients()
+        || cluster.spoke_http(connection.info.original_destination.0)
+    {
         return None;
     }
     let filter = Rc::clone(filter);

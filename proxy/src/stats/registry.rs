@@ -190,6 +190,16 @@ impl Scope {
         }
     }
 
+    /// `dns_cache.<name>`
+    #[must_use]
+    pub fn dns_cache(name: &str) -> Self {
+        Self {
+            kind: "dns_cache",
+            name: name.to_owned(),
+            label: "envoy_dns_cache_name",
+        }
+    }
+
     /// Of the process: `server`, `listener_manager`, `control_plane`, ...
     #[must_use]
     pub fn process(kind: &'static str) -> Self {

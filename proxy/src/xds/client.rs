@@ -87,6 +87,7 @@ impl Client {
             ClusterDiscovery::Dns(dns) => dns.targets.first().map(DnsTarget::authority),
             ClusterDiscovery::Eds(_)
             | ClusterDiscovery::Aggregate(_)
+            | ClusterDiscovery::ForwardProxy(_)
             | ClusterDiscovery::OriginalDst => None,
         };
         let is_resolved_otherwise = matches!(&cluster.discovery, ClusterDiscovery::Dns(dns)

@@ -195,6 +195,7 @@ fn of_chain(chain: &FilterChain, references: &mut Vec<Reference>) {
             | NetworkFilter::ConnectionLimit(_)
             | NetworkFilter::LocalRateLimit(_)
             | NetworkFilter::SniCluster
+            | NetworkFilter::SniDynamicForwardProxy(_)
             | NetworkFilter::Rbac(_) => {}
         }
     }

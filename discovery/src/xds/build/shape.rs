@@ -17,8 +17,8 @@ use weir_api::xds::envoy::{
 
 use super::{cluster::extension_options, duration, gradual, hashing, wrapped};
 use crate::model::{
-    Balancing, ConnectionPool, HashKey, HttpPool, Keepalive, OutlierDetection, Protocol, SessionAffinity,
-    SimpleBalancing, TcpPool, TrafficPolicy, UpstreamHttp,
+    Balancing, ConnectionPool, HashKey, HttpPool, Keepalive, OutlierDetection, Protocol,
+    SessionAffinity, SimpleBalancing, TcpPool, TrafficPolicy, UpstreamHttp,
 };
 
 /// What is spoken with the endpoints of a port: as the port says, if no rule says otherwise.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{GrpcError, head, status_of};
 use crate::{
-    call::{CallError, http2, reason_of, under_way::UnderWay},
+    call::{CallError, place, reason_of, under_way::UnderWay},
     cluster::{Clusters, Http2Lease, LoadBalancerContext, Tried},
     config::service::GrpcService,
     format::Values,
@@ -57,7 +57,7 @@ impl ClientStream {
         let tried = Tried::default();
         let opened = async {
             under_way.begin(&LoadBalancerContext::new(None, &tried))?;
-            http2::lease(&under_way, clusters).await
+            place::lease(&under_way, clusters).await
         };
         let lease = match opened.await {
             Ok(lease) => lease,

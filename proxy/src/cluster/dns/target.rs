@@ -7,13 +7,13 @@ use std::{
 
 use tokio::{sync::Semaphore, time::sleep};
 
-use super::{Followable, refresh::Refresh};
+use super::Followable;
 use crate::{
     config::{
         dns::{DnsEndpoints, DnsTarget},
         endpoint::Endpoint,
     },
-    dns::{LookupError, Resolved, Resolver},
+    dns::{LookupError, Refresh, Resolved, Resolver},
 };
 
 /// A name of a cluster.

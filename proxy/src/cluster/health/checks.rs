@@ -108,10 +108,12 @@ impl ClusterHealth {
         let host = &target.health;
         host.set(now.without(before));
         host.clear(before.without(now));
-        let is_first = !host.is_checked.swap(true, Ordering::AcqRel);
         let failed = |flags: HealthFlags| flags.has(HealthFlags::FAILED_ACTIVE_HC);
+        let is_first = !host.is_checked.swap(true, Ordering::AcqRel);
         if failed(now) && !failed(before) {
             host.fail();
+        } else if failed(before) && !failed(now) && !is_first {
+            host.recoveries.fetch_add(1, Ordering::AcqRel);
         }
         if before != now || is_first {
             self.changed.notify_one();

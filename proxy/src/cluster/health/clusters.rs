@@ -173,6 +173,8 @@ pub(crate) fn endpoints_of<'s>(
             let resolved = all.find(|it| Arc::ptr_eq(&it.of, dns) || it.of == *dns)?;
             Some(&resolved.endpoints)
         }
-        ClusterDiscovery::Aggregate(_) | ClusterDiscovery::OriginalDst => None,
+        ClusterDiscovery::Aggregate(_)
+        | ClusterDiscovery::ForwardProxy(_)
+        | ClusterDiscovery::OriginalDst => None,
     }
 }

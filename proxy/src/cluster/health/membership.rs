@@ -62,6 +62,14 @@ pub(super) fn changed_priorities(before: Option<&LoadAssignment>, now: &LoadAssi
     changed.count() as u64
 }
 
+/// Whether endpoints that go by their names, of which several may have one address, have come or gone.
+pub(super) fn has_other_names(before: Option<&LoadAssignment>, now: &LoadAssignment) -> bool {
+    let names = |all: &LoadAssignment| -> BTreeSet<String> {
+        all.endpoints().map(|one| one.hostname.clone()).collect()
+    };
+    before.map(names).unwrap_or_default() != names(now)
+}
+
 // === impl MembershipStats ===
 
 impl MembershipStats {

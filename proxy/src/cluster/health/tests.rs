@@ -184,6 +184,7 @@ fn what_one_worker_learns_all_workers_heed() {
             sockets,
             limits: Limits::new(&config, &stats, &registry, &singletons),
             balancer: Balancer::default(),
+            forward_proxy: None,
         };
         Cluster::with_parts(&config, stats, (Some(&endpoints), health), parts)
     };
@@ -246,6 +247,24 @@ fn flags(health: &ClusterHealth, port: u16) -> String {
 }
 
 #[test]
+fn a_host_is_new_again_once_its_checks_succeed_again() {
+    let health = checked("");
+    health.assign(1, &assignment(&[&[1]]));
+    let host = health.host(address(1)).expect("a host");
+    for (succeeds, recoveries) in [
+        (true, 0),
+        (true, 0),
+        (false, 0),
+        (false, 0),
+        (true, 1),
+        (true, 1),
+    ] {
+        check(&health, 1, succeeds);
+        assert_eq!(host.recoveries(), recoveries);
+    }
+}
+
+#[test]
 fn hosts_that_discovery_takes_away_stay_while_their_checks_succeed() {
     let health = checked("");
     health.assign(1, &assignment(&[&[1, 2], &[3]]));
@@ -304,6 +323,7 @@ fn workers_use_hosts_that_stay_and_none_that_leave() {
         sockets,
         limits: Limits::new(&config, &stats, &registry, &Singletons::default()),
         balancer: Balancer::default(),
+        forward_proxy: None,
     };
     let cluster = Cluster::with_parts(&config, stats, of_worker, parts);
     let now = assignment(&[&[2]]);

@@ -47,6 +47,7 @@ impl Io {
         let destination = Destination {
             ip: target.address.ip(),
             hostname: &target.hostname,
+            client: None,
             server_name: None,
             default_protocols: &[],
             only_protocols: check.and_then(|check| check.alpn_protocols.as_deref()),

@@ -7,9 +7,10 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
-use super::Resource;
+use super::{Resource, recent::Recent};
 use crate::config::circuit_breakers::Thresholds;
 
 /// How much of a threshold idles at most, lent to workers that do not use it: a 16th, as each holds
@@ -29,7 +30,11 @@ pub(crate) struct SharedLimits {
 
 /// What one worker has in flight, by resource. Written by that worker alone.
 #[derive(Debug, Default)]
-pub(super) struct InUse([AtomicU64; Resource::COUNT]);
+pub(super) struct InUse {
+    counts: [AtomicU64; Resource::COUNT],
+    /// Where a retry budget goes by requests that began lately.
+    pub(super) recent: Option<Box<Recent>>,
+}
 
 // === impl SharedLimits ===
 
@@ -49,7 +54,12 @@ impl SharedLimits {
 
     /// Makes the count of another worker.
     pub(super) fn join(&self) -> Arc<InUse> {
-        let in_use = Arc::<InUse>::default();
+        let budget = self.thresholds.retry_budget;
+        let interval = budget.and_then(|budget| budget.interval);
+        let in_use = Arc::new(InUse {
+            counts: Default::default(),
+            recent: interval.map(|interval| Box::new(Recent::new(interval))),
+        });
         let mut workers = lock(&self.workers);
         workers.retain(|worker| worker.strong_count() > 0);
         workers.push(Arc::downgrade(&in_use));
@@ -63,12 +73,24 @@ impl SharedLimits {
         workers.map(|worker| worker.get(resource)).sum()
     }
 
+    /// Requests that began within the interval of the retry budget.
+    fn began_lately(&self) -> u64 {
+        let (workers, now) = (lock(&self.workers), Instant::now());
+        let workers = workers.iter().filter_map(Weak::upgrade);
+        let recent = workers.map(|worker| worker.recent.as_ref().map_or(0, |it| it.count(now)));
+        recent.sum()
+    }
+
     /// How much may be in flight. A retry budget goes by the requests that there are.
     pub(super) fn max(&self, resource: Resource) -> u64 {
         match self.thresholds.retry_budget {
             Some(budget) if resource == Resource::Retries => {
-                let requests = self.in_use(Resource::Requests);
-                let requests = requests + self.in_use(Resource::PendingRequests);
+                let in_flight =
+                    || self.in_use(Resource::Requests) + self.in_use(Resource::PendingRequests);
+                let requests = match budget.interval {
+                    Some(_) => self.began_lately(),
+                    None => in_flight(),
+                };
                 let share = requests as f64 * budget.budget_percent / 100.0;
                 (share as u64).max(budget.min_retry_concurrency.into())
             }
@@ -156,12 +178,12 @@ impl SharedLimits {
 
 impl InUse {
     pub(super) fn get(&self, resource: Resource) -> u64 {
-        self.0[resource as usize].load(Ordering::Relaxed)
+        self.counts[resource as usize].load(Ordering::Relaxed)
     }
 
     /// Adds to the count, which may be less than nothing.
     pub(super) fn add(&self, resource: Resource, change: i64) {
-        let count = &self.0[resource as usize];
+        let count = &self.counts[resource as usize];
         let changed = count.load(Ordering::Relaxed).wrapping_add_signed(change);
         count.store(changed, Ordering::Relaxed);
     }

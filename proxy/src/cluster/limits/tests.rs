@@ -87,11 +87,32 @@ fn the_sum_is_bounded_while_workers_run_at_once() {
 }
 
 #[test]
+fn a_budget_with_an_interval_goes_by_the_requests_that_began_within_it() {
+    let shared = shared(Thresholds {
+        retry_budget: Some(RetryBudget {
+            budget_percent: 50.0,
+            min_retry_concurrency: 0,
+            interval: Some(std::time::Duration::from_secs(600)),
+        }),
+        ..Thresholds::default()
+    });
+    let [one, other] = [(); 2].map(|()| Rc::new(worker(&shared)));
+    assert!(!one.take(Resource::Retries), "nothing has begun");
+    // They have ended, and count.
+    let begin = |worker: &Rc<WorkerLimits>| drop(worker.leave::<{ Resource::Requests as usize }>());
+    (0..2).for_each(|_| begin(&one));
+    (0..2).for_each(|_| begin(&other));
+    assert!(one.take(Resource::Retries) && other.take(Resource::Retries));
+    assert!(!one.take(Resource::Retries), "4 requests allow two");
+}
+
+#[test]
 fn a_budget_allows_a_share_of_the_requests_there_are() {
     let shared = shared(Thresholds {
         retry_budget: Some(RetryBudget {
             budget_percent: 25.0,
             min_retry_concurrency: 1,
+            interval: None,
         }),
         max_retries: 0,
         ..Thresholds::default()

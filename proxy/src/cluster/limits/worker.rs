@@ -1,6 +1,6 @@
 //! What one worker has borrowed of the bounds, and what holds it.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use tokio::sync::Notify;
 
@@ -47,7 +47,14 @@ impl WorkerLimits {
 
     /// Leave for one more, if there is one to be had.
     pub(super) fn leave<const RESOURCE: usize>(self: &Rc<Self>) -> Option<Leave<RESOURCE>> {
-        let taken = self.take(Resource::ALL[RESOURCE]);
+        let resource = Resource::ALL[RESOURCE];
+        let taken = self.take(resource);
+        if resource == Resource::Requests
+            && taken
+            && let Some(recent) = &self.in_use.recent
+        {
+            recent.begin(Instant::now());
+        }
         taken.then(|| Leave(Rc::clone(self)))
     }
 

@@ -14,7 +14,7 @@ use crate::{
     config::listener_filter::{ProxyProtocol as Config, TlvEncoding, TlvLocation, TlvRule},
     factory_context::FactoryContext,
     info::ConnectionInfo,
-    metadata::PROXY_PROTOCOL_TLVS,
+    metadata::{PASSED_TLVS, PROXY_PROTOCOL_TLVS},
     net::address::{OriginalDst, RemoteAddr},
     stat_set,
     stats::Scope,
@@ -133,7 +133,15 @@ impl ProxyProtocol {
         connection.remote = RemoteAddr(source);
         connection.original_destination = OriginalDst(destination);
         let mut fields = Map::new();
+        let mut passed = Vec::new();
         for (kind, value) in header::tlvs(header.tlvs).flatten() {
+            if self.config.pass_through.has(kind) {
+                // It came with a length of two bytes.
+                let length = u16::try_from(value.len()).unwrap_or_default();
+                passed.push(kind);
+                passed.extend(length.to_be_bytes());
+                passed.extend(value);
+            }
             for rule in self.config.rules.iter().filter(|rule| rule.kind == kind) {
                 let text = text_of(rule, value);
                 match self.config.location {
@@ -150,6 +158,10 @@ impl ProxyProtocol {
                     }
                 }
             }
+        }
+        if !passed.is_empty() {
+            let state = &mut connection.filter_state;
+            state.set(PASSED_TLVS, &STANDARD.encode(passed));
         }
         if !fields.is_empty() {
             let object = Value::Object(fields).to_string();

@@ -1,5 +1,7 @@
 //! `envoy.filters.network.tcp_proxy`: bytes to one endpoint and back.
 
+mod by_name;
+
 use crate::buffer::BufferLimit;
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -14,6 +16,7 @@ use crate::{
     metadata::TCP_PROXY_CLUSTER,
     net::{
         address::OriginalSource,
+        proxy_header::Client,
         relay::{self, End, Relayed},
         transport_socket::Connection,
     },
@@ -67,12 +70,13 @@ pub(crate) struct Chosen {
 }
 
 /// What of a connection decides where, and whence, an endpoint is dialled.
-#[derive(Clone, Copy)]
 pub(crate) struct Ends {
     /// None: nobody says where to.
     destination: Option<SocketAddr>,
     /// That of the client, where the cluster goes by one.
     hash: Option<u64>,
+    /// Whom the endpoint is told of, where it is.
+    told: Option<Rc<Client>>,
     source: Option<OriginalSource>,
 }
 
@@ -91,6 +95,9 @@ impl Ends {
         Self {
             destination: cluster.destination(connection, &Said::default()),
             hash: cluster.client_hash(policies, &subject).hash,
+            told: cluster
+                .tells_of_clients()
+                .then(|| Rc::new(connection.as_client())),
             source: connection.source,
         }
     }
@@ -292,6 +299,9 @@ impl TcpProxy {
                 host: None,
             });
         };
+        if chosen.cluster.forwards_by_name() {
+            return self.dial_by_name(&chosen.cluster, connection).await;
+        }
         let ends = Ends::of(self, connection, &chosen.cluster);
         self.dial_cluster(chosen, ends, &mut Tried::default()).await
     }
@@ -317,6 +327,10 @@ impl TcpProxy {
             };
             let Some(host) = cluster.pick(&context) else {
                 break;
+            };
+            let host = match &ends.told {
+                Some(client) => cluster.told_of(host, client),
+                None => host,
             };
             match Upstream::dial_from(&cluster, &host, ends.source).await {
                 Ok(upstream) => return Ok(upstream),

@@ -48,6 +48,8 @@ pub(crate) struct Destination<'d> {
     pub(crate) hostname: &'d str,
     /// Takes the place of the configured SNI.
     pub(crate) server_name: Option<&'d str>,
+    /// Whom the connection is for, and whom that has called, where an endpoint is told.
+    pub(crate) client: Option<&'d super::super::proxy_header::Client>,
     /// Offered where no application protocols are configured.
     pub(crate) default_protocols: &'d [&'d str],
     /// Offered whatever is configured, unless empty.

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use super::Resolved;
 use crate::{
     config::dns::{DnsBackoff, DnsRefresh},
-    dns::Resolved,
     random,
 };
 
 /// When a name is looked up again.
 #[derive(Debug)]
-pub(super) struct Refresh {
+pub(crate) struct Refresh {
     config: DnsRefresh,
     /// Of the next failure, if the one before was one.
     backoff: Option<Duration>,
@@ -20,7 +20,7 @@ pub(super) struct Refresh {
 // === impl Refresh ===
 
 impl Refresh {
-    pub(super) fn new(config: DnsRefresh) -> Self {
+    pub(crate) fn new(config: DnsRefresh) -> Self {
         Self {
             config,
             backoff: None,
@@ -28,7 +28,7 @@ impl Refresh {
         }
     }
 
-    pub(super) fn after_answer(&mut self, resolved: &Resolved) -> Duration {
+    pub(crate) fn after_answer(&mut self, resolved: &Resolved) -> Duration {
         self.backoff = None;
         let config = self.config;
         let rate = match config.respects_ttl && !resolved.ttl.is_zero() {
@@ -39,7 +39,7 @@ impl Refresh {
     }
 
     /// As Envoy's JitteredExponentialBackOffStrategy: any time below an interval that doubles.
-    pub(super) fn after_failure(&mut self) -> Duration {
+    pub(crate) fn after_failure(&mut self) -> Duration {
         let Some(DnsBackoff { base, maximum }) = self.config.failure else {
             return self.config.rate;
         };
