@@ -24,6 +24,7 @@ mod routing;
 mod service;
 mod shards;
 mod snapshot;
+mod tokens;
 
 pub use attachment::{Attachment, Attachments, Effect, InboundTlsRule, Labels, RuleName, Target};
 pub use authorization::{
@@ -57,4 +58,5 @@ pub use service::{
     InternalTrafficPolicy, Service, ServiceKind, ServicePort, SessionAffinity, TrafficDistribution,
 };
 pub use snapshot::{Claim, ClaimKind, Conflict, Destination, Snapshot};
+pub use tokens::{TokenIssuer, TokenKeys, TokenRule};
 pub use weir_api::inbound_tls::{InboundTls, TlsMode};

@@ -53,6 +53,7 @@ const PASSED_ON: [&str; 8] = [
     "ServiceAccount",
     "PeerAuthentication",
     "AuthorizationPolicy",
+    "RequestAuthentication",
     "HTTPRoute",
     "GRPCRoute",
     "ReferenceGrant",

@@ -65,6 +65,8 @@ pub enum Reason {
     PayloadTooLarge,
     /// A rule forbids the request.
     AccessDenied,
+    /// The request's token is missing or not valid.
+    JwtRefused,
     /// A fault was injected.
     FaultInjected,
     /// A preflight request of CORS was answered.
@@ -123,6 +125,7 @@ impl Reason {
             Self::HeadTooLarge => "request_head_too_large",
             Self::PayloadTooLarge => "request_payload_too_large",
             Self::AccessDenied => "rbac_access_denied",
+            Self::JwtRefused => "jwt_authn_access_denied",
             Self::FaultInjected => "fault_filter_abort",
             Self::CorsPreflight => "cors_response",
             Self::Overloaded => "overload",
@@ -165,6 +168,7 @@ impl Reason {
             | Self::UpgradeRefused
             | Self::PayloadTooLarge
             | Self::AccessDenied
+            | Self::JwtRefused
             | Self::CorsPreflight
             | Self::Overloaded
             | Self::BadPath
@@ -191,6 +195,7 @@ impl Reason {
             Self::UnsupportedTransferCoding => 501,
             Self::UpgradeRequired => 426,
             Self::UpgradeRefused | Self::AccessDenied => 403,
+            Self::JwtRefused => 401,
             Self::PayloadTooLarge => 413,
             Self::CorsPreflight => 200,
             Self::HeadTooLarge => 431,

@@ -33,6 +33,8 @@ const FILES: [&str; 49] = [
     "http_filter/cors",
     "http_filter/fault",
     "http_filter/header_mutation",
+    "http_filter/jwt_authn",
+    "http_filter/jwt_authn/provider",
     "http_filter/rbac",
     "rbac",
     "metadata",

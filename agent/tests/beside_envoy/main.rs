@@ -11,6 +11,7 @@ mod floods;
 mod health;
 mod http1;
 mod injection;
+mod jwt;
 mod l4;
 mod names;
 mod network_filters;

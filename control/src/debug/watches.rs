@@ -172,6 +172,7 @@ mod tests {
             "Node",
             "PeerAuthentication",
             "AuthorizationPolicy",
+            "RequestAuthentication",
             "HTTPRoute",
             "GRPCRoute",
             "ReferenceGrant",
@@ -182,7 +183,7 @@ mod tests {
             assert!(text.contains(&line), "{text}");
         }
         let view = view(Some(&watches), &Snapshot::default());
-        assert_eq!(view.watches.len(), 11);
+        assert_eq!(view.watches.len(), 12);
         assert!(
             view.watches
                 .iter()

@@ -10,7 +10,7 @@ use weir_api::inbound_tls::{InboundTls, TlsMode};
 
 use super::{
     AuthorizationAction, AuthorizationRule, Caller, DestinationRule, DestinationRules, Grant,
-    HostScope, NamespacedName, Pod, Routing, Routings,
+    HostScope, NamespacedName, Pod, Routing, Routings, TokenIssuer, TokenRule,
 };
 
 /// Labels of a pod, or those that a rule asks for.
@@ -60,6 +60,8 @@ pub enum Effect {
     InboundTls(InboundTlsRule),
     /// Who may do what.
     Authorization(AuthorizationRule),
+    /// Whose tokens count.
+    Tokens(TokenRule),
     /// What becomes of requests to services.
     Routing(Box<Routing>),
     /// Who may refer to services of the rule's namespace.
@@ -107,7 +109,7 @@ impl Attachments {
         match attachment.effect {
             Effect::Routing(_) | Effect::Grants(_) => return self.routings.insert(attachment),
             Effect::Destination(_) => return self.destinations.insert(attachment),
-            Effect::InboundTls(_) | Effect::Authorization(_) => {}
+            Effect::InboundTls(_) | Effect::Authorization(_) | Effect::Tokens(_) => {}
         }
         let level = match attachment.target {
             Target::Mesh | Target::MeshWorkloads(_) => &mut self.mesh,
@@ -269,6 +271,44 @@ impl Attachments {
         (!may_be_more).then(|| self.authorization_where(namespace, |_| true))
     }
 
+    /// Whose tokens count at a pod: all that rules say of it, in the order of issuers.
+    #[must_use]
+    pub fn tokens_of(&self, pod: &Pod) -> Vec<TokenIssuer> {
+        self.tokens(&pod.name.namespace, &pod.labels)
+    }
+
+    /// The same of a pod in that namespace and with these labels.
+    #[must_use]
+    pub fn tokens(&self, namespace: &str, labels: &Labels) -> Vec<TokenIssuer> {
+        self.tokens_where(namespace, |target| match target {
+            Target::Mesh | Target::Namespace => true,
+            _ => target.selects(labels),
+        })
+    }
+
+    /// The same of a pod of which nothing is known but its namespace; `None` if a rule may select it,
+    /// so that nobody can say whom it believes.
+    #[must_use]
+    pub fn tokens_of_unknown(&self, namespace: &str) -> Option<Vec<TokenIssuer>> {
+        let selects = |it: &Target| matches!(it, Target::Workloads(_) | Target::MeshWorkloads(_));
+        let may_be_more = !self.tokens_where(namespace, selects).is_empty();
+        (!may_be_more).then(|| self.tokens_where(namespace, |_| true))
+    }
+
+    fn tokens_where(
+        &self,
+        namespace: &str,
+        is_about: impl Fn(&Target) -> bool,
+    ) -> Vec<TokenIssuer> {
+        let all = self.mesh.values().chain(self.local(namespace));
+        let said = all.filter(|it| is_about(&it.target));
+        let said = said.filter_map(|it| it.effect.tokens());
+        let mut issuers: Vec<_> = said.flat_map(|it| &it.issuers).cloned().collect();
+        issuers.sort();
+        issuers.dedup();
+        issuers
+    }
+
     /// Whether a rule refuses anybody at a pod in that namespace and with these labels.
     #[must_use]
     pub fn is_guarded(&self, namespace: &str, labels: &Labels) -> bool {
@@ -314,6 +354,15 @@ impl Effect {
     pub fn authorization(&self) -> Option<&AuthorizationRule> {
         match self {
             Self::Authorization(said) => Some(said),
+            _ => None,
+        }
+    }
+
+    /// Whose tokens count, if it says that.
+    #[must_use]
+    pub fn tokens(&self) -> Option<&TokenRule> {
+        match self {
+            Self::Tokens(said) => Some(said),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Findings, Judgement, Selector, Settings, authorization_policy, destination_rule, gateway,
-    peer_authentication, virtual_service,
+    peer_authentication, request_authentication, virtual_service,
 };
 use crate::{
     kubernetes::{Problem, Problems, wire::Meta},
@@ -99,9 +99,10 @@ pub(crate) trait Rule: fmt::Debug + Send + Sync {
 type PathError = serde_path_to_error::Error<serde_json::Error>;
 
 /// Every kind of rule.
-pub const KINDS: [KnownKind; 7] = [
+pub const KINDS: [KnownKind; 8] = [
     KnownKind::of::<peer_authentication::Spec>(),
     KnownKind::of::<authorization_policy::Spec>(),
+    KnownKind::of::<request_authentication::Spec>(),
     KnownKind::of::<gateway::Spec<gateway::Http>>(),
     KnownKind::of::<gateway::Spec<gateway::Grpc>>(),
     KnownKind::of::<gateway::ReferenceGrantSpec>(),

@@ -3,6 +3,7 @@
 pub mod cors;
 pub mod fault;
 pub mod header_mutation;
+pub mod jwt_authn;
 
 use super::rbac;
 
@@ -32,6 +33,8 @@ pub enum HttpFilterConfig {
     Fault(Box<Fault>),
     /// `envoy.filters.http.header_mutation`
     HeaderMutation(Box<HeaderMutation>),
+    /// `envoy.filters.http.jwt_authn`
+    JwtAuthn(Box<jwt_authn::JwtAuthn>),
     /// `envoy.filters.http.rbac`
     Rbac(Box<rbac::Filter>),
 }
@@ -62,6 +65,8 @@ pub enum RouteSpecificFilterConfig {
     Fault(Box<Fault>),
     /// `HeaderMutationPerRoute`
     HeaderMutation(Box<Mutations>),
+    /// `PerRouteConfig` of jwt_authn.
+    JwtAuthn(jwt_authn::JwtPerRoute),
     /// `RBACPerRoute`; with no rules in it, everything is let through.
     Rbac(Box<rbac::Filter>),
 }

@@ -4,6 +4,7 @@ mod buffer;
 mod cors;
 mod fault;
 mod header_mutation;
+mod jwt_authn;
 mod rbac;
 
 use std::{collections::HashMap, sync::Arc};
@@ -153,6 +154,9 @@ fn converter(message: &str, side: Side) -> Option<Converter> {
         ("envoy.extensions.filters.http.header_mutation.v3.HeaderMutation", _) => {
             header_mutation::filter
         }
+        ("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", Side::Downstream) => {
+            jwt_authn::filter
+        }
         ("envoy.extensions.filters.http.rbac.v3.RBAC", Side::Downstream) => rbac::filter,
         ("envoy.extensions.filters.http.cors.v3.Cors", Side::Downstream) => cors::filter,
         ("envoy.extensions.filters.http.fault.v3.HTTPFault", Side::Downstream) => fault::filter,
@@ -246,6 +250,7 @@ fn route_converter(message: &str) -> Option<RouteConverter> {
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute" => {
             header_mutation::per_route
         }
+        "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig" => jwt_authn::per_route,
         "envoy.extensions.filters.http.rbac.v3.RBACPerRoute" => rbac::per_route,
         _ => return None,
     })

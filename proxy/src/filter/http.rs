@@ -20,6 +20,7 @@ mod buffer;
 mod cors;
 mod fault;
 mod header_mutation;
+mod jwt_authn;
 mod rbac;
 mod throttle;
 mod upstream;
@@ -57,6 +58,7 @@ enum FilterStats {
     Nothing,
     Cors(Arc<Within<cors::CorsStats>>),
     Fault(Arc<Within<fault::FaultStats>>),
+    JwtAuthn(jwt_authn::JwtWorker),
     Rbac(Arc<Within<RbacStats>>),
 }
 
@@ -78,6 +80,7 @@ enum Kind<'c> {
     Cors(cors::CorsFilter<'c>),
     Fault(Box<fault::FaultFilter<'c>>),
     HeaderMutation(header_mutation::HeaderMutationFilter<'c>),
+    JwtAuthn(jwt_authn::JwtAuthnFilter<'c>),
     Rbac(rbac::RbacFilter<'c>),
 }
 
@@ -175,6 +178,9 @@ impl HttpFilters {
             HttpFilterConfig::Fault(_) => {
                 FilterStats::Fault(fault::FaultStats::register(registry, scope))
             }
+            HttpFilterConfig::JwtAuthn(config) => {
+                FilterStats::JwtAuthn(jwt_authn::JwtWorker::new(config, registry, scope))
+            }
             HttpFilterConfig::Rbac(config) => {
                 FilterStats::Rbac(RbacStats::register(config, registry, scope))
             }
@@ -237,6 +243,7 @@ impl<'c> ActiveFilters<'c> {
                     step => step,
                 },
                 Kind::HeaderMutation(filter) => filter.on_request_headers(name, d),
+                Kind::JwtAuthn(filter) => filter.on_request_headers(name, d),
                 Kind::Rbac(filter) => filter.on_request_headers(name, d),
             };
             self.next += 1;
@@ -270,7 +277,7 @@ impl<'c> ActiveFilters<'c> {
                 Kind::HeaderMutation(mutation) => {
                     mutation.on_response_headers(filter.name, encoding);
                 }
-                Kind::Buffer(_) | Kind::Fault(_) | Kind::Rbac(_) => {}
+                Kind::Buffer(_) | Kind::Fault(_) | Kind::JwtAuthn(_) | Kind::Rbac(_) => {}
             }
         }
     }
@@ -336,6 +343,9 @@ impl<'c> Kind<'c> {
             }
             (HttpFilterConfig::Fault(config), FilterStats::Fault(stats)) => {
                 Self::Fault(Box::new(fault::FaultFilter::new(config, stats)))
+            }
+            (HttpFilterConfig::JwtAuthn(config), FilterStats::JwtAuthn(worker)) => {
+                Self::JwtAuthn(jwt_authn::JwtAuthnFilter::new(config, worker))
             }
             (HttpFilterConfig::Rbac(config), FilterStats::Rbac(stats)) => {
                 Self::Rbac(rbac::RbacFilter::new(config, stats))

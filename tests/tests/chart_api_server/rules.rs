@@ -17,9 +17,10 @@ use crate::{
 
 const NAMESPACE_OF_RULES: &str = "shop";
 const DEFINED: &str = "customResourceDefinitions.enabled=true";
-const KINDS: [&str; 4] = [
+const KINDS: [&str; 5] = [
     "AuthorizationPolicy",
     "PeerAuthentication",
+    "RequestAuthentication",
     "DestinationRule",
     "VirtualService",
 ];

@@ -14,6 +14,7 @@ use crate::{
         destination_rule::DestinationRule,
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
+        request_authentication::RequestAuthentication,
         virtual_service::VirtualService,
     },
 };
@@ -43,13 +44,14 @@ pub(super) trait Kind: DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Every kind, in the order of status reports.
-pub(super) const KINDS: [&str; 11] = [
+pub(super) const KINDS: [&str; 12] = [
     wire::Service::KIND,
     wire::EndpointSlice::KIND,
     wire::Pod::KIND,
     wire::Node::KIND,
     PeerAuthentication::KIND,
     AuthorizationPolicy::KIND,
+    RequestAuthentication::KIND,
     HttpRoute::KIND,
     GrpcRoute::KIND,
     ReferenceGrant::KIND,

@@ -52,7 +52,10 @@ impl Index {
         }
         let is_called_otherwise =
             |pod: &Pod| before.inbound_tls_of(pod) != after.inbound_tls_of(pod);
-        let differs = |pod: &Pod| before.authorization_of(pod) != after.authorization_of(pod);
+        let differs = |pod: &Pod| {
+            before.authorization_of(pod) != after.authorization_of(pod)
+                || before.tokens_of(pod) != after.tokens_of(pod)
+        };
         let (mut touched, mut called_otherwise) = (BTreeSet::new(), Vec::new());
         for (name, pod) in self.current.pods_by_name.iter() {
             if is_called_otherwise(pod) {
