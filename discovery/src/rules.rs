@@ -16,7 +16,9 @@ mod judgement;
 mod kind;
 pub mod peer_authentication;
 pub mod request_authentication;
+pub mod service_entry;
 pub mod virtual_service;
+pub mod workload_entry;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -49,7 +49,7 @@ struct Document<'a> {
 }
 
 /// Kinds kept for the control plane to read.
-const PASSED_ON: [&str; 8] = [
+const PASSED_ON: [&str; 9] = [
     "ServiceAccount",
     "PeerAuthentication",
     "AuthorizationPolicy",

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod balancer;
+mod client_hash;
 mod connect;
 mod context;
 mod dns;
@@ -45,10 +46,10 @@ use crate::{
     stats::Registry,
 };
 
+pub(crate) use client_hash::{ClientHash, Subject};
 pub(crate) use connect::{DialError, Upstream, micros};
 pub use context::LoadBalancerContext;
 pub(crate) use dns::Names;
-pub(crate) use hashing::hash_of;
 pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run as keep_health};
 pub(crate) use health_check::Surroundings as HealthSurroundings;
 pub use host::{Host, Tried};

@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 49] = [
+const FILES: [&str; 51] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -91,7 +91,7 @@ field may not have:
 | `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`, `MAGLEV`, `LOAD_BALANCING_POLICY_CONFIG`; `CLUSTER_PROVIDED` with `ORIGINAL_DST` and aggregates |
 | `load_balancing_policy` | `RoundRobin`, `LeastRequest`, `Random`, `RingHash`, `Maglev`, `ClusterProvided`; `Subset` around one of them |
 | `retry_host_predicate`, `retry_priority` | `PreviousHostsPredicate`, `OmitCanaryHostsPredicate`, `OmitHostMetadataConfig`; `PreviousPrioritiesConfig` |
-| hash policies | `connection_properties.source_ip` of routes, `source_ip` of `TcpProxy` |
+| hash policies | not `filter_state` |
 | sources of configuration | `ads`; of secrets also `path_config_source` |
 | `codec_type` | `AUTO`, `HTTP1`, `HTTP2` |
 | `header_key_format` | `PreserveCaseFormatterConfig`: between two connections of HTTP/1.1 names keep their case, with it and without; HTTP/1.0 and HTTP/2 get lower case |

@@ -21,7 +21,7 @@ enum Key {
     /// With its curve.
     Ec(EcdsaKeyPair, &'static str),
     Ed25519(Ed25519KeyPair),
-    Secret(hmac::Key, Vec<u8>),
+    Secret(Box<hmac::Key>, Vec<u8>),
 }
 
 // === impl Issuer ===
@@ -44,7 +44,7 @@ impl Issuer {
         let secret = |algorithm| {
             let secret =
                 format!("the secret of {key_id}, which is long enough for all").into_bytes();
-            Key::Secret(hmac::Key::new(algorithm, &secret), secret)
+            Key::Secret(Box::new(hmac::Key::new(algorithm, &secret)), secret)
         };
         let key = match algorithm {
             "RS256" => rsa(&signature::RSA_PKCS1_SHA256),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Findings, Judgement, Selector, Settings, authorization_policy, destination_rule, gateway,
-    peer_authentication, request_authentication, virtual_service,
+    peer_authentication, request_authentication, service_entry, virtual_service, workload_entry,
 };
 use crate::{
     kubernetes::{Problem, Problems, wire::Meta},
@@ -99,7 +99,7 @@ pub(crate) trait Rule: fmt::Debug + Send + Sync {
 type PathError = serde_path_to_error::Error<serde_json::Error>;
 
 /// Every kind of rule.
-pub const KINDS: [KnownKind; 8] = [
+pub const KINDS: [KnownKind; 10] = [
     KnownKind::of::<peer_authentication::Spec>(),
     KnownKind::of::<authorization_policy::Spec>(),
     KnownKind::of::<request_authentication::Spec>(),
@@ -108,6 +108,8 @@ pub const KINDS: [KnownKind; 8] = [
     KnownKind::of::<gateway::ReferenceGrantSpec>(),
     KnownKind::of::<destination_rule::Spec>(),
     KnownKind::of::<virtual_service::Spec>(),
+    KnownKind::of::<service_entry::Spec>(),
+    KnownKind::of::<workload_entry::Spec>(),
 ];
 
 // === impl KnownKind ===

@@ -114,6 +114,7 @@ impl UpstreamSockets {
             server_name: host.server_name(),
             default_protocols,
             only_protocols: None,
+            buffer_limit: self.config.buffer_limit,
         };
         let said = host.transport_socket_match.as_deref();
         let secured = self.secure(socket, said, &destination).await?;

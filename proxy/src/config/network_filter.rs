@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    AccessLog, HttpConnectionManager, cluster::HashPolicy, feature_flag::FeatureFlag, rbac,
+    AccessLog, HttpConnectionManager, feature_flag::FeatureFlag, hash::HashPolicy, rbac,
     subset::MetadataMatch, token_bucket::LocalRateLimit,
 };
 

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! exchange                                   filters
-//! head read            on_request_headers -> Continue | WaitUntil | WholeBody | Reply
+//! head read            on_request_headers -> Continue | WaitUntil | Wait | WholeBody | Reply
 //! waited, body read    on_request_headers -> goes on after the filter that asked
 //! trailers read        on_request_trailers
 //! response head        on_response_headers -> (all filters, in reverse; local replies, too)
@@ -24,10 +24,12 @@ mod jwt_authn;
 mod rbac;
 mod throttle;
 mod upstream;
+mod waiting;
 
-use std::{sync::Arc, time::Instant};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use crate::{
+    cluster::Clusters,
     config::http_filter::{HttpFilter, HttpFilterConfig},
     filter::rbac_stats::RbacStats,
     format::Values,
@@ -45,6 +47,7 @@ use crate::{
 
 pub use throttle::Throttle;
 pub use upstream::UpstreamFilters;
+pub use waiting::Waiting;
 
 /// A chain of filters in one worker.
 pub struct HttpFilters {
@@ -91,6 +94,8 @@ pub enum Step {
     Continue,
     /// Nothing passes before then; take the next step then.
     WaitUntil(Instant),
+    /// Nothing passes before this is ready; then ask the same filter again.
+    Wait(Waiting),
     /// Read the request's body to its end and take the next step; then send it on with its length.
     /// If it is longer than `limit` bytes, answer [`crate::reason::Reason::PayloadTooLarge`].
     WholeBody {
@@ -115,6 +120,9 @@ pub struct Stream<'r> {
     pub metadata: &'r mut Metadata,
     /// Objects that filters left for each other.
     pub filter_state: &'r FilterState,
+    /// Whom a filter may call; none where nobody can be.
+    #[allow(dead_code, reason = "those who call come one after the other")]
+    pub(crate) clusters: Option<&'r Rc<Clusters>>,
     /// The time.
     pub now: Instant,
 }
@@ -246,6 +254,9 @@ impl<'c> ActiveFilters<'c> {
                 Kind::JwtAuthn(filter) => filter.on_request_headers(name, d),
                 Kind::Rbac(filter) => filter.on_request_headers(name, d),
             };
+            if matches!(step, Step::Wait(_)) {
+                return step;
+            }
             self.next += 1;
             if !matches!(step, Step::Continue) {
                 return step;

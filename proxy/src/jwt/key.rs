@@ -29,7 +29,7 @@ enum Kind {
     Ec(&'static str, Box<ParsedPublicKey>),
     Ed25519(Box<ParsedPublicKey>),
     /// The secret, for the three algorithms.
-    Secret([hmac::Key; 3]),
+    Secret(Box<[hmac::Key; 3]>),
 }
 
 /// An RSA key serves six algorithms. It is made ready for one when a token asks for that.
@@ -218,9 +218,8 @@ fn secret(algorithm: &str, k: &str) -> Option<Kind> {
         return None;
     }
     let algorithms = [hmac::HMAC_SHA256, hmac::HMAC_SHA384, hmac::HMAC_SHA512];
-    Some(Kind::Secret(
-        algorithms.map(|of| hmac::Key::new(of, &secret)),
-    ))
+    let keys = algorithms.map(|of| hmac::Key::new(of, &secret));
+    Some(Kind::Secret(Box::new(keys)))
 }
 
 // === impl RsaKey ===

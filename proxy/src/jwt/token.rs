@@ -198,7 +198,7 @@ fn number_of(of: &Map<String, Value>, name: &str, wrong: &BadNumber) -> Result<u
     match number {
         None => Err(wrong.kind),
         // As Envoy, which holds numbers as doubles.
-        Some(number) if number < 0.0 || number >= 18_446_744_073_709_551_615.0 => Err(wrong.range),
-        Some(number) => Ok(number as u64),
+        Some(number) if (0.0..18_446_744_073_709_551_615.0).contains(&number) => Ok(number as u64),
+        Some(_) => Err(wrong.range),
     }
 }

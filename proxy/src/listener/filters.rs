@@ -149,7 +149,7 @@ fn dial_ahead(connection: &mut ActiveConnection) -> Option<Dial> {
     }
     let chosen = filter.cluster(&connection.info)?;
     let cluster = Rc::clone(&chosen.cluster);
-    let ends = Ends::of(&connection.info, &cluster);
+    let ends = Ends::of(filter, &connection.info, &cluster);
     if cluster.spoke_http(connection.info.original_destination.0) {
         return None;
     }

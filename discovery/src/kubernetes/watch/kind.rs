@@ -15,7 +15,9 @@ use crate::{
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
         request_authentication::RequestAuthentication,
+        service_entry::ServiceEntry,
         virtual_service::VirtualService,
+        workload_entry::WorkloadEntry,
     },
 };
 
@@ -44,7 +46,7 @@ pub(super) trait Kind: DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Every kind, in the order of status reports.
-pub(super) const KINDS: [&str; 12] = [
+pub(super) const KINDS: [&str; 14] = [
     wire::Service::KIND,
     wire::EndpointSlice::KIND,
     wire::Pod::KIND,
@@ -57,6 +59,8 @@ pub(super) const KINDS: [&str; 12] = [
     ReferenceGrant::KIND,
     DestinationRule::KIND,
     VirtualService::KIND,
+    ServiceEntry::KIND,
+    WorkloadEntry::KIND,
 ];
 
 impl Kind for wire::Service {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use weir_api::{inbound_tls::Served, names};
+use weir_api::inbound_tls::Served;
 
 use super::Generator;
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
             authorization::Authorization,
             inbound::{Inbound, Port, Probes},
         },
+        names::host_of,
     },
 };
 
@@ -105,7 +106,7 @@ impl Generator {
         said.dedup_by_key(|(number, ..)| *number);
         let host = |service: &ResolvedService| {
             let name = &service.service.name;
-            names::service_host(&name.name, &name.namespace, &self.settings.cluster_domain)
+            host_of(name, &self.settings.cluster_domain)
         };
         let hosts = said
             .iter()
