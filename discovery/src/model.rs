@@ -28,6 +28,7 @@ mod scope;
 mod service;
 mod shards;
 mod snapshot;
+mod tokens;
 
 pub use attachment::{Attachment, Attachments, Effect, InboundTlsRule, Labels, RuleName, Target};
 pub use authorization::{
@@ -65,4 +66,5 @@ pub use service::{
     InternalTrafficPolicy, Service, ServiceKind, ServicePort, SessionAffinity, TrafficDistribution,
 };
 pub use snapshot::{Claim, ClaimKind, Conflict, Destination, Snapshot};
+pub use tokens::{TokenIssuer, TokenKeys, TokenRule};
 pub use weir_api::inbound_tls::{InboundTls, TlsMode};

@@ -15,6 +15,7 @@ mod istio;
 mod judgement;
 mod kind;
 pub mod peer_authentication;
+pub mod request_authentication;
 pub mod service_entry;
 pub mod sidecar;
 pub mod virtual_service;

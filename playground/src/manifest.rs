@@ -49,10 +49,11 @@ struct Document<'a> {
 }
 
 /// Kinds kept for the control plane to read.
-const PASSED_ON: [&str; 11] = [
+const PASSED_ON: [&str; 12] = [
     "ServiceAccount",
     "PeerAuthentication",
     "AuthorizationPolicy",
+    "RequestAuthentication",
     "HTTPRoute",
     "GRPCRoute",
     "ReferenceGrant",

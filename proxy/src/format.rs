@@ -1,11 +1,33 @@
 //! Format strings with their values filled in, for access logs and for header values.
 
-use crate::config::format::{Command, Format, Part};
+use crate::{
+    config::format::{Command, Format, Part},
+    metadata::Metadata,
+};
 
 /// Gives the values that a [`Format`] asks for. `None` prints as `-` in access logs.
 pub trait Values {
     /// Appends the value of `command` to `out`; false if there is none.
     fn append(&self, command: &Command, out: &mut String) -> bool;
+}
+
+/// Values, and what filters have said so far.
+pub struct WithMetadata<'a> {
+    /// Gives all else.
+    pub info: &'a dyn Values,
+    /// For `%DYNAMIC_METADATA()%`.
+    pub metadata: &'a Metadata,
+}
+
+// === impl WithMetadata ===
+
+impl Values for WithMetadata<'_> {
+    fn append(&self, command: &Command, out: &mut String) -> bool {
+        match command {
+            Command::DynamicMetadata(path) => self.metadata.print(path, out).is_some(),
+            command => self.info.append(command, out),
+        }
+    }
 }
 
 /// Values where there is nothing to tell of.

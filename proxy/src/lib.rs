@@ -23,6 +23,7 @@ pub mod format;
 pub mod handle;
 pub mod http;
 pub mod info;
+pub mod jwt;
 pub mod listener;
 pub mod mesh_metrics;
 pub mod metadata;

@@ -77,6 +77,8 @@ pub enum Reason {
     ExternalAuthorizationError,
     /// The authorization service asked for a change that cannot or may not be made.
     ExternalAuthorizationInvalid,
+    /// The request's token is missing or not valid.
+    JwtRefused,
     /// A fault was injected.
     FaultInjected,
     /// A preflight request of CORS was answered.
@@ -141,6 +143,7 @@ impl Reason {
             Self::ExternalAuthorizationDenied => "ext_authz_denied",
             Self::ExternalAuthorizationError => "ext_authz_error",
             Self::ExternalAuthorizationInvalid => "ext_authz_invalid",
+            Self::JwtRefused => "jwt_authn_access_denied",
             Self::FaultInjected => "fault_filter_abort",
             Self::CorsPreflight => "cors_response",
             Self::Overloaded => "overload",
@@ -187,6 +190,7 @@ impl Reason {
             | Self::UpgradeRefused
             | Self::PayloadTooLarge
             | Self::AccessDenied
+            | Self::JwtRefused
             | Self::CorsPreflight
             | Self::Overloaded
             | Self::DnsCacheOverflow
@@ -219,6 +223,7 @@ impl Reason {
             | Self::ExternalAuthorizationDenied
             | Self::ExternalAuthorizationError => 403,
             Self::ExternalAuthorizationInvalid => 500,
+            Self::JwtRefused => 401,
             Self::PayloadTooLarge => 413,
             Self::CorsPreflight => 200,
             Self::HeadTooLarge => 431,

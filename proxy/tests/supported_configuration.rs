@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 53] = [
+const FILES: [&str; 55] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -34,6 +34,8 @@ const FILES: [&str; 53] = [
     "http_filter/dynamic_forward_proxy",
     "http_filter/fault",
     "http_filter/header_mutation",
+    "http_filter/jwt_authn",
+    "http_filter/jwt_authn/provider",
     "http_filter/rbac",
     "http_filter/stateful_session",
     "rbac",

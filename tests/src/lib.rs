@@ -13,3 +13,4 @@ pub mod netns;
 pub mod ports;
 pub mod running;
 pub mod skip;
+pub mod tokens;

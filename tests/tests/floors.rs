@@ -35,6 +35,7 @@ const CRATES: &[Crate] = &[Crate {
         "boundary",
         "runtime",
         "metadata",
+        "jwt",
         "config",
         // Protobuf to configuration.
         "convert",

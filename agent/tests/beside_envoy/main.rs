@@ -13,6 +13,7 @@ mod forward_proxy;
 mod health;
 mod http1;
 mod injection;
+mod jwt;
 mod l4;
 mod names;
 mod network_filters;

@@ -145,6 +145,12 @@ messages! {
     unpack unpack_cgroup_memory:
         extensions::resource_monitors::cgroup_memory::v3::CgroupMemoryConfig,
         "envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig";
+    unpack unpack_jwt_authentication, pack pack_jwt_authentication:
+        extensions::filters::http::jwt_authn::v3::JwtAuthentication,
+        "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication";
+    unpack unpack_jwt_authn_per_route:
+        extensions::filters::http::jwt_authn::v3::PerRouteConfig,
+        "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig";
     unpack unpack_downstream_connections:
         extensions::resource_monitors::downstream_connections::v3::DownstreamConnectionsConfig,
         "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig";

@@ -172,6 +172,7 @@ mod tests {
             "Node",
             "PeerAuthentication",
             "AuthorizationPolicy",
+            "RequestAuthentication",
             "HTTPRoute",
             "GRPCRoute",
             "ReferenceGrant",
@@ -185,7 +186,7 @@ mod tests {
             assert!(text.contains(&line), "{text}");
         }
         let view = view(Some(&watches), &Snapshot::default());
-        assert_eq!(view.watches.len(), 14);
+        assert_eq!(view.watches.len(), 15);
         assert!(
             view.watches
                 .iter()

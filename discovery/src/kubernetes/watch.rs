@@ -31,6 +31,7 @@ use crate::{
         destination_rule::DestinationRule,
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
+        request_authentication::RequestAuthentication,
         service_entry::ServiceEntry,
         sidecar::Sidecar,
         virtual_service::VirtualService,
@@ -64,6 +65,7 @@ pub async fn watch(
     kinds.spawn(with.follow::<wire::Service>());
     kinds.spawn(with.follow::<PeerAuthentication>());
     kinds.spawn(with.follow::<AuthorizationPolicy>());
+    kinds.spawn(with.follow::<RequestAuthentication>());
     kinds.spawn(with.follow::<HttpRoute>());
     kinds.spawn(with.follow::<GrpcRoute>());
     kinds.spawn(with.follow::<ReferenceGrant>());

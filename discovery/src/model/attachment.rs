@@ -11,7 +11,7 @@ use weir_api::inbound_tls::{InboundTls, TlsMode};
 use super::{
     AuthorizationAction, AuthorizationRule, Caller, DestinationRule, DestinationRules, Entries,
     EntryEndpoint, Grant, HostScope, NamespacedName, Pod, Routing, Routings, ServiceEntry,
-    SidecarScope, scope::Scopes,
+    SidecarScope, TokenIssuer, TokenRule, scope::Scopes,
 };
 
 /// Labels of a pod, or those that a rule asks for.
@@ -61,6 +61,8 @@ pub enum Effect {
     InboundTls(InboundTlsRule),
     /// Who may do what.
     Authorization(AuthorizationRule),
+    /// Whose tokens count.
+    Tokens(TokenRule),
     /// What becomes of requests to services.
     Routing(Box<Routing>),
     /// Who may refer to services of the rule's namespace.
@@ -118,7 +120,7 @@ impl Attachments {
             Effect::Destination(_) => return self.destinations.insert(attachment),
             Effect::Entry(_) | Effect::Workload(_) => return self.entries.insert(attachment),
             Effect::Scope(_) => return self.scopes.insert(attachment),
-            Effect::InboundTls(_) | Effect::Authorization(_) => {}
+            Effect::InboundTls(_) | Effect::Authorization(_) | Effect::Tokens(_) => {}
         }
         let level = match attachment.target {
             Target::Mesh | Target::MeshWorkloads(_) => &mut self.mesh,
@@ -305,6 +307,44 @@ impl Attachments {
         (!may_be_more).then(|| self.authorization_where(namespace, |_| true))
     }
 
+    /// Whose tokens count at a pod: all that rules say of it, in the order of issuers.
+    #[must_use]
+    pub fn tokens_of(&self, pod: &Pod) -> Vec<TokenIssuer> {
+        self.tokens(&pod.name.namespace, &pod.labels)
+    }
+
+    /// The same of a pod in that namespace and with these labels.
+    #[must_use]
+    pub fn tokens(&self, namespace: &str, labels: &Labels) -> Vec<TokenIssuer> {
+        self.tokens_where(namespace, |target| match target {
+            Target::Mesh | Target::Namespace => true,
+            _ => target.selects(labels),
+        })
+    }
+
+    /// The same of a pod of which nothing is known but its namespace; `None` if a rule may select it,
+    /// so that nobody can say whom it believes.
+    #[must_use]
+    pub fn tokens_of_unknown(&self, namespace: &str) -> Option<Vec<TokenIssuer>> {
+        let selects = |it: &Target| matches!(it, Target::Workloads(_) | Target::MeshWorkloads(_));
+        let may_be_more = !self.tokens_where(namespace, selects).is_empty();
+        (!may_be_more).then(|| self.tokens_where(namespace, |_| true))
+    }
+
+    fn tokens_where(
+        &self,
+        namespace: &str,
+        is_about: impl Fn(&Target) -> bool,
+    ) -> Vec<TokenIssuer> {
+        let all = self.mesh.values().chain(self.local(namespace));
+        let said = all.filter(|it| is_about(&it.target));
+        let said = said.filter_map(|it| it.effect.tokens());
+        let mut issuers: Vec<_> = said.flat_map(|it| &it.issuers).cloned().collect();
+        issuers.sort();
+        issuers.dedup();
+        issuers
+    }
+
     /// Whether a rule refuses anybody at a pod in that namespace and with these labels.
     #[must_use]
     pub fn is_guarded(&self, namespace: &str, labels: &Labels) -> bool {
@@ -350,6 +390,15 @@ impl Effect {
     pub fn authorization(&self) -> Option<&AuthorizationRule> {
         match self {
             Self::Authorization(said) => Some(said),
+            _ => None,
+        }
+    }
+
+    /// Whose tokens count, if it says that.
+    #[must_use]
+    pub fn tokens(&self) -> Option<&TokenRule> {
+        match self {
+            Self::Tokens(said) => Some(said),
             _ => None,
         }
     }

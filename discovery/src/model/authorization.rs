@@ -64,8 +64,14 @@ pub enum Attribute {
     SourceIp,
     /// Address of the client, as far as trusted proxies name it.
     RemoteIp,
-    /// Who a request's token names. Tokens are not looked at, so that no request has any.
-    Token,
+    /// `ISSUER/SUBJECT` of a request's token that was found valid.
+    TokenPrincipal,
+    /// The audiences of that token.
+    TokenAudiences,
+    /// Who it was issued to, its claim `azp`.
+    TokenPresenter,
+    /// A claim of it, by the way to it.
+    TokenClaim(Arc<[Arc<str>]>),
     /// Host that a request names.
     Host,
     /// Its method.
@@ -109,7 +115,14 @@ impl Attribute {
     pub fn is_of_requests(&self) -> bool {
         matches!(
             self,
-            Self::Token | Self::Host | Self::Method | Self::Path | Self::Header(_)
+            Self::TokenPrincipal
+                | Self::TokenAudiences
+                | Self::TokenPresenter
+                | Self::TokenClaim(_)
+                | Self::Host
+                | Self::Method
+                | Self::Path
+                | Self::Header(_)
         )
     }
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::{
     Findings, Judgement, Selector, Settings, authorization_policy, destination_rule, gateway,
-    peer_authentication, service_entry, sidecar, virtual_service, workload_entry,
+    peer_authentication, request_authentication, service_entry, sidecar, virtual_service,
+    workload_entry,
 };
 use crate::{
     kubernetes::{Problem, Problems, wire::Meta},
@@ -99,9 +100,10 @@ pub(crate) trait Rule: fmt::Debug + Send + Sync {
 type PathError = serde_path_to_error::Error<serde_json::Error>;
 
 /// Every kind of rule.
-pub const KINDS: [KnownKind; 10] = [
+pub const KINDS: [KnownKind; 11] = [
     KnownKind::of::<peer_authentication::Spec>(),
     KnownKind::of::<authorization_policy::Spec>(),
+    KnownKind::of::<request_authentication::Spec>(),
     KnownKind::of::<gateway::Spec<gateway::Http>>(),
     KnownKind::of::<gateway::Spec<gateway::Grpc>>(),
     KnownKind::of::<gateway::ReferenceGrantSpec>(),

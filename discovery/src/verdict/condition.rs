@@ -55,7 +55,10 @@ fn has(flow: &Flow<'_>, attribute: &Attribute, value: &Value, own: &TrustDomain)
         | Attribute::Method
         | Attribute::Path
         | Attribute::Header(_)
-        | Attribute::Token => match &flow.speech {
+        | Attribute::TokenPrincipal
+        | Attribute::TokenAudiences
+        | Attribute::TokenPresenter
+        | Attribute::TokenClaim(_) => match &flow.speech {
             FlowKind::Request(request) => request.has(attribute, value),
             FlowKind::Connection => Truth::Fails,
         },

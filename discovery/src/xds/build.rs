@@ -17,6 +17,7 @@ pub(super) mod routing;
 pub(super) mod shape;
 pub(super) mod streams;
 pub(super) mod tls;
+mod tokens;
 
 use std::{net::SocketAddr, time::Duration};
 

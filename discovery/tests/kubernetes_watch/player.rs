@@ -16,7 +16,7 @@ use tokio::{
 
 use super::recording::{Exchange, Recording, Step};
 
-const PATHS: [(&str, &str); 11] = [
+const PATHS: [(&str, &str); 12] = [
     ("Service", "/api/v1/services"),
     ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
     ("Pod", "/api/v1/pods"),
@@ -28,6 +28,10 @@ const PATHS: [(&str, &str); 11] = [
     (
         "AuthorizationPolicy",
         "/apis/security.istio.io/v1/authorizationpolicies",
+    ),
+    (
+        "RequestAuthentication",
+        "/apis/security.istio.io/v1/requestauthentications",
     ),
     ("HTTPRoute", "/apis/gateway.networking.k8s.io/v1/httproutes"),
     ("GRPCRoute", "/apis/gateway.networking.k8s.io/v1/grpcroutes"),

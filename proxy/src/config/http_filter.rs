@@ -4,6 +4,7 @@ pub mod cors;
 pub mod ext_authz;
 pub mod fault;
 pub mod header_mutation;
+pub mod jwt_authn;
 pub mod stateful_session;
 
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub enum HttpFilterConfig {
     Fault(Box<Fault>),
     /// `envoy.filters.http.header_mutation`
     HeaderMutation(Box<HeaderMutation>),
+    /// `envoy.filters.http.jwt_authn`
+    JwtAuthn(Box<jwt_authn::JwtAuthn>),
     /// `envoy.filters.http.rbac`
     Rbac(Box<rbac::Filter>),
     /// `envoy.filters.http.stateful_session`
@@ -78,6 +81,8 @@ pub enum RouteSpecificFilterConfig {
     Fault(Box<Fault>),
     /// `HeaderMutationPerRoute`
     HeaderMutation(Box<Mutations>),
+    /// `PerRouteConfig` of jwt_authn.
+    JwtAuthn(jwt_authn::JwtPerRoute),
     /// `RBACPerRoute`; with no rules in it, everything is let through.
     Rbac(Box<rbac::Filter>),
     /// `StatefulSessionPerRoute`; none: no sessions.
@@ -114,6 +119,7 @@ impl HttpFilterConfig {
             | Self::DynamicForwardProxy(_)
             | Self::Fault(_)
             | Self::HeaderMutation(_)
+            | Self::JwtAuthn(_)
             | Self::Rbac(_)
             | Self::StatefulSession(_) => Vec::new(),
         }
@@ -141,6 +147,7 @@ impl RouteSpecificFilterConfig {
             | Self::DynamicForwardProxy(_)
             | Self::Fault(_)
             | Self::HeaderMutation(_)
+            | Self::JwtAuthn(_)
             | Self::Rbac(_)
             | Self::StatefulSession(_) => Vec::new(),
         }

@@ -6,6 +6,7 @@ mod dynamic_forward_proxy;
 mod ext_authz;
 mod fault;
 mod header_mutation;
+mod jwt_authn;
 mod rbac;
 mod stateful_session;
 
@@ -160,6 +161,9 @@ fn converter(message: &str, side: Side) -> Option<Converter> {
             "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
             Side::Downstream,
         ) => dynamic_forward_proxy::filter,
+        ("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", Side::Downstream) => {
+            jwt_authn::filter
+        }
         ("envoy.extensions.filters.http.rbac.v3.RBAC", Side::Downstream) => rbac::filter,
         ("envoy.extensions.filters.http.cors.v3.Cors", Side::Downstream) => cors::filter,
         ("envoy.extensions.filters.http.fault.v3.HTTPFault", Side::Downstream) => fault::filter,
@@ -263,6 +267,7 @@ fn route_converter(message: &str) -> Option<RouteConverter> {
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute" => {
             header_mutation::per_route
         }
+        "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig" => jwt_authn::per_route,
         "envoy.extensions.filters.http.rbac.v3.RBACPerRoute" => rbac::per_route,
         "envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute" => {
             stateful_session::per_route

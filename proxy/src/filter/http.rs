@@ -22,6 +22,7 @@ mod dynamic_forward_proxy;
 mod ext_authz;
 mod fault;
 mod header_mutation;
+mod jwt_authn;
 mod rbac;
 mod stateful_session;
 mod throttle;
@@ -69,6 +70,7 @@ enum FilterStats {
     DynamicForwardProxy(Option<Box<dynamic_forward_proxy::Names>>),
     ExtAuthz(Arc<Within<ext_authz::ExtAuthzStats>>),
     Fault(Arc<Within<fault::FaultStats>>),
+    JwtAuthn(jwt_authn::JwtWorker),
     Rbac(Arc<Within<RbacStats>>),
     StatefulSession(Option<Arc<Within<stateful_session::SessionStats>>>),
 }
@@ -93,6 +95,7 @@ enum Kind<'c> {
     ExtAuthz(Box<ext_authz::ExtAuthzFilter<'c>>),
     Fault(Box<fault::FaultFilter<'c>>),
     HeaderMutation(header_mutation::HeaderMutationFilter<'c>),
+    JwtAuthn(jwt_authn::JwtAuthnFilter<'c>),
     Rbac(rbac::RbacFilter<'c>),
     StatefulSession(Box<stateful_session::StatefulSessionFilter<'c>>),
 }
@@ -218,6 +221,9 @@ impl HttpFilters {
             HttpFilterConfig::Fault(_) => {
                 FilterStats::Fault(fault::FaultStats::register(registry, scope))
             }
+            HttpFilterConfig::JwtAuthn(config) => {
+                FilterStats::JwtAuthn(jwt_authn::JwtWorker::new(config, registry, scope))
+            }
             HttpFilterConfig::Rbac(config) => {
                 FilterStats::Rbac(RbacStats::register(config, registry, scope))
             }
@@ -298,6 +304,7 @@ impl<'c> ActiveFilters<'c> {
                     step => step,
                 },
                 Kind::HeaderMutation(filter) => filter.on_request_headers(name, d),
+                Kind::JwtAuthn(filter) => filter.on_request_headers(name, d),
                 Kind::Rbac(filter) => filter.on_request_headers(name, d),
                 Kind::StatefulSession(filter) => {
                     filter.on_request_headers(name, d);
@@ -340,8 +347,11 @@ impl<'c> ActiveFilters<'c> {
                     mutation.on_response_headers(filter.name, encoding);
                 }
                 Kind::StatefulSession(session) => session.on_response_headers(encoding),
-                Kind::Buffer(_) | Kind::DynamicForwardProxy(_) | Kind::Fault(_) | Kind::Rbac(_) => {
-                }
+                Kind::Buffer(_)
+                | Kind::DynamicForwardProxy(_)
+                | Kind::Fault(_)
+                | Kind::JwtAuthn(_)
+                | Kind::Rbac(_) => {}
             }
         }
     }
@@ -426,6 +436,9 @@ impl<'c> Kind<'c> {
             }
             (HttpFilterConfig::Fault(config), FilterStats::Fault(stats)) => {
                 Self::Fault(Box::new(fault::FaultFilter::new(config, stats)))
+            }
+            (HttpFilterConfig::JwtAuthn(config), FilterStats::JwtAuthn(worker)) => {
+                Self::JwtAuthn(jwt_authn::JwtAuthnFilter::new(config, worker))
             }
             (HttpFilterConfig::Rbac(config), FilterStats::Rbac(stats)) => {
                 Self::Rbac(rbac::RbacFilter::new(config, stats))

@@ -221,6 +221,7 @@ fn to_list_and_watch_its_kinds_is_all_it_needs() -> Result<()> {
         "Node",
         "PeerAuthentication",
         "AuthorizationPolicy",
+        "RequestAuthentication",
         "HTTPRoute",
         "GRPCRoute",
         "ReferenceGrant",
@@ -244,7 +245,10 @@ fn to_list_and_watch_its_kinds_is_all_it_needs() -> Result<()> {
         "rules": [
             rule("", &["services", "pods", "nodes"]),
             rule("discovery.k8s.io", &["endpointslices"]),
-            rule("security.istio.io", &["peerauthentications", "authorizationpolicies"]),
+            rule(
+                "security.istio.io",
+                &["peerauthentications", "authorizationpolicies", "requestauthentications"],
+            ),
             rule("gateway.networking.k8s.io", &["httproutes", "grpcroutes", "referencegrants"]),
             rule(
                 "networking.istio.io",

@@ -16,7 +16,7 @@ pub(crate) const USER: &str = "system:serviceaccount:weir-system:weir-control";
 /// Rights of which no request here tells: sidecars that show a token, an apply that creates (the API
 /// server asks for that right itself), what is worth an Event, lists, which an API server that streams
 /// them answers by a watch, the status of routes, whose kinds are not there, and what comes seconds later.
-const EXCUSED: [&str; 15] = [
+const EXCUSED: [&str; 19] = [
     "create tokenreviews.authentication.k8s.io",
     "create configmaps.",
     "create events.events.k8s.io",
@@ -24,6 +24,7 @@ const EXCUSED: [&str; 15] = [
     "list endpointslices.discovery.k8s.io",
     "list peerauthentications.security.istio.io",
     "list authorizationpolicies.security.istio.io",
+    "list requestauthentications.security.istio.io",
     "list httproutes.gateway.networking.k8s.io",
     "list grpcroutes.gateway.networking.k8s.io",
     "list referencegrants.gateway.networking.k8s.io",

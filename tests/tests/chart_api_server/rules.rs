@@ -17,9 +17,10 @@ use crate::{
 
 const NAMESPACE_OF_RULES: &str = "shop";
 const DEFINED: &str = "customResourceDefinitions.enabled=true";
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "AuthorizationPolicy",
     "PeerAuthentication",
+    "RequestAuthentication",
     "DestinationRule",
     "VirtualService",
     "ServiceEntry",
@@ -42,7 +43,7 @@ fn rules_count_once_their_kinds_are_defined_and_stay_when_the_release_goes() {
     let names = thread::scope(|scope| {
         let _running = ControlPlane::start(scope, &cluster);
         // Nobody serves the kinds yet, and the control plane is ready without them.
-        assert_eq!(KINDS.map(|kind| cluster.objects_of(kind)), [0; 7]);
+        assert_eq!(KINDS.map(|kind| cluster.objects_of(kind)), [0; KINDS.len()]);
         cluster.upgrade("weir", DEFINED, &[]).unwrap();
         let established = ["wait", "--for=condition=Established", "crd", "--all"];
         cluster.server.kubectl(&established).unwrap();

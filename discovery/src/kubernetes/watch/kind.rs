@@ -14,6 +14,7 @@ use crate::{
         destination_rule::DestinationRule,
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
+        request_authentication::RequestAuthentication,
         service_entry::ServiceEntry,
         sidecar::Sidecar,
         virtual_service::VirtualService,
@@ -46,13 +47,14 @@ pub(super) trait Kind: DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Every kind, in the order of status reports.
-pub(super) const KINDS: [&str; 14] = [
+pub(super) const KINDS: [&str; 15] = [
     wire::Service::KIND,
     wire::EndpointSlice::KIND,
     wire::Pod::KIND,
     wire::Node::KIND,
     PeerAuthentication::KIND,
     AuthorizationPolicy::KIND,
+    RequestAuthentication::KIND,
     HttpRoute::KIND,
     GrpcRoute::KIND,
     ReferenceGrant::KIND,

@@ -63,6 +63,7 @@ impl Index {
         let differs = |pod: &Pod| {
             before.authorization_of(pod) != after.authorization_of(pod)
                 || scope(before, pod) != scope(after, pod)
+                || before.tokens_of(pod) != after.tokens_of(pod)
         };
         let (mut touched, mut called_otherwise) = (BTreeSet::new(), Vec::new());
         for (name, pod) in self.current.pods_by_name.iter() {

@@ -1,5 +1,7 @@
 //! The words in which policies name attributes.
 
+use std::sync::Arc;
+
 use crate::model::{Attribute, Interner};
 
 /// A field with values, the one that excludes, and what both are about.
@@ -11,7 +13,7 @@ pub(super) static SOURCE: [Field; 7] = [
     (
         "requestPrincipals",
         "notRequestPrincipals",
-        Attribute::Token,
+        Attribute::TokenPrincipal,
     ),
     ("namespaces", "notNamespaces", Attribute::Namespace),
     (
@@ -47,13 +49,27 @@ pub(super) fn attribute(key: &str, names: &Interner) -> Option<Attribute> {
         "destination.ip" => Attribute::DestinationIp,
         "destination.port" => Attribute::DestinationPort,
         "connection.sni" => Attribute::ServerName,
-        "request.auth.principal" | "request.auth.audiences" | "request.auth.presenter" => {
-            Attribute::Token
-        }
-        _ if key.starts_with("request.auth.claims[") => Attribute::Token,
+        "request.auth.principal" => Attribute::TokenPrincipal,
+        "request.auth.audiences" => Attribute::TokenAudiences,
+        "request.auth.presenter" => Attribute::TokenPresenter,
         _ => {
+            if let Some(path) = key.strip_prefix("request.auth.claims") {
+                return claim(path, names);
+            }
             let name = key.strip_prefix("request.headers[")?.strip_suffix(']')?;
             (!name.is_empty()).then(|| Attribute::Header(names.text(name)))?
         }
     })
+}
+
+/// The claim of a way as `[a][b]`.
+fn claim(path: &str, names: &Interner) -> Option<Attribute> {
+    let inner = path.strip_prefix('[')?.strip_suffix(']')?;
+    let keys = inner.split("][");
+    let keys = keys.map(|key| {
+        let is_one = !key.is_empty() && !key.contains(['[', ']']);
+        is_one.then(|| names.text(key))
+    });
+    let keys: Option<Arc<[_]>> = keys.collect();
+    keys.map(Attribute::TokenClaim)
 }

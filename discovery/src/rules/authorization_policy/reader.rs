@@ -176,9 +176,6 @@ impl<'a> Reader<'a> {
         values: &Values<'_>,
         not_values: &Values<'_>,
     ) -> Option<Condition> {
-        if *attribute == Attribute::Token {
-            self.token(values, not_values);
-        }
         let read = (
             self.read(attribute, values),
             self.read(attribute, not_values),
@@ -209,30 +206,6 @@ impl<'a> Reader<'a> {
             }
         }
         read
-    }
-
-    /// Nobody has a token, whatever a request brings: what that comes to.
-    fn token(&mut self, values: &Values<'_>, not_values: &Values<'_>) {
-        let lets_in = self.action == AuthorizationAction::Allow;
-        for (values, consequence) in [
-            (
-                values,
-                if lets_in {
-                    "lets nobody in"
-                } else {
-                    "is about nobody"
-                },
-            ),
-            (not_values, "takes everybody for one without a token"),
-        ] {
-            if !values.said.is_empty() {
-                let reason = format!(
-                    "tokens of requests are not looked at yet, so the rule {consequence}: name callers \
-                     by their certificates, such as by principals"
-                );
-                self.findings.warned(&values.at, reason);
-            }
-        }
     }
 
     /// A part that nobody may write.

@@ -6,6 +6,7 @@
 //! <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/security/rbac_filter>
 
 mod expression;
+mod token;
 
 use std::sync::Arc;
 
@@ -30,9 +31,9 @@ use weir_api::{
     },
 };
 
-use super::listener::network_filter;
+use super::{listener::network_filter, tokens};
 use crate::model::{
-    Attachment, Attribute, AuthorizationAction as Action, AuthorizationRule, Clause,
+    Attachment, Attribute, AuthorizationAction as Action, AuthorizationRule, Clause, TokenIssuer,
 };
 use expression::{Expression, Names};
 
@@ -47,6 +48,8 @@ const HTTP_RBAC: &str = "envoy.filters.http.rbac";
 pub(in crate::xds) struct Authorization<'a> {
     /// The rules.
     pub(in crate::xds) rules: Option<Vec<Arc<Attachment>>>,
+    /// Whose tokens count.
+    pub(in crate::xds) tokens: Vec<TokenIssuer>,
     /// Ours, which rules may call `cluster.local`.
     pub(in crate::xds) trust_domain: &'a TrustDomain,
 }
@@ -70,23 +73,23 @@ struct Filtered {
 impl Authorization<'_> {
     /// The filters of requests.
     pub(super) fn http_filters(&self) -> Vec<HttpFilter> {
+        let tokens = tokens::http_filter(&self.tokens);
         let filters = self.filters(Of::Requests).into_iter();
-        filters
-            .map(|filter| {
-                let parts = filter.parts(|rules, shadow_rules| HttpRbac {
-                    rules,
-                    shadow_rules,
-                    shadow_rules_stat_prefix: filter.prefix(),
-                    ..HttpRbac::default()
-                });
-                let config = codec::pack_http_rbac(&parts);
-                HttpFilter {
-                    name: HTTP_RBAC.to_owned(),
-                    config_type: Some(http_filter::ConfigType::TypedConfig(config)),
-                    ..HttpFilter::default()
-                }
-            })
-            .collect()
+        let filters = filters.map(|filter| {
+            let parts = filter.parts(|rules, shadow_rules| HttpRbac {
+                rules,
+                shadow_rules,
+                shadow_rules_stat_prefix: filter.prefix(),
+                ..HttpRbac::default()
+            });
+            let config = codec::pack_http_rbac(&parts);
+            HttpFilter {
+                name: HTTP_RBAC.to_owned(),
+                config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+                ..HttpFilter::default()
+            }
+        });
+        tokens.into_iter().chain(filters).collect()
     }
 
     /// The filters of connections that are not HTTP.

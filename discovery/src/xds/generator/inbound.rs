@@ -12,7 +12,7 @@ use super::Generator;
 use crate::{
     model::{
         Attachment, Endpoint, Hint, HintSource, InboundTls, Protocol, ResolvedService, ServiceKind,
-        SidecarScope, Snapshot,
+        SidecarScope, Snapshot, TokenIssuer,
     },
     xds::{
         Client, View,
@@ -32,6 +32,7 @@ impl Generator {
         let served = |port| rules.on(port).served(speaks_tls);
         let authorization = Authorization {
             rules: authorization(snapshot, client),
+            tokens: tokens(snapshot, client),
             trust_domain: &self.settings.trust_domain,
         };
         // Where anybody's plaintext is taken, that of probes is, too.
@@ -182,7 +183,24 @@ fn authorization(snapshot: &Snapshot, client: &Client) -> Option<Vec<Arc<Attachm
     let attachments = snapshot.attachments();
     match snapshot.pod_named(name) {
         Some(pod) => Some(attachments.authorization_of(pod)),
-        None => attachments.authorization_of_unknown(&name.namespace),
+        // Whoever would be believed cannot be let in before.
+        None => attachments
+            .authorization_of_unknown(&name.namespace)
+            .filter(|_| attachments.tokens_of_unknown(&name.namespace).is_some()),
+    }
+}
+
+/// Whose tokens count there.
+fn tokens(snapshot: &Snapshot, client: &Client) -> Vec<TokenIssuer> {
+    let Some(name) = &client.pod else {
+        return Vec::new();
+    };
+    let attachments = snapshot.attachments();
+    match snapshot.pod_named(name) {
+        Some(pod) => attachments.tokens_of(pod),
+        None => attachments
+            .tokens_of_unknown(&name.namespace)
+            .unwrap_or_default(),
     }
 }
 

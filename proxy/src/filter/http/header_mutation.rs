@@ -12,6 +12,7 @@ use crate::{
             HeaderMutation, Mutations, RouteSpecificFilterConfig, header_mutation::FieldMutation,
         },
     },
+    format::WithMetadata,
     http::{
         edits::{Edited, Edits, HeadValues},
         head::{Fields, RequestHead},
@@ -40,7 +41,11 @@ impl<'c> HeaderMutationFilter<'c> {
 
     pub(super) fn on_request_headers(&mut self, name: &str, d: &mut Decoding<'_, 'c>) -> Step {
         let route = d.route();
-        let (head, info) = (d.head, d.stream.info);
+        let head = d.head;
+        let info = &WithMetadata {
+            info: d.stream.info,
+            metadata: d.stream.metadata,
+        };
         let render = |format: &Format, edits: &Edits<'_>| {
             let request = Edited::new(head, edits);
             let values = HeadValues {
@@ -67,7 +72,11 @@ impl<'c> HeaderMutationFilter<'c> {
     }
 
     pub(super) fn on_response_headers(&self, name: &str, e: &mut Encoding<'_, 'c>) {
-        let (head, request, info) = (e.head, e.request, e.stream.info);
+        let (head, request) = (e.head, e.request);
+        let info = &WithMetadata {
+            info: e.stream.info,
+            metadata: e.stream.metadata,
+        };
         let render = |format: &Format, edits: &Edits<'_>| {
             let response = Edited::new(head, edits);
             let values = HeadValues {
@@ -97,7 +106,10 @@ impl<'c> HeaderMutationFilter<'c> {
         which: fn(&Mutations) -> &Vec<FieldMutation>,
     ) {
         let values = HeadValues {
-            info: trailers.stream.info,
+            info: &WithMetadata {
+                info: trailers.stream.info,
+                metadata: trailers.stream.metadata,
+            },
             request: Some(trailers.request),
             response: trailers.response,
         };

@@ -38,6 +38,7 @@ pub(super) struct Fixture {
     pub(super) now: Instant,
     pub(super) random: Cell<u64>,
     pub(super) connection: ConnectionAttributes<'static>,
+    pub(super) filter_state: FilterState,
 }
 
 impl Fixture {
@@ -63,6 +64,7 @@ impl Fixture {
                 server_name: "sni.example",
                 tls: None,
             },
+            filter_state: FilterState::EMPTY,
         }
     }
 
@@ -126,14 +128,13 @@ impl Fixture {
     }
 
     fn stream<'r>(&'r self, metadata: &'r mut Metadata, random: &'r dyn Fn() -> u64) -> Stream<'r> {
-        static NOTHING: FilterState = FilterState::EMPTY;
         Stream {
             info: &NoInfo,
             connection: &self.connection,
             runtime: &self.runtime,
             random,
             metadata,
-            filter_state: &NOTHING,
+            filter_state: &self.filter_state,
             clusters: None,
             now: self.now,
         }

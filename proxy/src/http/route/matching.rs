@@ -94,7 +94,8 @@ fn comparable_host(authority: &str, ignore_port: bool) -> Cow<'_, str> {
     }
 }
 
-fn matches(
+/// Whether a request is one of those that a route, or a rule of a filter, is for.
+pub(crate) fn matches(
     criteria: &RouteMatch,
     request: &dyn RequestHead,
     runtime: &Runtime,

@@ -16,7 +16,7 @@ use weir_api::{
     },
 };
 
-use super::super::wrapped;
+use super::{super::wrapped, token};
 use crate::model::{Attribute, Condition, Value};
 
 /// Names that values are read with.
@@ -159,8 +159,10 @@ impl Expression for Principal {
             Attribute::SourceIp => Identifier::DirectRemoteIp(network(value)?),
             Attribute::RemoteIp => Identifier::RemoteIp(network(value)?),
             Attribute::Header(name) => Identifier::Header(header(name, value, false)),
-            // No request has one.
-            Attribute::Token => Identifier::NotId(Box::new(Self::any())),
+            Attribute::TokenPrincipal => return Some(token::principal(value)),
+            Attribute::TokenAudiences => return Some(token::claim(&["aud"], value)),
+            Attribute::TokenPresenter => return Some(token::claim(&["azp"], value)),
+            Attribute::TokenClaim(path) => return Some(token::claim(path, value)),
             _ => return None,
         };
         Some(id(identifier))
@@ -223,7 +225,7 @@ fn header(name: &str, value: &Value, ignore_case: bool) -> HeaderMatcher {
     }
 }
 
-fn text(value: &Value) -> StringMatcher {
+pub(super) fn text(value: &Value) -> StringMatcher {
     match value {
         Value::Exact(text) => matcher(MatchPattern::Exact((**text).to_owned())),
         Value::Prefix(text) => matcher(MatchPattern::Prefix((**text).to_owned())),

@@ -16,7 +16,7 @@ struct Parameter<'p> {
 }
 
 /// A path with its query changed. `render` fills values in, which are percent-encoded.
-pub(super) fn mutate(
+pub(in super::super) fn mutate(
     path: &str,
     mutations: &[QueryMutation],
     render: &dyn Fn(&Format) -> String,
@@ -47,6 +47,20 @@ pub(in crate::filter::http) fn mutate_by(
         changed.extend([separator, written, "=", value]);
     }
     changed + fragment
+}
+
+/// A path without the parameters of this name.
+pub(in super::super) fn without(path: &str, name: &str) -> String {
+    let removal = QueryMutation::Remove(name.to_owned());
+    mutate(path, &[removal], &|_| String::new())
+}
+
+/// The value of the first parameter of this name, as it is meant.
+pub(in super::super) fn first(path: &str, name: &str) -> Option<String> {
+    let path = path.find('#').map_or(path, |end| &path[..end]);
+    let (_, query) = path.split_once('?')?;
+    let found = parse(query).into_iter().find(|known| known.name == name)?;
+    Some(decode(&found.value).into_owned())
 }
 
 fn parse(query: &str) -> Vec<Parameter<'_>> {
