@@ -199,7 +199,20 @@ fn in_vain(rules: &[Rule], settings: &Settings) -> Vec<Finding> {
         let advice = format!("leave the host to one of them: {rule}, or {ignored}");
         Finding::warning(CHECK, said, advice)
     });
-    overruled.chain(lost).chain(shadowed).collect()
+    let undeclared = snapshot.undeclared_hosts().into_iter();
+    let undeclared = undeclared.map(|(rule, host)| {
+        let said = format!(
+            "{rule}: {host:?} is no name of a Service, and no ServiceEntry declares it: what the rule \
+             says of it is in force nowhere"
+        );
+        let advice = "write NAME, or NAME.NAMESPACE.svc.cluster.local for a Service, or a ServiceEntry";
+        Finding::warning(CHECK, said, advice)
+    });
+    overruled
+        .chain(lost)
+        .chain(shadowed)
+        .chain(undeclared)
+        .collect()
 }
 
 /// A rule whose labels no pod with a sidecar has is in force nowhere.

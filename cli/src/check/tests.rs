@@ -471,4 +471,21 @@ fn rules_on_calls_that_say_something_in_vain_are_named_with_what_is_in_their_way
             "VirtualService shop/b: does not count where VirtualService shop/a is about the same Service"
         ]
     );
+    let declared = |name: &str| {
+        let ports = json!([{"number": 80, "name": "http", "protocol": "HTTP"}]);
+        let spec = json!({"hosts": ["api.example.com"], "ports": ports});
+        rule("ServiceEntry", name, spec)
+    };
+    let of = |host: &str| rule("DestinationRule", "d", json!({"host": host}));
+    facts.rules = Ok(vec![declared("a"), of("api.example.com")]);
+    assert_eq!(rules::check(&facts)[0].level, Level::Ok);
+    facts.rules = Ok(vec![declared("a"), declared("b"), of("web.shop")]);
+    assert_eq!(
+        said(&rules::check(&facts), Level::Warning),
+        [
+            "ServiceEntry shop/b: does not count for api.example.com, which ServiceEntry shop/a declares",
+            "DestinationRule shop/d: \"web.shop\" is no name of a Service, and no ServiceEntry declares \
+             it: what the rule says of it is in force nowhere",
+        ]
+    );
 }

@@ -3,7 +3,7 @@
 //! a rule says so.
 
 use super::{
-    pods::{address, apply, delete},
+    pods::{address, admin, apply, delete},
     routes::{Mesh, in_mesh},
 };
 
@@ -22,6 +22,9 @@ fn manifests() -> String {
         pod("caller", "app: caller, weir.dev/inject: 'true'"),
         pod("near", "app: near"),
         pod("far", "app: far"),
+        "---\napiVersion: v1\nkind: Service\nmetadata: {name: far, namespace: default}\n\
+         spec: {selector: {app: far}, ports: [{name: http, port: 8080}]}\n"
+            .to_owned(),
     ]
     .concat()
 }
@@ -69,6 +72,7 @@ fn hosts_outside_are_reached_by_name_and_by_address_and_what_is_not_declared_is_
         mesh.pod(&[&plain], "near");
         by_rules(mesh, &by_host);
         by_address(mesh);
+        by_lookup(mesh);
         by_permission(mesh, &by_host, &plain);
         delete(&mesh.run, FILE);
         mesh.pod(&by_host, "near");
@@ -97,6 +101,22 @@ fn by_address(mesh: &Mesh<'_>) {
     mesh.pod(&["http://192.0.2.1:8080/"], "far");
     mesh.pod(&["http://192.0.2.200:8080/"], "far");
     mesh.pod(&["-k", "https://192.0.2.200:8443/"], "far");
+}
+
+/// The sidecar looks a name up, here that of a Service, and goes where it leads.
+fn by_lookup(mesh: &Mesh<'_>) {
+    let ports = "ports: [{number: 80, name: http, protocol: HTTP}]";
+    let endpoints = "endpoints: [{address: far.default.svc.cluster.local, ports: {http: 8080}}]";
+    for (resolution, address) in [("DNS", "192.0.2.3"), ("DNS_ROUND_ROBIN", "192.0.2.4")] {
+        let host = resolution.to_ascii_lowercase().replace('_', "-");
+        let spec = format!(
+            "hosts: [{host}.example.com], addresses: [{address}], {ports}, resolution: {resolution}, {endpoints}"
+        );
+        apply(&mesh.run, FILE, &rule("ServiceEntry", &spec));
+        mesh.pod(&[&format!("http://{address}/")], "far");
+        let cluster = format!("outbound|80||{host}.example.com");
+        assert!(admin(mesh.demos, "caller", "clusters").contains(&cluster));
+    }
 }
 
 fn by_permission(mesh: &Mesh<'_>, by_host: &[&str], plain: &str) {

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::recording::{Exchange, Recording, Step};
 
-const PATHS: [(&str, &str); 12] = [
+const PATHS: [(&str, &str); 15] = [
     ("Service", "/api/v1/services"),
     ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
     ("Pod", "/api/v1/pods"),
@@ -47,6 +47,15 @@ const PATHS: [(&str, &str); 12] = [
         "VirtualService",
         "/apis/networking.istio.io/v1/virtualservices",
     ),
+    (
+        "ServiceEntry",
+        "/apis/networking.istio.io/v1/serviceentries",
+    ),
+    (
+        "WorkloadEntry",
+        "/apis/networking.istio.io/v1/workloadentries",
+    ),
+    ("Sidecar", "/apis/networking.istio.io/v1/sidecars"),
 ];
 const END_OF_LIST: &str = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
 

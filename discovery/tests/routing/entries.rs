@@ -123,6 +123,43 @@ fn a_sidecar_says_what_becomes_of_the_unknown_for_its_own_namespace_or_from_the_
 }
 
 #[test]
+fn a_sidecar_says_where_the_application_listens_and_bounds_what_comes_to_it() {
+    let spec = "inboundConnectionPool: {tcp: {maxConnections: 7}}, ingress: [\
+         {port: {number: 9090, name: http}, defaultEndpoint: '127.0.0.1:8080', \
+          connectionPool: {http: {http2MaxRequests: 8}}}, \
+         {port: {number: 9091, name: tcp}, defaultEndpoint: '0.0.0.0:8081'}]";
+    let one = snapshot(&[object("Sidecar", "shop", "it", spec)]);
+    let cluster = |port: u16| {
+        let name = format!("inbound|{port}|sidecar|");
+        let told = seen(&one, Kind::Cluster, &name, "shop").expect("a cluster");
+        let place = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+        let bounds = told["circuit_breakers"]["thresholds"][0].clone();
+        (told.pointer(place).cloned(), bounds)
+    };
+    let (place, bounds) = cluster(9090);
+    assert_eq!(
+        place,
+        Some(json!({"address": "127.0.0.1", "port_value": 8080}))
+    );
+    assert_eq!(bounds["max_requests"], 8);
+    assert_eq!(
+        bounds["max_connections"],
+        u32::MAX,
+        "the port's own bounds count alone"
+    );
+    let (place, bounds) = cluster(9091);
+    assert!(place.is_none() || place.is_some_and(|it| it["port_value"] == 8081));
+    assert_eq!(bounds["max_connections"], 7);
+    // A port of which only bounds are said keeps its place.
+    let (place, bounds) = cluster(8080);
+    assert_eq!((place, &bounds["max_connections"]), (None, &json!(7)));
+    assert_eq!(
+        seen(&one, Kind::Cluster, "inbound|9090|sidecar|", "bank"),
+        None
+    );
+}
+
+#[test]
 fn names_of_a_host_are_those_of_its_certificate_where_a_rule_names_none() {
     let tls = |more: &str| {
         let spec = format!(

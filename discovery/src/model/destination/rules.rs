@@ -35,6 +35,11 @@ impl DestinationRules {
         self.rules.get(rule)
     }
 
+    /// Every rule.
+    pub(in crate::model) fn all(&self) -> impl Iterator<Item = &Arc<Attachment>> {
+        self.rules.values()
+    }
+
     pub(in crate::model) fn insert(&mut self, attachment: Arc<Attachment>) {
         let rule = attachment.rule.clone();
         if let Some(said) = attachment.effect.destination() {

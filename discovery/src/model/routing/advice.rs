@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Backend;
-use crate::model::{NamespacedName, RuleName, Snapshot};
+use crate::model::{HostScope, NamespacedName, RuleName, Snapshot};
 
 impl Snapshot {
     /// Rules about requests to a service that do not count because of others: each such rule behind the one
@@ -14,6 +14,33 @@ impl Snapshot {
         let rivals = routings.all().filter_map(|it| routings.rival(it));
         let mut all: Vec<_> = rivals
             .map(|(rule, ignored)| (rule.clone(), ignored.clone()))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Rules about calls of hosts that no rule declares, each with such a host. Looks at every rule.
+    #[must_use]
+    pub fn undeclared_hosts(&self) -> Vec<(RuleName, Arc<str>)> {
+        let destinations = self.attachments().destinations().all();
+        let destinations = destinations.filter_map(|it| {
+            let said = it.effect.destination()?;
+            Some((&it.rule, &said.host))
+        });
+        let routings = self.attachments().routings().all();
+        let routings = routings.flat_map(|it| {
+            let said = it.effect.routing().into_iter();
+            said.flat_map(|said| said.hosts.iter().map(|host| (&it.rule, host)))
+        });
+        let hosts = destinations.chain(routings);
+        let mut all: Vec<_> = hosts
+            .filter_map(|(rule, host)| match host {
+                HostScope::Host(host) if self.hosts_named(host).next().is_none() => {
+                    Some((rule.clone(), host.clone()))
+                }
+                _ => None,
+            })
             .collect();
         all.sort_unstable();
         all.dedup();

@@ -82,6 +82,11 @@ impl Generator {
         destination: SocketAddr,
         view: &View,
     ) -> Option<Listener> {
+        // Who asks for everything has one listener a port for all such addresses: another of an address
+        // that was somebody's would stay for ever.
+        if view.caller().is_none() && !destination.ip().is_unspecified() {
+            return None;
+        }
         let mode = self.mode_in(view);
         let hosts = snapshot.by_name(destination.port(), view.namespace());
         if hosts.is_empty() && mode == OutboundMode::AllowAny {
