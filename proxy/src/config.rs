@@ -27,6 +27,7 @@ pub mod network_filter;
 pub mod original_dst;
 pub mod outlier_detection;
 pub mod overload;
+pub mod override_host;
 pub mod rbac;
 pub mod retry_host;
 pub mod route;
