@@ -28,6 +28,7 @@ pub mod network_filter;
 pub mod original_dst;
 pub mod outlier_detection;
 pub mod overload;
+pub mod override_host;
 pub mod proxy_protocol;
 pub mod rbac;
 pub mod request_buffer;

@@ -94,7 +94,7 @@ field may not have:
 | `Cluster.cluster_type` | `DnsCluster`, `envoy.extensions.clusters.aggregate.v3.ClusterConfig`, `envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig` |
 | resolvers of names | `CaresDnsResolverConfig`, `GetAddrInfoDnsResolverConfig`: both ask the servers of /etc/resolv.conf, after /etc/hosts; nsswitch.conf is not read |
 | `Cluster.lb_policy` | `ROUND_ROBIN`, `LEAST_REQUEST`, `RANDOM`, `RING_HASH`, `MAGLEV`, `LOAD_BALANCING_POLICY_CONFIG`; `CLUSTER_PROVIDED` with `ORIGINAL_DST`, aggregates and dynamic forward proxies |
-| `load_balancing_policy` | `RoundRobin`, `LeastRequest`, `Random`, `RingHash`, `Maglev`, `ClusterProvided`; `Subset` around one of them |
+| `load_balancing_policy` | `RoundRobin`, `LeastRequest`, `Random`, `RingHash`, `Maglev`, `ClusterProvided`; `Subset` or `OverrideHost` around one of them |
 | `retry_host_predicate`, `retry_priority` | `PreviousHostsPredicate`, `OmitCanaryHostsPredicate`, `OmitHostMetadataConfig`; `PreviousPrioritiesConfig` |
 | hash policies | not `filter_state` |
 | `override_host_status` | `UNKNOWN` together with `HEALTHY`, `UNHEALTHY` with `TIMEOUT` |

@@ -2,6 +2,7 @@
 //! endpoint they come with that, the same as through Envoy.
 
 use std::{
+    collections::HashMap,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     time::Duration,
@@ -73,13 +74,17 @@ fn sessions_are_kept_where_envoy_keeps_them() {
     if !envoy::available() {
         return;
     }
+    let mut addresses = HashMap::new();
     let bootstrap = ENDPOINTS.iter().fold(BOOTSTRAP.to_owned(), |text, name| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         http::serve_status(listener, "200 OK", "", name);
+        addresses.insert(*name, format!("127.0.0.1:{port}"));
         text.replace(&format!("@{name}@"), &port.to_string())
     });
-    let bootstrap = bootstrap.replace("@REFUSED@", &free_port().to_string());
+    let refused = free_port();
+    let gone = format!("127.0.0.1:{refused}");
+    let bootstrap = bootstrap.replace("@REFUSED@", &refused.to_string());
     let (envoy, weir) = (
         Proxy::envoy(&bootstrap, Ports::free()),
         Proxy::weir(&bootstrap, Ports::free()),
@@ -140,6 +145,31 @@ fn sessions_are_kept_where_envoy_keeps_them() {
         ] {
             both(path, header);
         }
+    }
+    // Hosts that requests name, whatever their health; the first that is there.
+    for name in ENDPOINTS {
+        let at = &addresses[name];
+        for hosts in [
+            at.clone(),
+            format!(" , 10.9.9.9:1, {at} ,x"),
+            format!("{gone},{at}"),
+        ] {
+            let named = both("/named/", &format!("x-hosts: {hosts}"));
+            assert_eq!(named.body, name, "{hosts}");
+        }
+        let twice = format!("x-hosts: {at}\r\nx-hosts: 10.9.9.9:1");
+        both("/named/", &twice);
+    }
+    assert_eq!(both("/told/", "").body, "c");
+    for header in [
+        "",
+        "x-hosts: ",
+        "x-hosts: nobody",
+        "x-hosts: 10.9.9.9:1",
+        "x-other: @",
+    ] {
+        let header = header.replace('@', &addresses["b"]);
+        both("/named/", &header);
     }
     for (path, header) in [("/lasting/", ""), ("/lasting/x", "cookie: sticky=CgEx")] {
         // Its value has the time in it.

@@ -68,6 +68,9 @@ impl Cluster {
                 return host;
             }
         }
+        if let Some(host) = self.named_host(context.named_host) {
+            return Some(host);
+        }
         if let ClusterDiscovery::OriginalDst = self.config.discovery {
             let host = context.destination.map(|to| self.original_dst.host(to));
             if host.is_none() {

@@ -4,6 +4,7 @@
 //! <https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto#config-route-v3-routeaction-hashpolicy>
 
 use std::{
+    borrow::Cow,
     io::Write as _,
     net::{IpAddr, SocketAddr},
 };
@@ -128,7 +129,7 @@ impl Subject<'_> {
 fn lines(request: &dyn RequestHead, name: &str) -> Vec<String> {
     let mut lines = Vec::new();
     if name.starts_with(':') || name == "host" || is_list(name) {
-        lines.extend(request.field(name).map(|value| value.into_owned()));
+        lines.extend(request.field(name).map(Cow::into_owned));
     } else {
         request.any_line(name, &mut |line| {
             lines.push(line.into_owned());

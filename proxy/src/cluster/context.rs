@@ -18,6 +18,8 @@ pub struct LoadBalancerContext<'c> {
     pub tried: &'c Tried,
     /// The host that is asked for in place of the one that would be picked.
     pub override_host: Option<OverrideHost>,
+    /// The address of the host that the request names for this attempt.
+    pub named_host: Option<SocketAddr>,
     /// What a retry says of who may be picked.
     pub retry: Option<&'c HostSelection>,
 }
@@ -34,6 +36,7 @@ impl<'c> LoadBalancerContext<'c> {
             metadata_match: None,
             tried,
             override_host: None,
+            named_host: None,
             retry: None,
         }
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{cluster::RingHash, endpoint::HealthStatus, hash::HashPolicy, subset::Subsets};
+use super::{
+    cluster::RingHash, endpoint::HealthStatus, hash::HashPolicy, override_host::OverrideHostSource,
+    subset::Subsets,
+};
 
 /// `Cluster.lb_policy`, or the first known entry of `Cluster.load_balancing_policy`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,6 +51,9 @@ pub struct LoadBalancing {
     pub consistent_hashing: ConsistentHashing,
     /// What the health of a host may be that is asked for by its address (`override_host_status`).
     pub override_host_statuses: OverrideHostStatuses,
+    /// What names the hosts of a request's attempts, all of them in order; empty: nothing
+    /// (`envoy.load_balancing_policies.override_host`).
+    pub override_host_sources: Box<[OverrideHostSource]>,
     /// Hosts are chosen by their metadata first.
     pub subsets: Option<Box<Subsets>>,
     /// The key of the runtime that overrides `active_request_bias`; may be empty.

@@ -19,6 +19,7 @@ use weir_api::xds::{
 use super::{
     at::{At, take},
     common_lb::{Common, consistent_hashing, runtime_double, slow_start},
+    override_host,
     subset::{of_cluster, of_policy},
     value::{enumeration, number, type_name, unpack},
 };
@@ -359,6 +360,10 @@ fn policy(at: &At<'_>, any: &Any, into: &mut Balancing, depth: u8) -> Option<()>
                 "WrrLocality, which needs ClientSideWeightedRoundRobin and its reports of load",
             );
             return None;
+        }
+        "override_host.v3.OverrideHost" => {
+            let message = unpack(at, any, codec::unpack_override_host)?;
+            override_host::of_policy(at, message, into, depth)?;
         }
         "subset.v3.Subset" => {
             let message = unpack(at, any, codec::unpack_subset)?;

@@ -55,7 +55,7 @@ pub(super) fn lb_config(
     (Some(Box::new(lb)), None)
 }
 
-fn metadata(at: &At<'_>, message: PbMetadataKey) -> MetadataKey {
+pub(super) fn metadata(at: &At<'_>, message: PbMetadataKey) -> MetadataKey {
     take!(at, message => PbMetadataKey { supported: key, path; });
     let at_path = at.field("path");
     if path.is_empty() {

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, net::SocketAddr, rc::Rc, time::Duration};
 
-use super::ConnectionManager;
+use super::{ConnectionManager, affinity::Wish};
 use crate::{
     cluster::{Cluster, Host, LoadBalancerContext, OverrideHost, Tried},
     config::{
@@ -148,19 +148,20 @@ impl<'c> ForwardPlan<'c> {
         (route.request_buffer).kept(virtual_host.request_buffer, limit)
     }
 
-    /// The host for a request, `to` where it goes, by the hash of its client or, the first time, the one
-    /// that filters ask for; not one of those `tried`, if there is another.
+    /// The host for an attempt, `to` where it goes, by what leads it to one; not one of those `tried`, if
+    /// there is another.
     pub(super) fn pick(
         &self,
-        (hash, asked): (Option<u64>, Option<OverrideHost>),
+        wish: Wish,
         to: Option<SocketAddr>,
         tried: &Tried,
     ) -> Option<Rc<Host>> {
         let of_weighted = self.matched.weighted.map(|it| it.metadata_match.as_ref());
         let retry = self.retry_policy().filter(|_| !tried.is_empty());
         self.cluster.pick(&LoadBalancerContext {
-            hash,
-            override_host: asked.filter(|_| tried.is_empty()),
+            hash: wish.hash,
+            override_host: wish.asked,
+            named_host: wish.named,
             metadata_match: of_weighted.unwrap_or(self.forward.metadata_match.as_ref()),
             retry: retry.and_then(|policy| policy.hosts.as_deref()),
             ..LoadBalancerContext::new(to, tried)

@@ -17,7 +17,6 @@ use crate::{
 /// The retries of one request.
 pub(super) struct Retries<'p> {
     plan: &'p ForwardPlan<'p>,
-    policy: Option<&'p RetryPolicy>,
     /// Attempts the policy still allows.
     left: u32,
     /// Attempts it asked for.
@@ -107,11 +106,9 @@ impl Failure {
 
 impl<'p> Retries<'p> {
     pub(super) fn new(plan: &'p ForwardPlan<'p>) -> Self {
-        let policy = plan.retry_policy();
         Self {
             plan,
-            policy,
-            left: policy.map_or(0, |policy| policy.num_retries),
+            left: plan.retry_policy().map_or(0, |policy| policy.num_retries),
             made: 0,
             resent: false,
             undelivered: 0,
@@ -121,9 +118,14 @@ impl<'p> Retries<'p> {
         }
     }
 
+    /// Asked for anew each time: it costs less than room for it in each connection's future.
+    fn policy(&self) -> Option<&'p RetryPolicy> {
+        self.plan.retry_policy()
+    }
+
     /// Whether the policy names what can happen after the request's body has begun to leave.
     pub(super) fn may_need_body(&self) -> bool {
-        let dial_only = |policy: &&RetryPolicy| {
+        let dial_only = |policy: &RetryPolicy| {
             let on = RetryOn {
                 connect_failure: false,
                 reset_before_request: false,
@@ -131,7 +133,7 @@ impl<'p> Retries<'p> {
             };
             on == RetryOn::default()
         };
-        self.left > 0 && !self.policy.as_ref().is_none_or(dial_only)
+        self.left > 0 && !self.policy().is_none_or(dial_only)
     }
 
     /// Whether to send the request again after an attempt at `host` that failed. `can_rewind`: it is
@@ -157,7 +159,7 @@ impl<'p> Retries<'p> {
             return true;
         }
         let on = self
-            .policy
+            .policy()
             .map_or_else(RetryOn::default, |policy| policy.on);
         let any_reset = on.reset || on.server_error || on.gateway_error;
         let named = match failure.kind {
@@ -219,7 +221,7 @@ impl<'p> Retries<'p> {
         can_rewind: bool,
     ) -> bool {
         self.reached = Reached::Perhaps;
-        let Some(policy) = self.policy else {
+        let Some(policy) = self.policy() else {
             return false;
         };
         let named = names_status(policy, status)
@@ -233,7 +235,7 @@ impl<'p> Retries<'p> {
         if let Some(further) = self.undelivered.checked_sub(UNDELIVERED_AT_ONCE + 1) {
             return UNDELIVERED_PAUSE * 2_u32.saturating_pow(further.into());
         }
-        let Some(policy) = self.policy.filter(|_| self.made > 0) else {
+        let Some(policy) = self.policy().filter(|_| self.made > 0) else {
             return Duration::ZERO;
         };
         let doubled = policy

@@ -8,6 +8,7 @@ use weir_api::xds::peer::Mark;
 
 use super::{
     Downstream, Exchange, Next,
+    affinity::{Affinity, Wish},
     bridge::Bridge,
     deadlines::{Deadlines, Late},
     passage::Passage,
@@ -20,7 +21,7 @@ use super::{
     upstream::{ReceivedHead, UpstreamPort},
 };
 use crate::{
-    cluster::{ClientHash, ClusterStats, OverrideHost, Tried},
+    cluster::{ClusterStats, Tried},
     http::local_reply::LocalReply,
     info::GrpcStatus,
     reason::Reason,
@@ -43,8 +44,8 @@ pub(super) struct Sending<'p> {
     pub(super) passage: Option<Box<Passage<'p>>>,
     /// It is one of gRPC, where outlier detection asks.
     pub(super) is_grpc: bool,
-    /// `set-cookie` of what its endpoint was chosen by.
-    pub(super) cookies: Box<[String]>,
+    /// What leads it to an endpoint, if anything does.
+    pub(super) affinity: Option<Box<Affinity>>,
     /// It was given up, and this is how far it came.
     mark: Option<Mark>,
 }
@@ -109,15 +110,21 @@ impl<'p> Sending<'p> {
             answer: Answer::Awaited,
             passage,
             is_grpc: false,
-            cookies: Box::default(),
+            affinity: None,
             mark: None,
         }
     }
 
-    /// The endpoint that filters ask for, before the first attempt.
-    fn asked(&self) -> Option<OverrideHost> {
-        let passage = self.passage.as_deref().filter(|_| self.attempt == 1);
-        passage.and_then(Passage::override_host)
+    /// What leads this attempt to an endpoint.
+    fn wish(&self) -> Wish {
+        let affinity = self.affinity.as_deref();
+        affinity.map_or_else(Wish::default, |it| it.wish(self.attempt))
+    }
+
+    /// `set-cookie` of what its endpoint was chosen by.
+    pub(super) fn take_cookies(&mut self) -> Vec<String> {
+        let affinity = self.affinity.as_deref_mut();
+        affinity.map_or_else(Vec::new, Affinity::take_cookies)
     }
 
     /// Counts what an HTTP/1 endpoint was sent and has sent. HTTP/2 connections count for themselves.
@@ -177,9 +184,7 @@ impl Exchange<'_> {
         if let Some(reason) = plan.cluster.drops_overload() {
             return self.give_up(sending, reason).await;
         }
-        let ClientHash { hash, cookies } = self.client_hash(sending);
-        sending.cookies = cookies.into();
-        let asked = sending.asked();
+        sending.affinity = self.affinity(sending);
         let mut tried = Tried::default();
         loop {
             let picked = match plan.cluster.forwards_by_name() {
@@ -187,7 +192,7 @@ impl Exchange<'_> {
                     Ok(host) => Some(host),
                     Err(reply) => return Box::pin(self.give_up_with(sending, *reply)).await,
                 },
-                false => plan.pick((hash, asked), self.destination(sending), &tried),
+                false => plan.pick(sending.wish(), self.destination(sending), &tried),
             };
             let Some(host) = picked else {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
@@ -259,7 +264,8 @@ impl Exchange<'_> {
     async fn give_up_with(&mut self, sending: &mut Sending<'_>, said: LocalReply) -> Next {
         let (stats, plan, reason) = (&self.manager.stats, sending.plan, said.reason);
         let missing = sending
-            .asked()
+            .wish()
+            .asked
             .filter(|_| reason == Reason::NoHealthyUpstream);
         let missing = missing.and_then(|asked| plan.missing(&asked));
         self.scratch.request_out = sending.transfer.take_head();

@@ -146,6 +146,23 @@ fn localities() -> String {
     format!("{{ lb_endpoints: [{}] }}", endpoints.join(", "))
 }
 
+/// Both proxies with clusters of these names, policies and hash policies.
+fn start(rows: impl Iterator<Item = (&'static str, &'static str, &'static str)>) -> Pair {
+    let localities = localities();
+    let clusters = rows.map(|(name, fields, hash_policy)| Cluster {
+        name,
+        fields,
+        hash_policy,
+        localities: localities.clone(),
+        ..Cluster::default()
+    });
+    let local = Cluster {
+        name: "local",
+        ..Cluster::default()
+    };
+    Pair::start(&clusters.chain([local]).collect::<Vec<_>>())
+}
+
 /// A connection to a proxy.
 struct Client(TcpStream);
 
@@ -194,19 +211,11 @@ fn a_request_comes_to_the_endpoint_that_envoy_takes() {
     if !envoy::available() {
         return;
     }
-    let localities = localities();
-    let clusters = CASES.iter().map(|(name, fields, hash_policy, _)| Cluster {
-        name,
-        fields,
-        hash_policy,
-        localities: localities.clone(),
-        ..Cluster::default()
-    });
-    let local = Cluster {
-        name: "local",
-        ..Cluster::default()
-    };
-    let pair = Pair::start(&clusters.chain([local]).collect::<Vec<_>>());
+    let pair = start(
+        CASES
+            .iter()
+            .map(|(name, fields, policies, _)| (*name, *fields, *policies)),
+    );
     let (mut envoy, mut weir) = (Client::new(&pair.envoy), Client::new(&pair.weir));
     let mut wrong = Vec::new();
     for (name, _, _, request) in CASES {
@@ -239,19 +248,7 @@ fn clients_are_given_the_cookies_that_envoy_gives_them() {
     if !envoy::available() {
         return;
     }
-    let localities = localities();
-    let clusters = GENERATED.iter().map(|(name, fields, hash_policy)| Cluster {
-        name,
-        fields,
-        hash_policy,
-        localities: localities.clone(),
-        ..Cluster::default()
-    });
-    let local = Cluster {
-        name: "local",
-        ..Cluster::default()
-    };
-    let pair = Pair::start(&clusters.chain([local]).collect::<Vec<_>>());
+    let pair = start(GENERATED.iter().copied());
     for (name, _, _) in GENERATED {
         let (mut envoy, mut weir) = (Client::new(&pair.envoy), Client::new(&pair.weir));
         let (_, envoys) = envoy.ask(name, "");

@@ -71,7 +71,7 @@ impl Exchange<'_> {
         if !may_have_length(head.status) {
             head.headers.remove(header::CONTENT_LENGTH);
         }
-        let cookies = std::mem::take(&mut sending.cookies);
+        let cookies = sending.take_cookies();
         let passage = sending.passage.as_deref_mut();
         let mut changes = self.response_changes(sending.plan, passage, &head, cookies);
         changes.server = self.manager.server_name();
@@ -93,7 +93,7 @@ impl Exchange<'_> {
         responding: &mut Responding,
     ) {
         let mut passage = sending.passage.take();
-        let cookies = std::mem::take(&mut sending.cookies);
+        let cookies = sending.take_cookies();
         let Some(UpstreamPort::Http1(stream)) = &sending.upstream else {
             return;
         };
@@ -226,7 +226,7 @@ impl Exchange<'_> {
         plan: &'c ForwardPlan<'c>,
         passage: Option<&mut Passage<'c>>,
         came: &dyn ResponseHead,
-        cookies: Box<[String]>,
+        cookies: Vec<String>,
     ) -> ResponseChanges<'c> {
         let matched = &plan.matched;
         let mut edits = Edits::default();
