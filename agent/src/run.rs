@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use weir_api::{
     CaptureSpec,
     capture::CaptureMode,
+    flows,
     inbound_demands::{InboundDemands, Probe},
     inbound_tls::InboundTls,
     mesh_metrics::{Label, MeshMetrics as Names},
@@ -37,6 +38,7 @@ use weir_iptables::Family;
 use weir_proxy::{
     config::Bootstrap,
     convert,
+    flows::Flows,
     mesh_metrics::{MeshMetrics, Settings},
     options::{ControlPlane, ControlPlaneTls, Options, ReadOnlyListeners},
     secrets::Local,
@@ -102,6 +104,10 @@ pub(crate) struct Args {
     /// Labels that mesh metrics do without, such as `source_version,destination_version`.
     #[arg(long, value_name = "LABELS", env = env::MESH_METRICS_WITHOUT, value_delimiter = ',')]
     mesh_metrics_without: Vec<Label>,
+    /// How long it is remembered who did what at this pod, for `weir policy test`, minutes; 0: not at all.
+    #[arg(long, value_name = "MINUTES", env = env::FLOW_MINUTES, default_value_t = flows::DEFAULT_MINUTES,
+          value_parser = clap::value_parser!(u16).range(..=i64::from(flows::MAX_MINUTES)))]
+    flow_minutes: u16,
     /// Worker threads.
     #[arg(long, value_name = "N", env = env::CONCURRENCY)]
     concurrency: Option<NonZeroUsize>,
@@ -163,6 +169,7 @@ pub(crate) fn main(args: &Args, logging: Logging) -> Result<(), Failure> {
     options.log_filter = Some(logging.filter());
     options.ready = Some(receiver);
     options.mesh_metrics = mesh_metrics(args);
+    options.flows = (args.flow_minutes > 0).then(|| Flows::new(args.flow_minutes));
     let issuer = issuer(args);
     let secrets = Local::new(&[identity::SECRET]);
     let (note, noted) = watch::channel(String::new());

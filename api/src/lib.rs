@@ -10,6 +10,7 @@
 pub mod annotations;
 pub mod ca;
 pub mod capture;
+pub mod flows;
 pub mod identity;
 pub mod inbound_demands;
 pub mod inbound_tls;

@@ -78,6 +78,13 @@ pub fn workload_address(name: &str) -> Option<IpAddr> {
     (workload(address) == name).then_some(address)
 }
 
+/// Whether the filter chain of that name is for what the kubelet asks a pod, to which rules do not apply.
+#[must_use]
+pub fn is_of_probes(chain: &str) -> bool {
+    let what = chain.rsplit('|').next();
+    matches!(what, Some("probe" | "probe-tls"))
+}
+
 /// Fully qualified name of a Service: `dest-app.ns.svc.cluster.local`.
 #[must_use]
 pub fn service_host(name: &str, namespace: &str, cluster_domain: &str) -> String {

@@ -47,6 +47,9 @@ pub mod env {
     pub const MESH_METRICS: &str = "WEIR_MESH_METRICS";
     /// Labels that mesh metrics do without: [`crate::mesh_metrics::Label`]s with commas between. Absent: none.
     pub const MESH_METRICS_WITHOUT: &str = "WEIR_MESH_METRICS_WITHOUT";
+    /// How long sidecars remember who did what at their pods, minutes, where it is not
+    /// [`crate::flows::DEFAULT_MINUTES`]; 0: not at all.
+    pub const FLOW_MINUTES: &str = "WEIR_FLOW_MINUTES";
     /// Domain of the cluster.
     pub const CLUSTER_DOMAIN: &str = "WEIR_CLUSTER_DOMAIN";
     /// Trust domain of the mesh, where it is not the default.

@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{call, check, demo, echo, graph, inject, pods, proxy_config, proxy_status};
+use crate::{call, check, demo, echo, graph, inject, pods, policy, proxy_config, proxy_status};
 
 /// A service mesh, on this machine and in Kubernetes.
 #[derive(Debug, Parser)]
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     ProxyStatus(proxy_status::ProxyStatusArgs),
     /// Show who calls whom, and how well
     Graph(graph::GraphArgs),
+    /// Say what AuthorizationPolicies would do to the traffic of the last hour
+    Policy(policy::PolicyArgs),
     /// Run the echo application: it answers every protocol and says who called and how
     Echo(echo::EchoArgs),
     /// Make one call and print what happened as JSON
@@ -71,6 +73,7 @@ impl Command {
             Self::ProxyConfig(args) => proxy_config::run(&args, run_root),
             Self::ProxyStatus(args) => proxy_status::run(&args, run_root),
             Self::Graph(args) => graph::run(&args, run_root),
+            Self::Policy(args) => policy::run(&args, run_root),
             Self::Echo(args) => echo::run(args),
             Self::Call(args) => call::run(&args),
             Self::PlaygroundExec { what } => playground_exec(&what),

@@ -31,6 +31,7 @@ mod version;
 mod webhook;
 
 use facts::Facts;
+pub(crate) use facts::{PAGE, each_raw};
 use finding::Report;
 
 #[derive(Debug, Args)]

@@ -11,4 +11,5 @@ pub mod manifests;
 pub mod model;
 pub mod publish;
 pub mod rules;
+pub mod verdict;
 pub mod xds;

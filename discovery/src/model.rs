@@ -11,7 +11,10 @@ mod authorization;
 mod changes;
 mod destination;
 mod endpoint;
+mod entries;
+mod entry;
 mod host;
+mod hosts;
 mod index;
 mod interner;
 mod name;
@@ -37,6 +40,10 @@ pub use destination::{
 };
 pub use endpoint::{
     Endpoint, EndpointPort, EndpointSlice, Hints, Locality, Readiness, SliceEndpoint,
+};
+pub use entries::Entries;
+pub use entry::{
+    EndpointPlace, EntryEndpoint, EntryPort, Resolution, ServiceEntry, Told,
 };
 pub use host::{Caller, Exports, HostScope};
 pub use index::Index;

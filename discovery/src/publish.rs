@@ -113,6 +113,7 @@ mod tests {
             internal_traffic_policy: InternalTrafficPolicy::Cluster,
             traffic_distribution: TrafficDistribution::Any,
             session_affinity: SessionAffinity::None,
+            entry: None,
         }))]
     }
 

@@ -15,7 +15,9 @@ mod istio;
 mod judgement;
 mod kind;
 pub mod peer_authentication;
+pub mod service_entry;
 pub mod virtual_service;
+pub mod workload_entry;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -51,7 +51,7 @@ fn every_kind_of_service_gives_what_its_golden_file_says() {
 #[test]
 fn whole_resources_are_as_their_golden_file_says() {
     let descriptors = json::Descriptors::load();
-    for case in ["resources", "affinity"] {
+    for case in ["resources", "affinity", "service-entries"] {
         let snapshot = snapshot(&directory().join(format!("{case}.in.yaml")));
         let mut text = String::new();
         for (kind, resource) in resources(&snapshot) {

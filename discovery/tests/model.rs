@@ -57,6 +57,7 @@ prop_compose! {
             internal_traffic_policy: policies[usize::from(local)],
             traffic_distribution: distributions[distribution],
             session_affinity: SessionAffinity::None,
+            entry: None,
         })
     }
 }
@@ -115,6 +116,7 @@ prop_compose! {
             sidecar: !host,
             mutual_tls: mutual_tls && !host,
             labels: Arc::new(labels(workload)),
+            ready: true,
             probes: probes(workload),
             node_addresses: node_address.into_iter().collect(),
             service_account: format!("a{workload}").into(),
@@ -350,6 +352,7 @@ fn a_rule_concerns_the_sidecars_of_the_pods_that_it_says_something_else_of() {
         sidecar: true,
         mutual_tls: true,
         labels: Arc::new(labels(workload)),
+        ready: true,
         probes: probes(workload),
         node_addresses: Vec::new(),
         service_account: "a".into(),

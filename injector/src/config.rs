@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use weir_api::{
+    flows,
     mesh_metrics::{Label, MeshMetrics},
     sidecar,
     spiffe::TrustDomain,
@@ -55,6 +56,8 @@ pub struct Config {
     pub mesh_metrics: MeshMetrics,
     /// Labels that those do without.
     pub mesh_metrics_without: Vec<Label>,
+    /// How long sidecars remember who did what at their pods, minutes; 0: not at all.
+    pub flow_minutes: u16,
     /// `host:port` of the control plane's xDS over TLS.
     pub control_plane: String,
     /// Domain of the cluster.
@@ -143,6 +146,7 @@ impl Default for Config {
             sidecar: SidecarMode::Auto,
             mesh_metrics: MeshMetrics::default(),
             mesh_metrics_without: Vec::new(),
+            flow_minutes: flows::DEFAULT_MINUTES,
             control_plane: sidecar::DEFAULT_CONTROL_PLANE.to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             trust_domain: TrustDomain::default(),

@@ -11,6 +11,7 @@ mod config_dump;
 mod connections;
 mod control;
 mod explain;
+mod flows;
 mod guard;
 mod guards;
 mod help;
@@ -36,6 +37,7 @@ use crate::{
     boundary::Boundary,
     config::Bootstrap,
     connection_log::ConnectionLog,
+    flows::Flows,
     handle::Handle,
     mesh_metrics::MeshMetrics,
     options::{LogFilter, Options},
@@ -75,6 +77,7 @@ pub(crate) struct Admin {
     notes: Vec<watch::Receiver<String>>,
     ready: Option<watch::Receiver<bool>>,
     mesh_metrics: Option<Arc<MeshMetrics>>,
+    flows: Option<Arc<Flows>>,
     logs: Vec<Arc<ConnectionLog>>,
     stats: ServerStats,
     discovery_stats: Arc<DiscoveryStats>,
@@ -129,6 +132,7 @@ impl Admin {
             notes: options.notes,
             ready: options.ready,
             mesh_metrics: options.mesh_metrics,
+            flows: options.flows,
             logs,
             stats,
         }

@@ -1,9 +1,11 @@
 //! Read buffers, and the worker's stock of them.
 
+mod limit;
 mod stock;
 
 use std::cell::RefCell;
 
+pub(crate) use limit::BufferLimit;
 pub(crate) use stock::Stock;
 
 /// Size of a fresh buffer: what Envoy reads at a time, and enough for almost every request head.
@@ -34,11 +36,43 @@ pub(crate) struct Buffer {
     start: usize,
     /// What was used up last had filled the buffer.
     was_full: bool,
+    /// It does not become large because much moves.
+    is_tight: bool,
 }
 
 // === impl Buffer ===
 
 impl Buffer {
+    /// An empty one, of a connection with this limit.
+    pub(crate) fn of(limit: BufferLimit) -> Self {
+        Self::empty(limit.is_tight())
+    }
+
+    /// An empty one, of the same connection.
+    pub(crate) fn sibling(&self) -> Self {
+        Self::empty(self.is_tight)
+    }
+
+    fn empty(is_tight: bool) -> Self {
+        Self {
+            data: Vec::new(),
+            start: 0,
+            was_full: false,
+            is_tight,
+        }
+    }
+
+    /// Takes what it holds, and leaves an empty one of the same connection.
+    pub(crate) fn take(&mut self) -> Self {
+        let empty = self.sibling();
+        std::mem::replace(self, empty)
+    }
+
+    /// Whether its connection may hold little.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.is_tight
+    }
+
     /// The bytes that are left.
     pub(crate) fn filled(&self) -> &[u8] {
         &self.data[self.start..]
@@ -92,7 +126,7 @@ impl Buffer {
     /// Makes room to read into, and returns what to append to. Grows beyond the usual size when
     /// the last read has filled it, or when it is full of bytes that are still needed.
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
-        if self.was_full && self.is_empty() && self.data.capacity() < LARGE {
+        if self.was_full && !self.is_tight && self.is_empty() && self.data.capacity() < LARGE {
             self.move_to(large());
         }
         if self.data.capacity() == 0 {
@@ -102,7 +136,7 @@ impl Buffer {
         if self.start > 0 && self.data.capacity() - self.data.len() < SIZE / 2 {
             // It was filled, and some of that was used up already.
             let much_moves = self.data.len() == self.data.capacity();
-            if much_moves && self.data.capacity() < LARGE {
+            if much_moves && !self.is_tight && self.data.capacity() < LARGE {
                 self.move_to(large());
             } else {
                 self.data.drain(..self.start);
@@ -125,7 +159,7 @@ impl Buffer {
             0..=SIZE if self.data.capacity() == 0 => {
                 self.room();
             }
-            ..=LARGE => self.move_to(large()),
+            ..=LARGE if !self.is_tight => self.move_to(large()),
             _ => self.data.reserve(bytes),
         }
     }
@@ -203,6 +237,21 @@ mod tests {
         buffer.room().push(b'a');
         buffer.consume(1);
         assert_eq!(buffer.room().capacity(), SIZE);
+    }
+
+    #[test]
+    fn the_buffer_of_a_tight_connection_stays_small_however_much_moves() {
+        let mut tight = Buffer::of(BufferLimit::new(Some(SIZE as u32)));
+        for _ in 0..3 {
+            tight.room().extend_from_slice(&[b'a'; SIZE]);
+            tight.consume(SIZE);
+        }
+        assert_eq!(tight.room().capacity(), SIZE);
+        tight.make_room(SIZE + 1);
+        assert!(tight.take().data.capacity() < LARGE);
+        assert!(tight.is_tight() && tight.sibling().is_tight());
+        let ample = Buffer::of(BufferLimit::new(Some(1024 * 1024)));
+        assert!(!ample.is_tight() && !Buffer::of(BufferLimit::new(Some(0))).is_tight());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod aggregate;
 mod auto;
 mod balancer;
+mod client_hash;
 mod connect;
 mod context;
 mod dns;
@@ -51,11 +52,11 @@ use crate::{
 };
 
 pub(crate) use auto::Place;
+pub(crate) use client_hash::{ClientHash, Subject};
 pub(crate) use connect::{DialError, Upstream, micros};
 pub use context::LoadBalancerContext;
 pub(crate) use dns::Names;
 pub(crate) use forward_proxy::{ForwardProxies, Unresolved};
-pub(crate) use hashing::hash_of;
 pub(crate) use health::{ClusterHealth, HealthFlags, Healths, endpoints_of, run as keep_health};
 pub(crate) use health_check::Surroundings as HealthSurroundings;
 pub use host::{Host, Tried};
@@ -245,15 +246,10 @@ impl Cluster {
         }
     }
 
-    /// As [`Self::told_of`], for a request on a connection.
+    /// As [`Self::told_of`], for the client of a connection.
     pub(crate) fn of_client(&self, host: Rc<Host>, connection: &ConnectionInfo) -> Rc<Host> {
         match self.tells_of_clients() {
-            true => {
-                let mut client = connection.as_client();
-                // As Envoy, whose connection manager speaks for the client of a request anew.
-                client.tlvs.clear();
-                self.told_of(host, &Rc::new(client))
-            }
+            true => self.told_of(host, &Rc::new(connection.as_client())),
             false => host,
         }
     }

@@ -44,6 +44,7 @@ mod route;
 mod route_action;
 mod route_match;
 mod runtime;
+mod service;
 mod subset;
 mod tcp_proxy;
 mod tls;

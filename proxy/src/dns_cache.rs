@@ -243,11 +243,6 @@ fn to_gauge(count: usize) -> i64 {
 // === impl Loading ===
 
 impl Loading {
-    /// Where the answer will be.
-    pub(crate) fn told(&self) -> watch::Receiver<Option<Answer>> {
-        self.told.clone()
-    }
-
     /// The answer, once it is there.
     pub(crate) async fn answer(mut self) -> Answer {
         let told = self.told.wait_for(Option::is_some).await;

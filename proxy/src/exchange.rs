@@ -2,6 +2,7 @@
 //! help, and answered. What differs between versions of HTTP is in the ports: [`Downstream`],
 //! [`RequestMessage`] and the upstream port are enums of them.
 
+mod affinity;
 mod attempt;
 mod bridge;
 mod client_cert;

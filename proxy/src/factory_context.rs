@@ -10,6 +10,7 @@ use crate::{
     access_log::AccessLogFiles,
     cluster::Clusters,
     config::{RouteConfiguration, feature_flag::FeatureFlag},
+    flows::FlowRecorder,
     http::{codec::h1::partial::HeldByHeads, h2::stats::Http2Stats},
     mesh_metrics::Reporter,
     overload::Overload,
@@ -33,6 +34,8 @@ pub(crate) struct FactoryContext {
     http2: OnceCell<Arc<Http2Stats>>,
     /// Who calls whom, if that is counted.
     pub(crate) mesh_metrics: Option<Reporter>,
+    /// Who did what at this pod, if that is remembered.
+    pub(crate) flows: Option<FlowRecorder>,
     /// What is done while memory or connections are too many; none: nothing.
     pub(crate) overload: Option<Arc<Overload>>,
 }
@@ -54,6 +57,7 @@ impl FactoryContext {
         singletons: Arc<Singletons>,
         secrets: Arc<Secrets>,
         mesh_metrics: Option<Reporter>,
+        flows: Option<FlowRecorder>,
         overload: Option<Arc<Overload>>,
     ) -> Self {
         Self {
@@ -69,6 +73,7 @@ impl FactoryContext {
             heads: HeldByHeads::default(),
             http2: OnceCell::new(),
             mesh_metrics,
+            flows,
             overload,
         }
     }

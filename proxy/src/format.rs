@@ -8,6 +8,18 @@ pub trait Values {
     fn append(&self, command: &Command, out: &mut String) -> bool;
 }
 
+/// Values where there is nothing to tell of.
+#[allow(dead_code, reason = "those who call come one after the other")]
+pub(crate) struct NoValues;
+
+// === impl NoValues ===
+
+impl Values for NoValues {
+    fn append(&self, _: &Command, _: &mut String) -> bool {
+        false
+    }
+}
+
 // === impl Format ===
 
 impl Format {

@@ -3,7 +3,9 @@
 pub mod authority;
 pub mod changes;
 pub mod codec;
+pub(crate) mod cookie;
 pub mod edits;
+pub(crate) mod grpc;
 pub(crate) mod h2;
 pub mod local_reply;
 pub(crate) mod message;

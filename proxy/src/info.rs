@@ -138,6 +138,25 @@ impl GrpcStatus {
     pub(crate) fn code(self) -> u8 {
         self.0.get() - 1
     }
+
+    /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>, the other way round,
+    /// as Envoy does it.
+    pub(crate) fn http_status(self) -> u16 {
+        match self.code() {
+            0 => 200,
+            1 => 499,
+            3 | 9 | 11 => 400,
+            4 => 504,
+            5 => 404,
+            6 | 10 => 409,
+            7 => 403,
+            8 => 429,
+            12 => 501,
+            14 => 503,
+            16 => 401,
+            _ => 500,
+        }
+    }
 }
 
 // === impl ConnectionInfo ===
@@ -218,6 +237,12 @@ impl ConnectionInfo {
     pub(crate) fn termination_details(&self) -> Option<&str> {
         let mut held = self.findings.iter().flat_map(|findings| findings.held());
         held.find_map(|finding| finding.refusal.as_deref())
+    }
+
+    /// Whether a filter refuses it, once its bytes come.
+    pub(crate) fn is_refused(&self) -> bool {
+        let mut findings = self.findings.iter().flat_map(|findings| &findings.0);
+        findings.any(|finding| finding.refusal.is_some())
     }
 
     /// Whether the connection is for the application of this pod.

@@ -23,7 +23,14 @@ pub struct Metadata(ByName<Map<String, Value>>);
 
 /// Filter state: objects by name, as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FilterState(ByName<Box<str>>);
+pub struct FilterState(ByName<Object>);
+
+/// An object of the filter state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Object {
+    text: Box<str>,
+    is_hashable: bool,
+}
 
 /// What a connection or a request may have of each name. Most have nothing, which takes a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +160,14 @@ impl FilterState {
     /// The object of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|object| &**object)
+        self.0.get(name).map(|object| &*object.text)
+    }
+
+    /// The object of this name, if it is of a type that can be hashed.
+    #[must_use]
+    pub fn hashable(&self, name: &str) -> Option<&str> {
+        let object = self.0.get(name).filter(|object| object.is_hashable);
+        object.map(|object| &*object.text)
     }
 
     /// Appends an object as Envoy's formats print it; one that has fields is JSON. None if it is not
@@ -172,8 +186,20 @@ impl FilterState {
 
     /// Sets an object.
     pub fn set(&mut self, name: &str, object: &str) {
+        self.put(name, object, false);
+    }
+
+    /// Sets an object that can be hashed (`envoy.hashable_string`).
+    pub fn set_hashable(&mut self, name: &str, object: &str) {
+        self.put(name, object, true);
+    }
+
+    fn put(&mut self, name: &str, text: &str, is_hashable: bool) {
         if let Some(known) = self.0.entry(name) {
-            *known = object.into();
+            *known = Object {
+                text: text.into(),
+                is_hashable,
+            };
         }
     }
 }

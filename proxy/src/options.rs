@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use weir_api::xds::envoy::config::bootstrap::v3 as proto;
 
-use crate::{mesh_metrics::MeshMetrics, secrets::Local};
+use crate::{flows::Flows, mesh_metrics::MeshMetrics, secrets::Local};
 
 /// What the binary tells the data plane besides the bootstrap.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Options {
     pub local_secrets: Option<Local>,
     /// Counts who calls whom; none: that is not counted.
     pub mesh_metrics: Option<Arc<MeshMetrics>>,
+    /// Remembers who did what at this pod; none: that is not remembered.
+    pub flows: Option<Arc<Flows>>,
     /// Gives free memory back to the system, for `envoy.overload_actions.shrink_heap`. True if there was
     /// some.
     pub trim_heap: Option<fn() -> bool>,
@@ -131,6 +133,7 @@ impl Options {
             ready: None,
             local_secrets: None,
             mesh_metrics: None,
+            flows: None,
             trim_heap: None,
         }
     }

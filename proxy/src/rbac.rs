@@ -3,6 +3,8 @@
 //!
 //! <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/security/rbac_filter>
 
+mod asked;
+
 use std::net::SocketAddr;
 
 use serde_json::{Map, Value};
@@ -16,6 +18,8 @@ use crate::{
     metadata::{FilterState, Metadata},
     net::tls::TlsInfo,
 };
+
+pub use asked::Asked;
 
 /// What rules may ask of a connection.
 #[derive(Debug, Clone, Copy)]

@@ -136,6 +136,7 @@ impl Server {
             health: Arc::clone(&health),
             secrets: Arc::clone(&secrets),
             mesh_metrics: options.mesh_metrics.clone(),
+            flows: options.flows.clone(),
             overload: overload.as_ref().map(|(overload, _)| Arc::clone(overload)),
             boundary: boundary.clone(),
         };

@@ -13,8 +13,8 @@ use tokio::{runtime::LocalOptions, sync::watch};
 
 use crate::{
     boundary::Boundary, cluster::Healths, connection_log::ConnectionLog, demand::DemandSender,
-    mesh_metrics::MeshMetrics, overload::Overload, secrets::Secrets, singletons::Singletons,
-    snapshot::Snapshot, stats::Registry,
+    flows::Flows, mesh_metrics::MeshMetrics, overload::Overload, secrets::Secrets,
+    singletons::Singletons, snapshot::Snapshot, stats::Registry,
 };
 
 mod failures;
@@ -42,6 +42,8 @@ pub struct Shared {
     pub secrets: Arc<Secrets>,
     /// Who calls whom, if that is counted.
     pub mesh_metrics: Option<Arc<MeshMetrics>>,
+    /// Remembers who did what at this pod, if somebody wants to know.
+    pub flows: Option<Arc<Flows>>,
     /// What is done while memory or connections are too many; none: nothing.
     pub(crate) overload: Option<Arc<Overload>>,
     /// What panics end.

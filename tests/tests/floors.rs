@@ -55,6 +55,7 @@ const CRATES: &[Crate] = &[Crate {
         "format",
         "access_log",
         "mesh_metrics",
+        "flows",
         // What the process is given besides its configuration.
         "options",
         // Heads, edits, routes, local replies; codecs, which hold no policy.

@@ -2,6 +2,7 @@
 //! calls each endpoint gets.
 
 mod hashes;
+mod keys;
 mod shares;
 
 use std::{
@@ -44,6 +45,8 @@ struct Cluster {
     name: &'static str,
     fields: &'static str,
     route: &'static str,
+    /// Hash policies of its route; the client's address if there is none.
+    hash_policy: &'static str,
     localities: String,
 }
 
@@ -68,9 +71,13 @@ impl Pair {
     fn start(clusters: &[Cluster]) -> Self {
         let routes = clusters.iter().map(|cluster| {
             let Cluster { name, route, .. } = cluster;
+            let hash_policy = match cluster.hash_policy {
+                "" => "{ connection_properties: { source_ip: true } }",
+                policies => policies,
+            };
             format!(
                 "{{ match: {{ prefix: /{name}/ }}, route: {{ cluster: {name}, {route} timeout: 10s, \
-                 hash_policy: [{{ connection_properties: {{ source_ip: true }} }}] }} }}"
+                 hash_policy: [{hash_policy}] }} }}"
             )
         });
         let messages = clusters.iter().map(|cluster| {

@@ -33,7 +33,7 @@ use super::{
 use crate::cluster::reason;
 
 /// Objects a page, so that a large cluster costs no more memory than a small one.
-pub(super) const PAGE: u32 = 500;
+pub(crate) const PAGE: u32 = 500;
 
 /// Something that was read, or why it was not.
 pub(super) type Read<T> = Result<T, Unread>;
@@ -321,7 +321,7 @@ struct Page {
 
 /// Hands over each object of a list as the API server has it, and holds no more than a page of that
 /// many.
-pub(super) async fn each_raw(
+pub(crate) async fn each_raw(
     client: &Client,
     path: &str,
     page: u32,

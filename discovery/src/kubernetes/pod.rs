@@ -33,6 +33,7 @@ pub fn pod(pod: &wire::Pod, names: &Interner, problems: &mut Vec<Problem>) -> Op
         mutual_tls: annotations.is_some_and(wire::Annotations::say_mutual_tls),
         labels: names.labels(pod.metadata.labels.as_ref().unwrap_or(&BTreeMap::new())),
         service_account: names.text(account.unwrap_or(DEFAULT_ACCOUNT)),
+        ready: pod_is_ready(pod),
         probes: names.probes(&probes),
         node_addresses,
         host_network: spec.and_then(|spec| spec.host_network) == Some(true),

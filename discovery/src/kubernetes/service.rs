@@ -45,6 +45,7 @@ pub fn service(
         },
         traffic_distribution: traffic_distribution(spec, &mut problems),
         session_affinity: session_affinity(spec, &mut problems),
+        entry: None,
     })
 }
 

@@ -31,7 +31,9 @@ use crate::{
         destination_rule::DestinationRule,
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
+        service_entry::ServiceEntry,
         virtual_service::VirtualService,
+        workload_entry::WorkloadEntry,
     },
 };
 
@@ -66,6 +68,8 @@ pub async fn watch(
     kinds.spawn(with.follow::<ReferenceGrant>());
     kinds.spawn(with.follow::<DestinationRule>());
     kinds.spawn(with.follow::<VirtualService>());
+    kinds.spawn(with.follow::<ServiceEntry>());
+    kinds.spawn(with.follow::<WorkloadEntry>());
     drop(with);
     while let Some(ended) = kinds.join_next().await {
         if let Err(error) = ended {

@@ -9,8 +9,9 @@ use std::{
 use weir_api::inbound_tls::{InboundTls, TlsMode};
 
 use super::{
-    AuthorizationAction, AuthorizationRule, Caller, DestinationRule, DestinationRules, Grant,
-    HostScope, NamespacedName, Pod, Routing, Routings,
+    AuthorizationAction, AuthorizationRule, Caller, DestinationRule, DestinationRules, Entries,
+    EntryEndpoint, Grant,
+    HostScope, NamespacedName, Pod, Routing, Routings, ServiceEntry,
 };
 
 /// Labels of a pod, or those that a rule asks for.
@@ -66,6 +67,10 @@ pub enum Effect {
     Grants(Vec<Grant>),
     /// How callers connect to services.
     Destination(Box<DestinationRule>),
+    /// Services that the cluster does not declare.
+    Entry(Arc<ServiceEntry>),
+    /// A workload that is no pod.
+    Workload(Box<EntryEndpoint>),
 }
 
 /// What one rule says of TLS. What it leaves open, the wider rule says.
@@ -84,6 +89,7 @@ pub struct Attachments {
     namespaces: BTreeMap<Arc<str>, Level>,
     routings: Routings,
     destinations: DestinationRules,
+    entries: Entries,
 }
 
 /// Oldest first, then by name.
@@ -107,6 +113,7 @@ impl Attachments {
         match attachment.effect {
             Effect::Routing(_) | Effect::Grants(_) => return self.routings.insert(attachment),
             Effect::Destination(_) => return self.destinations.insert(attachment),
+            Effect::Entry(_) | Effect::Workload(_) => return self.entries.insert(attachment),
             Effect::InboundTls(_) | Effect::Authorization(_) => {}
         }
         let level = match attachment.target {
@@ -122,6 +129,7 @@ impl Attachments {
     pub(super) fn remove(&mut self, rule: &RuleName) {
         self.routings.remove(rule);
         self.destinations.remove(rule);
+        self.entries.remove(rule);
         self.mesh.retain(|(_, other), _| other != rule);
         let namespace = &rule.name.namespace;
         if let Some(level) = self.namespaces.get_mut(namespace) {
@@ -142,6 +150,7 @@ impl Attachments {
             self.routings
                 .get(rule)
                 .or_else(|| self.destinations.get(rule))
+                .or_else(|| self.entries.get(rule))
         };
         found.or_else(of_services)
     }
@@ -156,6 +165,12 @@ impl Attachments {
     #[must_use]
     pub fn destinations(&self) -> &DestinationRules {
         &self.destinations
+    }
+
+    /// The services that rules declare.
+    #[must_use]
+    pub fn entries(&self) -> &Entries {
+        &self.entries
     }
 
     /// A caller in that namespace with these labels, as far as rules about one of these services ask
@@ -332,6 +347,24 @@ impl Effect {
         match self {
             Self::Grants(said) => said,
             _ => &[],
+        }
+    }
+
+    /// The services that it declares, if it does.
+    #[must_use]
+    pub fn entry(&self) -> Option<&Arc<ServiceEntry>> {
+        match self {
+            Self::Entry(said) => Some(said),
+            _ => None,
+        }
+    }
+
+    /// The workload that it is, if it is one.
+    #[must_use]
+    pub fn workload(&self) -> Option<&EntryEndpoint> {
+        match self {
+            Self::Workload(said) => Some(said),
+            _ => None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Labels, NamespacedName, Pod};
+use super::{Labels, NamespacedName, Pod, Told};
 
 /// A part of the endpoints of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,15 +97,24 @@ pub struct Endpoint {
     /// Whether clients of the mesh speak mutual TLS with it: its sidecar can, and no rule says that
     /// it does not.
     pub mutual_tls: bool,
+    /// What is said of it otherwise, if anything is.
+    pub told: Option<Arc<Told>>,
 }
 
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// Whether the pod behind it has all these labels.
+    /// Its part of the traffic.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.told.as_ref().map_or(1, |told| told.weight)
+    }
+
+    /// Whether it, or the pod behind it, has all these labels.
     #[must_use]
     pub fn has(&self, labels: &Labels) -> bool {
-        let of_pod = self.pod.as_ref().map(|pod| &pod.labels);
+        let told = self.told.as_ref().map(|told| &told.labels);
+        let of_pod = self.pod.as_ref().map(|pod| &pod.labels).or(told);
         let mut asked = labels.iter();
         asked.all(|(key, value)| of_pod.and_then(|it| it.get(key)) == Some(value))
     }

@@ -9,6 +9,10 @@ use super::{Labels, NamespacedName, Snapshot};
 pub enum HostScope {
     /// One.
     Service(NamespacedName),
+    /// Those of a host that rules declare, as it is written there.
+    Host(Arc<str>),
+    /// Those of hosts that end like this, after a dot.
+    Under(Arc<str>),
     /// All of a namespace.
     Namespace(Arc<str>),
     /// All.
@@ -39,12 +43,21 @@ pub struct Caller {
 impl HostScope {
     /// Every scope that a service is within, the narrowest first.
     #[must_use]
-    pub fn around(service: &NamespacedName) -> [Self; 3] {
-        [
-            Self::Service(service.clone()),
-            Self::Namespace(service.namespace.clone()),
-            Self::All,
-        ]
+    pub fn around(service: &NamespacedName) -> Vec<Self> {
+        let mut all = Vec::with_capacity(3);
+        if service.is_host() {
+            all.push(Self::Host(service.name.clone()));
+            let mut rest = &*service.name;
+            while let Some((_, after)) = rest.split_once('.') {
+                all.push(Self::Under(after.into()));
+                rest = after;
+            }
+        } else {
+            all.push(Self::Service(service.clone()));
+            all.push(Self::Namespace(service.namespace.clone()));
+        }
+        all.push(Self::All);
+        all
     }
 
     /// The services of a snapshot within it.
@@ -55,6 +68,15 @@ impl HostScope {
         let all = || snapshot.services().map(|it| it.service.name.clone());
         match self {
             Self::Service(name) => Box::new(std::iter::once(name.clone())),
+            Self::Host(host) => Box::new(snapshot.hosts_named(host).cloned()),
+            Self::Under(domain) => {
+                let is_under = |host: &str| {
+                    let host = host.strip_suffix(&**domain);
+                    host.is_some_and(|it| it.ends_with('.'))
+                };
+                let all = snapshot.declared().map(|it| &it.service.name);
+                Box::new(all.filter(move |it| is_under(&it.name)).cloned())
+            }
             Self::Namespace(namespace) => {
                 Box::new(all().filter(move |name| name.namespace == *namespace))
             }

@@ -1,6 +1,7 @@
 //! The objects registries spoke of, and the snapshots made of them.
 
 mod claims;
+mod entries;
 mod pods;
 mod rules;
 
@@ -165,7 +166,7 @@ impl Index {
     }
 
     fn resolve(&mut self, name: NamespacedName, changes: &mut Changes) {
-        let new = self.services.get(&name).map(|service| {
+        let of_cluster = self.services.get(&name).map(|service| {
             let slices = self.slices.get(&name);
             let slices = slices.into_iter().flat_map(|slices| slices.values());
             let pod = |pod: &NamespacedName| self.current.pods_by_name.get(pod).cloned();
@@ -176,6 +177,8 @@ impl Index {
             let resolved = ResolvedService::new(service, &slices, pod, attachments, node);
             Arc::new(resolved)
         });
+        let new = of_cluster.or_else(|| self.declared(&name).map(Arc::new));
+        self.note_host(&name, new.as_deref());
         let old = self.current.services.get(&name).cloned();
         if old == new {
             return;

@@ -22,6 +22,21 @@ impl NamespacedName {
             name: name.into(),
         }
     }
+
+    /// Something else of the same namespace.
+    #[must_use]
+    pub fn named_like(&self, name: &Arc<str>) -> Self {
+        Self {
+            namespace: self.namespace.clone(),
+            name: name.clone(),
+        }
+    }
+
+    /// Whether it is the name of a host that a rule declares: those of Services have no dot.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.name.contains('.')
+    }
 }
 
 impl fmt::Display for NamespacedName {

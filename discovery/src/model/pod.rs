@@ -21,6 +21,8 @@ pub struct Pod {
     pub mutual_tls: bool,
     /// Whose name its certificate has.
     pub service_account: Arc<str>,
+    /// Whether it takes traffic.
+    pub ready: bool,
     /// What the kubelet asks it, each once.
     pub probes: Arc<[Probe]>,
     /// Addresses of its node, where it has probes.

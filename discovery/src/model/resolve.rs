@@ -61,6 +61,7 @@ impl ResolvedService {
                             hints: endpoint.hints.clone(),
                             mutual_tls: pod.as_ref().is_some_and(takes_tls),
                             pod,
+                            told: None,
                         }
                     }));
                 }
@@ -75,6 +76,16 @@ impl ResolvedService {
             endpoints: endpoints.collect(),
             service,
         }
+    }
+
+    /// A service that is declared, with its endpoints.
+    pub(super) fn declared(service: Arc<Service>, mut endpoints: Vec<Vec<Endpoint>>) -> Self {
+        for all in &mut endpoints {
+            all.sort_by_key(|endpoint| (endpoint.address, endpoint.readiness));
+            all.dedup_by_key(|endpoint| endpoint.address);
+            all.shrink_to_fit();
+        }
+        Self { service, endpoints }
     }
 
     /// Each port with all its endpoints, ready or not.
@@ -111,6 +122,8 @@ impl ResolvedService {
                 let address = SocketAddr::new(*address, port.port);
                 claims.push((address, self.claim(ClaimKind::Service, port, address)));
             }
+            // Who stands behind a host elsewhere is a service or a stranger in itself.
+            let endpoints = endpoints.iter().filter(|_| self.service.entry.is_none());
             for endpoint in endpoints {
                 let address = endpoint.address;
                 claims.push((address, self.claim(ClaimKind::Endpoint, port, address)));

@@ -1,8 +1,8 @@
 //! Services as a registry declares them.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use super::{Hint, NamespacedName};
+use super::{Hint, NamespacedName, Protocol, ServiceEntry};
 
 /// A service, without its endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Service {
     pub traffic_distribution: TrafficDistribution,
     /// Whether a client comes to the same endpoint each time.
     pub session_affinity: SessionAffinity,
+    /// What declares it, if that is not the cluster. Its name is then that of a host.
+    pub entry: Option<Arc<ServiceEntry>>,
 }
 
 /// How clients reach a service.
@@ -57,6 +59,27 @@ pub enum InternalTrafficPolicy {
     Cluster,
     /// Those on the client's own node.
     Local,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Whether callers in a namespace know it; none in particular know what all do.
+    #[must_use]
+    pub fn is_known_in(&self, namespace: Option<&str>) -> bool {
+        let entry = self.entry.as_ref();
+        entry.is_none_or(|it| it.exports.reach(namespace))
+    }
+}
+
+// === impl ServicePort ===
+
+impl ServicePort {
+    /// Whether who speaks what the port speaks says for which host that is.
+    #[must_use]
+    pub fn can_name_hosts(&self) -> bool {
+        self.hint.protocol != Protocol::Tcp
+    }
 }
 
 /// Whether a client of a service comes to the same endpoint each time.

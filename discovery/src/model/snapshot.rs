@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    Attachments, Endpoint, NamespacedName, Node, Pod, ResolvedService, ServicePort, shards::Shards,
+    Attachments, Endpoint, NamespacedName, Node, Pod, ResolvedService, ServicePort, hosts::Hosts,
+    shards::Shards,
 };
 
 /// Everything known at one moment. A clone costs next to nothing.
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub(super) pod_services: Shards<NamespacedName, Arc<[NamespacedName]>>,
     pub(super) nodes: Shards<Arc<str>, Arc<Node>>,
     pub(super) attachments: Arc<Attachments>,
+    /// The hosts that rules declare.
+    pub(super) hosts: Arc<Hosts>,
 }
 
 /// A service's claim to a destination. The least of several claims has it, so the order of the
@@ -130,11 +133,32 @@ impl Snapshot {
         contested.flat_map(|(destination, claims)| conflicts(*destination, claims))
     }
 
-    /// What a destination is. `None` is what the mesh does not know.
+    /// What a destination is to whoever calls. `None` is what the mesh does not know.
     #[must_use]
     pub fn destination(&self, destination: SocketAddr) -> Option<Destination<'_>> {
-        let claim = self.claim(destination)?;
-        let service = self.service(&claim.service)?;
+        self.destination_in(destination, None)
+    }
+
+    /// What a destination is to callers in a namespace. `None` is what they do not know.
+    #[must_use]
+    pub fn destination_in(
+        &self,
+        destination: SocketAddr,
+        namespace: Option<&str>,
+    ) -> Option<Destination<'_>> {
+        let claims = self.addresses.get(&destination);
+        let mut claims = claims.into_iter().flat_map(|claims| claims.iter());
+        let known = claims.find_map(|claim| {
+            let service = self.service(&claim.service)?;
+            service
+                .service
+                .is_known_in(namespace)
+                .then_some((claim, service))
+        });
+        let Some((claim, service)) = known else {
+            let (service, port) = self.in_network(destination, namespace)?;
+            return Some(Destination::Service { service, port });
+        };
         let (port, endpoints) = service.port(claim.port)?;
         match claim.kind {
             ClaimKind::Service => Some(Destination::Service { service, port }),

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::Value;
 
 pub(super) use duration::Span;
-pub(super) use host::{Host, service};
+pub(super) use host::{Host, MOST, service};
 
 use super::{Findings, Place};
 use crate::model::Exports;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Findings, Judgement, Selector, Settings, authorization_policy, destination_rule, gateway,
-    peer_authentication, virtual_service,
+    peer_authentication, service_entry, virtual_service, workload_entry,
 };
 use crate::{
     kubernetes::{Problem, Problems, wire::Meta},
@@ -99,7 +99,7 @@ pub(crate) trait Rule: fmt::Debug + Send + Sync {
 type PathError = serde_path_to_error::Error<serde_json::Error>;
 
 /// Every kind of rule.
-pub const KINDS: [KnownKind; 7] = [
+pub const KINDS: [KnownKind; 9] = [
     KnownKind::of::<peer_authentication::Spec>(),
     KnownKind::of::<authorization_policy::Spec>(),
     KnownKind::of::<gateway::Spec<gateway::Http>>(),
@@ -107,6 +107,8 @@ pub const KINDS: [KnownKind; 7] = [
     KnownKind::of::<gateway::ReferenceGrantSpec>(),
     KnownKind::of::<destination_rule::Spec>(),
     KnownKind::of::<virtual_service::Spec>(),
+    KnownKind::of::<service_entry::Spec>(),
+    KnownKind::of::<workload_entry::Spec>(),
 ];
 
 // === impl KnownKind ===

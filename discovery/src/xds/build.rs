@@ -5,9 +5,11 @@ pub(super) mod authorization;
 pub(super) mod capture;
 pub(super) mod cluster;
 pub(super) mod endpoint;
+pub(super) mod external;
 pub(super) mod http;
 pub(super) mod inbound;
 pub(super) mod listener;
+pub(super) mod outside;
 pub(super) mod route;
 pub(super) mod routing;
 pub(super) mod shape;
@@ -42,6 +44,17 @@ fn address(address: SocketAddr) -> Address {
             port_specifier: Some(socket_address::PortSpecifier::PortValue(
                 address.port().into(),
             )),
+            ..SocketAddress::default()
+        })),
+    }
+}
+
+/// An address that is looked up.
+fn named(name: &str, port: u16) -> Address {
+    Address {
+        address: Some(address::Address::SocketAddress(SocketAddress {
+            address: name.to_owned(),
+            port_specifier: Some(socket_address::PortSpecifier::PortValue(port.into())),
             ..SocketAddress::default()
         })),
     }

@@ -3,6 +3,7 @@
 mod affected;
 mod inbound;
 mod mutual_tls;
+mod outside;
 mod resources;
 mod routed;
 mod shaped;
@@ -15,12 +16,13 @@ use weir_api::{names, spiffe::TrustDomain};
 use super::{
     MeshConfig,
     build::capture,
-    names::{Kind, Subject},
+    names::{Kind, Subject, host_of},
     resource::{Metadata, Resource},
     view::{Client, View},
 };
 use crate::model::{
-    Claim, ClaimKind, Endpoint, NamespacedName, ResolvedService, ServiceKind, ServicePort, Snapshot,
+    Claim, ClaimKind, Endpoint, NamespacedName, ResolvedService, Resolution, ServiceKind,
+    ServicePort, Snapshot,
 };
 
 /// What is settled when the control plane starts.
@@ -128,8 +130,10 @@ impl Generator {
         match kind {
             Kind::Listener => {
                 let addresses = snapshot.addresses();
-                let outbound = addresses.map(|(address, _)| names::outbound_listener(address));
+                let known = addresses.filter(|(_, claim)| is_known(snapshot, &claim.service));
+                let outbound = known.map(|(address, _)| names::outbound_listener(address));
                 outbound
+                    .chain(outside::listeners(snapshot))
                     .chain(capture::LISTENERS.map(str::to_owned))
                     .collect()
             }
@@ -147,9 +151,15 @@ impl Generator {
             }
             Kind::Endpoint => {
                 let services = self.service_names(snapshot);
-                services.chain(self.all_subset_names(snapshot)).collect()
+                let all = services.chain(self.all_subset_names(snapshot));
+                let by_name = |name: &str| self.port(snapshot, name, None);
+                all.filter(|name| by_name(name).is_some_and(|(it, ..)| has_assignment(it)))
+                    .collect()
             }
-            Kind::Route => self.service_names(snapshot).collect(),
+            Kind::Route => {
+                let services = self.service_names(snapshot);
+                services.chain(outside::routes(snapshot)).collect()
+            }
             Kind::Secret => BTreeSet::new(),
         }
     }
@@ -181,8 +191,19 @@ impl Generator {
         subject.name(&self.settings.cluster_domain)
     }
 
-    fn parse(&self, name: &str) -> Option<Subject> {
-        Subject::parse(name, &self.settings.cluster_domain)
+    /// What a name refers to, for callers of a namespace.
+    fn parse(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        namespace: Option<&str>,
+    ) -> Option<Subject> {
+        let subject = Subject::parse(name, &self.settings.cluster_domain)?;
+        if !subject.service().is_host() {
+            return Some(subject);
+        }
+        let host = snapshot.host(&subject.service().name, namespace)?;
+        Some(subject.with(&host.service.name))
     }
 
     /// The port of a service that a cluster, a load assignment or a route configuration is named
@@ -191,8 +212,9 @@ impl Generator {
         &self,
         snapshot: &'a Snapshot,
         name: &str,
+        namespace: Option<&str>,
     ) -> Option<(&'a ResolvedService, &'a ServicePort, &'a [Endpoint])> {
-        let (service, port) = match self.parse(name)? {
+        let (service, port) = match self.parse(snapshot, name, namespace)? {
             Subject::Service { service, port } | Subject::Subset { service, port, .. } => {
                 (service, port)
             }
@@ -210,10 +232,7 @@ impl Generator {
         Metadata::new([
             ("namespace", name.namespace.to_string()),
             ("service", name.name.to_string()),
-            (
-                "host",
-                names::service_host(&name.name, &name.namespace, domain),
-            ),
+            ("host", host_of(name, domain)),
             ("protocol", port.hint.protocol.to_string()),
             ("protocol_from", port.hint.source.to_string()),
         ])
@@ -223,5 +242,20 @@ impl Generator {
 /// Nothing refers to a headless service as a whole.
 fn called_as_a_whole(snapshot: &Snapshot) -> impl Iterator<Item = &ResolvedService> {
     let services = snapshot.services().map(|it| &**it);
-    services.filter(|service| service.service.kind != ServiceKind::Headless)
+    let whole = services.filter(|service| service.service.kind != ServiceKind::Headless);
+    whole.filter(|service| is_known(snapshot, &service.service.name))
+}
+
+/// Whether everybody means that service by its name.
+fn is_known(snapshot: &Snapshot, name: &NamespacedName) -> bool {
+    !name.is_host()
+        || snapshot
+            .host(&name.name, None)
+            .is_some_and(|it| it.service.name == *name)
+}
+
+/// Whether its endpoints come apart from its clusters.
+fn has_assignment(service: &ResolvedService) -> bool {
+    let entry = service.service.entry.as_ref();
+    entry.is_none_or(|it| it.resolution == Resolution::Static)
 }

@@ -79,10 +79,12 @@ impl Hub {
         let known = self.is_synced();
         let affected = known.then(|| generator.affected(snapshot, changes));
         let shrunk = generator.shrunk(snapshot, changes);
+        let outside = generator.affected_outside(snapshot, changes);
         let (maker, work) = {
             let mut state = self.lock();
             state.snapshot = Some(snapshot.clone());
-            let affected = affected.unwrap_or_else(|| state.everything());
+            let mut affected = affected.unwrap_or_else(|| state.everything());
+            state.note_outside(snapshot, &outside, &mut affected);
             (state.maker.clone(), state.plan(affected))
         };
         self.build(&maker, snapshot, &work, &shrunk, since);

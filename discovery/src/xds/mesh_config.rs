@@ -23,7 +23,7 @@ pub struct OutboundTrafficPolicy {
 }
 
 /// Whether destinations that the mesh does not know may be reached.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OutboundMode {
     /// They are passed through.

@@ -101,7 +101,10 @@ impl Subject {
         let mut parts = name.strip_prefix("outbound|")?.splitn(3, '|');
         let (port, subset, host) = (parts.next()?, parts.next()?, parts.next()?);
         let port = port.parse().ok().filter(|port| *port != 0)?;
-        let host = host.strip_suffix(cluster_domain)?.strip_suffix(".svc.")?;
+        let of_cluster = host.strip_suffix(cluster_domain);
+        let Some(host) = of_cluster.and_then(|it| it.strip_suffix(".svc.")) else {
+            return Self::of_host(host, port, subset);
+        };
         let (rest, namespace) = host.rsplit_once('.')?;
         Some(match rest.rsplit_once('.') {
             None if !subset.is_empty() => Self::Subset {
@@ -119,6 +122,32 @@ impl Subject {
                 address: SocketAddr::new(undashed(label)?, port),
             },
         })
+    }
+
+    /// A host that a rule declares: in which namespace, its name does not say.
+    fn of_host(host: &str, port: u16, subset: &str) -> Option<Self> {
+        let service = NamespacedName::new("", host);
+        if !service.is_host() {
+            return None;
+        }
+        Some(match subset.is_empty() {
+            true => Self::Service { service, port },
+            false => Self::Subset {
+                service,
+                port,
+                subset: subset.to_owned(),
+            },
+        })
+    }
+
+    /// The same of the service that callers mean by its host.
+    pub(super) fn with(mut self, name: &NamespacedName) -> Self {
+        match &mut self {
+            Self::Service { service, .. }
+            | Self::Subset { service, .. }
+            | Self::Endpoint { service, .. } => *service = name.clone(),
+        }
+        self
     }
 
     /// The name of its cluster, route configuration and load assignment alike.
@@ -141,9 +170,7 @@ impl Subject {
 
     /// Its name in the cluster's DNS.
     pub(super) fn host(&self, cluster_domain: &str) -> String {
-        let host = |service: &NamespacedName| {
-            names::service_host(&service.name, &service.namespace, cluster_domain)
-        };
+        let host = |service: &NamespacedName| host_of(service, cluster_domain);
         match self {
             Self::Service { service, .. } | Self::Subset { service, .. } => host(service),
             Self::Endpoint { service, address } => {
@@ -157,6 +184,14 @@ impl Subject {
             Self::Service { port, .. } | Self::Subset { port, .. } => *port,
             Self::Endpoint { address, .. } => address.port(),
         }
+    }
+}
+
+/// The name by which callers know a service.
+pub(super) fn host_of(service: &NamespacedName, cluster_domain: &str) -> String {
+    match service.is_host() {
+        true => service.name.to_string(),
+        false => names::service_host(&service.name, &service.namespace, cluster_domain),
     }
 }
 
@@ -213,7 +248,6 @@ mod tests {
         for name in [
             "outbound|0||cart.shop.svc.cluster.local",
             "outbound|80|v1|10-4-0-7.cart.shop.svc.cluster.local",
-            "outbound|80||cart.shop.svc.other",
             "outbound|80||web.cart.shop.svc.cluster.local",
             "outbound|10.4.0.3:8000",
             "inbound|80||",

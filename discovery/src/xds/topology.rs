@@ -56,7 +56,8 @@ pub(super) fn endpoints<'a>(
             endpoints.retain(|it| it.has(labels));
             return self::endpoints(snapshot, service, endpoints, place);
         }
-        View::Everyone | View::MutualTls(_) | View::Sidecar(_) | View::Caller(_) => (None, None),
+        View::Everyone | View::MutualTls(_) | View::Sidecar(_) => (None, None),
+        View::Caller(_) | View::Outside(..) => (None, None),
         View::Zone(zone) => (None, Some(zone.clone())),
         View::Node(node) => (Some(node), zone(snapshot, node)),
     };

@@ -12,6 +12,7 @@ use weir_api::{
     },
 };
 
+use super::OutboundMode;
 use crate::model::{Caller, Labels, NamespacedName, Snapshot};
 
 /// What a client says about itself.
@@ -41,6 +42,8 @@ pub enum View {
     Sidecar(Arc<Client>),
     /// Who it is, for rules that ask.
     Caller(Caller),
+    /// Who it is, and what becomes of its connections to what the mesh does not know.
+    Outside(Caller, OutboundMode),
     /// What it means by a group of endpoints, and where it is.
     Subset(Labels, Box<View>),
     /// Which zone it is in.
@@ -99,6 +102,14 @@ fn text<'a>(fields: &'a Struct, key: &str) -> Option<&'a str> {
     }
 }
 
+impl Client {
+    /// Its namespace, if it is a sidecar.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.pod.as_ref().map(|pod| &*pod.namespace)
+    }
+}
+
 // === impl View ===
 
 impl View {
@@ -106,9 +117,19 @@ impl View {
     #[must_use]
     pub fn caller(&self) -> Option<&Caller> {
         match self {
-            Self::Caller(caller) | Self::MutualTls(Some(caller)) => Some(caller),
-            _ => None,
+            Self::Caller(caller) | Self::MutualTls(Some(caller)) | Self::Outside(caller, _) => {
+                Some(caller)
+            }
+            Self::Subset(_, place) => place.caller(),
+            Self::MutualTls(None) | Self::Everyone | Self::Sidecar(_) => None,
+            Self::Zone(_) | Self::Node(_) => None,
         }
+    }
+
+    /// The namespace of who calls, where it matters.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.caller().map(|it| &*it.namespace)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use weir_api::{
     capture::CaptureMode,
+    flows,
     inbound_demands::InboundDemands,
     inbound_tls::InboundTls,
     mesh_metrics::MeshMetrics,
@@ -53,6 +54,9 @@ pub(super) fn variables(pod: &Pod<'_>, settings: &Settings, config: &Config) -> 
         let labels = config.mesh_metrics_without.iter();
         let labels: Vec<_> = labels.map(|label| label.name()).collect();
         variables.push(value(env::MESH_METRICS_WITHOUT, &labels.join(",")));
+    }
+    if config.flow_minutes != flows::DEFAULT_MINUTES {
+        variables.push(value(env::FLOW_MINUTES, &config.flow_minutes.to_string()));
     }
     if settings.capture.mode == CaptureMode::None {
         variables.push(value(env::CAPTURE_MODE, &CaptureMode::None.to_string()));

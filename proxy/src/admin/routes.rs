@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use http::{Method, StatusCode, request::Parts};
 
 use super::{
-    Admin, Face, certs, clusters, config_dump, connections, control, explain, guard, help,
+    Admin, Face, certs, clusters, config_dump, connections, control, explain, flows, guard,
 };
-use super::{listeners, query::Query, reply::Reply, runtime, server_info, stats};
+use super::{help, listeners, query::Query, reply::Reply, runtime, server_info, stats};
 
 /// A path of the admin interface.
 pub(super) struct Route {
@@ -62,6 +62,12 @@ pub(super) const ROUTES: &[Route] = &[
         "the decision for a destination, from listener to endpoint",
         explain::PARAMETERS,
         explain::print,
+    ),
+    read(
+        "/flows",
+        "who did what at this pod in the last minutes, as JSON",
+        &[],
+        flows::print,
     ),
     read(
         "/help",

@@ -145,7 +145,7 @@ fn get_json(address: SocketAddr, path: &str) -> serde_json::Value {
 #[test]
 fn every_path_answers() {
     with_server(
-        |_| {},
+        |options| options.flows = Some(crate::flows::Flows::new(60)),
         |_, addresses| async move {
             let admin = addresses[0];
             for route in routes::ROUTES {

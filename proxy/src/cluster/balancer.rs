@@ -5,7 +5,6 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 use super::{
     Cluster, ClusterStats, Host, LoadBalancerContext,
     group::{Making, Picking},
-    hashing::hash_of,
     host_set::{Choice, HostSet, Local, SubsetStats, ZoneStats},
     random::Random,
 };
@@ -107,16 +106,9 @@ impl Cluster {
 
     /// What the pick goes by: a hash of the client, or any number.
     fn hash(&self, context: &LoadBalancerContext<'_>) -> u64 {
-        let of_client = match self.config.lb_policy.goes_by_hash() {
-            false => None,
-            true => {
-                let own = &self.config.load_balancing.consistent_hashing.hash_policy;
-                match (own.as_slice(), context.source) {
-                    ([], _) | (_, None) => context.hash,
-                    (own, Some(source)) => hash_of(own, source),
-                }
-            }
-        };
+        let of_client = context
+            .hash
+            .filter(|_| self.config.lb_policy.goes_by_hash());
         of_client.unwrap_or_else(|| self.balancer.random.draw())
     }
 }

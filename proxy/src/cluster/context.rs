@@ -1,6 +1,6 @@
 //! What of a connection or a request decides which host it gets.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::{Host, Tried};
 use crate::config::{retry_host::HostSelection, subset::MetadataMatch};
@@ -10,8 +10,6 @@ use crate::config::{retry_host::HostSelection, subset::MetadataMatch};
 pub struct LoadBalancerContext<'c> {
     /// Where it goes, for clusters of type `ORIGINAL_DST`; none: nobody says.
     pub destination: Option<SocketAddr>,
-    /// Where it comes from, for clusters with hash policies of their own.
-    pub source: Option<IpAddr>,
     /// The hash of the client, for clusters that go by one. Without one it goes anywhere.
     pub hash: Option<u64>,
     /// What hosts must have, for clusters with subsets.
@@ -30,7 +28,6 @@ impl<'c> LoadBalancerContext<'c> {
     pub fn new(destination: impl Into<Option<SocketAddr>>, tried: &'c Tried) -> Self {
         Self {
             destination: destination.into(),
-            source: None,
             hash: None,
             metadata_match: None,
             tried,

@@ -1,23 +1,15 @@
-//! Hashes of clients and hosts, and the tables that lead from one to the other. Hashes are Envoy's, so
-//! both choose alike.
+//! Tables that lead from the hash of a client to a host. They are Envoy's, so both choose alike.
 
 mod bounds;
 mod maglev;
 mod ring;
 
-use std::{io::Write as _, net::IpAddr, rc::Rc};
-
-use twox_hash::XxHash64;
+use std::rc::Rc;
 
 use self::{bounds::Bounds, maglev::Table, ring::Ring};
 use super::Host;
-use crate::config::{
-    self,
-    cluster::{HashPolicy, LbPolicy},
-};
+use crate::config::{self, cluster::LbPolicy};
 
-/// Longest text of an IPv6 address, with a scope.
-const ADDRESS: usize = 64;
 /// How often the table is asked for another host before all hosts are looked through.
 const OTHERS: u32 = 64;
 
@@ -36,26 +28,6 @@ enum Lookup {
 pub(super) struct Keyed {
     key: Box<str>,
     share: f64,
-}
-
-/// The hash of a client, if the policies give one.
-pub(crate) fn hash_of(policies: &[HashPolicy], source: IpAddr) -> Option<u64> {
-    policies.iter().fold(None, |before: Option<u64>, policy| {
-        let HashPolicy::SourceIp = policy;
-        let hash = hash_of_address(source);
-        // As Envoy: of two that are equal something remains.
-        Some(before.map_or(hash, |before| before.rotate_left(1) ^ hash))
-    })
-}
-
-/// Of the address as people write it, without a port.
-fn hash_of_address(address: IpAddr) -> u64 {
-    let mut text = [0; ADDRESS];
-    let mut rest = &mut text[..];
-    // No address is longer than there is room for.
-    let _ = write!(rest, "{}", address.to_canonical());
-    let length = ADDRESS - rest.len();
-    XxHash64::oneshot(0, &text[..length])
 }
 
 // === impl Keyed ===

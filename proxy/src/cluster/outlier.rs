@@ -17,6 +17,7 @@ pub(super) use monitor::{Consecutive, Monitor};
 pub(super) use stats::OutlierStats;
 
 use super::{Cluster, Host};
+use crate::reason::Reason;
 
 /// What came of an attempt at a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,27 @@ pub(crate) enum Outcome {
     /// It did not answer, or was not reached, in time.
     TimedOut,
 }
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// What a failure says of the host; none: nothing. A circuit breaker is about the whole cluster,
+    /// secrets are ours, and the rest is the client's.
+    pub(crate) fn of(reason: Reason) -> Option<Self> {
+        match reason {
+            Reason::UpstreamTimeout => Some(Self::TimedOut),
+            Reason::ConnectFailed
+            | Reason::ConnectTimeout
+            | Reason::UpstreamTls
+            | Reason::UpstreamClosed
+            | Reason::UpstreamReset
+            | Reason::UpstreamProtocolError => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+
+// === impl Cluster ===
 
 impl Cluster {
     /// Notes what came of an attempt at `host`. Where outliers are not detected that is a look at

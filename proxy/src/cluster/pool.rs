@@ -152,6 +152,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::buffer::BufferLimit;
     use crate::cluster::{LoadBalancerContext, Tried};
     use crate::config::{
         self,
@@ -171,6 +172,7 @@ mod tests {
             stat_name: "c".to_owned(),
             discovery: ClusterDiscovery::OriginalDst,
             original_dst: None,
+            buffer_limit: BufferLimit::default(),
             connect_timeout: Duration::from_secs(5),
             lb_policy: LbPolicy::ClusterProvided,
             protocol: UpstreamProtocol::Http1,

@@ -72,6 +72,9 @@ stat_set! {
         upstream_rq_retry_limit_exceeded: Counter,
         /// Retries refused by the circuit breaker.
         upstream_rq_retry_overflow: Counter,
+        /// Requests that were not to be sent again or copied any more, since their body became larger
+        /// than what is kept of one.
+        retry_or_shadow_abandoned: Counter,
         /// Responses complete.
         upstream_rq_completed: Counter,
         /// Responses by status.

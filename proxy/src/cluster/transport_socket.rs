@@ -130,6 +130,7 @@ impl UpstreamSockets {
             client: host.client(),
             default_protocols,
             only_protocols: None,
+            buffer_limit: self.config.buffer_limit,
         };
         let said = host.transport_socket_match.as_deref();
         let secured = self.secure(socket, said, &destination).await?;

@@ -1,5 +1,6 @@
 //! Clusters.
 
+use crate::buffer::BufferLimit;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
@@ -46,6 +47,8 @@ pub struct Cluster {
     pub transport_socket_matches: Vec<TransportSocketMatch>,
     /// Bounds of what may be in flight.
     pub circuit_breakers: CircuitBreakers,
+    /// How much connections to its endpoints may hold.
+    pub buffer_limit: BufferLimit,
     /// Source addresses of connections, one a family (`upstream_bind_config`).
     pub bind_source: Vec<IpAddr>,
     /// Pooled connections are closed after this long without a request. Envoy's default is 1 h.
@@ -158,14 +161,6 @@ pub enum HashFunction {
     XxHash,
     /// `MURMUR_HASH_2`
     MurmurHash2,
-}
-
-/// What chooses the endpoint where a cluster goes by a hash (`RouteAction.HashPolicy`,
-/// `envoy.type.v3.HashPolicy`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HashPolicy {
-    /// The address that the connection comes from.
-    SourceIp,
 }
 
 /// What is spoken with endpoints (`HttpProtocolOptions`).

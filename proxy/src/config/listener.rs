@@ -1,5 +1,6 @@
 //! Listeners, filter chains and network filters.
 
+use crate::buffer::BufferLimit;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
@@ -46,6 +47,8 @@ pub struct Listener {
     pub direction: TrafficDirection,
     /// Hosts of the services that lead to a port ([`weir_api::workload::SERVICES`]).
     pub services: Vec<(u16, Box<str>)>,
+    /// How much its connections may hold.
+    pub buffer_limit: BufferLimit,
     /// `tcp_backlog_size`; the kernel caps it at net.core.somaxconn.
     pub backlog: u32,
     /// Its connections count for no bound on those of all listeners.

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    cluster::{HashPolicy, RingHash},
-    subset::Subsets,
-};
+use super::{cluster::RingHash, hash::HashPolicy, subset::Subsets};
 
 /// `Cluster.lb_policy`, or the first known entry of `Cluster.load_balancing_policy`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,7 +99,7 @@ pub enum LocalityBasis {
 }
 
 /// `envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct ConsistentHashing {
     /// A host's name stands for it rather than its address (`use_hostname_for_hashing`).
     pub by_hostname: bool,

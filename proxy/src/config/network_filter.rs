@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    AccessLog, HttpConnectionManager, cluster::HashPolicy, dns_cache::DnsCacheConfig,
-    feature_flag::FeatureFlag, rbac, subset::MetadataMatch, token_bucket::LocalRateLimit,
+    AccessLog, HttpConnectionManager, dns_cache::DnsCacheConfig, feature_flag::FeatureFlag,
+    hash::HashPolicy, rbac, subset::MetadataMatch, token_bucket::LocalRateLimit,
 };
 
 /// A network filter.

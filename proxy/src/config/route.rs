@@ -1,5 +1,6 @@
 //! Route configurations: virtual hosts, routes and their actions.
 
+use super::request_buffer::RequestBuffer;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use crate::{metadata::Metadata, runtime::RuntimePercent};
 
 use super::{
     circuit_breakers::RoutingPriority,
-    cluster::HashPolicy,
+    hash::HashPolicy,
     header::HeaderMutations,
     http_filter::{CorsPolicy, PerFilterConfig},
     matcher::StringMatcher,
@@ -55,6 +56,8 @@ pub struct VirtualHost {
     pub cors: Option<Box<CorsPolicy>>,
     /// Send `x-envoy-attempt-count` upstream.
     pub include_request_attempt_count: bool,
+    /// For routes that do not say it themselves.
+    pub request_buffer: RequestBuffer,
 }
 
 /// `envoy.config.route.v3.Route`
@@ -72,6 +75,8 @@ pub struct Route {
     pub headers: HeaderMutations,
     /// What filters do differently at this level.
     pub per_filter: PerFilterConfig,
+    /// How much of a request's body is kept.
+    pub request_buffer: RequestBuffer,
 }
 
 /// `envoy.config.route.v3.RouteMatch`: all must hold.

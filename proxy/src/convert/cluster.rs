@@ -1,5 +1,6 @@
 //! Clusters.
 
+use crate::buffer::BufferLimit;
 use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use weir_api::xds::envoy::config::{
@@ -47,10 +48,9 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             close_connections_on_host_health_failure, dns_lookup_family,
             dns_refresh_rate, dns_jitter, dns_failure_refresh_rate, respect_dns_ttl,
             dns_resolvers, use_tcp_for_dns_lookups, dns_resolution_config,
-            typed_dns_resolver_config;
+            typed_dns_resolver_config, per_connection_buffer_limit_bytes;
         fixed: wait_for_warm_on_init = true;
-        ignored: per_connection_buffer_limit_bytes = "a buffer has 16 KiB, or 128 while much moves",
-            cleanup_interval = "hosts of an ORIGINAL_DST cluster are not kept",
+        ignored: cleanup_interval = "hosts of an ORIGINAL_DST cluster are not kept",
             metadata = "for people and for filters that are not supported";
         refused: transport_socket_matcher, stats_matcher,
             per_connection_buffer_high_watermark_timeout, upstream_http_protocol_options,
@@ -97,6 +97,8 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
             .refuse(&close_connections_on_host_health_failure);
         at.field("max_requests_per_connection")
             .refuse(&max_requests_per_connection);
+        at.field("per_connection_buffer_limit_bytes")
+            .refuse(&per_connection_buffer_limit_bytes);
         at.field("typed_extension_protocol_options")
             .refuse(&typed_extension_protocol_options);
         at.field("http2_protocol_options")
@@ -204,6 +206,7 @@ pub(super) fn cluster(at: &At<'_>, message: pb::Cluster) -> Option<Cluster> {
         load_balancing: balancing?.rest,
         discovery: discovery?,
         original_dst,
+        buffer_limit: BufferLimit::new(per_connection_buffer_limit_bytes.map(|limit| limit.value)),
         connect_timeout: positive_duration(&at_timeout, connect_timeout).unwrap_or(CONNECT_TIMEOUT),
         protocol: options.protocol,
         transport_socket: transport_socket?,

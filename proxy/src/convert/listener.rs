@@ -1,5 +1,6 @@
 //! Listeners.
 
+use crate::buffer::BufferLimit;
 use std::time::Duration;
 
 use weir_api::xds::{
@@ -31,12 +32,11 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
             default_filter_chain, metadata, listener_filters,
             listener_filters_timeout, continue_on_listener_filters_timeout, traffic_direction,
             access_log, tcp_backlog_size, bind_to_port, ignore_global_conn_limit,
-            bypass_overload_manager;
+            bypass_overload_manager, per_connection_buffer_limit_bytes;
         fixed: transparent = false, freebind = false;
         ignored: connection_balance_config = "the kernel balances connections over the workers",
             enable_reuse_port = "each worker has a socket of its own in any case",
-            max_connections_to_accept_per_socket_event = "bounds a batch of Envoy's event loop",
-            per_connection_buffer_limit_bytes = "a buffer has 16 KiB, or 128 while much moves";
+            max_connections_to_accept_per_socket_event = "bounds a batch of Envoy's event loop";
         refused: additional_addresses, stats_matcher, fcds_config, filter_chain_matcher,
             per_connection_buffer_high_watermark_timeout, deprecated_v1, drain_type,
             socket_options, tcp_fast_open_queue_length, udp_listener_config, api_listener,
@@ -97,6 +97,7 @@ pub(super) fn listener(at: &At<'_>, message: pb::Listener) -> Option<Listener> {
         services,
         ignore_global_conn_limit,
         bypass_overload_manager,
+        buffer_limit: BufferLimit::new(per_connection_buffer_limit_bytes.map(|limit| limit.value)),
         backlog: tcp_backlog_size.map_or(BACKLOG, |backlog| backlog.value),
         access_logs,
     })

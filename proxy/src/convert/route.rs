@@ -1,5 +1,6 @@
 //! Route configurations, virtual hosts and routes.
 
+use crate::config::request_buffer::RequestBuffer;
 use weir_api::xds::envoy::config::route::v3 as pb;
 
 use super::{
@@ -85,12 +86,12 @@ fn virtual_host(at: &At<'_>, message: pb::VirtualHost, checked: Checked) -> Virt
     take!(at, message => pb::VirtualHost {
         supported: name, domains, routes, request_headers_to_add, request_headers_to_remove,
             response_headers_to_add, response_headers_to_remove, include_request_attempt_count,
-            retry_policy, cors, typed_per_filter_config;
+            retry_policy, cors, typed_per_filter_config, per_request_buffer_limit_bytes,
+            request_body_buffer_limit;
         ignored: metadata = "for people and for filters that are not supported";
         refused: matcher, require_tls, virtual_clusters, rate_limits, include_attempt_count_in_response,
             retry_policy_typed_config, hedge_policy, include_is_timeout_retry_header,
-            per_request_buffer_limit_bytes, request_body_buffer_limit, request_mirror_policies,
-            route_specifiers;
+            request_mirror_policies, route_specifiers;
     });
     let at_domains = at.field("domains");
     if domains.is_empty() {
@@ -122,7 +123,16 @@ fn virtual_host(at: &At<'_>, message: pb::VirtualHost, checked: Checked) -> Virt
         retry_policy: retry_policy
             .and_then(|message| self::retry_policy(&at.field("retry_policy"), message)),
         include_request_attempt_count,
+        request_buffer: RequestBuffer {
+            body: request_body_buffer_limit.map(|limit| saturating(limit.value)),
+            request: per_request_buffer_limit_bytes.map(|limit| limit.value),
+        },
     }
+}
+
+/// As far as it can be counted.
+fn saturating(bytes: u64) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// Lower case.
@@ -137,10 +147,9 @@ fn route(at: &At<'_>, message: pb::Route, checked: Checked) -> Option<Route> {
     take!(at, message => pb::Route {
         supported: name, r#match, request_headers_to_add, request_headers_to_remove,
             response_headers_to_add, response_headers_to_remove, action, metadata,
-            typed_per_filter_config;
+            typed_per_filter_config, per_request_buffer_limit_bytes, request_body_buffer_limit;
         ignored: decorator = "names spans, and there is no tracing";
-        refused: tracing, per_request_buffer_limit_bytes, stat_prefix,
-            request_body_buffer_limit, route_specifiers;
+        refused: tracing, stat_prefix, route_specifiers;
     });
     let headers = header_mutations(
         at,
@@ -165,5 +174,9 @@ fn route(at: &At<'_>, message: pb::Route, checked: Checked) -> Option<Route> {
             typed_per_filter_config,
         ),
         metadata: self::metadata(metadata),
+        request_buffer: RequestBuffer {
+            body: request_body_buffer_limit.map(|limit| saturating(limit.value)),
+            request: per_request_buffer_limit_bytes.map(|limit| limit.value),
+        },
     })
 }

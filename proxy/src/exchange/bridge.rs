@@ -102,9 +102,15 @@ impl Bridge {
         }
     }
 
-    /// Keeps what is sent, so that it can be sent again.
-    pub(super) fn keep_for_replay(&mut self) {
+    /// Keeps what is sent, so many bytes of payload at most, so that it can be sent again.
+    pub(super) fn keep_for_replay(&mut self, most: u32) {
         self.replay.kept.get_or_insert_default();
+        self.replay.most = most;
+    }
+
+    /// Whether the body has become larger than what is kept.
+    pub(super) fn has_outgrown(&self) -> bool {
+        self.replay.most > 0 && self.replay.kept.is_none()
     }
 
     /// Begins again, towards another sink. Only if [`Bridge::can_rewind`].

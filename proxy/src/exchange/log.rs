@@ -72,12 +72,20 @@ impl Exchange<'_> {
         super::Next::Close
     }
 
-    /// Counts it for the metrics of the mesh.
+    /// Counts it for the metrics of the mesh, and as a flow.
     fn count(&self) {
         if let Some(reporter) = &self.manager.context.mesh_metrics {
             let duration_us = micros(self.began.elapsed());
             let is_grpc = self.request.is_grpc();
             reporter.request(self.connection, &self.info, is_grpc, duration_us);
+        }
+        if let Some(flows) = &self.manager.context.flows
+            && let Some(head) = self.request.head()
+            && !head.method().is_empty()
+        {
+            let is_grpc = self.request.is_grpc();
+            let asked = (head.method(), head.path_only());
+            flows.request(self.connection, &self.info, is_grpc, asked);
         }
     }
 

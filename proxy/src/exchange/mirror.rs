@@ -6,15 +6,14 @@
 //!
 //! <https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto#config-route-v3-routeaction-requestmirrorpolicy>
 
-mod delivery;
-
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use http::{Uri, request, uri::Authority};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Uri, request, uri::Authority};
 
-use self::delivery::Delivery;
 use super::{Exchange, RequestMessage, bridge::Frame, send::Sending};
 use crate::{
+    call::{Call, Origin, Wanted},
     cluster::Host,
     http::message::{change_request, request_from_http1},
 };
@@ -54,19 +53,23 @@ impl Exchange<'_> {
             if !policy.keeps_host {
                 head.uri = shadowed(head.uri);
             }
-            let delivery = Delivery {
-                clusters: Rc::clone(&manager.context.clusters),
-                destination: self.connection.original_destination.0,
-                is_http2: matches!(self.request, RequestMessage::Http2(_)),
-                cluster,
+            let (body, trailers) = whole(body);
+            let call = Call {
                 head,
                 body,
+                trailers,
+                timeout: forward.timeout.unwrap_or(PATIENCE),
+                wanted: Wanted::Nothing,
+                origin: Origin {
+                    destination: Some(self.connection.original_destination.0),
+                    is_http2: matches!(self.request, RequestMessage::Http2(_)),
+                },
             };
-            let bound = forward.timeout.unwrap_or(PATIENCE);
+            let clusters = Rc::clone(&manager.context.clusters);
             tokio::task::spawn_local(async move {
                 let _place = place;
                 // Whether it came, only the cluster's stats tell.
-                let _late = tokio::time::timeout(bound, delivery.run()).await;
+                let _ = call.send_to(&clusters, &cluster).await;
             });
         }
     }
@@ -101,6 +104,18 @@ impl Drop for Place {
     fn drop(&mut self) {
         UNDER_WAY.with(|count| count.set(count.get() - 1));
     }
+}
+
+/// A body and what follows it, of frames.
+fn whole(frames: Vec<Frame>) -> (Bytes, Option<HeaderMap>) {
+    let (mut body, mut trailers) = (BytesMut::new(), None);
+    for frame in frames {
+        match frame {
+            Frame::Data(data, _) => body.extend_from_slice(&data),
+            Frame::Trailers(fields) => trailers = Some(*fields),
+        }
+    }
+    (body.freeze(), trailers)
 }
 
 /// As Envoy, so that who is sent a copy can tell: the host's name ends with `-shadow`.

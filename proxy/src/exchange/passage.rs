@@ -1,7 +1,7 @@
 //! A request's passage through the HTTP filters of its connection manager.
 
 use std::{
-    borrow::Cow, collections::VecDeque, future::poll_fn, pin::Pin, sync::Arc, task::Poll,
+    borrow::Cow, collections::VecDeque, future::poll_fn, rc::Rc, sync::Arc, task::Poll,
     time::Instant,
 };
 
@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{
     access_log::Facts,
+    cluster::Clusters,
     config::RouteConfiguration,
     filter::http::{
-        ActiveFilters, Decoding, Encoding, HttpFilters, Step, Stream, Throttle, Trailers, Wait,
+        ActiveFilters, Decoding, Encoding, HttpFilters, Step, Stream, Throttle, Trailers, Waiting,
     },
     http::{
         edits::{Edited, Edits},
@@ -57,6 +58,7 @@ pub(super) struct Around<'x> {
     facts: Facts<'x>,
     connection: ConnectionAttributes<'x>,
     runtime: Arc<Runtime>,
+    clusters: Rc<Clusters>,
 }
 
 // === impl Around ===
@@ -67,6 +69,7 @@ impl<'x> Around<'x> {
             facts: exchange.facts(""),
             connection: exchange.attributes(),
             runtime: exchange.manager.context.routes.runtime(),
+            clusters: Rc::clone(&exchange.manager.context.clusters),
         }
     }
 
@@ -82,6 +85,7 @@ impl<'x> Around<'x> {
             random,
             metadata,
             filter_state: &NO_STATE,
+            clusters: Some(&self.clusters),
             now: Instant::now(),
         }
     }
@@ -296,7 +300,7 @@ impl Exchange<'_> {
             match step {
                 Step::Continue => return Ok(()),
                 Step::WaitUntil(until) => self.wait_until(until.into()).await?,
-                Step::WaitFor(Wait(ready)) => self.wait_for_filter(ready).await?,
+                Step::Wait(waiting) => self.wait_for_filter(waiting).await?,
                 Step::WholeBody { limit } => {
                     let body = self.read_body(limit).await?;
                     passage.body = Some(body);
@@ -304,6 +308,25 @@ impl Exchange<'_> {
                 Step::Reply(reply) => return Err(reply),
             }
         }
+    }
+
+    /// Waits for what a filter waits for, unless the client goes, or it takes longer than a stream may
+    /// be idle.
+    async fn wait_for_filter(&mut self, mut waiting: Waiting) -> Result<(), Box<LocalReply>> {
+        let is_read = self.request.has_no_body();
+        let idle = self.manager.config.stream_idle_timeout;
+        let idle = idle.map(|timeout| tokio::time::Instant::now() + timeout);
+        poll_fn(|cx| {
+            if waiting.poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.scratch.timer.poll(cx, idle).is_ready() {
+                return Poll::Ready(Err(Box::new(Reason::StreamIdleTimeout.into())));
+            }
+            let gone = self.downstream.poll_gone(cx, is_read);
+            gone.map(|_| Err(Box::new(Reason::ClientClosed.into())))
+        })
+        .await
     }
 
     /// Waits, unless the client goes, or nothing has moved for too long by then.
@@ -318,27 +341,6 @@ impl Exchange<'_> {
                     true => Err(Box::new(Reason::StreamIdleTimeout.into())),
                     false => Ok(()),
                 });
-            }
-            let gone = self.downstream.poll_gone(cx, is_read);
-            gone.map(|_| Err(Box::new(Reason::ClientClosed.into())))
-        })
-        .await
-    }
-
-    /// Waits for what a filter waits for, unless the client goes or nothing moves for too long.
-    async fn wait_for_filter(
-        &mut self,
-        mut ready: Pin<Box<dyn Future<Output = ()>>>,
-    ) -> Result<(), Box<LocalReply>> {
-        let is_read = self.request.has_no_body();
-        let idle = self.manager.config.stream_idle_timeout;
-        let idle = idle.map(|timeout| tokio::time::Instant::now() + timeout);
-        poll_fn(|cx| {
-            if ready.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(()));
-            }
-            if self.scratch.timer.poll(cx, idle).is_ready() {
-                return Poll::Ready(Err(Box::new(Reason::StreamIdleTimeout.into())));
             }
             let gone = self.downstream.poll_gone(cx, is_read);
             gone.map(|_| Err(Box::new(Reason::ClientClosed.into())))

@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::SocketAddr, rc::Rc, time::Duration};
 
 use super::ConnectionManager;
 use crate::{
-    cluster::{Cluster, Host, LoadBalancerContext, Tried, hash_of},
+    cluster::{Cluster, Host, LoadBalancerContext, Tried},
     config::{
         RouteConfiguration,
         http_filter::HttpFilter,
@@ -137,19 +137,29 @@ impl<'c> ForwardPlan<'c> {
             .or(self.matched.virtual_host.retry_policy.as_ref())
     }
 
-    /// The host for the request of a connection, `to` where it goes; not one of those `tried`, if there is another.
+    /// Bytes of the body that may be kept, so that it can be sent again.
+    pub(super) fn keeps(&self, connection: &ConnectionInfo) -> u32 {
+        let Matched {
+            route,
+            virtual_host,
+            ..
+        } = &self.matched;
+        let limit = connection.listener.buffer_limit;
+        (route.request_buffer).kept(virtual_host.request_buffer, limit)
+    }
+
+    /// The host for a request, `to` where it goes, `hash` that of its client; not one of those `tried`, if
+    /// there is another.
     pub(super) fn pick(
         &self,
-        context: &ConnectionInfo,
+        hash: Option<u64>,
         to: Option<SocketAddr>,
         tried: &Tried,
     ) -> Option<Rc<Host>> {
-        let source = context.remote.ip();
         let of_weighted = self.matched.weighted.map(|it| it.metadata_match.as_ref());
         let retry = self.retry_policy().filter(|_| !tried.is_empty());
         self.cluster.pick(&LoadBalancerContext {
-            source: Some(source),
-            hash: hash_of(&self.forward.hash_policy, source),
+            hash,
             metadata_match: of_weighted.unwrap_or(self.forward.metadata_match.as_ref()),
             retry: retry.and_then(|policy| policy.hosts.as_deref()),
             ..LoadBalancerContext::new(to, tried)

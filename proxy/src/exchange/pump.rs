@@ -14,8 +14,6 @@ use crate::{
     net::transport_socket::Connection,
 };
 
-/// Bytes of a body that are kept for another attempt: forms and calls of APIs, not uploads.
-const MAX_KEPT: usize = 64 * 1024;
 /// A body of which this much is still to come is spliced.
 const SPLICE_FROM: u64 = 64 * 1024;
 
@@ -32,6 +30,8 @@ pub(super) struct Pump {
     pub(super) moved: u64,
     /// What has left of the body, if it may be asked for again.
     kept: Option<Vec<u8>>,
+    /// Bytes of it that may be kept.
+    keeps: u32,
     /// Something of the body has left and was not kept.
     lost: bool,
     /// What follows of the body is malformed.
@@ -66,6 +66,7 @@ impl Pump {
             ready: 0,
             moved: 0,
             kept: None,
+            keeps: 0,
             lost: false,
             broken: false,
             abandoned: false,
@@ -74,9 +75,15 @@ impl Pump {
         }
     }
 
-    /// Keeps the body, up to a bound, for [`Self::rewind`].
-    pub(super) fn keep_body(&mut self) {
+    /// Keeps so many bytes of the body at most, for [`Self::rewind`].
+    pub(super) fn keep_body(&mut self, most: u32) {
         self.kept = Some(Vec::new());
+        self.keeps = most;
+    }
+
+    /// Whether the body has become larger than what is kept.
+    pub(super) fn has_outgrown(&self) -> bool {
+        self.keeps > 0 && self.kept.is_none()
     }
 
     /// Whether the message can be sent from its beginning again.
@@ -169,7 +176,7 @@ impl Pump {
             if self.body.has_ended() {
                 return Poll::Ready(Ok(()));
             }
-            if self.can_splice(from, to) {
+            if self.can_splice(from, buffer, to) {
                 buffer.release();
                 match ready!(self.poll_splice(cx, from, to))? {
                     0 if self.body.end() => {}
@@ -206,9 +213,10 @@ impl Pump {
 
     /// Whether enough is to come of a body that need not be seen for it to be worth a pipe. It
     /// stays with the pipe then, which may hold a part.
-    fn can_splice(&mut self, from: &Connection, to: &Connection) -> bool {
+    fn can_splice(&mut self, from: &Connection, buffer: &Buffer, to: &Connection) -> bool {
         if self.pipe.get().is_none() {
             let worth = self.kept.is_none() && self.body.opaque() >= SPLICE_FROM;
+            let worth = worth && !buffer.is_tight();
             if worth && from.as_raw().is_some() && to.as_raw().is_some() {
                 self.pipe.get_or_init(Pipe::new);
             }
@@ -254,7 +262,9 @@ impl Pump {
 
     fn keep(&mut self, part: &[u8]) {
         match &mut self.kept {
-            Some(kept) if kept.len() + part.len() <= MAX_KEPT => kept.extend_from_slice(part),
+            Some(kept) if kept.len() + part.len() <= self.keeps as usize => {
+                kept.extend_from_slice(part);
+            }
             _ => {
                 self.kept = None;
                 self.lost = true;
@@ -271,7 +281,7 @@ mod tests {
     #[test]
     fn a_message_that_begins_again_is_not_abandoned_any_more() {
         let mut pump = Pump::request(b"head".to_vec(), Body::new(Framing::Length(5)));
-        pump.keep_body();
+        pump.keep_body(5);
         assert!(!pump.is_done());
         // The endpoint took no more, and another is to have all of it.
         pump.abandon();

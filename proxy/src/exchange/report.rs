@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     cluster::{Host, Outcome},
+    info::GrpcStatus,
     reason::Reason,
 };
 
@@ -41,9 +42,9 @@ impl Exchange<'_> {
             // While it waits for a connection nobody knows whose time it is that passes.
             Err(failure) if sending.upstream.is_none() => match failure.reason {
                 Reason::UpstreamTimeout => None,
-                reason => outcome_of(reason),
+                reason => Outcome::of(reason),
             },
-            Err(failure) => outcome_of(failure.reason),
+            Err(failure) => Outcome::of(failure.reason),
         };
         if let Some(outcome) = outcome {
             cluster.report(host, outcome);
@@ -56,10 +57,7 @@ impl Exchange<'_> {
             true => self.grpc_status(sending),
             false => None,
         };
-        grpc_status.map_or_else(
-            || self.status(sending),
-            |status| http_status_of(status.code()),
-        )
+        grpc_status.map_or_else(|| self.status(sending), GrpcStatus::http_status)
     }
 
     /// Whether the request is one of gRPC. Asked before it is sent, while its head is there.
@@ -70,39 +68,5 @@ impl Exchange<'_> {
             let rest = value.strip_prefix("application/grpc");
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
         })
-    }
-}
-
-/// What a failure says of the host; none: nothing. A circuit breaker is about the whole cluster,
-/// secrets are ours, and the rest is the client's.
-pub(super) fn outcome_of(reason: Reason) -> Option<Outcome> {
-    match reason {
-        Reason::UpstreamTimeout => Some(Outcome::TimedOut),
-        Reason::ConnectFailed
-        | Reason::ConnectTimeout
-        | Reason::UpstreamTls
-        | Reason::UpstreamClosed
-        | Reason::UpstreamReset
-        | Reason::UpstreamProtocolError => Some(Outcome::Failed),
-        _ => None,
-    }
-}
-
-/// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>, the other way round,
-/// as Envoy does it.
-fn http_status_of(grpc: u8) -> u16 {
-    match grpc {
-        0 => 200,
-        1 => 499,
-        3 | 9 | 11 => 400,
-        4 => 504,
-        5 => 404,
-        6 | 10 => 409,
-        7 => 403,
-        8 => 429,
-        12 => 501,
-        14 => 503,
-        16 => 401,
-        _ => 500,
     }
 }

@@ -20,7 +20,7 @@ use super::{
     upstream::{ReceivedHead, UpstreamPort},
 };
 use crate::{
-    cluster::{ClusterStats, Tried},
+    cluster::{ClientHash, ClusterStats, Tried},
     http::local_reply::LocalReply,
     info::GrpcStatus,
     reason::Reason,
@@ -43,6 +43,8 @@ pub(super) struct Sending<'p> {
     pub(super) passage: Option<Box<Passage<'p>>>,
     /// It is one of gRPC, where outlier detection asks.
     pub(super) is_grpc: bool,
+    /// `set-cookie` of what its endpoint was chosen by.
+    pub(super) cookies: Box<[String]>,
     /// It was given up, and this is how far it came.
     mark: Option<Mark>,
 }
@@ -107,6 +109,7 @@ impl<'p> Sending<'p> {
             answer: Answer::Awaited,
             passage,
             is_grpc: false,
+            cookies: Box::default(),
             mark: None,
         }
     }
@@ -161,12 +164,15 @@ impl Exchange<'_> {
         let plan = sending.plan;
         let mut retries = Retries::new(plan);
         let mut is_copied = !plan.forward.mirrors.is_empty();
-        if retries.may_need_body() || is_copied {
-            sending.transfer.keep_body();
+        let mut is_kept = retries.may_need_body() || is_copied;
+        if is_kept {
+            sending.transfer.keep_body(plan.keeps(self.connection));
         }
         if let Some(reason) = plan.cluster.drops_overload() {
             return self.give_up(sending, reason).await;
         }
+        let ClientHash { hash, cookies } = self.client_hash(sending);
+        sending.cookies = cookies.into();
         let mut tried = Tried::default();
         loop {
             let picked = match plan.cluster.forwards_by_name() {
@@ -174,7 +180,7 @@ impl Exchange<'_> {
                     Ok(host) => Some(host),
                     Err(reply) => return Box::pin(self.give_up_with(sending, *reply)).await,
                 },
-                false => plan.pick(self.connection, self.destination(sending), &tried),
+                false => plan.pick(hash, self.destination(sending), &tried),
             };
             let Some(host) = picked else {
                 return self.give_up(sending, Reason::NoHealthyUpstream).await;
@@ -186,7 +192,7 @@ impl Exchange<'_> {
                 self.info.peer = host.peer();
             }
             if host.sidecar && sending.attempt == 1 {
-                sending.transfer.keep_body();
+                sending.transfer.keep_body(plan.keeps(self.connection));
             }
             let Some(active) = plan.cluster.begin_request(&host, plan.forward.priority) else {
                 return self.give_up(sending, Reason::Overflow).await;
@@ -197,6 +203,10 @@ impl Exchange<'_> {
             if is_copied && sending.upstream.is_some() {
                 is_copied = false;
                 self.mirror(sending, &host);
+            }
+            if is_kept && sending.transfer.has_outgrown() {
+                is_kept = false;
+                plan.named_cluster.stats.retry_or_shadow_abandoned.inc();
             }
             sending.deadlines.end_attempt();
             let can_rewind = self.request.has_head() && sending.transfer.can_rewind();

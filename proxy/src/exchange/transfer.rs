@@ -28,11 +28,19 @@ pub(super) enum Transfer {
 // === impl Transfer ===
 
 impl Transfer {
-    /// Keeps the body, up to a bound, so that it can be sent again.
-    pub(super) fn keep_body(&mut self) {
+    /// Keeps so many bytes of the body at most, so that it can be sent again.
+    pub(super) fn keep_body(&mut self, most: u32) {
         match self {
-            Self::Raw(pump) => pump.keep_body(),
-            Self::Framed(bridge, _) => bridge.keep_for_replay(),
+            Self::Raw(pump) => pump.keep_body(most),
+            Self::Framed(bridge, _) => bridge.keep_for_replay(most),
+        }
+    }
+
+    /// Whether the body has become larger than what is kept of it.
+    pub(super) fn has_outgrown(&self) -> bool {
+        match self {
+            Self::Raw(pump) => pump.has_outgrown(),
+            Self::Framed(bridge, _) => bridge.has_outgrown(),
         }
     }
 

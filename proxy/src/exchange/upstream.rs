@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
+    call::{LEAST_INFORMATIONAL, MAX_RESPONSE_HEAD, reason_of},
     cluster::{Http2Lease, Upstream},
     http::codec::{
         h1::{request::Parsed, response::Response},
@@ -24,12 +25,6 @@ use crate::{
     net::transport_socket::Connection,
     reason::Reason,
 };
-
-/// Largest head of a response. Envoy's default is 60 KiB; ours leaves room for large cookies.
-pub(super) const MAX_RESPONSE_HEAD: usize = 1 << 20;
-/// What a 1xx response counts at least. Together those of a request may have as much as a head: 256 of
-/// usual size, which is 85 minutes of an endpoint that says each 20 s that it is working (RFC 2518).
-pub(super) const LEAST_INFORMATIONAL: usize = 4096;
 
 /// Who is asked.
 pub(super) enum UpstreamPort {
@@ -117,8 +112,8 @@ impl UpstreamPort {
 impl Http1Upstream {
     pub(super) fn new(upstream: Upstream, reused: bool) -> Self {
         Self {
+            received: Buffer::of(upstream.cluster.config.buffer_limit),
             upstream,
-            received: Buffer::default(),
             reused,
             informed: 0,
         }
@@ -184,24 +179,16 @@ impl Http1Upstream {
 
 /// What an error of an HTTP/2 endpoint means. `unsent`: nothing has left.
 pub(super) fn failure(error: &h2::Error, unsent: bool) -> Failure {
-    let of_peer = error.is_remote();
-    let (reason, kind) = if error.is_go_away() && of_peer {
-        (Reason::UpstreamReset, FailureKind::GoneAway)
-    } else if error.is_reset() && of_peer {
-        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        let kind = match refused {
-            true => FailureKind::Refused,
-            false => FailureKind::Lost,
-        };
-        (Reason::UpstreamReset, kind)
-    } else if error.is_io() {
-        (Reason::UpstreamClosed, FailureKind::Lost)
-    } else {
-        (Reason::UpstreamProtocolError, FailureKind::Lost)
+    let kind = match error {
+        error if !error.is_remote() => FailureKind::Lost,
+        error if error.is_go_away() => FailureKind::GoneAway,
+        error if error.reason() == Some(h2::Reason::REFUSED_STREAM) => FailureKind::Refused,
+        _ => FailureKind::Lost,
     };
     let kind = match unsent {
         true => FailureKind::GoneAway,
         false => kind,
     };
+    let reason = reason_of(error);
     Failure { reason, kind }
 }

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! exchange                                   filters
-//! head read            on_request_headers -> Continue | WaitUntil | WholeBody | Reply
+//! head read            on_request_headers -> Continue | WaitUntil | Wait | WholeBody | Reply
 //! waited, body read    on_request_headers -> goes on after the filter that asked
 //! trailers read        on_request_trailers
 //! response head        on_response_headers -> (all filters, in reverse; local replies, too)
@@ -24,8 +24,9 @@ mod header_mutation;
 mod rbac;
 mod throttle;
 mod upstream;
+mod waiting;
 
-use std::{fmt, future::Future, pin::Pin, rc::Rc, sync::Arc, time::Instant};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use crate::{
     cluster::Clusters,
@@ -46,6 +47,7 @@ use crate::{
 
 pub use throttle::Throttle;
 pub use upstream::UpstreamFilters;
+pub use waiting::Waiting;
 
 /// A chain of filters in one worker.
 pub struct HttpFilters {
@@ -93,8 +95,8 @@ pub enum Step {
     Continue,
     /// Nothing passes before then; take the next step then.
     WaitUntil(Instant),
-    /// Nothing passes before this is ready; take the next step then.
-    WaitFor(Wait),
+    /// Nothing passes before this is ready; then ask the same filter again.
+    Wait(Waiting),
     /// Read the request's body to its end and take the next step; then send it on with its length.
     /// If it is longer than `limit` bytes, answer [`crate::reason::Reason::PayloadTooLarge`].
     WholeBody {
@@ -103,15 +105,6 @@ pub enum Step {
     },
     /// Answer this instead of going on. Every encoder sees it.
     Reply(Box<LocalReply>),
-}
-
-/// What a filter waits for.
-pub struct Wait(pub Pin<Box<dyn Future<Output = ()>>>);
-
-impl fmt::Debug for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Wait")
-    }
 }
 
 /// What filters may ask and change of a request beside its messages.
@@ -128,6 +121,9 @@ pub struct Stream<'r> {
     pub metadata: &'r mut Metadata,
     /// Objects that filters left for each other.
     pub filter_state: &'r FilterState,
+    /// Whom a filter may call; none where nobody can be.
+    #[allow(dead_code, reason = "those who call come one after the other")]
+    pub(crate) clusters: Option<&'r Rc<Clusters>>,
     /// The time.
     pub now: Instant,
 }
@@ -260,11 +256,7 @@ impl<'c> ActiveFilters<'c> {
             let step = match &mut filter.kind {
                 Kind::Buffer(filter) => filter.on_request_headers(name, d),
                 Kind::Cors(filter) => filter.on_request_headers(name, d),
-                Kind::DynamicForwardProxy(filter) => match filter.on_request_headers(name, d) {
-                    // It has to see what came of it.
-                    step @ Step::WaitFor(_) => return step,
-                    step => step,
-                },
+                Kind::DynamicForwardProxy(filter) => filter.on_request_headers(name, d),
                 Kind::Fault(filter) => match filter.on_request_headers(name, d) {
                     // It has something to decide afterwards.
                     step @ Step::WaitUntil(_) => return step,
@@ -273,6 +265,9 @@ impl<'c> ActiveFilters<'c> {
                 Kind::HeaderMutation(filter) => filter.on_request_headers(name, d),
                 Kind::Rbac(filter) => filter.on_request_headers(name, d),
             };
+            if matches!(step, Step::Wait(_)) {
+                return step;
+            }
             self.next += 1;
             if !matches!(step, Step::Continue) {
                 return step;

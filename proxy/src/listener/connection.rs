@@ -194,7 +194,7 @@ impl ActiveConnection {
         let Some(mut stream) = stream.take() else {
             return;
         };
-        let mut buffer = Buffer::default();
+        let mut buffer = Buffer::of(self.listener.config.buffer_limit);
         let Some(mut dialled) = filters::run(self, &mut stream, &mut buffer).await else {
             return;
         };
@@ -210,7 +210,7 @@ impl ActiveConnection {
         match &chain.tls {
             None => stream.note_received(buffer.len()),
             // On the heap: a connection lives longer than its handshake.
-            Some(tls) => match Box::pin(tls.accept(stream, std::mem::take(&mut buffer))).await {
+            Some(tls) => match Box::pin(tls.accept(stream, buffer.take())).await {
                 Ok((connection, info)) => {
                     stream = connection;
                     self.info.tls = Some(Box::new(info));

@@ -149,7 +149,7 @@ fn dial_ahead(connection: &mut ActiveConnection) -> Option<Dial> {
     }
     let chosen = filter.cluster(&connection.info)?;
     let cluster = Rc::clone(&chosen.cluster);
-    let ends = Ends::of(&connection.info, &cluster);
+    let ends = Ends::of(filter, &connection.info, &cluster);
     // Which name it asks for, or who the client is, may not be known yet.
     if cluster.forwards_by_name()
         || cluster.tells_of_clients()

@@ -17,7 +17,7 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
-    buffer::Buffer,
+    buffer::{Buffer, BufferLimit},
     net::{read_filter, transport_socket::Connection},
 };
 pub(crate) use splice::{Broken, Pipe};
@@ -54,12 +54,12 @@ pub(crate) enum End {
 /// `progress` is told what has moved each way whenever something has.
 pub(crate) async fn relay(
     (downstream, upstream): (&mut Connection, &mut Connection),
-    buffer: &mut Buffer,
+    (buffer, limit): (&mut Buffer, BufferLimit),
     idle_timeout: Option<Duration>,
     progress: impl Fn(u64, u64),
 ) -> Relayed {
-    let mut to_upstream = Direction::new(std::mem::take(buffer));
-    let mut to_downstream = Direction::new(Buffer::default());
+    let mut to_upstream = Direction::new(buffer.take());
+    let mut to_downstream = Direction::new(Buffer::of(limit));
     let mut idle = idle_timeout.map(Idle::new);
     let end = poll_fn(|cx| {
         let before = (to_upstream.moved, to_downstream.moved);
@@ -165,6 +165,7 @@ impl Direction {
         to: &mut Connection,
     ) -> Poll<io::Result<usize>> {
         if self.moved >= SPLICE_AFTER
+            && !self.buffer.is_tight()
             && let (Some(from), Some(to)) = (from.as_raw(), to.as_raw())
         {
             self.pipe.get_or_init(Pipe::new);
@@ -215,5 +216,48 @@ impl Idle {
             }
             self.timer.as_mut().reset(Instant::now() + self.step);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (connected, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (connected.expect("a connection"), accepted.expect("one").0)
+    }
+
+    /// Whether so much goes through a pipe.
+    async fn splices(limit: BufferLimit) -> bool {
+        let ((mut client, from), (to, mut server)) = (pair().await, pair().await);
+        let (mut from, mut to) = (Connection::raw(from), Connection::raw(to));
+        let mut direction = Direction::new(Buffer::of(limit));
+        let much = vec![b'a'; 4 * SPLICE_AFTER as usize];
+        let sent = async {
+            client.write_all(&much).await.expect("room");
+            client.shutdown().await.expect("an end");
+        };
+        let relayed = poll_fn(|cx| direction.poll(cx, &mut from, &mut to));
+        let mut received = Vec::new();
+        let ((), relayed, read) = tokio::join!(sent, relayed, server.read_to_end(&mut received));
+        relayed.expect("relayed");
+        read.expect("read");
+        assert!(received == much);
+        direction.pipe.get().is_some()
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_through_a_pipe_where_a_connection_may_hold_little() {
+        assert!(splices(BufferLimit::default()).await);
+        assert!(splices(BufferLimit::new(Some(1 << 20))).await);
+        assert!(!splices(BufferLimit::new(Some(4096))).await);
     }
 }

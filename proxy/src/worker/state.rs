@@ -34,6 +34,7 @@ impl Worker {
         );
         let mesh_metrics = shared.mesh_metrics.as_ref();
         let mesh_metrics = mesh_metrics.map(|it| it.reporter(&snapshot, shared.demands.clone()));
+        let flows = shared.flows.as_ref().map(|flows| flows.recorder());
         let context = FactoryContext::new(
             &snapshot,
             Rc::new(clusters),
@@ -41,6 +42,7 @@ impl Worker {
             Arc::clone(&shared.singletons),
             Arc::clone(&shared.secrets),
             mesh_metrics,
+            flows,
             shared.overload.clone(),
         );
         let handler =
@@ -72,6 +74,9 @@ impl Worker {
             tls::age_stock();
             if let Some(reporter) = &self.handler.context.mesh_metrics {
                 reporter.age();
+            }
+            if let Some(flows) = &self.handler.context.flows {
+                flows.age();
             }
         }
     }

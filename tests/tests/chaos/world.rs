@@ -140,5 +140,6 @@ fn service(name: &str, last: u8, hinted: bool) -> Object {
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
         traffic_distribution: TrafficDistribution::Any,
         session_affinity: SessionAffinity::None,
+        entry: None,
     })
 }

@@ -242,6 +242,7 @@ fn cluster(row: &Row) -> Cluster {
         fields: row.fields,
         route: row.route,
         localities: localities.collect::<Vec<_>>().join(", "),
+        ..Cluster::default()
     }
 }
 

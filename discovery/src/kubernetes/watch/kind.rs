@@ -14,7 +14,9 @@ use crate::{
         destination_rule::DestinationRule,
         gateway::{GrpcRoute, HttpRoute, ReferenceGrant},
         peer_authentication::PeerAuthentication,
+        service_entry::ServiceEntry,
         virtual_service::VirtualService,
+        workload_entry::WorkloadEntry,
     },
 };
 
@@ -43,7 +45,7 @@ pub(super) trait Kind: DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Every kind, in the order of status reports.
-pub(super) const KINDS: [&str; 11] = [
+pub(super) const KINDS: [&str; 13] = [
     wire::Service::KIND,
     wire::EndpointSlice::KIND,
     wire::Pod::KIND,
@@ -55,6 +57,8 @@ pub(super) const KINDS: [&str; 11] = [
     ReferenceGrant::KIND,
     DestinationRule::KIND,
     VirtualService::KIND,
+    ServiceEntry::KIND,
+    WorkloadEntry::KIND,
 ];
 
 impl Kind for wire::Service {

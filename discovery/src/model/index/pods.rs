@@ -12,6 +12,7 @@ impl Index {
         }
         self.remove_pod(&pod.name);
         self.touch_services_of(&pod.name);
+        self.touch_selecting(&pod);
         self.changed_pods.insert(pod.name.clone());
         let pod = Arc::new(pod);
         self.current
@@ -27,6 +28,7 @@ impl Index {
             return;
         };
         self.touch_services_of(name);
+        self.touch_selecting(&pod);
         self.changed_pods.insert(name.clone());
         for address in own_addresses(&pod) {
             self.take_address(address, name);

@@ -10,6 +10,7 @@ use crate::model::{Attachment, Changes, NamespacedName, Pod, RuleName};
 
 impl Index {
     pub(super) fn apply_attachment(&mut self, attachment: Attachment) {
+        self.touch_declared(&attachment.rule);
         let attachments = &mut self.current.attachments;
         let known = attachments.get(&attachment.rule);
         if known.map(|known| &**known) == Some(&attachment) {
@@ -17,6 +18,8 @@ impl Index {
         }
         let attachment = Arc::new(attachment);
         Arc::make_mut(attachments).insert(attachment.clone());
+        self.touch_declared(&attachment.rule);
+        let attachments = &mut self.current.attachments;
         if let Some((rule, ignored)) = attachments.routings().rival(&attachment) {
             tracing::warn!(
                 %rule, %ignored,
@@ -36,6 +39,7 @@ impl Index {
     }
 
     pub(super) fn remove_attachment(&mut self, rule: &RuleName) {
+        self.touch_declared(rule);
         let attachments = &mut self.current.attachments;
         if attachments.get(rule).is_some() {
             Arc::make_mut(attachments).remove(rule);
@@ -106,8 +110,15 @@ impl Index {
         let redeclared = redeclared.filter(|(_, change)| change.declaration_changed());
         let redeclared = redeclared.map(|(name, _)| name);
         let shaped = changes.shaped.keys();
-        let routed = redeclared
-            .chain(shaped)
+        let all: BTreeSet<_> = redeclared.chain(shaped).collect();
+        // Rules name hosts without the namespace in which they are declared.
+        let hosts = all.iter().filter(|name| name.is_host());
+        let hosts: Vec<_> = hosts
+            .map(|name| NamespacedName::new("", &name.name))
+            .collect();
+        let routed = all
+            .into_iter()
+            .chain(&hosts)
             .flat_map(|name| routings.routed_to(name));
         let routed: BTreeSet<_> = routed.collect();
         let services = routed.iter().flat_map(|it| it.services(&self.current));

@@ -107,7 +107,8 @@ impl Backend {
         if !is_near && !is_parent() && !routings.grants(referrer, service) {
             return Err(Unresolved::NotPermitted);
         }
-        let service = snapshot.service(service).ok_or(Unresolved::NotFound)?;
+        let service = snapshot.named(service, Some(referrer.namespace));
+        let service = service.ok_or(Unresolved::NotFound)?;
         if service.service.kind == ServiceKind::ExternalName {
             return Err(Unresolved::InvalidKind);
         }

@@ -9,9 +9,9 @@ use crate::{
 /// What a host is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::rules) enum Host {
-    /// The name of a service, or of some.
+    /// The name of a service, or of some, or of hosts that a ServiceEntry may declare.
     Services(HostScope),
-    /// A name of something outside of the cluster, or of nothing.
+    /// A name that looks like one of a Service, and of nothing.
     Elsewhere,
     /// No name at all.
     Malformed,
@@ -37,13 +37,20 @@ impl Host {
         }
         match service(text, place) {
             Some(name) => Self::Services(HostScope::Service(name)),
-            None => Self::Elsewhere,
+            None if is_near(text, domain) => Self::Elsewhere,
+            None => Self::Services(HostScope::Host(place.names.text(text))),
         }
     }
 }
 
 /// Most bytes of a name of DNS.
-const MOST: usize = 253;
+pub(in crate::rules) const MOST: usize = 253;
+
+/// Whether a name is that of a Service in part, or of something in a Service.
+fn is_near(text: &str, domain: &str) -> bool {
+    let of_cluster = text.strip_suffix(domain).is_some_and(|it| it.ends_with(".svc."));
+    of_cluster || text.ends_with(".svc")
+}
 
 /// The service that a host without a star is the name of.
 pub(in crate::rules) fn service(text: &str, place: &Place<'_>) -> Option<NamespacedName> {
@@ -66,7 +73,8 @@ fn wildcard(rest: &str, domain: &str, place: &Place<'_>) -> Host {
         Some(namespace) if is_label(namespace) => {
             Host::Services(HostScope::Namespace(place.names.text(namespace)))
         }
-        _ => Host::Elsewhere,
+        Some(_) => Host::Elsewhere,
+        None => Host::Services(HostScope::Under(place.names.text(rest))),
     }
 }
 
@@ -87,6 +95,7 @@ mod tests {
         let one = |namespace: &str, name: &str| {
             Host::Services(HostScope::Service(NamespacedName::new(namespace, name)))
         };
+        let host = |name: &str| Host::Services(HostScope::Host(name.into()));
         for (text, host) in [
             ("web", one("shop", "web")),
             ("web.bank.svc.cluster.local", one("bank", "web")),
@@ -97,11 +106,14 @@ mod tests {
                 "*.bank.svc.cluster.local",
                 Host::Services(HostScope::Namespace("bank".into())),
             ),
-            ("web.bank", Host::Elsewhere),
+            ("web.bank", host("web.bank")),
             ("web.bank.svc", Host::Elsewhere),
             ("a.web.bank.svc.cluster.local", Host::Elsewhere),
-            ("example.com", Host::Elsewhere),
-            ("*.example.com", Host::Elsewhere),
+            ("example.com", host("example.com")),
+            (
+                "*.example.com",
+                Host::Services(HostScope::Under("example.com".into())),
+            ),
             ("*web.bank.svc.cluster.local", Host::Malformed),
             ("a b", Host::Malformed),
             ("", Host::Malformed),

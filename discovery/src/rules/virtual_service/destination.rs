@@ -1,12 +1,16 @@
 //! Where requests go, and what is changed of their headers.
 
+use std::sync::Arc;
+
 use super::wire::{Destination, HeaderOperations, Headers, HttpDestination, HttpRoute, Percent};
 use crate::{
-    model::{Backend, HeaderEdits, Mirror, Share, WeightedBackend},
+    model::{
+        Backend, HeaderEdits, HostScope, Mirror, NamespacedName, Share, WeightedBackend,
+    },
     rules::{
         Findings, Place,
         gateway::edits::{FIXED, is_token, is_value},
-        istio::{is_label, service},
+        istio::{Host, is_label, service},
     },
 };
 
@@ -91,7 +95,14 @@ pub(super) fn backend(
         findings.malformed(format!("{at}.host"), reason);
         return None;
     }
-    let Some(name) = service(&said.host, place) else {
+    let host = match Host::read(&said.host, place) {
+        Host::Services(HostScope::Host(host)) => Some(NamespacedName {
+            namespace: Arc::default(),
+            name: host,
+        }),
+        _ => service(&said.host, place),
+    };
+    let Some(name) = host else {
         let reason = format!(
             "{:?} is no name of a Service: what would go there is answered 503; write NAME, or \
              NAME.NAMESPACE.svc.{}",

@@ -40,9 +40,11 @@ pub(in crate::xds) fn assignment<'a>(
         locality: locality(&endpoints[0].locality),
         lb_endpoints: endpoints
             .iter()
-            .map(|endpoint| at(endpoint.address))
+            .map(|endpoint| weighted(address(endpoint.address), endpoint.weight()))
             .collect(),
-        load_balancing_weight: u32::try_from(endpoints.len()).ok().map(wrapped),
+        load_balancing_weight: Some(wrapped(endpoints.iter().fold(0, |all, endpoint| {
+            endpoint.weight().saturating_add(all)
+        }))),
         ..LocalityLbEndpoints::default()
     });
     let assignment = ClusterLoadAssignment {
@@ -115,18 +117,22 @@ pub(in crate::xds) fn attach(assignment: &mut ClusterLoadAssignment, metadata: &
 }
 
 fn at(socket: SocketAddr) -> LbEndpoint {
+    weighted(address(socket), 1)
+}
+
+pub(super) fn weighted(address: core::Address, weight: u32) -> LbEndpoint {
     LbEndpoint {
         health_status: HealthStatus::Healthy.into(),
         host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(endpoint::Endpoint {
-            address: Some(address(socket)),
+            address: Some(address),
             ..endpoint::Endpoint::default()
         })),
-        load_balancing_weight: Some(wrapped(1)),
+        load_balancing_weight: Some(wrapped(weight)),
         ..LbEndpoint::default()
     }
 }
 
-fn locality(locality: &Locality) -> Option<core::Locality> {
+pub(super) fn locality(locality: &Locality) -> Option<core::Locality> {
     (*locality != Locality::default()).then(|| core::Locality {
         region: locality.region.to_string(),
         zone: locality.zone.to_string(),

@@ -61,6 +61,13 @@ pub(in crate::xds) struct Heeded {
     pub(in crate::xds) fault: bool,
 }
 
+impl std::ops::BitOrAssign for Heeded {
+    fn bitor_assign(&mut self, other: Self) {
+        self.cors |= other.cors;
+        self.fault |= other.fault;
+    }
+}
+
 pub(super) fn connection_manager(outbound: &Outbound<'_>) -> Filter {
     let routes = match outbound.routes {
         Routes::Named => RouteSpecifier::Rds(Rds {

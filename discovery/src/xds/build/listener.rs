@@ -138,7 +138,7 @@ pub(in crate::xds) fn outbound(outbound: &Outbound<'_>) -> Listener {
 
 /// Carries bytes to a cluster, for as long as both ends like: a connection that is silent for long
 /// is the business of the ends, and keepalive finds the dead.
-fn tcp_proxy(outbound: &Outbound<'_>, shares: &[(String, u32)]) -> Filter {
+pub(super) fn tcp_proxy(outbound: &Outbound<'_>, shares: &[(String, u32)]) -> Filter {
     let source = hash_policy::PolicySpecifier::SourceIp(hash_policy::SourceIp::default());
     pack_tcp_proxy(&TcpProxy {
         max_connect_attempts: Some(UInt32Value {

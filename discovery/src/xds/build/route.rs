@@ -98,23 +98,31 @@ pub(super) fn questions_to<'a>(
             ..Route::default()
         })
     });
-    let refused = || Route {
+    let rest = match rest {
+        Rest::Refused => vec![answer(403)],
+        Rest::AsOthers => all(&unbounded(cluster)),
+    };
+    with_routes(cluster, routes.chain(rest).collect())
+}
+
+/// Everything is answered with a status.
+pub(super) fn answered(status: u32) -> RouteConfiguration {
+    with_routes("", vec![answer(status)])
+}
+
+fn answer(status: u32) -> Route {
+    Route {
         name: "refused".to_owned(),
         r#match: Some(RouteMatch {
             path_specifier: Some(route_match::PathSpecifier::Prefix("/".to_owned())),
             ..RouteMatch::default()
         }),
         action: Some(route::Action::DirectResponse(DirectResponseAction {
-            status: 403,
+            status,
             ..DirectResponseAction::default()
         })),
         ..Route::default()
-    };
-    let rest = match rest {
-        Rest::Refused => vec![refused()],
-        Rest::AsOthers => all(&unbounded(cluster)),
-    };
-    with_routes(cluster, routes.chain(rest).collect())
+    }
 }
 
 pub(super) fn of_method(method: &str) -> HeaderMatcher {

@@ -72,6 +72,7 @@ pub(in crate::xds) fn balance(message: &mut Cluster, balancing: Balancing) {
             message.lb_policy = LbPolicy::ClusterProvided.into();
             message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(original.into()));
             message.eds_cluster_config = None;
+            message.load_assignment = None;
         }
     }
 }

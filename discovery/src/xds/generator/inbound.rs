@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use weir_api::{inbound_tls::Served, names};
+use weir_api::inbound_tls::Served;
 
 use super::Generator;
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     },
     xds::{
         Client,
+        names::host_of,
         build::{
             authorization::Authorization,
             inbound::{Inbound, Port, Probes},
@@ -104,7 +105,7 @@ impl Generator {
         said.dedup_by_key(|(number, ..)| *number);
         let host = |service: &ResolvedService| {
             let name = &service.service.name;
-            names::service_host(&name.name, &name.namespace, &self.settings.cluster_domain)
+            host_of(name, &self.settings.cluster_domain)
         };
         let hosts = said
             .iter()

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use weir_api::{names, spiffe::SpiffeId};
+use weir_api::spiffe::SpiffeId;
 
 use super::Generator;
 use crate::{
     model::{Endpoint, ResolvedService, ServiceChange, ServicePort},
-    xds::build::tls::{Peers, Upstream},
+    xds::{
+        build::tls::{Peers, Upstream},
+        names::host_of,
+    },
 };
 
 impl Generator {
@@ -38,7 +41,7 @@ impl Generator {
             protocol: port.hint.protocol,
             port: port.port,
             subset: String::new(),
-            host: names::service_host(&name.name, &name.namespace, domain),
+            host: host_of(name, domain),
             peers,
         }
     }

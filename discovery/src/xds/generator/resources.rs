@@ -8,17 +8,17 @@ use weir_api::{
 };
 
 use super::{
-    Generator,
+    Generator, has_assignment,
     routed::{heeded, rules_at},
 };
 use crate::{
     model::{
-        Destination, Endpoint, NamespacedName, ResolvedService, ServicePort, SessionAffinity,
+        Balancing, Destination, Endpoint, NamespacedName, Resolution, ResolvedService, ServicePort, SessionAffinity,
         Snapshot,
     },
     xds::{
         Client, Resource, View,
-        build::{capture, cluster, endpoint, http, listener, route, shape, streams::Streams},
+        build::{capture, cluster, endpoint, external, http, listener, route, shape, streams::Streams},
         names::Subject,
         resource::{Digest, Metadata},
         topology,
@@ -54,7 +54,11 @@ impl Generator {
         if names::outbound_listener(destination) != name {
             return None;
         }
-        let found = snapshot.destination(destination)?;
+        let Some(found) = snapshot.destination_in(destination, view.namespace()) else {
+            let message = self.outside(snapshot, destination, view)?;
+            let body = codec::pack_listener(&message);
+            return Some(resource(name, Digest::of(&body.value), body));
+        };
         let (port, subject, routes, heeded, affinity) = match found {
             Destination::Service { service, port } => {
                 let name = service.service.name.clone();
@@ -111,7 +115,11 @@ impl Generator {
     }
 
     pub(super) fn route(&self, snapshot: &Snapshot, name: &str, view: &View) -> Option<Resource> {
-        let (service, port, _) = self.port(snapshot, name)?;
+        if let Some(routes) = self.outside_routes(snapshot, name, view) {
+            let body = codec::pack_route_configuration(&routes);
+            return Some(resource(name, Digest::of(&body.value), body));
+        }
+        let (service, port, _) = self.port(snapshot, name, view.namespace())?;
         let rules = rules_at(snapshot, service, port, view);
         let routes = match rules.is_empty() {
             true => {
@@ -129,7 +137,7 @@ impl Generator {
             let body = codec::pack_cluster(&message);
             return Some(resource(name, Digest::of(&body.value), body));
         }
-        let subject = self.parse(name)?;
+        let subject = self.parse(snapshot, name, view.namespace())?;
         let rules = snapshot.attachments().destinations();
         let rules = rules.at(subject.service(), view.caller());
         let subset = match &subject {
@@ -146,7 +154,12 @@ impl Generator {
                 let affinity = service.service.session_affinity;
                 let protocol = shape::protocol(port.hint.protocol, &policy);
                 let mut message = cluster::of_service(name, protocol, load_balancer, affinity);
-                if let Some(balancing) = policy.balancing {
+                let balancing = match &service.service.entry {
+                    Some(entry) => external::place(&mut message, entry, &service.service.name.name, port.port, subset.map(|it| &it.labels))
+                        .or(policy.balancing),
+                    None => policy.balancing,
+                };
+                if let Some(balancing) = balancing {
                     shape::balance(&mut message, balancing);
                 }
                 (&**service, port, message, Vec::new(), behind)
@@ -165,6 +178,9 @@ impl Generator {
         let is_one = matches!(subject, Subject::Endpoint { .. });
         // There is nothing to choose.
         policy.balancing = policy.balancing.filter(|_| !is_one);
+        if service.service.entry.as_ref().is_some_and(|it| it.resolution == Resolution::None) {
+            policy.balancing = Some(Balancing::Passthrough);
+        }
         let of_subset = match &subject {
             Subject::Subset { subset, .. } => subset,
             _ => "",
@@ -197,7 +213,10 @@ impl Generator {
         if let Some(address) = names::workload_address(name) {
             return workload(snapshot, name, address);
         }
-        let (service, port, endpoints) = self.port(snapshot, name)?;
+        let (service, port, endpoints) = self.port(snapshot, name, view.namespace())?;
+        if !has_assignment(service) {
+            return None;
+        }
         let labels = self.subset_labels(snapshot, name, view)?;
         let mut all: Vec<_> = endpoints.iter().collect();
         if let Some(labels) = &labels {
@@ -207,7 +226,8 @@ impl Generator {
         let affinity = service.service.session_affinity;
         let (mut message, metadata) = endpoint::assignment(name, usable.iter().copied(), affinity);
         // The service's address leads to any endpoint, not to one of a group.
-        let last_resort = service.service.addresses.first();
+        let declared = &service.service;
+        let last_resort = declared.addresses.first().filter(|_| declared.entry.is_none());
         let last_resort = last_resort.filter(|_| labels.is_none() && usable.is_empty());
         if let Some(address) = last_resort {
             endpoint::add_last_resort(&mut message, SocketAddr::new(*address, port.port));

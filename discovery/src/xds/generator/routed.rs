@@ -28,15 +28,19 @@ impl Generator {
         client: &Client,
     ) -> View {
         // Who calls one endpoint is routed by no rule.
+        let namespace = client.namespace();
+        if let Some(view) = self.outside_view(snapshot, kind, name, client) {
+            return view;
+        }
         let found = match kind {
             Kind::Listener => names::outbound_listener_destination(name)
-                .and_then(|it| snapshot.destination(it))
+                .and_then(|it| snapshot.destination_in(it, namespace))
                 .map(|it| match it {
                     Destination::Service { service, port } => (service, Some(port)),
                     Destination::Endpoint { service, .. } => (service, None),
                 }),
             _ => self
-                .port(snapshot, name)
+                .port(snapshot, name, namespace)
                 .map(|(service, port, _)| (service, Some(port))),
         };
         let Some((service, port)) = found else {
@@ -47,7 +51,6 @@ impl Generator {
             port.map(|port| routings.at(&service.service, port, caller))
                 .unwrap_or_default()
         };
-        let namespace = client.pod.as_ref().map(|pod| &*pod.namespace);
         let streams = |caller| {
             routings
                 .streams(&service.service, caller)
@@ -75,7 +78,8 @@ impl Generator {
             services.any(|it| shapes_otherwise(snapshot, &caller, it))
         };
         let asks = || in_force.iter().any(|it| routings.asks(it));
-        let is_routed = of_client != rules(None) || streams(namespace) != streams(None);
+        let is_host = service.service.name.is_host();
+        let is_routed = is_host || of_client != rules(None) || streams(namespace) != streams(None);
         match is_routed || asks() || is_shaped() {
             true => View::Caller(caller),
             false => View::Everyone,

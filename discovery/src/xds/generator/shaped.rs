@@ -39,10 +39,12 @@ impl Generator {
     /// The view that a client has of a cluster.
     pub(super) fn cluster_view(&self, snapshot: &Snapshot, name: &str, client: &Client) -> View {
         let speaks = client.mutual_tls && self.settings.mutual_tls;
-        let caller = self.parse(name).and_then(|subject| {
+        let namespace = client.namespace();
+        let caller = self.parse(snapshot, name, namespace).and_then(|subject| {
             let service = subject.service();
             let caller = self.caller(snapshot, client, &[service.clone()].into())?;
-            shapes_otherwise(snapshot, &caller, service).then_some(caller)
+            let differs = service.is_host() || shapes_otherwise(snapshot, &caller, service);
+            differs.then_some(caller)
         });
         match (speaks, caller) {
             (true, caller) => View::MutualTls(caller),
@@ -53,15 +55,21 @@ impl Generator {
 
     /// The view that a client has of the endpoints of a cluster.
     pub(super) fn endpoint_view(&self, snapshot: &Snapshot, name: &str, client: &Client) -> View {
-        let Some((service, _, endpoints)) = self.port(snapshot, name) else {
+        let namespace = client.namespace();
+        let Some((service, _, endpoints)) = self.port(snapshot, name, namespace) else {
             return View::Everyone;
         };
-        let place = topology::view(snapshot, service, endpoints, client);
-        let Some(Subject::Subset { subset, .. }) = self.parse(name) else {
+        let service_name = &service.service.name;
+        let caller = self.caller(snapshot, client, &[service_name.clone()].into());
+        let place = match &caller {
+            Some(caller) if service_name.is_host() => View::Caller(caller.clone()),
+            _ => topology::view(snapshot, service, endpoints, client),
+        };
+        let subject = self.parse(snapshot, name, namespace);
+        let Some(Subject::Subset { subset, .. }) = subject else {
             return place;
         };
-        let name = &service.service.name;
-        let caller = self.caller(snapshot, client, &[name.clone()].into());
+        let name = service_name;
         let rules = destinations(snapshot).at(name, caller.as_ref());
         match rules.subset(&subset) {
             Some(subset) => View::Subset(subset.labels.clone(), Box::new(place)),
@@ -78,7 +86,7 @@ impl Generator {
     ) -> Option<Option<Labels>> {
         let Some(Subject::Subset {
             service, subset, ..
-        }) = self.parse(name)
+        }) = self.parse(snapshot, name, view.namespace())
         else {
             return Some(None);
         };

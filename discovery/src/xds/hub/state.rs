@@ -2,9 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
     sync::Arc,
     time::Instant,
 };
+
+use weir_api::names;
 
 use super::{
     ClientId,
@@ -89,6 +92,34 @@ impl State {
             }
         }
         all
+    }
+
+    /// Notes what somebody subscribed to of addresses that are nobody's, on these ports.
+    pub(super) fn note_outside(
+        &self,
+        snapshot: &Snapshot,
+        ports: &BTreeSet<u16>,
+        affected: &mut BTreeMap<(Kind, String), Scope>,
+    ) {
+        if ports.is_empty() {
+            return;
+        }
+        let any = |port: &u16| {
+            let any = names::outbound_listener(SocketAddr::from(([0, 0, 0, 0], *port)));
+            [(Kind::Listener, any), (Kind::Route, port.to_string())]
+        };
+        affected.extend(ports.iter().flat_map(any).map(|name| (name, Scope::All)));
+        let topics = self.topics.get(&Kind::Listener);
+        let asked = topics.into_iter().flat_map(HashMap::keys);
+        let outside = asked.filter(|name| {
+            let destination = names::outbound_listener_destination(name);
+            destination.is_some_and(|it| {
+                let claim = snapshot.claim(it);
+                ports.contains(&it.port()) && claim.is_none_or(|it| it.service.is_host())
+            })
+        });
+        let outside = outside.map(|name| (Kind::Listener, name.to_string()));
+        affected.extend(outside.map(|name| (name, Scope::All)));
     }
 
     /// What of the affected names is wanted, and by whom.

@@ -178,6 +178,7 @@ fn declared(number: u8, hinted: bool) -> Service {
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
         traffic_distribution: TrafficDistribution::Any,
         session_affinity: SessionAffinity::None,
+            entry: None,
     }
 }
 

@@ -1,5 +1,7 @@
 use std::{collections::HashMap, net::SocketAddr};
 
+use twox_hash::XxHash64;
+
 use super::{super::fixture, *};
 use crate::config::endpoint::Endpoint;
 
@@ -24,30 +26,12 @@ const RING: &str = "lb_policy: RING_HASH";
 const MAGLEV: &str = "lb_policy: MAGLEV";
 
 fn client(number: u16) -> u64 {
-    let [high, low] = number.to_be_bytes();
-    hash_of(&[HashPolicy::SourceIp], [10, 1, high, low].into()).expect("a hash")
+    XxHash64::oneshot(0, &number.to_be_bytes())
 }
 
 fn pick(hashed: &Hashed, hosts: &[Rc<Host>], client: u64) -> SocketAddr {
     let index = hashed.pick(hosts, (client, 0), 0).expect("a host");
     hosts[index].address
-}
-
-#[test]
-fn the_hash_is_that_of_the_address_as_text() {
-    // XXH64 of the text with seed 0, as `xxhsum -H64` prints it.
-    assert_eq!(
-        hash_of_address([10, 0, 0, 1].into()),
-        XxHash64::oneshot(0, b"10.0.0.1")
-    );
-    let mapped: IpAddr = "::ffff:10.0.0.1".parse().expect("an address");
-    assert_eq!(
-        hash_of_address(mapped),
-        hash_of_address([10, 0, 0, 1].into())
-    );
-    assert_eq!(hash_of(&[], mapped), None);
-    let policies = [HashPolicy::SourceIp; 2];
-    assert_ne!(hash_of(&policies, mapped), hash_of(&policies[..1], mapped));
 }
 
 #[test]

@@ -2,8 +2,6 @@
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/health-checking.md>
 
-use std::time::Duration;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::BodyExt;
@@ -14,13 +12,15 @@ use super::{
     probe::Context,
     session::{Failure, FailureKind, Verdict},
 };
-use crate::{cluster::health::CheckTarget, config::health_check::GrpcCheck};
+use crate::{
+    cluster::health::CheckTarget,
+    config::health_check::GrpcCheck,
+    http::grpc::{PREFIX, framed, is_grpc, timeout_text},
+};
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
 /// A response has a field of one byte; what is this long says something else.
 const MAX_MESSAGE: usize = 16 * 1024;
-/// Bytes before each message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
 /// `HealthCheckResponse.ServingStatus`
 const SERVING: u64 = 1;
 
@@ -45,7 +45,7 @@ pub(super) async fn check(
             ("te", "trailers"),
             ("content-type", "application/grpc"),
             ("user-agent", USER_AGENT),
-            ("grpc-timeout", &grpc_timeout(context.timeout())),
+            ("grpc-timeout", &timeout_text(context.timeout())),
         ],
         changes: &check.initial_metadata,
         body: Payload::streamed(request(&check.service_name)),
@@ -67,16 +67,6 @@ pub(super) async fn check(
     }
 }
 
-/// A timeout as a header: up to eight digits and a unit.
-fn grpc_timeout(timeout: Duration) -> String {
-    const MOST: u128 = 99_999_999;
-    let millis = timeout.as_millis();
-    let units = [("m", 1), ("S", 1000), ("M", 60_000), ("H", 3_600_000)];
-    let fits = units.iter().find(|(_, unit)| millis / unit <= MOST);
-    let (name, unit) = fits.unwrap_or(&("H", 3_600_000));
-    format!("{}{name}", (millis / unit).min(MOST))
-}
-
 /// A `HealthCheckRequest` behind its prefix.
 fn request(service: &str) -> Bytes {
     let mut message = BytesMut::new();
@@ -85,11 +75,7 @@ fn request(service: &str) -> Bytes {
         put_varint(&mut message, service.len());
         message.put_slice(service.as_bytes());
     }
-    let mut framed = BytesMut::with_capacity(PREFIX + message.len());
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(message.len()).unwrap_or(0));
-    framed.put_slice(&message);
-    framed.freeze()
+    framed(&message)
 }
 
 fn put_varint(into: &mut BytesMut, mut number: usize) {
@@ -122,11 +108,6 @@ async fn serves(response: http::Response<hyper::body::Incoming>) -> Option<bool>
         status.is_some_and(|status| status.as_bytes() == b"0")
     };
     Some(trailers.as_ref().is_some_and(is_ok) && status_of(&message) == Some(SERVING))
-}
-
-fn is_grpc(content_type: &[u8]) -> bool {
-    let rest = content_type.strip_prefix(b"application/grpc");
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
 }
 
 /// The status of the one `HealthCheckResponse` that is all of `body`.
@@ -195,15 +176,6 @@ mod tests {
         ] {
             assert_eq!(status_of(body), status, "{body:?}");
         }
-    }
-
-    #[test]
-    fn a_timeout_has_no_more_than_eight_digits() {
-        let text = |seconds| grpc_timeout(Duration::from_secs(seconds));
-        assert_eq!(text(60), "60000m");
-        assert_eq!(text(99_999), "99999000m");
-        assert_eq!(text(100_000), "100000S");
-        assert_eq!(text(u64::MAX), "99999999H");
     }
 
     #[test]

@@ -51,6 +51,7 @@ impl Io {
             server_name: None,
             default_protocols: &[],
             only_protocols: check.and_then(|check| check.alpn_protocols.as_deref()),
+            buffer_limit: config.buffer_limit,
         };
         let said = context.said(target);
         let secured = context.sockets.secure(socket, said, &destination).await?;

@@ -69,6 +69,7 @@ impl Http2Connection {
             initial_max_send_streams: before_settings,
             max_header_list_size: MAX_RESPONSE_HEAD,
             flood_limits: flood_limits(&options),
+            buffer_limit: cluster.config.buffer_limit,
             ..h2::Config::default()
         };
         let (sender, connection) = client::handshake(upstream, config);

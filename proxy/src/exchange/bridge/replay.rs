@@ -2,15 +2,13 @@
 
 use super::Frame;
 
-/// Payload that is kept for another attempt at most, bytes. Most requests that are worth
-/// repeating are smaller; what is larger is sent once.
-const REPLAYABLE: usize = 64 * 1024;
-
 /// What a further attempt begins with.
 #[derive(Default)]
 pub(super) struct Replay {
     pub(super) kept: Option<Vec<Frame>>,
-    bytes: usize,
+    bytes: u32,
+    /// Bytes of payload that may be kept.
+    pub(super) most: u32,
     /// Of `kept`: the next to be sent again.
     pub(super) next: usize,
 }
@@ -31,9 +29,10 @@ impl Replay {
             return false;
         };
         if let Frame::Data(data, _) = frame {
-            self.bytes += data.len();
+            let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
+            self.bytes = self.bytes.saturating_add(more);
         }
-        if self.bytes > REPLAYABLE {
+        if self.bytes > self.most {
             self.kept = None;
             return false;
         }

@@ -71,8 +71,9 @@ impl Exchange<'_> {
         if !may_have_length(head.status) {
             head.headers.remove(header::CONTENT_LENGTH);
         }
+        let cookies = std::mem::take(&mut sending.cookies);
         let passage = sending.passage.as_deref_mut();
-        let mut changes = self.response_changes(sending.plan, passage, &head);
+        let mut changes = self.response_changes(sending.plan, passage, &head, cookies);
         changes.server = self.manager.server_name();
         change_response(&mut head.headers, &self.manager.config, &changes);
         let logged = !self.manager.config.access_logs.is_empty();
@@ -92,6 +93,7 @@ impl Exchange<'_> {
         responding: &mut Responding,
     ) {
         let mut passage = sending.passage.take();
+        let cookies = std::mem::take(&mut sending.cookies);
         let Some(UpstreamPort::Http1(stream)) = &sending.upstream else {
             return;
         };
@@ -112,7 +114,7 @@ impl Exchange<'_> {
         responding.keep &= !responding.until_close;
         let bytes = stream.received.filled();
         let read = ReadResponse { bytes, response };
-        let changes = self.response_changes(sending.plan, passage.as_deref_mut(), &read);
+        let changes = self.response_changes(sending.plan, passage.as_deref_mut(), &read, cookies);
         let is_seen = !responding.switched
             && passage
                 .as_deref_mut()
@@ -224,10 +226,14 @@ impl Exchange<'_> {
         plan: &'c ForwardPlan<'c>,
         passage: Option<&mut Passage<'c>>,
         came: &dyn ResponseHead,
+        cookies: Box<[String]>,
     ) -> ResponseChanges<'c> {
         let matched = &plan.matched;
         let mut edits = Edits::default();
         self.encode_attempt(plan, came, &mut edits);
+        for cookie in cookies {
+            edits.add("set-cookie", cookie);
+        }
         for level in matched.levels().filter(|level| !level.response.is_empty()) {
             let facts = self.facts(&matched.route.name);
             edits.apply(&level.response, came, &rendered(&facts));

@@ -1,5 +1,6 @@
 //! Chains of filters, driven as the exchange drives them.
 
+use crate::config::request_buffer::RequestBuffer;
 use std::cell::Cell;
 
 use super::*;
@@ -132,6 +133,7 @@ impl Fixture {
             random,
             metadata,
             filter_state: &NOTHING,
+            clusters: None,
             now: self.now,
         }
     }
@@ -162,6 +164,7 @@ fn routes(per_filter: Vec<FilterOverride>) -> RouteConfiguration {
         headers: crate::config::header::HeaderMutations::default(),
         per_filter: PerFilterConfig::new(per_filter),
         metadata: Metadata::default(),
+        request_buffer: RequestBuffer::default(),
     };
     let domains = vec!["*".to_owned()];
     let domains_index = DomainIndex::new([domains.as_slice()]).expect("one domain");
@@ -176,6 +179,7 @@ fn routes(per_filter: Vec<FilterOverride>) -> RouteConfiguration {
             retry_policy: None,
             cors: None,
             include_request_attempt_count: false,
+            request_buffer: RequestBuffer::default(),
         }],
         domains: domains_index,
         headers: crate::config::header::HeaderMutations::default(),

@@ -2,19 +2,20 @@
 
 mod by_name;
 
+use crate::buffer::BufferLimit;
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
     access_log,
     buffer::Buffer,
-    cluster::{Cluster, Host, LoadBalancerContext, Outcome, Said, Tried, Upstream, hash_of},
+    cluster::{Cluster, Host, LoadBalancerContext, Outcome, Said, Subject, Tried, Upstream},
     config::{self, subset::MetadataMatch},
     factory_context::FactoryContext,
     info::ConnectionInfo,
     mesh_metrics::Event,
     metadata::TCP_PROXY_CLUSTER,
     net::{
-        address::{OriginalSource, RemoteAddr},
+        address::OriginalSource,
         proxy_header::Client,
         relay::{self, End, Relayed},
         transport_socket::Connection,
@@ -74,21 +75,29 @@ pub(crate) struct Ends {
     destination: Option<SocketAddr>,
     /// Whom the endpoint is told of, where it is.
     told: Option<Rc<Client>>,
-    client: RemoteAddr,
+    /// That of the client, where the cluster goes by one.
+    hash: Option<u64>,
     source: Option<OriginalSource>,
 }
 
 // === impl Ends ===
 
 impl Ends {
-    /// Of a connection that goes to this cluster.
-    pub(crate) fn of(connection: &ConnectionInfo, cluster: &Cluster) -> Self {
+    /// Of a connection that this filter sends to this cluster.
+    pub(crate) fn of(filter: &TcpProxy, connection: &ConnectionInfo, cluster: &Cluster) -> Self {
+        let subject = Subject {
+            source: connection.remote.ip(),
+            request: None,
+            filter_state: &connection.filter_state,
+            connection: (connection.remote.0, connection.original_destination.0),
+        };
+        let policies = &filter.config.hash_policy;
         Self {
             destination: cluster.destination(connection, &Said::default()),
             told: cluster
                 .tells_of_clients()
                 .then(|| Rc::new(connection.as_client())),
-            client: connection.remote,
+            hash: cluster.client_hash(policies, &subject).hash,
             source: connection.source,
         }
     }
@@ -174,6 +183,9 @@ impl TcpProxy {
         dialled: &mut Option<Result<Upstream, DialFailure>>,
     ) {
         self.stats.downstream_cx_total.inc();
+        if let Some(flows) = &self.context.flows {
+            flows.connection(connection);
+        }
         if dialled.is_none() {
             // On the heap: a connection lives longer than its dial.
             *dialled = Some(Box::pin(self.dial(connection)).await);
@@ -193,6 +205,7 @@ impl TcpProxy {
             let ends = (&mut *downstream, &mut upstream.connection);
             let (info, idle_timeout) = (&*connection, self.config.idle_timeout);
             let progress = |sent, received| self.count(info, &cluster, (sent, received));
+            let buffer = (&mut *buffer, cluster.config.buffer_limit);
             let relayed = match upstream.host.closes_with_health(&cluster) {
                 None => relay::relay(ends, buffer, idle_timeout, progress).await,
                 Some(health) => {
@@ -204,7 +217,7 @@ impl TcpProxy {
             if relayed.end == End::Untouched && upstream.host.sidecar && redials_left > 0 {
                 let tried = tried.get_or_insert_default();
                 tried.note(Rc::clone(&upstream.host));
-                let ends = Ends::of(connection, &cluster);
+                let ends = Ends::of(&self, connection, &cluster);
                 let chosen = self.again(cluster, &upstream.host);
                 let again = Box::pin(self.dial_cluster(chosen, ends, tried));
                 *dialled = Some(again.await);
@@ -276,7 +289,7 @@ impl TcpProxy {
         if chosen.cluster.forwards_by_name() {
             return self.dial_by_name(&chosen.cluster, connection).await;
         }
-        let ends = Ends::of(connection, &chosen.cluster);
+        let ends = Ends::of(self, connection, &chosen.cluster);
         self.dial_cluster(chosen, ends, &mut Tried::default()).await
     }
 
@@ -292,13 +305,10 @@ impl TcpProxy {
             cluster,
             metadata_match,
         } = chosen;
-        let source = ends.client.ip();
-        let hash = hash_of(&self.config.hash_policy, source);
         let (mut failed, mut reason) = (None, Reason::NoHealthyUpstream);
         for attempt in 1.. {
             let context = LoadBalancerContext {
-                source: Some(source),
-                hash,
+                hash: ends.hash,
                 metadata_match: metadata_match.as_ref(),
                 ..LoadBalancerContext::new(ends.destination, tried)
             };
@@ -339,7 +349,7 @@ impl TcpProxy {
 async fn relay_until(
     ends: impl Future<Output = ()>,
     connections: (&mut Connection, &mut Connection),
-    buffer: &mut Buffer,
+    buffer: (&mut Buffer, BufferLimit),
     idle_timeout: Option<Duration>,
     progress: impl Fn(u64, u64),
 ) -> Relayed {

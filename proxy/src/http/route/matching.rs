@@ -178,19 +178,22 @@ fn value_matches(condition: &HeaderCondition, value: &str) -> bool {
 }
 
 fn query_matches(matcher: &QueryParameterMatcher, path: &str) -> bool {
-    let Some((_, query)) = path.split_once('?') else {
-        return false;
-    };
+    match (&matcher.value, query_parameter(path, &matcher.name)) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(wanted), Some(value)) => wanted.matches(value),
+    }
+}
+
+/// The first query parameter of this name, as it stands there.
+pub(crate) fn query_parameter<'p>(path: &'p str, name: &str) -> Option<&'p str> {
+    let (_, query) = path.split_once('?')?;
     let query = query.split('#').next().unwrap_or_default();
     let mut parameters = query
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let found = parameters.find(|(name, _)| *name == matcher.name);
-    match (&matcher.value, found) {
-        (_, None) => false,
-        (None, Some(_)) => true,
-        (Some(wanted), Some((_, value))) => wanted.matches(value),
-    }
+    let (_, value) = parameters.find(|(known, _)| *known == name)?;
+    Some(value)
 }
 
 #[cfg(test)]

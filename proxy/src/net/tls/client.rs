@@ -1,5 +1,6 @@
 //! The client's end: a cluster's context, and its handshakes.
 
+use crate::buffer::BufferLimit;
 use std::{net::IpAddr, sync::Arc};
 
 use rustls::{
@@ -53,6 +54,8 @@ pub(crate) struct Destination<'d> {
     pub(crate) default_protocols: &'d [&'d str],
     /// Offered whatever is configured, unless empty.
     pub(crate) only_protocols: Option<&'d [Vec<u8>]>,
+    /// How much the connection may hold.
+    pub(crate) buffer_limit: BufferLimit,
 }
 
 /// Our certificate, whoever asks.
@@ -97,9 +100,12 @@ impl ClientContext {
         }
         let connection =
             UnbufferedClientConnection::new_with_alpn(Arc::clone(&client.config), name, protocols)?;
-        handshake::run(connection, socket, Buffer::default(), |common| {
-            TlsInfo::of(common, client.local.clone())
-        })
+        handshake::run(
+            connection,
+            socket,
+            Buffer::of(destination.buffer_limit),
+            |common| TlsInfo::of(common, client.local.clone()),
+        )
         .await
     }
 

@@ -81,8 +81,8 @@ pub(super) async fn run<S: Side, T>(
 ) -> Result<(TlsStream, T), HandshakeError> {
     let mut wire = Wire {
         socket,
+        plaintext: incoming.sibling(),
         incoming,
-        plaintext: Buffer::default(),
         output: Output::default(),
         has_closed: false,
     };

@@ -91,6 +91,20 @@ impl TlsInfo {
         }
     }
 
+    /// Of a peer that would show a certificate with this URI, or none.
+    pub(crate) fn of_identity(uri: Option<&str>) -> Self {
+        let names = uri.map(|uri| {
+            Box::new(Names {
+                uris: vec![uri.to_owned()],
+                ..Names::default()
+            })
+        });
+        Self {
+            names: OnceCell::from(names),
+            ..Self::default()
+        }
+    }
+
     /// What the peer's certificate says; none if it showed none.
     pub(crate) fn peer_names(&self) -> Option<&Names> {
         let names = self.names.get_or_init(|| Names::of(self.peer.first()?));

@@ -95,7 +95,7 @@ fn done(fault: Fault, fields: &str, runtime: &[(&str, &str)], random: u64) -> St
             None => reply.status.to_string(),
         },
         Step::WaitUntil(until) => format!("{}ms", (until - fixture.now).as_millis()),
-        Step::WholeBody { .. } => "body".to_owned(),
+        Step::WholeBody { .. } | Step::Wait(_) => "it waits".to_owned(),
         Step::Continue => match active.response_throttle() {
             Some(throttle) => format!("{}B/s", throttle.bytes_per_second()),
             None => String::new(),

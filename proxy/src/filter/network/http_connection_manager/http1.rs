@@ -300,9 +300,11 @@ impl Http1<'_> {
         manager.stats.downstream_cx_upgrades_total.inc();
         let _active = Held::new(&manager.stats, |s| &s.downstream_cx_upgrades_active);
         if write_all(&mut self.downstream, received.filled()).await {
+            let limit = upstream.cluster.config.buffer_limit;
             let ends = (&mut self.downstream, &mut upstream.connection);
             let idle = manager.config.stream_idle_timeout;
-            let relayed = relay::relay(ends, &mut self.buffer, idle, |_, _| {}).await;
+            let buffer = (&mut self.buffer, limit);
+            let relayed = relay::relay(ends, buffer, idle, |_, _| {}).await;
             self.context.bytes_received += relayed.to_upstream;
             self.context.bytes_sent += relayed.to_downstream;
             if matches!(relayed.end, relay::End::Reset | relay::End::Untouched) {

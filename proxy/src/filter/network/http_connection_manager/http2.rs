@@ -219,7 +219,11 @@ impl<'c> Shared<'c> {
         timer: &mut Timer,
     ) -> Option<Http2> {
         let config = &self.manager.config;
-        let mut http2 = Http2::new(downstream, buffer.filled(), codec_config(config));
+        let mut http2 = Http2::new(
+            downstream,
+            buffer.filled(),
+            codec_config(config, self.context),
+        );
         let timeout = config.request_headers_timeout.or(config.idle_timeout);
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let done = poll_fn(|cx| {
@@ -327,13 +331,14 @@ impl<'c> Shared<'c> {
 }
 
 /// The connection's settings.
-fn codec_config(config: &config::HttpConnectionManager) -> h2::Config {
+fn codec_config(config: &config::HttpConnectionManager, connection: &ConnectionInfo) -> h2::Config {
     h2::Config {
         initial_window_size: config.http2.initial_stream_window_size,
         initial_connection_window_size: config.http2.initial_connection_window_size,
         max_concurrent_streams: config.http2.max_concurrent_streams,
         max_header_list_size: config.max_request_headers_bytes,
         flood_limits: flood_limits(&config.http2),
+        buffer_limit: connection.listener.buffer_limit,
         ..h2::Config::default()
     }
 }

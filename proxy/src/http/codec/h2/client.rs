@@ -30,7 +30,7 @@ pub fn handshake<S: Socket>(socket: S, config: Config) -> (SendRequest, Connecti
     let shared = Rc::new(RefCell::new(Core::new(Role::Client, config)));
     let connection = Connection {
         shared: Rc::clone(&shared),
-        wire: Wire::new(socket, &[]),
+        wire: Wire::new(socket, &[], config.buffer_limit),
     };
     (SendRequest(shared), connection)
 }

@@ -175,9 +175,19 @@ impl Core {
         }
     }
 
+    /// Payload is taken while less than this waits to be written.
+    fn room(&self) -> usize {
+        match self.config.buffer_limit.is_tight() {
+            true => frame::MAX_PAYLOAD,
+            false => ROOM,
+        }
+    }
+
     /// Assigns room to a stream, or has it wait where others have it.
     fn assign(&mut self, key: Key) {
-        let room = ROOM.saturating_sub(self.output.len() + self.assigned);
+        let room = self
+            .room()
+            .saturating_sub(self.output.len() + self.assigned);
         let window = usize::try_from(self.send_window).unwrap_or_default();
         let is_alone = self.waiting.is_empty();
         let sending = &mut self.store[key].sending;
@@ -209,7 +219,7 @@ impl Core {
         if std::mem::replace(&mut self.is_distributing, true) {
             return;
         }
-        while self.output.len() + self.assigned < ROOM
+        while self.output.len() + self.assigned < self.room()
             && self.send_window > 0
             && let Some(key) = self.waiting.pop_front()
         {

@@ -29,8 +29,8 @@ impl<S: Socket> Connection<S> {
     /// `received` has been read from the socket already.
     pub fn new(socket: S, received: &[u8], config: Config) -> Self {
         Self {
+            wire: Wire::new(socket, received, config.buffer_limit),
             shared: Rc::new(RefCell::new(Core::new(Role::Server, config))),
-            wire: Wire::new(socket, received),
             is_told: false,
         }
     }

@@ -1,6 +1,7 @@
 //! Settings (RFC 9113 section 6.5.2).
 
 use super::{Reason, floods::FloodLimits, frame, frame::number};
+use crate::buffer::BufferLimit;
 
 /// The largest window there can be (RFC 9113 section 6.9.1).
 pub(super) const MAX_WINDOW: u32 = u32::MAX >> 1;
@@ -30,6 +31,8 @@ pub struct Config {
     pub initial_max_send_streams: usize,
     /// How much of what brings nothing is taken.
     pub flood_limits: FloodLimits,
+    /// How much it may hold.
+    pub buffer_limit: BufferLimit,
 }
 
 /// What the peer wants.
@@ -54,6 +57,7 @@ impl Default for Config {
             max_header_list_size: 64 * 1024,
             initial_max_send_streams: 100,
             flood_limits: FloodLimits::default(),
+            buffer_limit: BufferLimit::default(),
         }
     }
 }

@@ -11,7 +11,10 @@ use std::{
 use bytes::BytesMut;
 
 use super::{core::Core, output::Output};
-use crate::{buffer::Stock, net::transport_socket::Connection};
+use crate::{
+    buffer::{BufferLimit, Stock},
+    net::transport_socket::Connection,
+};
 
 /// Bytes that are read in one turn: what they belong to should be sent on while they are still in
 /// the processor's cache, and other connections want their turn.
@@ -62,6 +65,8 @@ pub(super) struct Wire<S> {
     /// What was read before the first turn has not been taken in.
     is_fresh: bool,
     was_full: bool,
+    /// The connection may hold little.
+    is_tight: bool,
     /// Bytes read in this turn.
     read: usize,
     /// The peer takes nothing more. What it has sent still counts.
@@ -91,12 +96,13 @@ pub enum Flushed {
 
 impl<S: Socket> Wire<S> {
     /// `received` has been read from the socket already.
-    pub(super) fn new(socket: S, received: &[u8]) -> Self {
+    pub(super) fn new(socket: S, received: &[u8], limit: BufferLimit) -> Self {
         Self {
             socket,
             received: BytesMut::from(received),
             is_fresh: true,
             was_full: false,
+            is_tight: limit.is_tight(),
             read: 0,
             is_deaf: false,
             traffic: Traffic::default(),
@@ -114,7 +120,8 @@ impl<S: Socket> Wire<S> {
             core.receive(&mut self.received);
             return Poll::Ready(());
         }
-        if self.read >= READ_PER_TURN {
+        let most = if self.is_tight { SIZE } else { READ_PER_TURN };
+        if self.read >= most {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -127,7 +134,7 @@ impl<S: Socket> Wire<S> {
         match ready!(read) {
             Ok(0) => core.lose(io::ErrorKind::UnexpectedEof),
             Ok(n) => {
-                self.was_full = n >= room;
+                self.was_full = n >= room && !self.is_tight;
                 self.read += n;
                 self.traffic.received += n as u64;
                 core.receive(&mut self.received);
