@@ -248,15 +248,10 @@ impl Cluster {
         }
     }
 
-    /// As [`Self::told_of`], for a request on a connection.
+    /// As [`Self::told_of`], for the client of a connection.
     pub(crate) fn of_client(&self, host: Rc<Host>, connection: &ConnectionInfo) -> Rc<Host> {
         match self.tells_of_clients() {
-            true => {
-                let mut client = connection.as_client();
-                // As Envoy, whose connection manager speaks for the client of a request anew.
-                client.tlvs.clear();
-                self.told_of(host, &Rc::new(client))
-            }
+            true => self.told_of(host, &Rc::new(connection.as_client())),
             false => host,
         }
     }

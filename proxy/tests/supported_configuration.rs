@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 55] = [
+const FILES: [&str; 56] = [
     "bootstrap",
     "runtime",
     "overload",

@@ -107,6 +107,13 @@ impl Pair {
     ) -> Self {
         let port = endpoints();
         let bootstrap = include_str!("forward_proxy.bootstrap.yaml")
+            .replace(
+                "@OPTIONS@",
+                match cluster.is_empty() {
+                    true => "",
+                    false => "allow_insecure_cluster_options: true,",
+                },
+            )
             .replace("@FAMILY@", family)
             .replace("@RESOLVER@", resolver.unwrap_or(CARES))
             .replace("@CACHE@", &cache.join(&format!("\n{}", " ".repeat(16))))
@@ -438,4 +445,18 @@ fn a_cache_says_how_it_asks() {
             assert!(reached.is_ok(), "{how}: {}", failures());
         }
     }
+}
+
+#[test]
+fn a_cluster_that_says_so_need_not_check_who_answers() {
+    if !envoy::available() {
+        return;
+    }
+    // Without allow_insecure_cluster_options, neither would start.
+    let options = "typed_extension_protocol_options: \
+                   { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \"@type\": \
+                   type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+                   explicit_http_config: { http_protocol_options: {} } } }";
+    let pair = Pair::start(Pair::names(), &["dns_refresh_rate: 60s"], options);
+    assert_eq!(pair.ask("/", "a.test:PORT").1, format!("{A} / a.test"));
 }

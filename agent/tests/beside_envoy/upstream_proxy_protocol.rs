@@ -99,7 +99,7 @@ fn what_a_header_says_beside_addresses_is_passed_on_as_by_envoy() {
         (2, "[] [aa] [bb] []"),
         (3, "[] [] [bb] []"),
         (4, "[mesh] [] [] []"),
-        (5, "[] [] [] []"),
+        (5, "[] [aa] [bb] []"),
     ] {
         let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x1b".to_vec();
         header.extend([10, 0, 0, 1, 10, 0, 0, 2, 0, 1, 0, port]);

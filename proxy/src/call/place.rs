@@ -21,10 +21,7 @@ pub(super) async fn place(
         UpstreamProtocol::Http2 => true,
         UpstreamProtocol::UseDownstream => is_http2,
         UpstreamProtocol::Auto => {
-            return match cluster.idle_place(host) {
-                Some(place) => Ok(place),
-                None => cluster.acquire_place(host, PRIORITY, clusters).await,
-            };
+            return cluster.place(host, PRIORITY, clusters).await;
         }
     };
     if speaks_http2 {

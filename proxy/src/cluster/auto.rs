@@ -35,6 +35,19 @@ impl Cluster {
         })
     }
 
+    /// A place on a connection that is there, or else on one that is made.
+    pub(crate) async fn place(
+        self: &Rc<Self>,
+        host: &Rc<Host>,
+        priority: RoutingPriority,
+        clusters: &Rc<Clusters>,
+    ) -> Result<Place, Reason> {
+        match self.idle_place(host) {
+            Some(place) => Ok(place),
+            None => self.acquire_place(host, priority, clusters).await,
+        }
+    }
+
     /// A place on a connection, which is made if there is none.
     pub(crate) async fn acquire_place(
         self: &Rc<Self>,

@@ -181,10 +181,10 @@ fn what_one_worker_learns_all_workers_heed() {
         let stats = Arc::default();
         let (registry, singletons) = Default::default();
         let parts = Parts {
+            forward_proxy: None,
             sockets,
             limits: Limits::new(&config, &stats, &registry, &singletons),
             balancer: Balancer::default(),
-            forward_proxy: None,
         };
         Cluster::with_parts(&config, stats, (Some(&endpoints), health), parts)
     };
@@ -320,10 +320,10 @@ fn workers_use_hosts_that_stay_and_none_that_leave() {
     let of_worker = (Some(&before), Arc::clone(&health));
     let stats = Arc::default();
     let parts = Parts {
+        forward_proxy: None,
         sockets,
         limits: Limits::new(&config, &stats, &registry, &Singletons::default()),
         balancer: Balancer::default(),
-        forward_proxy: None,
     };
     let cluster = Cluster::with_parts(&config, stats, of_worker, parts);
     let now = assignment(&[&[2]]);

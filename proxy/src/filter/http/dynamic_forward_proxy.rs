@@ -35,7 +35,7 @@ pub(super) struct Names {
 pub(super) struct DynamicForwardProxyFilter<'c> {
     names: &'c Names,
     /// Where the answer is once there is one, while it waits.
-    told: Option<Awaited<Answer>>,
+    awaited: Option<Awaited<Answer>>,
 }
 
 // === impl Names ===
@@ -57,13 +57,16 @@ impl Names {
 
 impl<'c> DynamicForwardProxyFilter<'c> {
     pub(super) fn new(names: &'c Names) -> Self {
-        Self { names, told: None }
+        Self {
+            names,
+            awaited: None,
+        }
     }
 
     /// Called again when an answer has come.
     pub(super) fn on_request_headers(&mut self, name: &str, d: &mut Decoding<'_, 'c>) -> Step {
-        if let Some(told) = self.told.take() {
-            let answer = told.take();
+        if let Some(awaited) = self.awaited.take() {
+            let answer = awaited.take();
             return after(answer.unwrap_or_else(|| Answer::Failed("forgotten".into())));
         }
         let Some(default_port) = self.default_port(d) else {
@@ -83,8 +86,8 @@ impl<'c> DynamicForwardProxyFilter<'c> {
         match self.names.cache.load(&key, Asker::Filter) {
             Load::Known(answer) => after(answer),
             Load::Loading(loading) => {
-                let (waiting, told) = Waiting::new(async move { loading.answer().await });
-                self.told = Some(told);
+                let (waiting, awaited) = Waiting::new(loading.answer());
+                self.awaited = Some(awaited);
                 Step::Wait(waiting)
             }
             Load::HostOverflow => refuse(Reason::DnsCacheOverflow, None),

@@ -26,10 +26,7 @@ impl TcpProxy {
         let port = connection.filter_state.get(UPSTREAM_DYNAMIC_PORT);
         let found = cluster.resolve(name, port).await;
         let host = found.map_err(|_| failure(Reason::NoHealthyUpstream, None))?;
-        let host = match cluster.tells_of_clients() {
-            true => cluster.told_of(host, &Rc::new(connection.as_client())),
-            false => host,
-        };
+        let host = cluster.of_client(host, connection);
         let mut reason = Reason::NoHealthyUpstream;
         for _ in 0..self.config.max_connect_attempts.max(1) {
             match Upstream::dial_from(cluster, &host, connection.source).await {
