@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 49] = [
+const FILES: [&str; 52] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -31,6 +31,9 @@ const FILES: [&str; 49] = [
     "http_filter",
     "http_filter/buffer",
     "http_filter/cors",
+    "http_filter/ext_authz",
+    "http_filter/ext_authz/service",
+    "service",
     "http_filter/fault",
     "http_filter/header_mutation",
     "http_filter/rbac",
@@ -74,9 +77,9 @@ field may not have:
 |-|-|
 | listener filters | `OriginalDst`, `TlsInspector`, `HttpInspector`, `ProxyProtocol`, `LocalRateLimit`, `OriginalSrc`, which goes with `TcpProxy` |
 | network filters | `ConnectionLimit`, `LocalRateLimit`, `RBAC`, `SniCluster`; and one that is terminal, last in the chain: `TcpProxy`, `HttpConnectionManager`, `Echo` or `direct_response.v3.Config` |
-| HTTP filters | `Buffer`, `Cors`, `HTTPFault`, `HeaderMutation`, `RBAC`; `Router`, last in the list |
+| HTTP filters | `Buffer`, `Cors`, `ExtAuthz`, `HTTPFault`, `HeaderMutation`, `RBAC`; `Router`, last in the list |
 | HTTP filters of the router and of clusters | `HeaderMutation`; `UpstreamCodec`, last in the list |
-| `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`; each in a `FilterConfig`, too |
+| `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `ExtAuthzPerRoute`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`; each in a `FilterConfig`, too |
 | runtime layers | `static_layer`, `admin_layer` |
 | resource monitors | `FixedHeapConfig`, `CgroupMemoryConfig`, `DownstreamConnectionsConfig` |
 | overload actions | `stop_accepting_requests`, `disable_http_keepalive`, `stop_accepting_connections`, `reject_incoming_connections`, `shrink_heap` |
@@ -108,6 +111,7 @@ These have less of an effect than in Envoy:
 | `slow_start_config` | an endpoint is new from when a worker first sees it healthy |
 | `hash_balance_factor`, least request | each worker goes by its own requests in flight |
 | `metadata_match` | dynamic metadata of a request is not looked at |
+| `ExtAuthz`, changes | what frames a message or is of one hop is not changed, nor is what is no header; values of a query that would break the request line are percent-encoded |
 | `HTTPFault.max_active_faults` | each worker counts for itself |
 | `HTTPFault.disable_downstream_cluster_stats` | at most 100 downstream clusters are counted apart |
 | `Mutations.query_parameter_mutations` | parameters that were there stay percent-encoded as they were |
