@@ -5,6 +5,7 @@
 //!
 //! <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/security/rbac_filter>
 
+mod custom;
 mod expression;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use super::listener::network_filter;
 use crate::model::{
     Attachment, Attribute, AuthorizationAction as Action, AuthorizationRule, Clause,
 };
+use crate::xds::ExtensionProvider;
 use expression::{Expression, Names};
 
 /// Statistics of connections are `tcp.rbac.*`, as Istio has them.
@@ -49,6 +51,8 @@ pub(in crate::xds) struct Authorization<'a> {
     pub(in crate::xds) rules: Option<Vec<Arc<Attachment>>>,
     /// Ours, which rules may call `cluster.local`.
     pub(in crate::xds) trust_domain: &'a TrustDomain,
+    /// Services that policies have asked.
+    pub(in crate::xds) providers: &'a [ExtensionProvider],
 }
 
 /// What decides.
@@ -71,22 +75,21 @@ impl Authorization<'_> {
     /// The filters of requests.
     pub(super) fn http_filters(&self) -> Vec<HttpFilter> {
         let filters = self.filters(Of::Requests).into_iter();
-        filters
-            .map(|filter| {
-                let parts = filter.parts(|rules, shadow_rules| HttpRbac {
-                    rules,
-                    shadow_rules,
-                    shadow_rules_stat_prefix: filter.prefix(),
-                    ..HttpRbac::default()
-                });
-                let config = codec::pack_http_rbac(&parts);
-                HttpFilter {
-                    name: HTTP_RBAC.to_owned(),
-                    config_type: Some(http_filter::ConfigType::TypedConfig(config)),
-                    ..HttpFilter::default()
-                }
-            })
-            .collect()
+        let others = filters.map(|filter| {
+            let parts = filter.parts(|rules, shadow_rules| HttpRbac {
+                rules,
+                shadow_rules,
+                shadow_rules_stat_prefix: filter.prefix(),
+                ..HttpRbac::default()
+            });
+            let config = codec::pack_http_rbac(&parts);
+            HttpFilter {
+                name: HTTP_RBAC.to_owned(),
+                config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+                ..HttpFilter::default()
+            }
+        });
+        self.custom_filters().into_iter().chain(others).collect()
     }
 
     /// The filters of connections that are not HTTP.
@@ -141,7 +144,12 @@ impl Authorization<'_> {
         let filters = actions.into_iter().map(|(action, shadow_prefix)| {
             let of_action = rules.iter().filter_map(|it| {
                 let rule = it.effect.authorization()?;
-                (rule.action == action).then_some((&**it, rule))
+                // Nobody is asked about connections: they are refused.
+                let counts_as = match (of, rule.action) {
+                    (Of::Connections, Action::Custom) => Action::Deny,
+                    (_, action) => action,
+                };
+                (counts_as == action).then_some((&**it, rule))
             });
             let (watched, followed): (Vec<_>, _) = of_action.partition(|(_, it)| it.is_dry_run);
             Filtered {
@@ -226,7 +234,7 @@ pub(super) fn exempt() -> (String, Any) {
 fn empty(action: Action) -> Rbac {
     let action = match action {
         Action::Allow => rbac::Action::Allow,
-        Action::Deny => rbac::Action::Deny,
+        Action::Deny | Action::Custom => rbac::Action::Deny,
         Action::Audit => rbac::Action::Log,
     };
     Rbac {

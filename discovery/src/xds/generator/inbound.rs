@@ -16,11 +16,11 @@ use crate::{
     },
     xds::{
         Client,
-        names::host_of,
         build::{
             authorization::Authorization,
             inbound::{Inbound, Port, Probes},
         },
+        names::host_of,
     },
 };
 
@@ -33,6 +33,7 @@ impl Generator {
         let authorization = Authorization {
             rules: authorization(snapshot, client),
             trust_domain: &self.settings.trust_domain,
+            providers: &self.mesh.extension_providers,
         };
         // Where anybody's plaintext is taken, that of probes is, too.
         let mut probes = probes(snapshot, client);
