@@ -13,5 +13,7 @@ pub(crate) fn mesh_config(text: &str) -> Result<MeshConfig, String> {
     // Its errors say where: by field, line and column.
     let settings: Option<MeshConfig> =
         yaml_serde::from_str(text).map_err(|error| error.to_string())?;
-    Ok(settings.unwrap_or_default())
+    let settings = settings.unwrap_or_default();
+    settings.validate()?;
+    Ok(settings)
 }

@@ -98,6 +98,10 @@ pub fn decide(rules: &[Arc<Attachment>], flow: &Flow<'_>, trust_domain: &TrustDo
     if denied.truth == Truth::Holds {
         return Verdict::Denied(denied.decider);
     }
+    let asked = match asked(of_action(AuthorizationAction::Custom), rules, flow) {
+        Ok(truth) => truth,
+        Err(refused) => return refused,
+    };
     let allowed = match enforced(rules, AuthorizationAction::Allow).next() {
         Some(_) => of_action(AuthorizationAction::Allow),
         None => Said {
@@ -105,7 +109,7 @@ pub fn decide(rules: &[Arc<Attachment>], flow: &Flow<'_>, trust_domain: &TrustDo
             decider: None,
         },
     };
-    match (denied.truth, allowed.truth) {
+    match (denied.truth.or(asked), allowed.truth) {
         (_, Truth::Fails) => Verdict::Denied(None),
         (Truth::Unknown(mut needs), Truth::Unknown(more)) => {
             needs.extend(more);
@@ -114,6 +118,22 @@ pub fn decide(rules: &[Arc<Attachment>], flow: &Flow<'_>, trust_domain: &TrustDo
         (Truth::Unknown(needs), _) | (_, Truth::Unknown(needs)) => Verdict::Undecided(needs),
         (_, Truth::Holds) => Verdict::Allowed(allowed.decider),
     }
+}
+
+/// Whether a service refuses the flow, which only it knows: rules say no more than whether it is asked.
+/// Nobody is asked about connections, which are refused.
+fn asked(custom: Said, rules: &[Arc<Attachment>], flow: &Flow<'_>) -> Result<Truth, Verdict> {
+    let mut needs = match (custom.truth, flow.speech) {
+        (Truth::Fails, _) => return Ok(Truth::Fails),
+        (Truth::Holds, FlowKind::Connection) => return Err(Verdict::Denied(custom.decider)),
+        (unknown, FlowKind::Connection) => return Ok(unknown),
+        (Truth::Holds, FlowKind::Request(_)) => BTreeSet::new(),
+        (Truth::Unknown(needs), FlowKind::Request(_)) => needs,
+    };
+    let rules = rules.iter().filter_map(|it| it.effect.authorization());
+    let providers = rules.filter(|rule| rule.action == AuthorizationAction::Custom);
+    needs.extend(providers.filter_map(|rule| Some(Need::Provider(rule.provider.clone()?))));
+    Ok(Truth::Unknown(needs))
 }
 
 /// The clauses of one action that are followed, each with its object.

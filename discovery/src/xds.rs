@@ -6,6 +6,7 @@
 
 mod auth;
 mod build;
+mod extension_provider;
 mod generator;
 mod hub;
 mod limits;
@@ -22,6 +23,7 @@ mod topology;
 mod view;
 
 pub use auth::{AuthError, Authenticator, Identity, Peer, identify};
+pub use extension_provider::{ExtAuthzGrpc, ExtAuthzHttp, ExtensionProvider, RequestBody, Timeout};
 pub use generator::{Generator, Settings};
 pub use hub::Hub;
 pub use limits::Limits;

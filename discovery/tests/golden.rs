@@ -33,7 +33,7 @@ use weir_discovery::{
     manifests::Directory,
     model::{Index, NamespacedName, Snapshot},
     rules,
-    xds::{Client, Generator, Kind, Resource, Settings},
+    xds::{Client, Generator, Kind, MeshConfig, Resource, Settings},
 };
 use weir_tests::{envoy, golden::check};
 
@@ -227,6 +227,10 @@ fn policies_say_who_may_do_what() {
         trust_domain: "shop.example".parse().expect("a trust domain"),
         ..Settings::default()
     });
+    let mesh = fs::read_to_string(directory().join("authorization.mesh.yaml")).expect("settings");
+    let mesh: MeshConfig = yaml_serde::from_str(&mesh).expect("settings of the mesh");
+    mesh.validate().expect("sound settings");
+    let generator = generator.with_mesh(mesh);
     let descriptors = json::Descriptors::load();
     let pods = [
         ("shop", "pay-1", "10.5.0.1"),

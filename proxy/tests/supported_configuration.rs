@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 56] = [
+const FILES: [&str; 59] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -32,6 +32,9 @@ const FILES: [&str; 56] = [
     "http_filter/buffer",
     "http_filter/cors",
     "http_filter/dynamic_forward_proxy",
+    "http_filter/ext_authz",
+    "http_filter/ext_authz/service",
+    "service",
     "http_filter/fault",
     "http_filter/header_mutation",
     "http_filter/jwt_authn",
@@ -81,7 +84,7 @@ field may not have:
 |-|-|
 | listener filters | `OriginalDst`, `TlsInspector`, `HttpInspector`, `ProxyProtocol`, `LocalRateLimit`, `OriginalSrc`, which goes with `TcpProxy` |
 | network filters | `ConnectionLimit`, `LocalRateLimit`, `RBAC`, `SniCluster`, `sni_dynamic_forward_proxy.v3.FilterConfig`; and one that is terminal, last in the chain: `TcpProxy`, `HttpConnectionManager`, `Echo` or `direct_response.v3.Config` |
-| HTTP filters | `Buffer`, `Cors`, `dynamic_forward_proxy.v3.FilterConfig`, `ExtAuthz`, `HTTPFault`, `HeaderMutation`, `RBAC`, `StatefulSession` with `CookieBasedSessionState` or `HeaderBasedSessionState`; `Router`, last in the list |
+| HTTP filters | `Buffer`, `Cors`, `dynamic_forward_proxy.v3.FilterConfig`, `ExtAuthz`, `HTTPFault`, `HeaderMutation`, `JwtAuthentication`, `RBAC`, `StatefulSession` with `CookieBasedSessionState` or `HeaderBasedSessionState`; `Router`, last in the list |
 | HTTP filters of the router and of clusters | `HeaderMutation`; `UpstreamCodec`, last in the list |
 | `typed_per_filter_config` | `BufferPerRoute`, `CorsPolicy`, `dynamic_forward_proxy.v3.PerRouteConfig`, `ExtAuthzPerRoute`, `HTTPFault`, `HeaderMutationPerRoute`, `RBACPerRoute`, `StatefulSessionPerRoute`; each in a `FilterConfig`, too |
 | runtime layers | `static_layer`, `admin_layer` |
@@ -119,6 +122,7 @@ These have less of an effect than in Envoy:
 | `dns_cache_config` | over ADS, those who say different things of one name share nothing but its stats; a bootstrap may not say them |
 | dynamic forward proxies | behind a route with weighted clusters the HTTP filter does nothing: the cluster looks the name up |
 | `auto_config` | an upgrade is refused, as with HTTP/2 |
+| `ExtAuthz`, changes | what frames a message or is of one hop is not changed, nor is what is no header; values of a query that would break the request line are percent-encoded |
 | `HTTPFault.max_active_faults` | each worker counts for itself |
 | `HTTPFault.disable_downstream_cluster_stats` | at most 100 downstream clusters are counted apart |
 | `Mutations.query_parameter_mutations` | parameters that were there stay percent-encoded as they were |

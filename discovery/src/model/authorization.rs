@@ -7,6 +7,8 @@ use std::{net::IpAddr, sync::Arc};
 pub struct AuthorizationRule {
     /// What becomes of what it is about.
     pub action: Action,
+    /// Who is asked, where that is [`Action::Custom`].
+    pub provider: Option<Arc<str>>,
     /// Whether it is only watched.
     pub is_dry_run: bool,
     /// It is about what one of these says. Without any it is about nothing, so that one which
@@ -17,6 +19,8 @@ pub struct AuthorizationRule {
 /// What becomes of a connection or a request, in the order in which rules are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
+    /// A service is asked.
+    Custom,
     /// It is marked for logs.
     Audit,
     /// It is refused.
@@ -138,7 +142,8 @@ impl Clause {
             let known = conditions.iter();
             let known = known.filter(|it| !it.attribute.is_of_requests());
             let known: Vec<_> = known.cloned().collect();
-            (action == Action::Deny || known.len() == conditions.len()).then_some(known)
+            (matches!(action, Action::Deny | Action::Custom) || known.len() == conditions.len())
+                .then_some(known)
         };
         let all_known = |all: &[Vec<Condition>]| all.iter().map(known).collect::<Option<Vec<_>>>();
         Some(Self {

@@ -137,9 +137,18 @@ impl RuleKind for Spec {
         }
         let action = self.action(findings);
         let clauses = Reader::new(place, action, findings).clauses(self);
+        let is_dry_run = is_dry_run(place, findings);
+        if is_dry_run && action == AuthorizationAction::Custom {
+            findings.warned(
+                "metadata.annotations[istio.io/dry-run]",
+                "a policy that asks a service cannot be only watched, so this one does nothing",
+            );
+        }
+        let provider = self.provider.as_ref().filter(|it| !it.name.is_empty());
         let rule = AuthorizationRule {
             action,
-            is_dry_run: is_dry_run(place, findings),
+            provider: provider.map(|it| it.name.as_str().into()),
+            is_dry_run,
             clauses,
         };
         Some((target(self.selector(), place), Effect::Authorization(rule)))
@@ -157,7 +166,6 @@ impl Spec {
         self.target_ref.iter().chain(several)
     }
 
-    /// Nobody can be asked, so that what would be asked about is refused.
     fn action(&self, findings: &mut Findings) -> AuthorizationAction {
         if self.provider.is_some() && self.action != Action::Custom {
             findings.malformed(
@@ -169,14 +177,7 @@ impl Spec {
             Action::Allow => AuthorizationAction::Allow,
             Action::Deny => AuthorizationAction::Deny,
             Action::Audit => AuthorizationAction::Audit,
-            Action::Custom => {
-                findings.warned(
-                    "spec.action",
-                    "CUSTOM is not supported yet, so what the policy is about is refused: use ALLOW \
-                     or DENY",
-                );
-                AuthorizationAction::Deny
-            }
+            Action::Custom => AuthorizationAction::Custom,
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum Need {
     Header(Arc<str>),
     /// What its token says.
     Claim,
+    /// What an authorization service says.
+    Provider(Arc<str>),
 }
 
 // === impl Truth ===
@@ -98,6 +100,7 @@ impl fmt::Display for Need {
             Self::RawPath => f.write_str("the raw path"),
             Self::Header(name) => write!(f, "header {name}"),
             Self::Claim => f.write_str("a claim of the token"),
+            Self::Provider(name) => write!(f, "what extension provider {name} says"),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ExtensionProvider;
+
 /// Settings of the whole mesh. What is not given has its default; what is not known is an error.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -12,6 +14,8 @@ pub struct MeshConfig {
     pub access_log: AccessLog,
     /// How an endpoint of a service is picked.
     pub default_load_balancer: LoadBalancer,
+    /// Services that policies of the action `CUSTOM` have asked.
+    pub extension_providers: Vec<ExtensionProvider>,
 }
 
 /// What becomes of connections to destinations that the mesh does not know.
@@ -57,6 +61,28 @@ pub enum LoadBalancer {
     RoundRobin,
     /// Any.
     Random,
+}
+
+// === impl MeshConfig ===
+
+impl MeshConfig {
+    /// What is wrong with it beside what cannot be read, if anything.
+    ///
+    /// # Errors
+    /// An extension provider is none, or has the name of another.
+    pub fn validate(&self) -> Result<(), String> {
+        for (index, provider) in self.extension_providers.iter().enumerate() {
+            provider.validate()?;
+            let before = &self.extension_providers[..index];
+            if before.iter().any(|it| it.name == provider.name) {
+                return Err(format!(
+                    "extensionProviders: {:?} is there twice",
+                    provider.name
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

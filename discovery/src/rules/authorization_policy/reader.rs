@@ -88,7 +88,11 @@ impl<'a> Reader<'a> {
             let condition = self.when(&format!("{at}.when[{place}]"), when);
             clause.conditions.extend(condition);
         }
-        let counts = self.not_honoured == 0 || self.action == AuthorizationAction::Deny;
+        let counts = self.not_honoured == 0
+            || matches!(
+                self.action,
+                AuthorizationAction::Deny | AuthorizationAction::Custom
+            );
         counts.then_some(clause)
     }
 
@@ -219,7 +223,7 @@ impl<'a> Reader<'a> {
         self.not_honoured += 1;
         let consequence = match self.action {
             AuthorizationAction::Allow => "the rule lets nobody in",
-            AuthorizationAction::Deny => "it counts as if it held",
+            AuthorizationAction::Deny | AuthorizationAction::Custom => "it counts as if it held",
             AuthorizationAction::Audit => "the rule is left out",
         };
         self.findings

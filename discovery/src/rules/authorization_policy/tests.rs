@@ -167,10 +167,6 @@ fn an_empty_list_beside_another_field_lets_nobody_in() {
 #[test]
 fn what_sidecars_cannot_do_is_named() {
     let cases = [
-        (
-            "{action: CUSTOM, provider: {name: x}, rules: [{}]}",
-            "spec.action: CUSTOM",
-        ),
         ("{provider: {name: x}, rules: [{}]}", "spec.provider: "),
         (
             "{targetRefs: [{kind: Gateway, name: g}], rules: [{}]}",
@@ -186,8 +182,10 @@ fn what_sidecars_cannot_do_is_named() {
             "{spec}: {problems:?}"
         );
     }
-    let (custom, _) = rule_of("{action: CUSTOM, rules: [{}]}");
-    assert_eq!(custom.action, AuthorizationAction::Deny);
+    let (custom, problems) = rule_of("{action: CUSTOM, provider: {name: x}, rules: [{}]}");
+    let asked = (custom.action, custom.provider.as_deref());
+    assert_eq!(asked, (AuthorizationAction::Custom, Some("x")));
+    assert!(problems.is_empty(), "{problems:?}");
     assert!(
         read(&shop("{targetRef: {kind: Gateway, name: g}}"))
             .0

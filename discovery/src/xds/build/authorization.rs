@@ -5,6 +5,7 @@
 //!
 //! <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/security/rbac_filter>
 
+mod custom;
 mod expression;
 mod token;
 
@@ -35,6 +36,7 @@ use super::{listener::network_filter, tokens};
 use crate::model::{
     Attachment, Attribute, AuthorizationAction as Action, AuthorizationRule, Clause, TokenIssuer,
 };
+use crate::xds::ExtensionProvider;
 use expression::{Expression, Names};
 
 /// Statistics of connections are `tcp.rbac.*`, as Istio has them.
@@ -52,6 +54,8 @@ pub(in crate::xds) struct Authorization<'a> {
     pub(in crate::xds) tokens: Vec<TokenIssuer>,
     /// Ours, which rules may call `cluster.local`.
     pub(in crate::xds) trust_domain: &'a TrustDomain,
+    /// Services that policies have asked.
+    pub(in crate::xds) providers: &'a [ExtensionProvider],
 }
 
 /// What decides.
@@ -75,7 +79,7 @@ impl Authorization<'_> {
     pub(super) fn http_filters(&self) -> Vec<HttpFilter> {
         let tokens = tokens::http_filter(&self.tokens);
         let filters = self.filters(Of::Requests).into_iter();
-        let filters = filters.map(|filter| {
+        let others = filters.map(|filter| {
             let parts = filter.parts(|rules, shadow_rules| HttpRbac {
                 rules,
                 shadow_rules,
@@ -89,7 +93,8 @@ impl Authorization<'_> {
                 ..HttpFilter::default()
             }
         });
-        tokens.into_iter().chain(filters).collect()
+        let custom = self.custom_filters();
+        tokens.into_iter().chain(custom).chain(others).collect()
     }
 
     /// The filters of connections that are not HTTP.
@@ -144,7 +149,12 @@ impl Authorization<'_> {
         let filters = actions.into_iter().map(|(action, shadow_prefix)| {
             let of_action = rules.iter().filter_map(|it| {
                 let rule = it.effect.authorization()?;
-                (rule.action == action).then_some((&**it, rule))
+                // Nobody is asked about connections: they are refused.
+                let counts_as = match (of, rule.action) {
+                    (Of::Connections, Action::Custom) => Action::Deny,
+                    (_, action) => action,
+                };
+                (counts_as == action).then_some((&**it, rule))
             });
             let (watched, followed): (Vec<_>, _) = of_action.partition(|(_, it)| it.is_dry_run);
             Filtered {
@@ -229,7 +239,7 @@ pub(super) fn exempt() -> (String, Any) {
 fn empty(action: Action) -> Rbac {
     let action = match action {
         Action::Allow => rbac::Action::Allow,
-        Action::Deny => rbac::Action::Deny,
+        Action::Deny | Action::Custom => rbac::Action::Deny,
         Action::Audit => rbac::Action::Log,
     };
     Rbac {

@@ -34,6 +34,7 @@ impl Generator {
             rules: authorization(snapshot, client),
             tokens: tokens(snapshot, client),
             trust_domain: &self.settings.trust_domain,
+            providers: &self.mesh.extension_providers,
         };
         // Where anybody's plaintext is taken, that of probes is, too.
         let mut probes = probes(snapshot, client);

@@ -327,3 +327,6 @@ fn refusal(status: u16, reason: Reason) -> Step {
     (reply.status, reply.body) = (status, Bytes::new());
     Step::Reply(Box::new(reply))
 }
+
+#[cfg(test)]
+mod tests;
