@@ -1,11 +1,19 @@
 //! Format strings with their values filled in, for access logs and for header values.
 
-use crate::config::format::{Command, Format, Part};
+use serde_json::Value;
+
+use crate::config::format::{Command, Format, Part, ValueKind};
 
 /// Gives the values that a [`Format`] asks for. `None` prints as `-` in access logs.
 pub trait Values {
     /// Appends the value of `command` to `out`; false if there is none.
     fn append(&self, command: &Command, out: &mut String) -> bool;
+
+    /// The value of a command whose kind is [`ValueKind::Any`]; none if there is none.
+    fn any(&self, command: &Command) -> Option<Value> {
+        let mut text = String::new();
+        self.append(command, &mut text).then(|| text.into())
+    }
 }
 
 // === impl Format ===
@@ -33,6 +41,53 @@ impl Format {
             }
         }
     }
+}
+
+impl Format {
+    /// The value as JSON has it: of a single command in its own type, or none where there is no value;
+    /// else text, in which `missing` stands for one that is not there.
+    pub fn to_json(&self, values: &dyn Values, missing: &str) -> Option<Value> {
+        if let [
+            Part::Command {
+                command,
+                max_length,
+            },
+        ] = self.parts.as_slice()
+        {
+            return typed(values, command, *max_length);
+        }
+        let mut text = String::new();
+        self.render(values, missing, &mut text);
+        Some(text.into())
+    }
+}
+
+/// The value of a command in its own type.
+pub(crate) fn typed(
+    values: &dyn Values,
+    command: &Command,
+    max_length: Option<usize>,
+) -> Option<Value> {
+    let value = match command.kind() {
+        ValueKind::Any => values.any(command)?,
+        kind => {
+            let mut text = String::new();
+            if !values.append(command, &mut text) {
+                return None;
+            }
+            match (kind, text.parse::<i64>()) {
+                (ValueKind::Number, Ok(number)) => number.into(),
+                _ => text.into(),
+            }
+        }
+    };
+    Some(match (value, max_length) {
+        (Value::String(mut text), Some(length)) => {
+            text.truncate(text.floor_char_boundary(length));
+            text.into()
+        }
+        (value, _) => value,
+    })
 }
 
 /// Whatever a value says, it ends neither a line of a log nor a header: names of a TLS client, for one,

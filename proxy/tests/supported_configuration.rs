@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 49] = [
+const FILES: [&str; 50] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -61,6 +61,7 @@ const FILES: [&str; 49] = [
     "upstream_http",
     "endpoint",
     "access_log",
+    "access_log/filter",
 ];
 
 const PREFACE: &str = "\

@@ -5,6 +5,6 @@ mod matching;
 mod rewrite;
 
 pub use matched::{CachedRoute, Matched};
+pub(crate) use matching::is_grpc;
 pub use matching::{cluster, find, resolve};
-pub(crate) use matching::{header_matches, is_grpc};
 pub use rewrite::{redirect_location, rewrite_path};
