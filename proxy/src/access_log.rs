@@ -7,7 +7,7 @@ mod sink;
 mod tls;
 mod values;
 
-pub(crate) use sink::AccessLogFiles;
+pub(crate) use sink::{AccessLogFiles, Reopenings};
 pub(crate) use values::Facts;
 
 use crate::{

@@ -19,6 +19,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use self::initial::Initial;
 use crate::{
+    access_log::Reopenings,
     admin::{self, Admin, Face},
     boundary::Boundary,
     cluster::{self, Healths, Names},
@@ -28,6 +29,7 @@ use crate::{
     net::{BindError, listen},
     overload::{self, Overload},
     secrets::Secrets,
+    singletons::Singletons,
     snapshot::{Destination, DestinationListener, Publisher, Snapshot},
     stats::Registry,
     worker::{self, Phase, Shared, WorkerHandle},
@@ -117,7 +119,8 @@ impl Server {
             let probes = options.read_only.probes.clone();
             (Overload::new(config, probes), Arc::clone(config))
         });
-        let singletons = Arc::default();
+        let singletons: Arc<Singletons> = Arc::default();
+        let reopenings = Reopenings::of(&singletons);
         let surroundings =
             cluster::HealthSurroundings::new(&health, &registry, &singletons, &secrets, &boundary);
         let (phase, _) = watch::channel(Phase::Active);
@@ -151,6 +154,7 @@ impl Server {
             boundary,
             health,
             inventory.clone(),
+            reopenings,
         );
         let trim_heap = options.trim_heap;
         let admin_address = faces

@@ -1,7 +1,10 @@
 //! Response flags and statuses of gRPC in words.
 
 use super::{Facts, print};
-use crate::{config::format::GrpcStatusFormat, info::Outcome};
+use crate::{
+    config::format::GrpcStatusFormat,
+    info::{GrpcStatus, Outcome},
+};
 
 /// Short and long names of response flags that we have.
 /// <https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage#response-flags>
@@ -51,7 +54,7 @@ const STATUSES: [(&str, &str); 17] = [
 impl Facts<'_> {
     /// Of a call of gRPC.
     pub(crate) fn grpc_status(&self) -> Option<u8> {
-        self.outcome.grpc_status.map(|status| status.code())
+        self.outcome.grpc_status.map(GrpcStatus::code)
     }
 }
 
