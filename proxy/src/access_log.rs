@@ -1,15 +1,19 @@
 //! Access logs: one line a request or a connection, written by a thread of its own so that a full
 //! disk or a slow terminal never holds traffic back.
 
+mod filter;
 mod line;
 mod sink;
+mod tls;
+mod values;
 
-pub(crate) use line::Facts;
-pub(crate) use sink::AccessLogFiles;
+pub(crate) use sink::{AccessLogFiles, Reopenings};
+pub(crate) use values::Facts;
 
 use crate::{
-    config::AccessLog,
+    config::{AccessLog, access_log::LogType},
     info::{ConnectionInfo, Outcome},
+    runtime::Runtime,
 };
 
 /// Writes the lines of a connection.
@@ -17,30 +21,32 @@ pub(crate) fn write_connection(
     writers: &AccessLogFiles,
     logs: &[AccessLog],
     context: &ConnectionInfo,
-    outcome: &Outcome,
+    (log_type, outcome): (LogType, &Outcome),
+    runtime: &Runtime,
 ) {
-    if logs.is_empty() {
-        return;
-    }
     let facts = Facts {
-        context,
-        outcome,
-        request: None,
-        response: None,
-        client: None,
         upstream_local: context.upstream_local.as_deref().copied(),
         duration_us: context.elapsed_us(),
         start: context.start_time(),
         bytes_received: context.bytes_received,
         bytes_sent: context.bytes_sent,
-        route_name: "",
+        log_type,
+        ..Facts::of_connection(context, outcome)
     };
-    write(writers, logs, &facts);
+    write(writers, logs, &facts, runtime);
 }
 
 /// Writes the lines of a request or a connection.
-pub(crate) fn write(writers: &AccessLogFiles, logs: &[AccessLog], facts: &Facts<'_>) {
+pub(crate) fn write(
+    writers: &AccessLogFiles,
+    logs: &[AccessLog],
+    facts: &Facts<'_>,
+    runtime: &Runtime,
+) {
     for log in logs {
-        writers.write(&log.sink, line::render(&log.format, facts));
+        let filter = log.filter.as_deref();
+        if filter.is_none_or(|filter| filter::takes(filter, facts, runtime)) {
+            writers.write(&log.sink, line::render(&log.format, facts));
+        }
     }
 }

@@ -12,6 +12,7 @@ mod downstream;
 mod log;
 mod manager;
 mod mirror;
+mod observe;
 mod passage;
 mod plan;
 mod pump;
@@ -51,9 +52,9 @@ use crate::{
     config::{RouteConfiguration, overload::ActionKind},
     http::{
         codec::h1::response::Response, edits::Edited, local_reply::LocalReply, path::reference,
-        request_id, route::Matched, timer::Timer,
+        route::Matched, timer::Timer,
     },
-    info::{ConnectionInfo, Outcome},
+    info::{ConnectionInfo, Observed, Outcome, request_id},
     reason::Reason,
 };
 
@@ -68,6 +69,8 @@ pub(crate) struct Exchange<'e> {
     pub(crate) began: Instant,
     /// What becomes of it.
     pub(crate) info: Outcome,
+    /// What only access logs ask, where there are any.
+    observed: Option<Box<Observed>>,
     /// The request has been answered, or its client has gone.
     is_over: bool,
 }
@@ -117,14 +120,17 @@ impl<'e> Exchange<'e> {
             RequestMessage::Http2(_) => stats.downstream_rq_http2_total.inc(),
         }
         stats.downstream_rq_active.inc();
+        let began = Instant::now();
+        let is_logged = !manager.config.access_logs.is_empty();
         Self {
             manager,
             connection,
             downstream,
             request,
             scratch,
-            began: Instant::now(),
+            began,
             info: Outcome::default(),
+            observed: is_logged.then(|| Observed::new(began)),
             is_over: false,
         }
     }
@@ -145,6 +151,7 @@ impl<'e> Exchange<'e> {
         self.request
             .forward_client_cert(&manager.config.client_cert, tls);
         self.identify();
+        self.observe_request();
         let (routes, random) = (manager.routes(), manager.random());
         let routes = routes.as_deref();
         let Some(head) = self.request.head() else {

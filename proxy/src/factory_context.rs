@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    access_log::AccessLogFiles,
+    access_log::{AccessLogFiles, Reopenings},
     cluster::Clusters,
     config::{RouteConfiguration, feature_flag::FeatureFlag},
     flows::FlowRecorder,
@@ -59,6 +59,7 @@ impl FactoryContext {
         mesh_metrics: Option<Reporter>,
         overload: Option<Arc<Overload>>,
     ) -> Self {
+        let reopenings = Reopenings::of(&singletons);
         Self {
             clusters,
             routes: Routes {
@@ -68,7 +69,7 @@ impl FactoryContext {
             registry,
             singletons,
             secrets,
-            access_logs: AccessLogFiles::default(),
+            access_logs: AccessLogFiles::new(reopenings),
             heads: HeldByHeads::default(),
             http2: OnceCell::new(),
             mesh_metrics,

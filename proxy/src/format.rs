@@ -1,7 +1,9 @@
 //! Format strings with their values filled in, for access logs and for header values.
 
+use serde_json::Value;
+
 use crate::{
-    config::format::{Command, Format, Part},
+    config::format::{Command, Format, MetadataOf, Part, ValueKind},
     metadata::Metadata,
 };
 
@@ -9,6 +11,12 @@ use crate::{
 pub trait Values {
     /// Appends the value of `command` to `out`; false if there is none.
     fn append(&self, command: &Command, out: &mut String) -> bool;
+
+    /// The value of a command whose kind is [`ValueKind::Any`]; none if there is none.
+    fn any(&self, command: &Command) -> Option<Value> {
+        let mut text = String::new();
+        self.append(command, &mut text).then(|| text.into())
+    }
 }
 
 /// Values, and what filters have said so far.
@@ -24,7 +32,9 @@ pub struct WithMetadata<'a> {
 impl Values for WithMetadata<'_> {
     fn append(&self, command: &Command, out: &mut String) -> bool {
         match command {
-            Command::DynamicMetadata(path) => self.metadata.print(path, out).is_some(),
+            Command::Metadata(MetadataOf::Dynamic, path) => {
+                self.metadata.print(path, out).is_some()
+            }
             command => self.info.append(command, out),
         }
     }
@@ -67,6 +77,53 @@ impl Format {
             }
         }
     }
+}
+
+impl Format {
+    /// The value as JSON has it: of a single command in its own type, or none where there is no value;
+    /// else text, in which `missing` stands for one that is not there.
+    pub fn to_json(&self, values: &dyn Values, missing: &str) -> Option<Value> {
+        if let [
+            Part::Command {
+                command,
+                max_length,
+            },
+        ] = self.parts.as_slice()
+        {
+            return typed(values, command, *max_length);
+        }
+        let mut text = String::new();
+        self.render(values, missing, &mut text);
+        Some(text.into())
+    }
+}
+
+/// The value of a command in its own type.
+pub(crate) fn typed(
+    values: &dyn Values,
+    command: &Command,
+    max_length: Option<usize>,
+) -> Option<Value> {
+    let value = match command.kind() {
+        ValueKind::Any => values.any(command)?,
+        kind => {
+            let mut text = String::new();
+            if !values.append(command, &mut text) {
+                return None;
+            }
+            match (kind, text.parse::<i64>()) {
+                (ValueKind::Number, Ok(number)) => number.into(),
+                _ => text.into(),
+            }
+        }
+    };
+    Some(match (value, max_length) {
+        (Value::String(mut text), Some(length)) => {
+            text.truncate(text.floor_char_boundary(length));
+            text.into()
+        }
+        (value, _) => value,
+    })
 }
 
 /// Whatever a value says, it ends neither a line of a log nor a header: names of a TLS client, for one,

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use weir_api::xds::google::protobuf::Any;
 
 use crate::{
+    access_log::Reopenings,
     boundary::Boundary,
     cluster::Healths,
     snapshot::{Publisher, Snapshot},
@@ -24,6 +25,7 @@ pub struct Handle {
     health: Arc<Healths>,
     /// What the control plane sent; none without one.
     inventory: Option<Arc<Inventory>>,
+    reopenings: Arc<Reopenings>,
 }
 
 // === impl Handle ===
@@ -36,6 +38,7 @@ impl Handle {
         boundary: Boundary,
         health: Arc<Healths>,
         inventory: Option<Arc<Inventory>>,
+        reopenings: Arc<Reopenings>,
     ) -> Self {
         Self {
             publisher,
@@ -44,6 +47,7 @@ impl Handle {
             boundary,
             health,
             inventory,
+            reopenings,
         }
     }
 
@@ -62,6 +66,11 @@ impl Handle {
             }
             forward
         });
+    }
+
+    /// Has the files of access logs opened anew, each before its next line: somebody has moved them away.
+    pub fn reopen_logs(&self) {
+        self.reopenings.ask();
     }
 
     /// Stops the workers; what is open is dropped.

@@ -10,7 +10,6 @@ pub(crate) mod h2;
 pub mod local_reply;
 pub(crate) mod message;
 pub mod path;
-pub mod request_id;
 pub mod route;
 pub(crate) mod timer;
 pub mod write;

@@ -4,10 +4,13 @@
 mod detected;
 mod drain;
 pub mod head;
+mod observed;
+pub mod request_id;
 mod upstream_peer;
 
 use std::{
     cell::Cell,
+    hash::{Hash, Hasher},
     net::SocketAddr,
     num::NonZeroU8,
     rc::Rc,
@@ -34,6 +37,7 @@ use crate::{
 
 pub(crate) use detected::Detected;
 pub(crate) use drain::Drain;
+pub(crate) use observed::Observed;
 pub(crate) use upstream_peer::UpstreamPeer;
 
 /// What is known of a downstream connection, and what becomes of it.
@@ -219,6 +223,14 @@ impl ConnectionInfo {
     pub(crate) fn start_time(&self) -> SystemTime {
         let now = SystemTime::now();
         now.checked_sub(self.start.elapsed()).unwrap_or(now)
+    }
+
+    /// A number of its own, the same in all of its logs. Made of what tells connections apart, so that
+    /// nothing is kept for it; 53 bits, which numbers in JSON can have.
+    pub(crate) fn id(&self) -> u64 {
+        let mut hasher = twox_hash::XxHash64::default();
+        (self.direct_remote().0, self.local.0, self.start).hash(&mut hasher);
+        hasher.finish() >> 11
     }
 
     pub(crate) fn elapsed_us(&self) -> u64 {

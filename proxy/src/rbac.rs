@@ -14,7 +14,7 @@ use crate::{
         metadata::MetadataSource,
         rbac::{Action, Filter, Policy, Rule, Rules},
     },
-    http::{head::RequestHead, route::header_matches},
+    http::head::{RequestHead, header_matches},
     metadata::{FilterState, Metadata},
     net::tls::TlsInfo,
 };

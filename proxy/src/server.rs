@@ -19,6 +19,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use self::initial::Initial;
 use crate::{
+    access_log::Reopenings,
     admin::{self, Admin, Face},
     boundary::Boundary,
     cluster::{self, ForwardProxies, Healths, Names},
@@ -123,6 +124,8 @@ impl Server {
         });
         let singletons = Arc::<Singletons>::default();
         let dns_caches = singletons.get(DnsCaches::NAME, DnsCaches::default);
+        let singletons: Arc<Singletons> = Arc::default();
+        let reopenings = Reopenings::of(&singletons);
         let surroundings =
             cluster::HealthSurroundings::new(&health, &registry, &singletons, &secrets, &boundary);
         let (phase, _) = watch::channel(Phase::Active);
@@ -157,6 +160,7 @@ impl Server {
             boundary,
             health,
             inventory.clone(),
+            reopenings,
         );
         let trim_heap = options.trim_heap;
         let admin_address = faces

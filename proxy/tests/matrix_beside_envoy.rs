@@ -107,7 +107,21 @@ const LINE: &str = "%REQ(X-CASE)% %REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PAT
     %REQ(X-A?X-OLD)% %PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% \
     %RESP(X-BACK)% %RESP(LOCATION)% %UPSTREAM_HOST% %UPSTREAM_CLUSTER% %ROUTE_NAME% \
     %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% \
-    %REQUESTED_SERVER_NAME% %FILTER_CHAIN_NAME%";
+    %REQUESTED_SERVER_NAME% %FILTER_CHAIN_NAME% \
+    %RESPONSE_FLAGS_LONG% %UPSTREAM_PROTOCOL% %UPSTREAM_HOST_NAME% %UPSTREAM_HOST_NAME_WITHOUT_PORT% \
+    tried %UPSTREAM_HOSTS_ATTEMPTED% %UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT% \
+    %UPSTREAM_HOST_NAMES_ATTEMPTED% %UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT% \
+    %UPSTREAM_REQUEST_ATTEMPT_COUNT% remote %UPSTREAM_REMOTE_ADDRESS% %UPSTREAM_REMOTE_PORT% \
+    %UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(8)% \
+    %UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT(9)% \
+    %DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT% \
+    path %QUERY_PARAM(q)% %QUERY_PARAMS% %QUERY_PARAMS(DECODED)% %PATH(NQ:ORIG)% \
+    %REQ_WITHOUT_QUERY(X-ENVOY-ORIGINAL-PATH?:PATH)% %UPSTREAM_CLUSTER_RAW% %HOSTNAME% \
+    more %CUSTOM_FLAGS% %ACCESS_LOG_TYPE% %GRPC_STATUS% %GRPC_STATUS_NUMBER% \
+    %ROUNDTRIP_DURATION% %BYTES_RETRANSMITTED% %ENVIRONMENT(NOT_THERE)% \
+    %METADATA(DYNAMIC:a:b)% %METADATA(ROUTE:x:y)% \
+    %REQUESTED_SERVER_NAME(SNI_FIRST:HOST)% \
+    %COALESCE({\"operators\": [\"REQUESTED_SERVER_NAME\", {\"command\": \"REQ\", \"param\": \"x-a\", \"max_length\": 4}, \"PROTOCOL\"]}):6%";
 
 /// Fields whose values cannot be equal.
 const VARYING: [&str; 6] = [
@@ -232,8 +246,12 @@ fn manager(log: &Path) -> String {
         ", http_protocol_options: {{ accept_http_10: true }},
           access_log: [ {{ name: log, typed_config: {{
             \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog,
-            path: {}, log_format: {{ text_format_source: {{ inline_string: \"{LINE}\\n\" }} }} }} }} ]",
-        log.display()
+            path: {}, log_format: {{ formatters: [
+              {{ name: a, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery }} }},
+              {{ name: b, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.formatter.metadata.v3.Metadata }} }} ],
+              text_format_source: {{ inline_string: {:?} }} }} }} }} ]",
+        log.display(),
+        format!("{LINE}\n"),
     )
 }
 

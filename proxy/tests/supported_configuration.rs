@@ -11,7 +11,7 @@ use std::{env, fmt::Write, fs, path::Path};
 use shown::{Effect, Shown};
 
 /// The files of the converter in the order of the document.
-const FILES: [&str; 59] = [
+const FILES: [&str; 60] = [
     "bootstrap",
     "runtime",
     "overload",
@@ -71,6 +71,7 @@ const FILES: [&str; 59] = [
     "upstream_proxy_protocol",
     "endpoint",
     "access_log",
+    "access_log/filter",
 ];
 
 const PREFACE: &str = "\

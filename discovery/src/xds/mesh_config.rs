@@ -48,6 +48,8 @@ pub enum AccessLog {
     Text,
     /// An object a line.
     Json,
+    /// The same, and of what went wrong alone: with the reason, the peer, attempts and timings.
+    Errors,
 }
 
 /// How an endpoint of a service is picked.
@@ -99,6 +101,8 @@ mod tests {
         assert_eq!(all.outbound_traffic_policy.mode, OutboundMode::RegistryOnly);
         assert_eq!(all.access_log, AccessLog::Json);
         assert_eq!(all.default_load_balancer, LoadBalancer::RoundRobin);
+        let errors = read(r#"{"accessLog":"errors"}"#).expect("errors");
+        assert_eq!(errors.access_log, AccessLog::Errors);
         for wrong in [
             r#"{"accessLogs":"off"}"#,
             r#"{"accessLog":"loud"}"#,

@@ -3,14 +3,18 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::{self, BufWriter, Write},
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     thread,
     time::Duration,
 };
 
-use crate::config::access_log::AccessLogSink;
+use crate::{config::access_log::AccessLogSink, singletons::Singletons};
 
 /// Lines that may wait for the writer. Beyond it lines are dropped, never traffic; at 300 bytes a
 /// line this bounds the queue to about 2 MiB.
@@ -20,16 +24,58 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The open sinks of a worker.
 #[derive(Default)]
-pub(crate) struct AccessLogFiles(RefCell<HashMap<AccessLogSink, Option<SyncSender<String>>>>);
+pub(crate) struct AccessLogFiles {
+    sinks: RefCell<HashMap<AccessLogSink, Option<SyncSender<String>>>>,
+    reopenings: Arc<Reopenings>,
+}
+
+/// How often files were to be opened anew, since somebody had moved them away. One a process.
+#[derive(Debug, Default)]
+pub(crate) struct Reopenings(AtomicU64);
+
+/// What lines are written to.
+struct Output {
+    sink: AccessLogSink,
+    writer: BufWriter<Box<dyn Write + Send>>,
+    reopenings: Arc<Reopenings>,
+    /// As many as were asked for when the file was opened.
+    opened_at: u64,
+}
+
+// === impl Reopenings ===
+
+impl Reopenings {
+    /// What all workers of a process share.
+    pub(crate) fn of(singletons: &Singletons) -> Arc<Self> {
+        singletons.get("access_log.reopenings", Self::default)
+    }
+
+    /// Has every file opened anew before its next line is written.
+    pub(crate) fn ask(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 // === impl AccessLogFiles ===
 
 impl AccessLogFiles {
+    /// Without any yet.
+    pub(crate) fn new(reopenings: Arc<Reopenings>) -> Self {
+        Self {
+            sinks: RefCell::default(),
+            reopenings,
+        }
+    }
+
     /// Hands a line to the sink's writer.
     pub(crate) fn write(&self, sink: &AccessLogSink, line: String) {
-        let mut sinks = self.0.borrow_mut();
+        let mut sinks = self.sinks.borrow_mut();
         if !sinks.contains_key(sink) {
-            sinks.insert(sink.clone(), start(sink));
+            sinks.insert(sink.clone(), start(sink, &self.reopenings));
         }
         if let Some(Some(sender)) = sinks.get(sink)
             && let Err(TrySendError::Disconnected(_)) = sender.try_send(line)
@@ -41,19 +87,11 @@ impl AccessLogFiles {
 }
 
 /// Starts the sink's writer. None, with an error in the log, if the file cannot be opened.
-fn start(sink: &AccessLogSink) -> Option<SyncSender<String>> {
-    let output: io::Result<Box<dyn Write + Send>> = match sink {
-        AccessLogSink::Stdout => Ok(Box::new(io::stdout())),
-        AccessLogSink::Stderr => Ok(Box::new(io::stderr())),
-        AccessLogSink::File(path) => {
-            let file: io::Result<File> = OpenOptions::new().create(true).append(true).open(path);
-            file.map(|file| Box::new(file) as Box<dyn Write + Send>)
-        }
-    };
+fn start(sink: &AccessLogSink, reopenings: &Arc<Reopenings>) -> Option<SyncSender<String>> {
     let (sender, receiver) = sync_channel(QUEUE);
-    let started = output.and_then(|output| {
+    let started = Output::open(sink, reopenings).and_then(|output| {
         let writer = thread::Builder::new().name("access-log".to_owned());
-        writer.spawn(move || drain(&receiver, BufWriter::with_capacity(64 * 1024, output)))
+        writer.spawn(move || drain(&receiver, output))
     });
     match started {
         Ok(_) => Some(sender),
@@ -64,7 +102,7 @@ fn start(sink: &AccessLogSink) -> Option<SyncSender<String>> {
     }
 }
 
-fn drain(lines: &Receiver<String>, mut output: BufWriter<Box<dyn Write + Send>>) {
+fn drain(lines: &Receiver<String>, mut output: Output) {
     use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
     let mut pending = false;
     loop {
@@ -75,15 +113,88 @@ fn drain(lines: &Receiver<String>, mut output: BufWriter<Box<dyn Write + Send>>)
         };
         match line {
             // A full disk loses lines and nothing else.
-            Ok(line) => pending = output.write_all(line.as_bytes()).is_ok(),
+            Ok(line) => pending = output.write(&line).is_ok(),
             Err(Timeout) => {
-                let _ = output.flush();
+                let _ = output.writer.flush();
                 pending = false;
             }
             Err(Disconnected) => {
-                let _ = output.flush();
+                let _ = output.writer.flush();
                 return;
             }
         }
+    }
+}
+
+fn open(sink: &AccessLogSink) -> io::Result<BufWriter<Box<dyn Write + Send>>> {
+    let output: Box<dyn Write + Send> = match sink {
+        AccessLogSink::Stdout => Box::new(io::stdout()),
+        AccessLogSink::Stderr => Box::new(io::stderr()),
+        AccessLogSink::File(path) => {
+            Box::new(OpenOptions::new().create(true).append(true).open(path)?)
+        }
+    };
+    Ok(BufWriter::with_capacity(64 * 1024, output))
+}
+
+// === impl Output ===
+
+impl Output {
+    fn open(sink: &AccessLogSink, reopenings: &Arc<Reopenings>) -> io::Result<Self> {
+        let opened_at = reopenings.count();
+        Ok(Self {
+            sink: sink.clone(),
+            writer: open(sink)?,
+            reopenings: Arc::clone(reopenings),
+            opened_at,
+        })
+    }
+
+    /// Writes a line, to the file that has the name now where it is to be opened anew. One that cannot be
+    /// opened leaves lines where they went before.
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        let asked = self.reopenings.count();
+        if asked != self.opened_at {
+            self.opened_at = asked;
+            let flushed = self.writer.flush();
+            match open(&self.sink) {
+                Ok(writer) => self.writer = writer,
+                Err(error) => {
+                    tracing::error!(sink = ?self.sink, %error, "access log cannot be opened anew");
+                }
+            }
+            flushed?;
+        }
+        self.writer.write_all(line.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_moved_away_is_opened_anew_once_that_is_asked_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (path, moved) = (directory.path().join("log"), directory.path().join("log.1"));
+        let reopenings = Arc::default();
+        let sink = AccessLogSink::File(path.clone());
+        let mut output = Output::open(&sink, &reopenings).expect("a file");
+        let mut write = |line: &str| {
+            output.write(line).expect("space");
+            output.writer.flush().expect("space");
+        };
+        write("one\n");
+        fs::rename(&path, &moved).expect("moved");
+        write("two\n");
+        reopenings.ask();
+        write("three\n");
+        let read = |path| fs::read_to_string(path).expect("a file");
+        assert_eq!(
+            (read(&moved), read(&path)),
+            ("one\ntwo\n".into(), "three\n".into())
+        );
     }
 }

@@ -30,6 +30,12 @@ pub(super) fn drain_listeners(admin: &Admin, query: &Query) -> Reply {
     Reply::text("OK\n")
 }
 
+/// `/reopen_logs`
+pub(super) fn reopen_logs(admin: &Admin, _: &Query) -> Reply {
+    admin.handle.reopen_logs();
+    Reply::text("OK\n")
+}
+
 /// `/logging`
 pub(super) fn logging(admin: &Admin, query: &Query) -> Reply {
     let bad = |reason: String| Reply::error(StatusCode::BAD_REQUEST, reason + "\n");

@@ -95,6 +95,13 @@ pub(super) const ROUTES: &[Route] = &[
         &[],
         server_info::ready,
     ),
+    Route {
+        path: "/reopen_logs",
+        access: Access::Change,
+        help: "reopen access logs",
+        parameters: &[],
+        handler: control::reopen_logs,
+    },
     read("/runtime", "print runtime values", &[], runtime::print),
     Route {
         path: "/runtime_modify",

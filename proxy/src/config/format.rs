@@ -1,12 +1,26 @@
 //! Envoy's substitution format: text with `%COMMAND(argument):length%` in it, as used by access
 //! logs and by header values. Read once into a list of parts.
 //!
-//! <https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage>
+//! <https://www.envoyproxy.io/docs/envoy/latest/configuration/advanced/substitution_formatter>
 
+mod command;
 mod parse;
+mod time;
 
 pub use crate::metadata::FilterStateFormat;
+pub use command::{
+    AddressOf, AddressPart, Command, Count, GrpcStatusFormat, HostSource, MetadataOf, PathSource,
+    Precision, ServerNameChoice, Side, Span, TimeOf, TimePoint, TlsField, ValueKind,
+};
 pub use parse::FormatError;
+pub use time::{TimeFormat, TimePiece};
+
+/// Extensions whose commands a format may have: `formatters`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Formatters {
+    /// `envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery`: `REQ_WITHOUT_QUERY`
+    pub req_without_query: bool,
+}
 
 /// A substitution format string, read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,105 +43,6 @@ pub enum Part {
     },
 }
 
-/// The commands that are supported.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// `REQ(X?Y)`: request header X, else Y; lower case.
-    RequestHeader(String, Option<String>),
-    /// `RESP(X?Y)`
-    ResponseHeader(String, Option<String>),
-    /// `START_TIME`, in RFC 3339 with milliseconds.
-    StartTime,
-    /// `PROTOCOL`
-    Protocol,
-    /// `RESPONSE_CODE`
-    ResponseCode,
-    /// `RESPONSE_CODE_DETAILS`
-    ResponseCodeDetails,
-    /// `CONNECTION_TERMINATION_DETAILS`
-    ConnectionTerminationDetails,
-    /// `RESPONSE_FLAGS`
-    ResponseFlags,
-    /// `BYTES_RECEIVED`
-    BytesReceived,
-    /// `BYTES_SENT`
-    BytesSent,
-    /// `DURATION`
-    Duration,
-    /// `UPSTREAM_HOST`
-    UpstreamHost,
-    /// `UPSTREAM_CLUSTER`
-    UpstreamCluster,
-    /// `UPSTREAM_LOCAL_ADDRESS`
-    UpstreamLocalAddress,
-    /// `DOWNSTREAM_LOCAL_ADDRESS`
-    DownstreamLocalAddress,
-    /// `DOWNSTREAM_LOCAL_PORT`
-    DownstreamLocalPort,
-    /// `DOWNSTREAM_REMOTE_ADDRESS`
-    DownstreamRemoteAddress,
-    /// `DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT`
-    DownstreamRemoteAddressWithoutPort,
-    /// `DOWNSTREAM_DIRECT_REMOTE_ADDRESS`
-    DownstreamDirectRemoteAddress,
-    /// `REQUESTED_SERVER_NAME`
-    RequestedServerName,
-    /// `DOWNSTREAM_TLS_VERSION`, `DOWNSTREAM_PEER_URI_SAN` and their like.
-    Tls(TlsField),
-    /// `ROUTE_NAME`
-    RouteName,
-    /// `FILTER_CHAIN_NAME`
-    FilterChainName,
-    /// `DYNAMIC_METADATA(NAMESPACE:KEY)`: a namespace and keys within it.
-    DynamicMetadata(Vec<String>),
-    /// `FILTER_STATE(NAME:HOW)`
-    FilterState {
-        /// Name of the object.
-        name: String,
-        /// How it is printed.
-        how: FilterStateFormat,
-    },
-}
-
-/// What may be said of TLS with the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsField {
-    /// `DOWNSTREAM_PEER_URI_SAN`
-    PeerUriSan,
-    /// `DOWNSTREAM_PEER_DNS_SAN`
-    PeerDnsSan,
-    /// `DOWNSTREAM_PEER_EMAIL_SAN`
-    PeerEmailSan,
-    /// `DOWNSTREAM_PEER_IP_SAN`
-    PeerIpSan,
-    /// `DOWNSTREAM_PEER_SUBJECT`
-    PeerSubject,
-    /// `DOWNSTREAM_PEER_ISSUER`
-    PeerIssuer,
-    /// `DOWNSTREAM_PEER_SERIAL`
-    PeerSerial,
-    /// `DOWNSTREAM_PEER_FINGERPRINT_256`
-    PeerFingerprint256,
-    /// `DOWNSTREAM_PEER_FINGERPRINT_1`
-    PeerFingerprint1,
-    /// `DOWNSTREAM_PEER_CERT`
-    PeerCert,
-    /// `DOWNSTREAM_PEER_CERT_V_START`
-    PeerCertStart,
-    /// `DOWNSTREAM_PEER_CERT_V_END`
-    PeerCertEnd,
-    /// `DOWNSTREAM_LOCAL_URI_SAN`
-    LocalUriSan,
-    /// `DOWNSTREAM_LOCAL_DNS_SAN`
-    LocalDnsSan,
-    /// `DOWNSTREAM_LOCAL_SUBJECT`
-    LocalSubject,
-    /// `DOWNSTREAM_TLS_VERSION`
-    Version,
-    /// `DOWNSTREAM_TLS_CIPHER`
-    Cipher,
-}
-
 // === impl Format ===
 
 impl Format {
@@ -142,9 +57,36 @@ impl Format {
         }
     }
 
-    /// Reads a format string. Commands that are not supported are an error that names them.
+    /// Reads a format string.
+    ///
+    /// # Errors
+    /// It is no format, or has a command that is not supported, which is named.
     pub fn parse(text: &str) -> Result<Self, FormatError> {
-        parse::parse(text)
+        parse::parse(text, Formatters::default())
+    }
+
+    /// The same, with commands of extensions.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_with(text: &str, formatters: Formatters) -> Result<Self, FormatError> {
+        parse::parse(text, formatters)
+    }
+
+    /// The same for the value of a header, which is made before what access logs alone are told.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and for a command whose value is known only where a log is written.
+    pub fn parse_for_header(text: &str) -> Result<Self, FormatError> {
+        let format = Self::parse(text)?;
+        let of_logs = |part: &&Part| match part {
+            Part::Literal(_) => false,
+            Part::Command { command, .. } => command.is_of_logs(),
+        };
+        match format.parts.iter().find(of_logs) {
+            Some(_) => Err(FormatError::OnlyInLogs(text.to_owned())),
+            None => Ok(format),
+        }
     }
 
     /// The text, if there is no command in it.

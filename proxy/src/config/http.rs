@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{AccessLog, RouteConfiguration, http_filter::HttpFilter};
+use super::{AccessLog, RouteConfiguration, access_log::AccessLogOptions, http_filter::HttpFilter};
 
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`
 #[derive(Debug)]
@@ -65,6 +65,8 @@ pub struct HttpConnectionManager {
     pub http2: Http2Options,
     /// Access logs, written when a request ends.
     pub access_logs: Vec<AccessLog>,
+    /// When lines are written beside the end.
+    pub access_log_options: AccessLogOptions,
     /// What becomes of `x-forwarded-client-cert`.
     pub client_cert: ClientCertDetails,
 }

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    AccessLog, HttpConnectionManager, dns_cache::DnsCacheConfig, feature_flag::FeatureFlag,
-    hash::HashPolicy, rbac, subset::MetadataMatch, token_bucket::LocalRateLimit,
+    AccessLog, HttpConnectionManager, access_log::AccessLogOptions, dns_cache::DnsCacheConfig,
+    feature_flag::FeatureFlag, hash::HashPolicy, rbac, subset::MetadataMatch,
+    token_bucket::LocalRateLimit,
 };
 
 /// A network filter.
@@ -91,6 +92,8 @@ pub struct TcpProxy {
     pub hash_policy: Vec<HashPolicy>,
     /// Access logs, written when the connection ends.
     pub access_logs: Vec<AccessLog>,
+    /// When lines are written beside the end.
+    pub access_log_options: AccessLogOptions,
 }
 
 /// A cluster and its share of the traffic.

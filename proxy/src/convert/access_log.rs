@@ -1,28 +1,35 @@
 //! Access logs.
 
-use std::path::PathBuf;
+mod filter;
+
+use std::{path::PathBuf, sync::Arc};
 
 use weir_api::xds::{
     codec,
     envoy::{
         config::{
             accesslog::v3 as pb,
-            core::v3::{SubstitutionFormatString, substitution_format_string},
+            core::v3::{
+                SubstitutionFormatString, TypedExtensionConfig, substitution_format_string,
+            },
         },
         extensions::access_loggers::{file::v3 as file, stream::v3 as stream},
     },
-    google::protobuf::{Struct, value::Kind},
+    google::protobuf::{Struct, Value, value::Kind},
 };
 
 use super::{
     at::{At, take},
-    value::{inline_text, non_empty, type_name, unpack},
+    value::{inline_text, json, non_empty, type_name, unpack},
 };
 use crate::config::{
     AccessLog,
-    access_log::{AccessLogFormat, AccessLogSink},
-    format::Format,
+    access_log::{AccessLogFormat, AccessLogSink, JsonTemplate},
+    format::{Format, Formatters},
 };
+
+/// Extensions of a format, and whether what has no value is left out.
+type Options = (Formatters, bool);
 
 pub(super) fn access_logs(at: &At<'_>, messages: Vec<pb::AccessLog>) -> Vec<AccessLog> {
     let converted = messages.into_iter().enumerate();
@@ -33,10 +40,26 @@ pub(super) fn access_logs(at: &At<'_>, messages: Vec<pb::AccessLog>) -> Vec<Acce
 
 fn access_log(at: &At<'_>, message: pb::AccessLog) -> Option<AccessLog> {
     take!(at, message => pb::AccessLog {
-        supported: config_type;
+        supported: config_type, filter;
         ignored: name = "the type of typed_config names the access log";
-        refused: filter;
     });
+    let filter = match filter {
+        Some(message) => Some(Arc::new(filter::filter(&at.field("filter"), message)?)),
+        None => None,
+    };
+    let (sink, format) = logger(at, config_type)?;
+    Some(AccessLog {
+        filter,
+        sink,
+        format,
+    })
+}
+
+/// Where lines go, and how they read.
+fn logger(
+    at: &At<'_>,
+    config_type: Option<pb::access_log::ConfigType>,
+) -> Option<(AccessLogSink, AccessLogFormat)> {
     let at = at.field("typed_config");
     let pb::access_log::ConfigType::TypedConfig(any) = at.required(config_type)?;
     match type_name(&any) {
@@ -49,10 +72,7 @@ fn access_log(at: &At<'_>, message: pb::AccessLog) -> Option<AccessLog> {
             let log_format = access_log_format.map(|format| match format {
                 stream::stdout_access_log::AccessLogFormat::LogFormat(format) => format,
             });
-            Some(AccessLog {
-                sink: AccessLogSink::Stdout,
-                format: format(&at, log_format)?,
-            })
+            Some((AccessLogSink::Stdout, format(&at, log_format)?))
         }
         "envoy.extensions.access_loggers.stream.v3.StderrAccessLog" => {
             let message = unpack(&at, &any, codec::unpack_stderr_access_log)?;
@@ -60,10 +80,7 @@ fn access_log(at: &At<'_>, message: pb::AccessLog) -> Option<AccessLog> {
             let log_format = access_log_format.map(|format| match format {
                 stream::stderr_access_log::AccessLogFormat::LogFormat(format) => format,
             });
-            Some(AccessLog {
-                sink: AccessLogSink::Stderr,
-                format: format(&at, log_format)?,
-            })
+            Some((AccessLogSink::Stderr, format(&at, log_format)?))
         }
         other => {
             at.unsupported(format!("access log {other}"));
@@ -72,7 +89,10 @@ fn access_log(at: &At<'_>, message: pb::AccessLog) -> Option<AccessLog> {
     }
 }
 
-fn file_access_log(at: &At<'_>, message: file::FileAccessLog) -> Option<AccessLog> {
+fn file_access_log(
+    at: &At<'_>,
+    message: file::FileAccessLog,
+) -> Option<(AccessLogSink, AccessLogFormat)> {
     use file::file_access_log::AccessLogFormat as Pb;
 
     take!(at, message => file::FileAccessLog { supported: path, access_log_format; });
@@ -85,11 +105,15 @@ fn file_access_log(at: &At<'_>, message: file::FileAccessLog) -> Option<AccessLo
     let format = match access_log_format {
         None => AccessLogFormat::Default,
         Some(Pb::LogFormat(message)) => format(at, Some(message))?,
-        Some(Pb::Format(text)) => text_format(&at.field("format"), &text)?,
-        Some(Pb::JsonFormat(message)) => json_format(&at.field("json_format"), message),
-        Some(Pb::TypedJsonFormat(message)) => json_format(&at.field("typed_json_format"), message),
+        Some(Pb::Format(text)) => text_format(&at.field("format"), &text, Options::default())?,
+        Some(Pb::JsonFormat(message)) => {
+            json_format(&at.field("json_format"), message, Options::default())?
+        }
+        Some(Pb::TypedJsonFormat(message)) => {
+            json_format(&at.field("typed_json_format"), message, Options::default())?
+        }
     };
-    Some(AccessLog { sink, format })
+    Some((sink, format))
 }
 
 fn format(at: &At<'_>, message: Option<SubstitutionFormatString>) -> Option<AccessLogFormat> {
@@ -100,41 +124,98 @@ fn format(at: &At<'_>, message: Option<SubstitutionFormatString>) -> Option<Acce
         return Some(AccessLogFormat::Default);
     };
     take!(at, message => SubstitutionFormatString {
-        supported: format;
-        refused: omit_empty_values, content_type, formatters, json_format_options;
+        supported: format, omit_empty_values, formatters;
+        ignored: json_format_options = "the fields of an object are sorted whatever it says";
+        refused: content_type;
     });
+    let formatters = formatters_of(&at.field("formatters"), formatters);
+    let options = (formatters, omit_empty_values);
     #[allow(deprecated)]
     match at.field("format").required(format)? {
-        Pb::TextFormat(text) => text_format(&at.field("text_format"), &text),
+        Pb::TextFormat(text) => text_format(&at.field("text_format"), &text, options),
         Pb::TextFormatSource(source) => {
             let at = at.field("text_format_source");
             let text = String::from_utf8(inline_text(&at, source)?);
             text.map_err(|_| at.error("not UTF-8"))
                 .ok()
-                .and_then(|text| text_format(&at, &text))
+                .and_then(|text| text_format(&at, &text, options))
         }
-        Pb::JsonFormat(message) => Some(json_format(&at.field("json_format"), message)),
+        Pb::JsonFormat(message) => json_format(&at.field("json_format"), message, options),
     }
 }
 
-fn text_format(at: &At<'_>, text: &str) -> Option<AccessLogFormat> {
-    let format = Format::parse(text).map_err(|error| at.error(error.to_string()));
-    format.map(AccessLogFormat::Text).ok()
+/// Formatters, whose commands are then known.
+fn formatters_of(at: &At<'_>, messages: Vec<TypedExtensionConfig>) -> Formatters {
+    let mut formatters = Formatters::default();
+    for (index, message) in messages.into_iter().enumerate() {
+        let at = at.index(index);
+        take!(at, message => TypedExtensionConfig {
+            supported: typed_config;
+            ignored: name = "the type of typed_config names the formatter";
+        });
+        let at = at.field("typed_config");
+        let Some(any) = at.required(typed_config) else {
+            continue;
+        };
+        match type_name(&any) {
+            // Its command is built in.
+            "envoy.extensions.formatter.metadata.v3.Metadata" => {}
+            "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery" => {
+                formatters.req_without_query = true;
+            }
+            other => at.unsupported(format!("formatter {other}")),
+        }
+    }
+    formatters
+}
+
+fn text_format(
+    at: &At<'_>,
+    text: &str,
+    (formatters, omit_empty): Options,
+) -> Option<AccessLogFormat> {
+    let format = Format::parse_with(text, formatters).map_err(|error| at.error(error.to_string()));
+    let format = format.ok()?;
+    Some(AccessLogFormat::Text { format, omit_empty })
+}
+
+fn json_format(
+    at: &At<'_>,
+    message: Struct,
+    (formatters, omit_empty): Options,
+) -> Option<AccessLogFormat> {
+    Some(AccessLogFormat::Json {
+        template: object(at, message, formatters)?,
+        omit_empty,
+    })
 }
 
 /// Keys in alphabetical order: a protobuf map has none of its own.
-fn json_format(at: &At<'_>, message: Struct) -> AccessLogFormat {
-    let mut fields = Vec::with_capacity(message.fields.len());
-    for (key, value) in message.fields {
-        let at = at.key(&key);
-        match value.kind {
-            Some(Kind::StringValue(text)) => match Format::parse(&text) {
-                Ok(format) => fields.push((key, format)),
-                Err(error) => at.error(error.to_string()),
-            },
-            _ => at.unsupported("a value that is not text"),
-        }
-    }
+fn object(at: &At<'_>, message: Struct, formatters: Formatters) -> Option<JsonTemplate> {
+    let fields = message.fields.into_iter().map(|(key, value)| {
+        let value = template(&at.key(&key), value, formatters)?;
+        Some((key, value))
+    });
+    // All of them, so that every error is said.
+    let fields: Vec<_> = fields.collect();
+    let mut fields: Vec<_> = fields.into_iter().collect::<Option<_>>()?;
     fields.sort_by(|(left, _), (right, _)| left.cmp(right));
-    AccessLogFormat::Json(fields)
+    Some(JsonTemplate::Object(fields))
+}
+
+fn template(at: &At<'_>, message: Value, formatters: Formatters) -> Option<JsonTemplate> {
+    match message.kind {
+        Some(Kind::StringValue(text)) => {
+            let format = Format::parse_with(&text, formatters);
+            let format = format.map_err(|error| at.error(error.to_string()));
+            format.ok().map(JsonTemplate::Format)
+        }
+        Some(Kind::StructValue(message)) => object(at, message, formatters),
+        Some(Kind::ListValue(list)) => {
+            let values = list.values.into_iter().enumerate();
+            let values = values.map(|(index, value)| template(&at.index(index), value, formatters));
+            values.collect::<Option<_>>().map(JsonTemplate::List)
+        }
+        kind => Some(JsonTemplate::Fixed(json(Value { kind }))),
+    }
 }

@@ -66,7 +66,7 @@ pub(super) fn addition(at: &At<'_>, message: HeaderValueOption) -> Option<Header
     });
     let name = modifiable(&at_header.field("key"), &key);
     let value = header_value(&at_header.field("value"), value);
-    let value = Format::parse(&value)
+    let value = Format::parse_for_header(&value)
         .map_err(|error| at_header.field("value").error(error.to_string()))
         .ok();
     if append.is_some() && append_action != 0 {

@@ -17,6 +17,7 @@ use super::{
     route::inline_route_configuration,
     value::{ads, duration, enumeration, header_value, non_empty, number, timeout},
 };
+use crate::config::access_log::AccessLogOptions;
 use crate::config::http::{
     CertDetail, ClientCertDetails, CodecType, EscapedSlashes, ForwardClientCert,
     HttpConnectionManager, PathOptions, RouteSource, ServerHeader,
@@ -39,6 +40,7 @@ pub(super) fn http_connection_manager(
             http_protocol_options, http2_protocol_options, server_name,
             server_header_transformation, max_request_headers_kb, stream_idle_timeout,
             request_timeout, request_headers_timeout, access_log,
+            flush_access_log_on_new_request, access_log_options,
             use_remote_address, xff_num_trusted_hops, skip_xff_append, via, generate_request_id,
             preserve_external_request_id, always_set_request_id_in_response, upgrade_configs,
             path_with_escaped_slashes_action, route_specifier, drain_timeout, normalize_path,
@@ -48,7 +50,6 @@ pub(super) fn http_connection_manager(
         refused: add_user_agent, tracing, http1_safe_max_connection_duration,
             http3_protocol_options, scheme_header_transformation, stream_flush_timeout,
             drain_timeout_jitter, delayed_close_timeout, access_log_flush_interval,
-            flush_access_log_on_new_request, access_log_options,
             original_ip_detection_extensions, early_header_mutation_extensions,
             internal_address_config, forward_client_cert_matcher,
             represent_ipv4_remote_address_as_ipv4_mapped_ipv6, request_id_extension,
@@ -128,7 +129,28 @@ pub(super) fn http_connection_manager(
         upgrades,
         http2,
         access_logs,
+        access_log_options: access_log_options_of(
+            &at.field("access_log_options"),
+            access_log_options,
+            flush_access_log_on_new_request,
+        ),
     })
+}
+
+fn access_log_options_of(
+    at: &At<'_>,
+    message: Option<pb::http_connection_manager::HcmAccessLogOptions>,
+    on_new_request: bool,
+) -> AccessLogOptions {
+    let message = message.unwrap_or_default();
+    take!(at, message => pb::http_connection_manager::HcmAccessLogOptions {
+        supported: flush_access_log_on_new_request;
+        refused: access_log_flush_interval, flush_log_on_tunnel_successfully_established;
+    });
+    AccessLogOptions {
+        flush_on_new_request: flush_access_log_on_new_request || on_new_request,
+        ..AccessLogOptions::default()
+    }
 }
 
 fn codec_type_of(at: &At<'_>, value: i32) -> Option<CodecType> {

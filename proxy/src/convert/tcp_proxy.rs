@@ -12,6 +12,7 @@ use super::{
     value::{non_empty, number, timeout},
 };
 use crate::config::{
+    access_log::AccessLogOptions,
     listener::{TcpProxy, WeightedCluster},
     subset::MetadataMatch,
 };
@@ -22,11 +23,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 pub(super) fn tcp_proxy(at: &At<'_>, message: pb::TcpProxy) -> TcpProxy {
     take!(at, message => pb::TcpProxy {
         supported: stat_prefix, idle_timeout, access_log, max_connect_attempts, hash_policy,
-            cluster_specifier, metadata_match;
+            cluster_specifier, metadata_match, flush_access_log_on_connected, access_log_options;
         refused: on_demand, downstream_idle_timeout, upstream_idle_timeout,
             backoff_options, tunneling_config, max_downstream_connection_duration,
             max_downstream_connection_duration_jitter_percentage, access_log_flush_interval,
-            flush_access_log_on_connected, access_log_options, proxy_protocol_tlvs,
+            proxy_protocol_tlvs,
             proxy_protocol_tlv_merge_policy, upstream_connect_mode, max_early_data_bytes,
             check_drain_close;
     });
@@ -44,6 +45,27 @@ pub(super) fn tcp_proxy(at: &At<'_>, message: pb::TcpProxy) -> TcpProxy {
         .unwrap_or(1),
         hash_policy: hash::of_tcp(&at.field("hash_policy"), hash_policy),
         access_logs: access_logs(&at.field("access_log"), access_log),
+        access_log_options: options(
+            &at.field("access_log_options"),
+            access_log_options,
+            flush_access_log_on_connected,
+        ),
+    }
+}
+
+fn options(
+    at: &At<'_>,
+    message: Option<pb::tcp_proxy::TcpAccessLogOptions>,
+    on_connected: bool,
+) -> AccessLogOptions {
+    let message = message.unwrap_or_default();
+    take!(at, message => pb::tcp_proxy::TcpAccessLogOptions {
+        supported: flush_access_log_on_connected;
+        refused: access_log_flush_interval, flush_access_log_on_start;
+    });
+    AccessLogOptions {
+        flush_on_connected: flush_access_log_on_connected || on_connected,
+        ..AccessLogOptions::default()
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     cluster::{Host, Http2Lease, Place, Upstream},
-    config::cluster::UpstreamProtocol,
+    config::{cluster::UpstreamProtocol, format::TimePoint},
     http::{
         changes::RequestChanges,
         codec::h1::{body::Framing, head::FieldKind},
@@ -175,6 +175,7 @@ impl Exchange<'_> {
             Slot::Http2(lease) => self.send_http2(sending, host, lease)?,
         });
         sending.deadlines.begin_attempt();
+        self.observe_sending(sending);
         Ok(())
     }
 
@@ -311,9 +312,12 @@ impl Exchange<'_> {
     async fn await_head(&mut self, sending: &mut Sending<'_>) -> Result<(), Failure> {
         poll_fn(|cx| {
             if let Poll::Ready(answer) = self.poll_answer(cx, sending) {
+                self.observe_progress(sending);
+                self.observe(TimePoint::UpstreamRxBegin);
                 return Poll::Ready(answer.map(|head| sending.answer = Answer::Headed(head)));
             }
             sending.note_read();
+            self.observe_progress(sending);
             let moved = sending.transfer.moved();
             let late = sending.deadlines.poll(cx, &mut self.scratch.timer, moved);
             late.map(|late| {

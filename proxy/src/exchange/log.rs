@@ -11,6 +11,7 @@ use super::Exchange;
 use crate::{
     access_log::{self, Facts},
     cluster::micros,
+    config::{access_log::LogType, format::TimePoint},
     http::h2::head::value,
     reason::Reason,
 };
@@ -32,6 +33,27 @@ impl SentHead<'_> {
             Self::Headers(headers) => value(headers.as_ref()?, name).map(Cow::into_owned),
         }
     }
+
+    /// Names and values, bytes. The status is one of the fields, as in Envoy.
+    fn bytes(&self) -> u64 {
+        let fields = match self {
+            Self::Bytes(head) => {
+                let lines = head.split(|byte| *byte == b'\n').skip(1);
+                let field = |line: &[u8]| {
+                    let line = line.trim_ascii();
+                    line.len().saturating_sub(": ".len())
+                };
+                lines.map(field).sum()
+            }
+            Self::Headers(headers) => headers.map_or(0, |headers| {
+                let fields = headers.iter();
+                fields
+                    .map(|(name, value)| name.as_str().len() + value.len())
+                    .sum::<usize>()
+            }),
+        };
+        (fields + ":status200".len()) as u64
+    }
 }
 
 /// A header of a head as it was written.
@@ -51,6 +73,10 @@ impl Exchange<'_> {
     /// Counts the response and writes the access log.
     pub(super) fn finish(&mut self, status: u16, head: &SentHead<'_>, route_name: &str) {
         self.is_over = true;
+        if let Some(observed) = &mut self.observed {
+            observed.mark(TimePoint::DownstreamTxEnd);
+            observed.response_headers_bytes = head.bytes();
+        }
         let stats = &self.manager.stats;
         stats.downstream_rq.inc(status);
         stats.downstream_rq_completed.inc();
@@ -59,7 +85,7 @@ impl Exchange<'_> {
             .record_us(micros(self.began.elapsed()));
         self.info.response_code = status;
         self.count();
-        self.log(Some(head), route_name);
+        self.log(LogType::DownstreamEnd, Some(head), route_name);
     }
 
     /// The client went away before there was a response.
@@ -68,7 +94,7 @@ impl Exchange<'_> {
         self.manager.stats.downstream_rq_rx_reset.inc();
         self.info.reason = Some(Reason::ClientClosed);
         self.count();
-        self.log(None, route_name);
+        self.log(LogType::DownstreamEnd, None, route_name);
         super::Next::Close
     }
 
@@ -90,7 +116,7 @@ impl Exchange<'_> {
     }
 
     /// Writes the access log. `head` is that of the response, if there was one.
-    fn log(&self, head: Option<&SentHead<'_>>, route_name: &str) {
+    pub(super) fn log(&self, log_type: LogType, head: Option<&SentHead<'_>>, route_name: &str) {
         let logs = &self.manager.config.access_logs;
         if logs.is_empty() {
             return;
@@ -103,9 +129,16 @@ impl Exchange<'_> {
             start: SystemTime::now() - Duration::from_micros(duration_us),
             bytes_received: self.info.bytes_received,
             bytes_sent: self.info.bytes_sent,
+            log_type,
             ..self.facts(route_name)
         };
-        access_log::write(&self.manager.context.access_logs, logs, &facts);
+        let context = &self.manager.context;
+        access_log::write(
+            &context.access_logs,
+            logs,
+            &facts,
+            &context.routes.runtime(),
+        );
     }
 
     /// What formats may ask for.
@@ -115,17 +148,12 @@ impl Exchange<'_> {
         let request = self.request.head();
         let request = request.filter(|request| !request.method().is_empty());
         Facts {
-            context: self.connection,
-            outcome: &self.info,
             request,
-            response: None,
             client: request.and_then(|request| self.manager.client(request, peer)),
-            upstream_local: None,
-            duration_us: 0,
             start: self.connection.start_time(),
-            bytes_received: 0,
-            bytes_sent: 0,
             route_name,
+            observed: self.observed.as_deref(),
+            ..Facts::of_connection(self.connection, &self.info)
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{
     passage::{OwnHead, Passage},
 };
 use crate::{
+    config::format::TimePoint,
     http::{
         edits::rendered,
         local_reply::{LocalReply, ReplyFields, phrase},
@@ -51,6 +52,8 @@ impl Exchange<'_> {
             _ => (reply.details() != reply.reason.code())
                 .then(|| Box::new(reply.details().to_owned())),
         };
+        self.observe_end(matched, passage.as_deref());
+        self.observe(TimePoint::DownstreamTxBegin);
         let said = self.say(reply, matched, passage);
         let route_name = matched.map_or("", |matched| matched.route.name.as_str());
         match &self.downstream {

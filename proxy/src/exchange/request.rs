@@ -19,9 +19,9 @@ use crate::{
         },
         head::RequestHead,
         path::{Applied, BadPath},
-        request_id::RequestId,
         route::is_grpc,
     },
+    info::request_id::RequestId,
     reason::Reason,
 };
 

@@ -151,6 +151,7 @@ impl Exchange<'_> {
 
     fn poll_late(&mut self, cx: &mut Context<'_>, sending: &mut Sending<'_>) -> Option<Late> {
         sending.note_read();
+        self.observe_progress(sending);
         let responding = sending.answer.responding();
         let moved = responding.map_or(0, |responding| responding.transfer.moved());
         let moved = moved + sending.transfer.moved();
@@ -256,6 +257,8 @@ impl Exchange<'_> {
             Transfer::Raw(pump) => SentHead::Bytes(pump.head()),
             Transfer::Framed(..) => SentHead::Headers(responding.headers.as_deref()),
         };
+        let passage = sending.passage.as_deref();
+        self.observe_end(Some(&sending.plan.matched), passage);
         self.finish(responding.status, &head, &sending.plan.matched.route.name);
         let Responding {
             mut transfer,

@@ -209,6 +209,7 @@ impl Exchange<'_> {
             let Some(active) = plan.cluster.begin_request(&host, plan.forward.priority) else {
                 return self.give_up(sending, Reason::Overflow).await;
             };
+            self.observe_attempt(&host);
             self.prepare_report(sending, &host);
             let attempted = self.attempt(sending, &host).await;
             self.report(sending, &host, &attempted);

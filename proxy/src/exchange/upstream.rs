@@ -31,10 +31,7 @@ pub(super) enum UpstreamPort {
     /// A connection that carries one request at a time.
     Http1(Http1Upstream),
     /// A stream of a connection, and its place there.
-    Http2(
-        ResponseFuture,
-        #[expect(dead_code, reason = "held")] Http2Lease,
-    ),
+    Http2(ResponseFuture, Http2Lease),
 }
 
 /// A request on an HTTP/1 connection.

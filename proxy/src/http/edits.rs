@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use super::head::{Fields, RequestHead, ResponseHead};
 use crate::{
     config::{
@@ -284,6 +286,10 @@ impl Values for HeadValues<'_> {
             }
             _ => self.info.append(command, out),
         }
+    }
+
+    fn any(&self, command: &Command) -> Option<Value> {
+        self.info.any(command)
     }
 }
 

@@ -6,5 +6,5 @@ mod rewrite;
 
 pub use matched::{CachedRoute, Matched};
 pub use matching::{cluster, find, resolve};
-pub(crate) use matching::{header_matches, is_grpc, matches, query_parameter};
+pub(crate) use matching::{is_grpc, matches, query_parameter};
 pub use rewrite::{redirect_location, rewrite_path};

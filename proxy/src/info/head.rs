@@ -1,6 +1,10 @@
 //! What routing, filters and formats see of a message's head, whatever the version of HTTP.
 
+mod matching;
+
 use std::borrow::Cow;
+
+pub(crate) use matching::header_matches;
 
 /// Fields whose lines Envoy joins with `,` as they arrive, so that matchers and formats see one
 /// value. Sorted.

@@ -20,7 +20,10 @@ use crate::{
     access_log,
     buffer::Buffer,
     cluster::Cluster,
-    config::listener::{NetworkFilter, TransportProtocol},
+    config::{
+        access_log::LogType,
+        listener::{NetworkFilter, TransportProtocol},
+    },
     connection_log::ConnectionRecord,
     filter::network::{
         Held, Status, TerminalFilter, direct_response, echo, http_connection_manager,
@@ -333,12 +336,17 @@ impl ActiveConnection {
     /// The listener's line. An HTTP connection's says nothing of what is its requests'.
     fn write_log(&self) {
         let info = &self.info;
+        if info.listener.access_logs.is_empty() {
+            return;
+        }
         let filter = info.chain.as_ref().and_then(|chain| chain.filters.last());
         let is_http = matches!(filter, Some(NetworkFilter::HttpConnectionManager(_)));
         let of_connection = is_http.then(|| info.outcome.of_http_connection());
         let outcome = of_connection.as_ref().unwrap_or(&info.outcome);
         let writers = &self.handler.context.access_logs;
-        access_log::write_connection(writers, &info.listener.access_logs, info, outcome);
+        let runtime = self.handler.context.routes.runtime();
+        let line = (LogType::NotSet, outcome);
+        access_log::write_connection(writers, &info.listener.access_logs, info, line, &runtime);
     }
 
     fn record(self) {

@@ -4,8 +4,14 @@ use weir_api::xds::{
     codec,
     envoy::{
         config::{
-            accesslog::v3::{self as pb, access_log::ConfigType},
-            core::v3::{SubstitutionFormatString, substitution_format_string::Format},
+            accesslog::v3::{
+                self as pb, AccessLogFilter, ComparisonFilter, OrFilter, ResponseFlagFilter,
+                StatusCodeFilter, access_log::ConfigType, access_log_filter::FilterSpecifier,
+                comparison_filter,
+            },
+            core::v3::{
+                RuntimeUInt32, SubstitutionFormatString, substitution_format_string::Format,
+            },
         },
         extensions::access_loggers::stream::v3::{StdoutAccessLog, stdout_access_log},
     },
@@ -40,25 +46,72 @@ const FIELDS: [(&str, &str); 22] = [
     ("filter_chain_name", "%FILTER_CHAIN_NAME%"),
 ];
 
+/// What a line of an error says beside these.
+const OF_ERRORS: [(&str, &str); 7] = [
+    ("attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
+    ("peer", "%DOWNSTREAM_PEER_URI_SAN%"),
+    (
+        "pool_ready_duration",
+        "%UPSTREAM_CONNECTION_POOL_READY_DURATION%",
+    ),
+    ("request_duration", "%REQUEST_DURATION%"),
+    ("response_duration", "%RESPONSE_DURATION%"),
+    ("response_tx_duration", "%RESPONSE_TX_DURATION%"),
+    ("termination_details", "%CONNECTION_TERMINATION_DETAILS%"),
+];
+
+/// Flags of what went wrong here or at the endpoint. A client that goes away is no error.
+const WRONG: [&str; 15] = [
+    "UH", "UF", "UO", "NR", "URX", "NC", "UT", "LR", "UR", "UC", "SI", "DPE", "UPE", "DO", "UDO",
+];
+
+/// The runtime key of the status from which on a response is an error. Filters have to have one.
+const LEAST_STATUS: &str = "weir.access_log.least_status";
+
 /// The access logs of a network filter.
 pub(super) fn access_log(setting: AccessLog) -> Vec<pb::AccessLog> {
     let config = match setting {
         AccessLog::Off => return Vec::new(),
         AccessLog::Text => codec::pack_stdout_access_log(&StdoutAccessLog::default()),
-        AccessLog::Json => json(),
+        AccessLog::Json => json(FIELDS.iter()),
+        AccessLog::Errors => json(FIELDS.iter().chain(&OF_ERRORS)),
     };
     vec![pb::AccessLog {
         name: "envoy.access_loggers.stdout".to_owned(),
+        filter: (setting == AccessLog::Errors).then(errors),
         config_type: Some(ConfigType::TypedConfig(config)),
-        ..pb::AccessLog::default()
     }]
+}
+
+/// Takes lines of errors.
+fn errors() -> AccessLogFilter {
+    let filter = |specifier| AccessLogFilter {
+        filter_specifier: Some(specifier),
+    };
+    let least = RuntimeUInt32 {
+        default_value: 500,
+        runtime_key: LEAST_STATUS.to_owned(),
+    };
+    let comparison = ComparisonFilter {
+        op: comparison_filter::Op::Ge.into(),
+        value: Some(least),
+    };
+    let status = FilterSpecifier::StatusCodeFilter(StatusCodeFilter {
+        comparison: Some(comparison),
+    });
+    let flags = FilterSpecifier::ResponseFlagFilter(ResponseFlagFilter {
+        flags: WRONG.map(str::to_owned).to_vec(),
+    });
+    filter(FilterSpecifier::OrFilter(OrFilter {
+        filters: vec![filter(status), filter(flags)],
+    }))
 }
 
 /// Protobuf maps are encoded in no particular order, which would make every encoding a new version
 /// of its listener. Messages that follow one another are merged when they are read, maps too: so
 /// each entry is a message of its own, in the order of the list.
-fn json() -> Any {
-    let mut fields = FIELDS.iter().map(|(key, format)| entry(key, format));
+fn json<'f>(fields: impl Iterator<Item = &'f (&'static str, &'static str)>) -> Any {
+    let mut fields = fields.map(|(key, format)| entry(key, format));
     let mut all = fields.next().unwrap_or_default();
     all.value.extend(fields.flat_map(|field| field.value));
     all
@@ -85,6 +138,7 @@ mod tests {
 
     #[test]
     fn every_field_of_a_line_of_json_is_read_back_and_encoded_alike_each_time() {
+        let json = || json(FIELDS.iter().chain(&OF_ERRORS));
         let any = json();
         assert_eq!(any, json());
         let message = codec::unpack_stdout_access_log(&any).expect("a message");
@@ -95,6 +149,6 @@ mod tests {
         let Some(Format::JsonFormat(fields)) = format.format else {
             panic!("no JSON");
         };
-        assert_eq!(fields.fields.len(), FIELDS.len());
+        assert_eq!(fields.fields.len(), FIELDS.len() + OF_ERRORS.len());
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
+    net::SocketAddr,
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
@@ -36,6 +37,8 @@ pub(super) struct Http2Connection {
     requests: Cell<u32>,
     /// Requests it takes before its peer's SETTINGS have come.
     before_settings: usize,
+    /// Our address.
+    local: Option<SocketAddr>,
     since: Instant,
     /// When the last request ended.
     idle_since: Cell<Instant>,
@@ -60,7 +63,7 @@ pub(super) struct Driver {
 
 impl Http2Connection {
     /// Speaks HTTP/2 on a connection that was dialled.
-    pub(super) fn new(upstream: Upstream, before_settings: usize) -> (Rc<Self>, Driver) {
+    pub(super) fn new(mut upstream: Upstream, before_settings: usize) -> (Rc<Self>, Driver) {
         let (host, cluster) = (Rc::clone(&upstream.host), Rc::clone(&upstream.cluster));
         let options = cluster.config.http2;
         let config = h2::Config {
@@ -72,6 +75,7 @@ impl Http2Connection {
             buffer_limit: cluster.config.buffer_limit,
             ..h2::Config::default()
         };
+        let local = upstream.local_addr();
         let (sender, connection) = client::handshake(upstream, config);
         let shared = Rc::new(Self {
             host,
@@ -81,6 +85,7 @@ impl Http2Connection {
             unsent: Cell::new(0),
             requests: Cell::new(0),
             before_settings,
+            local,
             since: Instant::now(),
             idle_since: Cell::new(Instant::now()),
         });
@@ -158,6 +163,11 @@ impl Http2Lease {
             connection: Rc::clone(connection),
             is_sent: Cell::new(false),
         }
+    }
+
+    /// Our address.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        self.connection.local
     }
 
     /// Sends a request's head. `end`: it has no body.

@@ -143,7 +143,7 @@ fn query_mutation(at: &At<'_>, message: core::KeyValueMutation) -> Option<QueryM
         at.error("must be a string");
         return None;
     };
-    let value = Format::parse(&text).map_err(|error| at.error(error.to_string()));
+    let value = Format::parse_for_header(&text).map_err(|error| at.error(error.to_string()));
     Some(QueryMutation::Append {
         key,
         value: value.ok()?,

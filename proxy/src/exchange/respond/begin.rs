@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     cluster::micros,
+    config::format::TimePoint,
     http::{
         changes::ResponseChanges,
         codec::h1::{
@@ -36,6 +37,7 @@ impl Exchange<'_> {
     pub(super) fn begin_response(&mut self, sending: &mut Sending<'_>) -> Option<Responding> {
         let status = self.status(sending);
         self.info.response_code = status;
+        self.observe(TimePoint::DownstreamTxBegin);
         let switched = match sending.switch {
             None => false,
             Some(Switch::Upgrade) => status == 101,

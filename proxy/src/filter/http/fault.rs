@@ -149,7 +149,7 @@ fn concerns(fault: &Fault, d: &mut Decoding<'_, '_>) -> bool {
     let is_named = |node: &str| fault.downstream_nodes.iter().any(|known| known == node);
     let mut headers = fault.headers.iter();
     (fault.downstream_nodes.is_empty() || node().is_some_and(|node| is_named(&node)))
-        && headers.all(|matcher| crate::http::route::header_matches(matcher, &request))
+        && headers.all(|matcher| crate::http::head::header_matches(matcher, &request))
 }
 
 fn add_metadata(name: &str, fault: &Fault, d: &mut Decoding<'_, '_>) {

@@ -9,7 +9,7 @@ use crate::{
     access_log,
     buffer::Buffer,
     cluster::{Cluster, Host, LoadBalancerContext, Outcome, Said, Subject, Tried, Upstream},
-    config::{self, subset::MetadataMatch},
+    config::{self, access_log::LogType, subset::MetadataMatch},
     factory_context::FactoryContext,
     info::ConnectionInfo,
     mesh_metrics::Event,
@@ -199,6 +199,7 @@ impl TcpProxy {
                 connection.outcome.peer = upstream.host.peer();
             }
             self.report(connection, Event::Opened);
+            self.log_connected(connection, upstream);
             let ends = (&mut *downstream, &mut upstream.connection);
             let (info, idle_timeout) = (&*connection, self.config.idle_timeout);
             let progress = |sent, received| self.count(info, &cluster, (sent, received));
@@ -251,8 +252,25 @@ impl TcpProxy {
         }
         self.report(connection, Event::Closed);
         connection.settle();
+        self.log(connection, LogType::TcpConnectionEnd);
+    }
+
+    /// Writes the line that is asked for once an endpoint has been reached.
+    fn log_connected(&self, connection: &mut ConnectionInfo, upstream: &mut Upstream) {
+        if self.config.access_log_options.flush_on_connected {
+            connection.upstream_local = upstream.local_addr().map(Box::new);
+            self.log(connection, LogType::TcpUpstreamConnected);
+        }
+    }
+
+    fn log(&self, connection: &ConnectionInfo, log_type: LogType) {
         let (logs, writers) = (&self.config.access_logs, &self.context.access_logs);
-        access_log::write_connection(writers, logs, connection, &connection.outcome);
+        if logs.is_empty() {
+            return;
+        }
+        let line = (log_type, &connection.outcome);
+        let runtime = self.context.routes.runtime();
+        access_log::write_connection(writers, logs, connection, line, &runtime);
     }
 
     /// Has the connection remembered as a flow. Rules decide about its first bytes, so that one without

@@ -8,11 +8,14 @@ use crate::{
         RouteConfiguration,
         matcher::matches_whole,
         route::{
-            ForwardTarget, HeaderCondition, HeaderMatcher, PathMatch, QueryParameterMatcher, Route,
-            RouteAction, RouteMatch, RouteWeightedCluster, VirtualHost,
+            ForwardTarget, PathMatch, QueryParameterMatcher, Route, RouteAction, RouteMatch,
+            RouteWeightedCluster, VirtualHost,
         },
     },
-    http::{authority::Authority, head::RequestHead},
+    http::{
+        authority::Authority,
+        head::{RequestHead, header_matches},
+    },
     runtime::Runtime,
 };
 
@@ -148,36 +151,6 @@ pub(crate) fn is_grpc(request: &dyn RequestHead) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
 }
 
-/// Envoy's rule: a condition holds if it holds for one line of the field, and inverted if it holds
-/// for none.
-pub(crate) fn header_matches(matcher: &HeaderMatcher, request: &dyn RequestHead) -> bool {
-    let condition = &matcher.condition;
-    let (mut is_there, mut any) = (false, false);
-    request.any_value(&matcher.name, &mut |value| {
-        is_there = true;
-        any = value_matches(condition, value);
-        any
-    });
-    if !is_there && matcher.treat_missing_as_empty {
-        (is_there, any) = (true, value_matches(condition, ""));
-    }
-    match condition {
-        HeaderCondition::Present(wanted) => (is_there == *wanted) != matcher.invert,
-        // A header that is not there does not match, and inverted it still does not, as in Envoy.
-        _ => is_there && any != matcher.invert,
-    }
-}
-
-fn value_matches(condition: &HeaderCondition, value: &str) -> bool {
-    match condition {
-        HeaderCondition::Present(_) => true,
-        HeaderCondition::Value(matcher) => matcher.matches(value),
-        HeaderCondition::Range { start, end } => value
-            .parse::<i64>()
-            .is_ok_and(|number| (*start..*end).contains(&number)),
-    }
-}
-
 fn query_matches(matcher: &QueryParameterMatcher, path: &str) -> bool {
     match (&matcher.value, query_parameter(path, &matcher.name)) {
         (_, None) => false,
@@ -200,6 +173,7 @@ pub(crate) fn query_parameter<'p>(path: &'p str, name: &str) -> Option<&'p str> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::route::{HeaderCondition, HeaderMatcher};
     use crate::{
         config::matcher::{StringMatcher, StringPattern},
         http::codec::h1::request::Request,

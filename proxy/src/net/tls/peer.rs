@@ -62,6 +62,19 @@ pub(crate) enum Fingerprint {
     Sha1,
 }
 
+// === impl Fingerprint ===
+
+impl Fingerprint {
+    /// Hexadecimal.
+    fn of(self, certificate: &CertificateDer<'_>) -> String {
+        let algorithm = match self {
+            Self::Sha256 => &SHA256,
+            Self::Sha1 => &SHA1_FOR_LEGACY_USE_ONLY,
+        };
+        hex(digest(algorithm, certificate).as_ref())
+    }
+}
+
 // === impl TlsInfo ===
 
 impl TlsInfo {
@@ -120,12 +133,21 @@ impl TlsInfo {
 
     /// A hash of the peer's certificate, hexadecimal.
     pub(crate) fn fingerprint(&self, kind: Fingerprint) -> Option<String> {
-        let algorithm = match kind {
-            Fingerprint::Sha256 => &SHA256,
-            Fingerprint::Sha1 => &SHA1_FOR_LEGACY_USE_ONLY,
-        };
-        let hash = digest(algorithm, self.peer.first()?);
-        Some(hex(hash.as_ref()))
+        self.peer.first().map(|certificate| kind.of(certificate))
+    }
+
+    /// Those of the peer's chain, leaf first.
+    pub(crate) fn fingerprints(&self, kind: Fingerprint) -> Vec<String> {
+        self.peer
+            .iter()
+            .map(|certificate| kind.of(certificate))
+            .collect()
+    }
+
+    /// The serial numbers of the peer's chain, leaf first.
+    pub(crate) fn peer_serials(&self) -> Vec<String> {
+        let names = self.peer.iter().filter_map(Names::of);
+        names.map(|names| names.serial).collect()
     }
 
     /// The cipher suite as OpenSSL calls it.

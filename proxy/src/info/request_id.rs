@@ -28,6 +28,12 @@ impl RequestId {
     }
 }
 
+/// A number that is the same for all proxies that a request of this id passes, to tell shares by; none
+/// if it is no id as proxies make them.
+pub(crate) fn share_of(id: &str) -> Option<u64> {
+    u64::from_str_radix(id.get(..8).filter(|_| id.len() == 36)?, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
