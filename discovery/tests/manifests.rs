@@ -190,7 +190,11 @@ fn kinds_that_are_not_known_are_named_with_what_that_means() {
     for (version, kind) in silent {
         text += &object(version, kind, "quiet");
     }
-    text += &object("networking.istio.io/v1alpha3", "EnvoyFilter", "deny-all");
+    text += &object(
+        "security.istio.io/v1alpha1",
+        "RequestAuthentication",
+        "deny-all",
+    );
     text += &object("networking.k8s.io/v1", "NetworkPolicy", "deny-all");
     text += &object("gateway.networking.k8s.io/v1", "TLSRoute", "canary");
     text += &object("apps/v1beta1", "Deployment", "old");
@@ -206,7 +210,7 @@ fn kinds_that_are_not_known_are_named_with_what_that_means() {
         problems,
         [
             format!(
-                "a.yaml: document 6: EnvoyFilter shop/deny-all (networking.istio.io/v1alpha3) \
+                "a.yaml: document 6: RequestAuthentication shop/deny-all (security.istio.io/v1alpha1) \
                  {left_out}: {forbids}"
             ),
             format!(

@@ -145,7 +145,7 @@ messages! {
     unpack unpack_cgroup_memory:
         extensions::resource_monitors::cgroup_memory::v3::CgroupMemoryConfig,
         "envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig";
-    unpack unpack_jwt_authentication, pack pack_jwt_authentication:
+    unpack unpack_jwt_authentication, pack_parts pack_jwt_authentication:
         extensions::filters::http::jwt_authn::v3::JwtAuthentication,
         "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication";
     unpack unpack_jwt_authn_per_route:

@@ -46,12 +46,13 @@ pub(super) fn http_filter(issuers: &[TokenIssuer]) -> Option<HttpFilter> {
     if issuers.is_empty() {
         return None;
     }
-    let named = issuers
-        .iter()
-        .enumerate()
-        .map(|(index, it)| (name(index), it));
-    let config = JwtAuthentication {
-        providers: named.map(|(name, it)| (name, provider(it))).collect(),
+    // One provider a part: the bytes of a map have no order, and a resource that differs is sent again.
+    let providers = issuers.iter().enumerate();
+    let providers = providers.map(|(index, issuer)| JwtAuthentication {
+        providers: [(name(index), provider(issuer))].into(),
+        ..JwtAuthentication::default()
+    });
+    let rest = JwtAuthentication {
         rules: vec![RequirementRule {
             r#match: Some(RouteMatch {
                 path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
@@ -62,7 +63,8 @@ pub(super) fn http_filter(issuers: &[TokenIssuer]) -> Option<HttpFilter> {
         bypass_cors_preflight: true,
         ..JwtAuthentication::default()
     };
-    let config = codec::pack_jwt_authentication(&config);
+    let parts: Vec<_> = providers.chain([rest]).collect();
+    let config = codec::pack_jwt_authentication(&parts);
     Some(HttpFilter {
         name: FILTER.to_owned(),
         config_type: Some(ConfigType::TypedConfig(config)),

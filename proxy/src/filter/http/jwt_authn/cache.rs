@@ -49,6 +49,7 @@ impl TokenCache {
     /// Forgets a token that is no longer valid.
     pub(super) fn remove(&mut self, text: &str) {
         self.young.remove(text);
+        self.old.remove(text);
     }
 
     fn put(&mut self, text: Box<str>, token: Rc<Token>) {
