@@ -155,7 +155,7 @@ fn what_a_rule_says_of_http_is_among_the_options_of_a_port_that_speaks_it() {
 }
 
 /// A cluster that hashes this of requests.
-fn by_request(policy: &str, hash_policy: Value) -> Value {
+fn by_request(policy: &str, hash_policy: &Value) -> Value {
     let (message, _) = policy.split_once(".v3.").expect("a package");
     json!({
         "lb_policy": null,
@@ -251,21 +251,21 @@ fn the_endpoint_is_chosen_as_a_rule_says() {
             "consistentHash: {httpHeaderName: X-User}",
             by_request(
                 "ring_hash.v3.RingHash",
-                json!({"header": {"header_name": "x-user"}}),
+                &json!({"header": {"header_name": "x-user"}}),
             ),
         ),
         (
             "consistentHash: {httpQueryParameterName: user, maglev: {}}",
             by_request(
                 "maglev.v3.Maglev",
-                json!({"query_parameter": {"name": "user"}}),
+                &json!({"query_parameter": {"name": "user"}}),
             ),
         ),
         (
             "consistentHash: {httpCookie: {name: user, path: /a, ttl: 1m}}",
             by_request(
                 "ring_hash.v3.RingHash",
-                json!({"cookie": {"name": "user", "path": "/a", "ttl": "60s"}}),
+                &json!({"cookie": {"name": "user", "path": "/a", "ttl": "60s"}}),
             ),
         ),
     ] {

@@ -5,16 +5,12 @@ use crate::http::head::Fields;
 struct Request(&'static str, Vec<(&'static str, &'static str)>);
 
 impl Fields for Request {
-    fn any_line<'h>(
-        &'h self,
-        name: &str,
-        look: &mut dyn FnMut(std::borrow::Cow<'h, str>) -> bool,
-    ) -> bool {
+    fn any_line<'h>(&'h self, name: &str, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
         let mut lines = self.1.iter().filter(|(known, _)| *known == name);
         lines.any(|(_, value)| look((*value).into()))
     }
 
-    fn any_name<'h>(&'h self, look: &mut dyn FnMut(std::borrow::Cow<'h, str>) -> bool) -> bool {
+    fn any_name<'h>(&'h self, look: &mut dyn FnMut(Cow<'h, str>) -> bool) -> bool {
         self.1.iter().any(|(name, _)| look((*name).into()))
     }
 }
