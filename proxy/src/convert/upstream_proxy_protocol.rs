@@ -79,12 +79,13 @@ fn config(at: &At<'_>, message: ProxyProtocolConfig) -> Option<ProxyProtocol> {
             refused: format_string;
         });
         let at_type = at.field("type");
-        match u8::try_from(r#type) {
+        let number = r#type;
+        match u8::try_from(number) {
             Ok(kind) if added.iter().any(|(known, _)| *known == kind) => {
                 at_type.unsupported(format!("{kind} more than once"));
             }
             Ok(kind) => added.push((kind, value)),
-            Err(_) => at_type.error(format!("{}: must be less than 256", r#type)),
+            Err(_) => at_type.error(format!("{number}: must be less than 256")),
         }
     }
     let bytes: usize = added.iter().map(|(_, value)| value.len() + 3).sum();

@@ -32,8 +32,11 @@ pub(crate) struct Surroundings {
     boundary: Boundary,
     /// Called when a cache has found a name elsewhere than before, or has forgotten one, before anybody who
     /// waits for the name is told.
-    changed: Arc<dyn Fn(&Arc<DnsCache>) + Send + Sync>,
+    changed: Changed,
 }
+
+/// What is called when a cache knows something else than before.
+type Changed = Arc<dyn Fn(&Arc<DnsCache>) + Send + Sync>;
 
 /// A name of a cache. The cache goes when nobody uses it, and this with it.
 struct Followed {
@@ -58,7 +61,7 @@ impl Surroundings {
         caches: Arc<DnsCaches>,
         resolver: &Arc<DnsResolver>,
         boundary: Boundary,
-        changed: Arc<dyn Fn(&Arc<DnsCache>) + Send + Sync>,
+        changed: Changed,
     ) -> Self {
         Self {
             caches,

@@ -209,7 +209,11 @@ fn of_routes(routes: &RouteConfiguration) -> Vec<Reference> {
         routes.chain([&host.per_filter])
     });
     let called = levels.chain([&routes.per_filter]);
-    names.extend(called.flat_map(|it| it.clusters()).map(str::to_owned));
+    names.extend(
+        called
+            .flat_map(super::super::config::http_filter::PerFilterConfig::clusters)
+            .map(str::to_owned),
+    );
     for route in routes.virtual_hosts.iter().flat_map(|host| &host.routes) {
         let RouteAction::Forward(forward) = &route.action else {
             continue;

@@ -38,7 +38,7 @@ pub(super) struct Proxy {
 }
 
 enum Process {
-    Weir(#[expect(dead_code, reason = "held")] Server, Handle),
+    Weir(#[expect(dead_code, reason = "held")] Box<Server>, Handle),
     Envoy(Envoy),
 }
 
@@ -83,7 +83,7 @@ impl Proxy {
             let bootstrap = convert::bootstrap(message.clone()).expect(text);
             let server = Server::start(&bootstrap, Options::new(message)).expect("free ports");
             let handle = server.handle();
-            Process::Weir(server, handle)
+            Process::Weir(Box::new(server), handle)
         })
     }
 

@@ -81,7 +81,10 @@ fn a_message_goes_there_and_one_comes_back() {
         let serving = async {
             let (mut request, mut respond) = streams.recv().await.expect("a request");
             assert_eq!(request.uri().path(), METHOD);
-            assert_eq!(request.uri().authority().map(|it| it.as_str()), Some("c"));
+            assert_eq!(
+                request.uri().authority().map(http::uri::Authority::as_str),
+                Some("c")
+            );
             for (name, value) in [
                 ("content-type", "application/grpc"),
                 ("te", "trailers"),

@@ -115,7 +115,7 @@ impl<'c> DynamicForwardProxyFilter<'c> {
             None => {}
             Some(HostRewrite::Literal(host)) => d.edits.set_authority(host.as_str()),
             Some(HostRewrite::Header(name)) => {
-                let host = d.request().first(name).map(|host| host.into_owned());
+                let host = d.request().first(name).map(std::borrow::Cow::into_owned);
                 if let Some(host) = host {
                     d.edits.set_authority(host);
                 }

@@ -54,7 +54,7 @@ const ALWAYS_TO_CLIENTS: [&str; 5] = [
 /// What came of a call.
 pub(super) enum Answered {
     Grpc(Result<Bytes, GrpcError>),
-    Http(Result<Answer, CallError>, Arc<HttpService>),
+    Http(Result<Box<Answer>, CallError>, Arc<HttpService>),
 }
 
 /// A question on its way, and where its answer will be.
@@ -93,7 +93,7 @@ pub(super) fn over_http(
     let service = Arc::clone(service);
     Some(Waiting::new(async move {
         let answer = call.send(clusters, &service.server.cluster).await;
-        Answered::Http(answer, service)
+        Answered::Http(answer.map(Box::new), service)
     }))
 }
 
