@@ -31,7 +31,7 @@ mod parts;
 mod settings_file;
 
 use files::Files;
-pub(crate) use parts::{Known, Parts, default_injector, injector, rule_settings};
+pub(crate) use parts::{Known, Parts, default_injector, hub, injector, rule_settings};
 
 /// Batches of changes the registry may be ahead of the model: enough for a burst, and each is small.
 pub(crate) const EVENT_BATCHES: usize = 16;
@@ -90,7 +90,11 @@ pub async fn run(
 
     let parts = match &source {
         Source::Files(files) => files.parts(&config),
-        Source::Cluster(cluster) => Parts::new(&config, cluster.injector(), Arc::default()),
+        Source::Cluster(cluster) => {
+            let hub = hub(&config);
+            let injector = cluster.injector(&hub);
+            Parts::new(&config, hub, injector, Arc::default())
+        }
     };
     let webhook_tls = webhook::tls(&parts.serving, config.webhook_client_ca.as_deref())?;
     let mut background = JoinSet::new();

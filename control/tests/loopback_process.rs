@@ -225,6 +225,18 @@ fn what_is_wrong_is_named_and_the_exit_code_says_whose_fault_it_is() {
     assert_eq!(code, Some(64));
     assert!(text.contains("--xds-addr"), "{text}");
 
+    let settings = good.path().join("mesh.yaml");
+    let provider = "{name: it, envoyExtAuthzHttp: {service: a.b, port: 80, statusOnError: '200'}}";
+    fs::write(&settings, format!("extensionProviders: [{provider}]")).expect("write");
+    let (code, text) = fails({
+        let mut command = command(good.path());
+        command.arg("--mesh-config").arg(&settings);
+        command
+    });
+    assert_eq!(code, Some(64));
+    let wrong = "mesh.yaml: extensionProviders: \"it\": envoyExtAuthzHttp.statusOnError: \"200\"";
+    assert!(text.contains(wrong), "{text}");
+
     let mut open = Command::new(env!("CARGO_BIN_EXE_weir-control"));
     open.arg("--manifests").arg(good.path().join("manifests"));
     open.args(["--xds-plaintext-addr", "0.0.0.0:0"]);
@@ -362,8 +374,33 @@ fn a_rule_that_is_wrong_is_refused_where_it_is_written_and_one_that_is_not_honou
         let is_said = message.is_some_and(|it| it.starts_with(expected));
         assert!(is_said, "{answer}");
     }
-    let custom = json!({"action": "CUSTOM", "provider": {"name": "x"}, "rules": [{}]});
-    let answer = answer("AuthorizationPolicy", custom);
-    assert_eq!(answer["allowed"], true, "{answer}");
-    assert!(answer["warnings"].is_null(), "{answer}");
+}
+
+#[test]
+fn a_policy_that_has_nobody_asked_is_warned_of_by_the_settings_that_are_in_force() {
+    let directory = directory(SERVICE);
+    let settings = directory.path().join("mesh.yaml");
+    let provider =
+        "extensionProviders: [{name: it, envoyExtAuthzGrpc: {service: a.b, port: 9000}}]";
+    fs::write(&settings, "").expect("write");
+    let mut command = command(directory.path());
+    command.arg("--mesh-config").arg(&settings);
+    let control = Control::run(command, directory);
+    let warnings = || {
+        let spec = json!({"action": "CUSTOM", "provider": {"name": "it"}, "rules": [{}]});
+        let kind = "AuthorizationPolicy";
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "u", "operation": "CREATE", "namespace": "shop", "name": "web",
+            "kind": {"group": "security.istio.io", "version": "v1", "kind": kind},
+            "object": {"metadata": {"name": "web"}, "spec": spec},
+        }});
+        let answer = control.ask("/validate", &review)["response"].take();
+        assert_eq!(answer["allowed"], true, "{answer}");
+        answer["warnings"].clone()
+    };
+    let said = warnings()[0].to_string();
+    let expected = "it\\\" is no extension provider of the mesh (it has none), so nobody is let in";
+    assert!(said.contains(expected), "{said}");
+    fs::write(&settings, provider).expect("write");
+    eventually(PATIENCE, || warnings().is_null().then_some(())).expect("it is known");
 }

@@ -6,6 +6,7 @@
 //! traffic is to be treated; `manifests` reads such objects from a directory; `xds` reads the model and knows
 //! nothing of where it came from; `publish` stands between the two and debounces.
 
+mod header;
 pub mod kubernetes;
 pub mod manifests;
 pub mod model;

@@ -21,7 +21,10 @@ pub mod sidecar;
 pub mod virtual_service;
 pub mod workload_entry;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 
@@ -38,6 +41,8 @@ pub struct Settings {
     pub root_namespace: Arc<str>,
     /// Domain of the cluster, with which the names of services end.
     pub cluster_domain: Arc<str>,
+    /// Names of the mesh's extension providers; none: they are not known here, and nothing is said of them.
+    pub extension_providers: Option<BTreeSet<String>>,
 }
 
 /// Which pods a rule is about.
@@ -88,6 +93,7 @@ impl Default for Settings {
         Self {
             root_namespace: "weir-system".into(),
             cluster_domain: "cluster.local".into(),
+            extension_providers: None,
         }
     }
 }

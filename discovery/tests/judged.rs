@@ -108,3 +108,33 @@ fn what_is_malformed_is_refused_and_what_sidecars_cannot_honour_is_warned_of_wit
         }
     }
 }
+
+#[test]
+fn a_provider_that_the_mesh_does_not_have_is_warned_of_where_its_settings_are_known() {
+    let kind = KINDS.iter().find(|it| it.kind == "AuthorizationPolicy");
+    let kind = kind.expect("the kind");
+    let said = |line: &str, known: Option<&[&str]>| {
+        let (namespace, object) = object(line);
+        let known = known.map(|known| known.iter().map(|name| (*name).to_owned()).collect());
+        let settings = Settings {
+            extension_providers: known,
+            ..Settings::default()
+        };
+        let Judgement { errors, warnings } = kind.judge(&object, namespace, &settings);
+        assert!(errors.is_empty(), "{errors:?}");
+        warnings
+    };
+    let asks = "shop {spec: {action: CUSTOM, provider: {name: b}, rules: [{}]}}";
+    assert!(said(asks, None).is_empty());
+    assert!(said(asks, Some(&["a", "b"])).is_empty());
+    assert!(said("shop {spec: {rules: [{}]}}", Some(&[])).is_empty());
+    for (known, has) in [(&[][..], "none"), (&["a", "c"], "a, c")] {
+        assert_eq!(
+            said(asks, Some(known)),
+            [format!(
+                "spec.provider.name: \"b\" is no extension provider of the mesh (it has {has}), so nobody \
+                 is let in: add it to extensionProviders, or name one that is there"
+            )]
+        );
+    }
+}

@@ -26,9 +26,11 @@ use crate::{
 
 pub mod control;
 pub mod pods;
+mod settings;
 mod signals;
 
 use pods::Pods;
+use settings::SettingsFile;
 
 /// Told what happens while a playground is built up.
 pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
@@ -60,6 +62,7 @@ pub struct Shared {
     node: Mutex<Node>,
     cluster: Mutex<Cluster>,
     live: Mutex<LiveObjects>,
+    settings: Mutex<SettingsFile>,
     zone: SharedZone,
     lent: Mutex<Vec<(PodKey, Mount)>>,
 }
@@ -192,7 +195,12 @@ impl Shared {
         let dir = run.dir().to_owned();
         let result = (|| {
             // Only root gets as far as the run directory; what is lent to pods is open to them.
-            for (name, mode) in [("objects", 0o755), ("certs", 0o1777), ("pods", 0o755)] {
+            for (name, mode) in [
+                ("objects", 0o755),
+                ("certs", 0o1777),
+                ("pods", 0o755),
+                (settings::DIR, 0o755),
+            ] {
                 make_dir(&dir.join(name), mode)?;
             }
             let name = run.namespace("node")?;
@@ -213,6 +221,7 @@ impl Shared {
         let shared = Self {
             programs: options.programs,
             live: Mutex::new(LiveObjects::new(&dir.join("objects"))),
+            settings: Mutex::new(SettingsFile::new(&dir)),
             dir,
             progress: options.progress,
             run: Mutex::new(run),
@@ -301,6 +310,7 @@ impl Shared {
     pub fn publish(&self) -> Result<()> {
         let cluster = self.cluster();
         lock(&self.live).write(&cluster)?;
+        lock(&self.settings).write(&cluster)?;
         self.zone.replace(cluster.zone());
         self.node().route_services(&cluster.service_ports())
     }

@@ -1,7 +1,7 @@
 //! Calls: how a filter, or a task of a worker, has a cluster asked something.
 //!
 //! [`Call::send`] is a request of HTTP with its body and a response whose body is bounded;
-//! [`grpc::Unary`] is a call of gRPC; [`grpc::ClientStream`] sends messages one after the other. All of
+//! [`grpc::Unary`] is a call of gRPC; `ClientStream`, beside it, sends messages one after the other. All of
 //! them are futures of one worker: they go to the cluster's hosts as requests of clients do, by its
 //! balancer, on its pools, with its TLS and its protocol, held to its circuit breakers, counted in its
 //! statistics and heeded by its outlier detection, and dropping one cancels it. Nothing is sent twice:
@@ -9,8 +9,6 @@
 //!
 //! A filter hands its exchange a future to wait for (`Step::Wait`) and finds what came of it when it is
 //! asked again. A task that lives on a worker is spawned there (`tokio::task::spawn_local`).
-
-#![allow(dead_code, reason = "those who call come one after the other")]
 
 pub(crate) mod grpc;
 mod http1;

@@ -41,11 +41,12 @@ impl Values for WithMetadata<'_> {
 }
 
 /// Values where there is nothing to tell of.
-#[allow(dead_code, reason = "those who call come one after the other")]
+#[cfg(test)]
 pub(crate) struct NoValues;
 
 // === impl NoValues ===
 
+#[cfg(test)]
 impl Values for NoValues {
     fn append(&self, _: &Command, _: &mut String) -> bool {
         false

@@ -1,12 +1,15 @@
 //! Rules that say who may connect: what is wrong with them, and those that select no pod.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kube::Client;
 use serde_json::Value;
-use weir_discovery::rules::{
-    Judgement, KINDS, KnownKind, Settings,
-    gateway::{CONTROLLER_NAME, ROUTE_GROUP},
+use weir_discovery::{
+    rules::{
+        Judgement, KINDS, KnownKind, Settings,
+        gateway::{CONTROLLER_NAME, ROUTE_GROUP},
+    },
+    xds::MeshConfig,
 };
 
 use super::{
@@ -17,6 +20,8 @@ use super::{
 use crate::attached;
 
 const CHECK: &str = "rules";
+/// Key of the settings of the whole mesh in Weir's ConfigMap.
+const MESH_SETTINGS: &str = "mesh.yaml";
 /// Findings that are told one by one.
 const NAMED: usize = 10;
 /// What an API server says of a kind that it does not serve.
@@ -98,6 +103,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     };
     let settings = Settings {
         root_namespace: Arc::from(facts.names.namespace.as_str()),
+        extension_providers: providers(facts),
         ..Settings::default()
     };
     let mut findings: Vec<_> = rules
@@ -132,6 +138,15 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         findings.push(Finding::ok(CHECK, message));
     }
     findings
+}
+
+/// Names of the mesh's extension providers, if its settings can be read.
+fn providers(facts: &Facts) -> Option<BTreeSet<String>> {
+    let config = facts.config.as_ref().ok()?;
+    let data = config.as_ref().and_then(|map| map.data.as_ref());
+    let text = data.and_then(|data| data.get(MESH_SETTINGS));
+    let mesh: Option<MeshConfig> = yaml_serde::from_str(text.map_or("", String::as_str)).ok()?;
+    Some(mesh.unwrap_or_default().provider_names())
 }
 
 /// What the validating webhook would say of it; it may be older than that.

@@ -421,6 +421,38 @@ fn routes_that_are_not_in_force_are_named_with_what_their_status_says() {
 }
 
 #[test]
+fn a_policy_that_has_a_service_asked_whom_the_mesh_does_not_know_is_named() {
+    let mut facts = cluster(&[injector()]);
+    let kind = KINDS.iter().find(|it| it.kind == "AuthorizationPolicy");
+    let policy = json!({
+        "metadata": {"name": "it", "namespace": "shop"},
+        "spec": {"action": "CUSTOM", "provider": {"name": "authz"}, "rules": [{}]},
+    });
+    facts.rules = Ok(vec![Rule::new(kind.expect("a kind"), policy, &names())]);
+    let map = |text: &str| {
+        let map = json!({"metadata": {"name": "weir-config"}, "data": {"mesh.yaml": text}});
+        Ok(Some(object(map)))
+    };
+    let unknown =
+        "AuthorizationPolicy shop/it: spec.provider.name: \"authz\" is no extension provider";
+    let provider =
+        "extensionProviders: [{name: authz, envoyExtAuthzGrpc: {service: a.b, port: 1}}]";
+    for (config, is_named) in [
+        (Ok(None), true),
+        (map("accessLog: json"), true),
+        (map(""), true),
+        (map(provider), false),
+        (map("not: known"), false),
+    ] {
+        facts.config = config;
+        let findings = rules::check(&facts);
+        let warnings = said(&findings, Level::Warning);
+        let named = warnings.iter().any(|it| it.starts_with(unknown));
+        assert_eq!(named, is_named, "{warnings:?}");
+    }
+}
+
+#[test]
 fn rules_on_calls_that_say_something_in_vain_are_named_with_what_is_in_their_way() {
     let mut facts = cluster(&[injector()]);
     let rule = |kind: &str, name: &str, spec: Value| {

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod authorization;
+mod custom;
 mod demo;
 mod ends;
 mod external;

@@ -81,11 +81,11 @@ impl Cluster {
     }
 
     /// An injector that knows the cluster's namespaces and says where it decided.
-    pub(crate) fn injector(&self) -> Injector {
+    pub(crate) fn injector(&self, hub: &Arc<Hub>) -> Injector {
         let (known, namespaces) = (self.namespaces.clone(), self.namespaces.clone());
         let reviewed = self.reviewed.clone();
         let rules = rule_settings(&self.flags, &self.default_injector.cluster_domain);
-        let injector = injector(self.default_injector.clone(), &rules)
+        let injector = injector(self.default_injector.clone(), &rules, hub)
             .with_namespaces(move |name| known.get(name))
             .with_on_decision(move |decided| reviewed.tell(&decided.namespace, &namespaces));
         injector.set_cluster(self.about(None));

@@ -10,7 +10,7 @@ use weir_discovery::{
     xds::{Authenticator, MeshConfig, ROOT_CA},
 };
 
-use super::{EVENT_BATCHES, Known, Parts, injector, settings_file::SettingsFile};
+use super::{EVENT_BATCHES, Known, Parts, hub, injector, settings_file::SettingsFile};
 use crate::{
     Config, ControlError, certificates::Certificates, configuration, service_account::SignedTokens,
 };
@@ -74,7 +74,9 @@ impl Files {
     pub(super) fn parts(&self, config: &Config) -> Parts {
         let serving = Arc::clone(self.certificates.serving());
         let rules = super::rule_settings(&config.kubernetes, &config.cluster_domain);
-        Parts::new(config, injector(self.injector.clone(), &rules), serving)
+        let hub = hub(config);
+        let injector = injector(self.injector.clone(), &rules, &hub);
+        Parts::new(config, hub, injector, serving)
     }
 
     /// Tells who a sidecar is, if anybody can.

@@ -47,12 +47,12 @@ impl Known {
 // === impl Parts ===
 
 impl Parts {
-    pub(super) fn new(config: &Config, injector: Injector, serving: Arc<Serving>) -> Self {
-        let hub = Arc::new(Hub::new(Generator::new(Settings {
-            cluster_domain: config.cluster_domain.clone(),
-            trust_domain: config.trust_domain.clone(),
-            mutual_tls: config.issues_certificates(),
-        })));
+    pub(super) fn new(
+        config: &Config,
+        hub: Arc<Hub>,
+        injector: Injector,
+        serving: Arc<Serving>,
+    ) -> Self {
         let rules = hub.clone();
         let injector = injector.with_rules(move |namespace, labels, pod| {
             // Before the registry is read the control plane is not ready, and is not asked.
@@ -91,13 +91,31 @@ fn asked(probe: model::Probe) -> Probe {
     }
 }
 
-/// An injector that also judges what an administrator, a pod's author or who makes rules writes.
-pub(crate) fn injector(config: weir_injector::Config, rules: &rules::Settings) -> Injector {
+/// A hub that knows nothing yet.
+pub(crate) fn hub(config: &Config) -> Arc<Hub> {
+    Arc::new(Hub::new(Generator::new(Settings {
+        cluster_domain: config.cluster_domain.clone(),
+        trust_domain: config.trust_domain.clone(),
+        mutual_tls: config.issues_certificates(),
+    })))
+}
+
+/// An injector that also judges what an administrator, a pod's author or who makes rules writes, by the
+/// mesh's settings that are in force then.
+pub(crate) fn injector(
+    config: weir_injector::Config,
+    rules: &rules::Settings,
+    hub: &Arc<Hub>,
+) -> Injector {
     let mesh = |text: &str| configuration::mesh_config(text).map(|_| ());
     let validators = Validators::default().with_mesh_config(mesh);
     let validators = rules::KINDS.iter().fold(validators, |validators, kind| {
-        let rules = rules.clone();
+        let (rules, hub) = (rules.clone(), hub.clone());
         validators.with(kind.group, kind.kind, move |subject| {
+            let rules = rules::Settings {
+                extension_providers: Some(hub.generator().mesh().provider_names()),
+                ..rules.clone()
+            };
             let namespace = subject.place.namespace;
             let Judgement { errors, warnings } = kind.judge(subject.object, namespace, &rules);
             Findings { errors, warnings }
@@ -111,6 +129,7 @@ pub(crate) fn rule_settings(config: &config::Kubernetes, cluster_domain: &str) -
     rules::Settings {
         root_namespace: config.namespace.as_str().into(),
         cluster_domain: cluster_domain.into(),
+        ..rules::Settings::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a person sets for the whole mesh, and may change while it runs.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::ExtensionProvider;
@@ -68,6 +70,13 @@ pub enum LoadBalancer {
 // === impl MeshConfig ===
 
 impl MeshConfig {
+    /// Names of the services that policies may have asked.
+    #[must_use]
+    pub fn provider_names(&self) -> BTreeSet<String> {
+        let providers = self.extension_providers.iter();
+        providers.map(|it| it.name.clone()).collect()
+    }
+
     /// What is wrong with it beside what cannot be read, if anything.
     ///
     /// # Errors
@@ -101,6 +110,9 @@ mod tests {
         assert_eq!(all.outbound_traffic_policy.mode, OutboundMode::RegistryOnly);
         assert_eq!(all.access_log, AccessLog::Json);
         assert_eq!(all.default_load_balancer, LoadBalancer::RoundRobin);
+        let providers = r#"{"extensionProviders":[{"name":"b"},{"name":"a"}]}"#;
+        let names = read(providers).expect("providers").provider_names();
+        assert_eq!(Vec::from_iter(names), ["a", "b"]);
         let errors = read(r#"{"accessLog":"errors"}"#).expect("errors");
         assert_eq!(errors.access_log, AccessLog::Errors);
         for wrong in [

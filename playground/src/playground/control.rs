@@ -13,7 +13,7 @@ use tokio::{
 };
 use weir_api::ports;
 
-use super::Playground;
+use super::{Playground, settings};
 use crate::{
     cluster::{Cluster, PodKey, admission::Webhook, cluster_ip, endpoints},
     container::rootfs::Mount,
@@ -24,8 +24,10 @@ use crate::{
 
 /// Namespace, Service and Deployment of the control plane.
 const MANIFESTS: &str = include_str!("control.yaml");
+/// Namespace of the control plane.
+pub(super) const NAMESPACE: &str = "weir-system";
 /// Name of the control plane's Service, and of its namespace.
-const SERVICE: (&str, &str) = ("weir-control", "weir-system");
+const SERVICE: (&str, &str) = ("weir-control", NAMESPACE);
 /// Port of the webhook at the Service, and its path.
 const WEBHOOK: (u16, &str) = (443, "/inject");
 /// File of the certificate directory that clients trust.
@@ -73,6 +75,7 @@ impl Playground {
                 );
             };
             lend("objects", "/etc/weir/objects", true);
+            lend(settings::DIR, "/etc/weir/settings", true);
             lend("certs", "/var/lib/weir/certs", false);
         }
         let file = shared.dir().join("certs").join(SERVICE_ACCOUNT_KEY);

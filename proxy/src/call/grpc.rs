@@ -1,5 +1,12 @@
 //! gRPC on calls: one message there and one back, or a stream of messages there.
 
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "its tests alone send streams: no filter and no log does"
+    )
+)]
 mod client_stream;
 
 use std::{rc::Rc, time::Duration};
@@ -21,7 +28,7 @@ use crate::{
     },
 };
 
-#[allow(unused_imports, reason = "those who call come one after the other")]
+#[cfg(test)]
 pub(crate) use client_stream::ClientStream;
 
 /// Largest message that is taken where the configuration sets no bound: what gRPC libraries take.

@@ -1,7 +1,5 @@
 //! Services that the proxy itself calls.
 
-#![allow(dead_code, reason = "those who call come one after the other")]
-
 use weir_api::xds::envoy::config::core::v3::{
     GrpcService, HeaderValue, HttpUri, grpc_service, http_uri::HttpUpstreamType,
 };

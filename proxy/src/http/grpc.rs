@@ -2,8 +2,6 @@
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
 
-#![allow(dead_code, reason = "those who call come one after the other")]
-
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};

@@ -15,9 +15,8 @@ use crate::{
 /// Finds it.
 pub(super) fn advise(spec: &Spec, place: &Place<'_>, findings: &mut Findings) {
     targets(spec, findings);
-    let named = spec.provider.as_ref().is_some_and(|it| !it.name.is_empty());
-    if spec.action == Action::Custom && !named {
-        findings.malformed("spec.provider.name", "CUSTOM asks a provider: name it");
+    if spec.action == Action::Custom {
+        provider(spec, place, findings);
     }
     for (index, rule) in spec.rules.iter().flatten().enumerate() {
         let at = format!("spec.rules[{index}]");
@@ -28,6 +27,33 @@ pub(super) fn advise(spec: &Spec, place: &Place<'_>, findings: &mut Findings) {
     if spec.action == Action::Deny {
         refused_connections(spec, place, findings);
     }
+}
+
+/// Who is asked. One that is not known yet may be by the time that it counts, so it is not refused.
+fn provider(spec: &Spec, place: &Place<'_>, findings: &mut Findings) {
+    const AT: &str = "spec.provider.name";
+
+    let name = spec.provider.as_ref().map_or("", |it| &it.name);
+    if name.is_empty() {
+        findings.malformed(AT, "CUSTOM asks a provider: name it");
+        return;
+    }
+    let known = place.settings.extension_providers.as_ref();
+    let Some(known) = known.filter(|known| !known.contains(name)) else {
+        return;
+    };
+    let known = match known.is_empty() {
+        true => "it has none".to_owned(),
+        false => format!(
+            "it has {}",
+            Vec::from_iter(known.iter().map(String::as_str)).join(", ")
+        ),
+    };
+    let reason = format!(
+        "{name:?} is no extension provider of the mesh ({known}), so nobody is let in: add it to \
+         extensionProviders, or name one that is there"
+    );
+    findings.warned(AT, reason);
 }
 
 fn targets(spec: &Spec, findings: &mut Findings) {

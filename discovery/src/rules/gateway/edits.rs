@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::Value;
 
 use super::{fault::Faults, wire};
+pub(in crate::rules) use crate::header::{is_token, is_value};
 use crate::{model::HeaderEdits, rules::Place};
 
 /// Fields that are not to be changed here: what frames a message is written for each hop, and the host
@@ -71,23 +72,11 @@ pub(super) fn header_name(at: &str, name: &str, faults: &mut Faults) -> Option<S
     Some(name.to_ascii_lowercase())
 }
 
-/// Whether a text is the name of a header.
-pub(in crate::rules) fn is_token(name: &str) -> bool {
-    let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(is_of_token)
-}
-
 fn check_value(at: &str, value: &str, faults: &mut Faults) {
     if !is_value(value) {
         let reason = "is no value of a header: write printable ASCII, without line ends";
         faults.malformed(at, reason);
     }
-}
-
-/// Whether a text can be the value of a header.
-pub(in crate::rules) fn is_value(value: &str) -> bool {
-    let is_plain = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
-    !value.trim().is_empty() && value.bytes().all(is_plain)
 }
 
 /// Of each type that changes something there is one filter.

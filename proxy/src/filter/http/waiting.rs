@@ -1,7 +1,5 @@
 //! What a filter waits for without holding up anybody else's request.
 
-#![allow(dead_code, reason = "those who call come one after the other")]
-
 use std::{
     cell::Cell,
     fmt,

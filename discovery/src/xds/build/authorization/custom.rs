@@ -41,7 +41,9 @@ use weir_api::{
 use super::{Authorization, HTTP_RBAC, policy_name};
 use crate::{
     model::{Attachment, AuthorizationAction as Action, AuthorizationRule},
-    xds::extension_provider::{ExtAuthzHttp, ExtensionProvider, RequestBody, Timeout, status_of},
+    xds::extension_provider::{
+        ExtAuthzHttp, ExtensionProvider, RequestBody, Timeout, host_of, status_of,
+    },
 };
 
 const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
@@ -235,7 +237,8 @@ fn http_service(http: &ExtAuthzHttp, cluster: String) -> HttpService {
             headers_to_add: added
                 .map(|(key, value)| HeaderValue {
                     key: key.clone(),
-                    value: value.clone(),
+                    // Sidecars would take what follows a percent sign for a value to fill in.
+                    value: value.replace('%', "%%"),
                     ..HeaderValue::default()
                 })
                 .collect(),
@@ -249,10 +252,6 @@ fn http_service(http: &ExtAuthzHttp, cluster: String) -> HttpService {
         }),
         ..HttpService::default()
     }
-}
-
-fn host_of(service: &str) -> &str {
-    service.split_once('/').map_or(service, |(_, host)| host)
 }
 
 fn body(body: RequestBody) -> BufferSettings {
