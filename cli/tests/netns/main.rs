@@ -18,3 +18,4 @@ mod pods;
 mod refusals;
 mod routes;
 mod strict;
+mod tokens;
