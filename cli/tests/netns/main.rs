@@ -19,3 +19,4 @@ mod pods;
 mod refusals;
 mod routes;
 mod strict;
+mod tokens;
