@@ -64,7 +64,7 @@ pub use host::{Host, Tried};
 pub(crate) use host_set::HostSet;
 pub(crate) use http2::Http2Lease;
 pub(crate) use limits::RetryLeave;
-pub(crate) use manager::Clusters;
+pub use manager::Clusters;
 pub(crate) use original_dst::Said;
 pub(crate) use outlier::{Outcome, Rates};
 pub use override_host::OverrideHost;

@@ -31,7 +31,7 @@ use crate::{
 const REAP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The clusters of a worker.
-pub(crate) struct Clusters {
+pub struct Clusters {
     clusters: RefCell<HashMap<Box<str>, Rc<Cluster>>>,
     snapshot: RefCell<Arc<Snapshot>>,
     registry: Arc<Registry>,

@@ -143,7 +143,7 @@ pub struct Stream<'r> {
     /// Objects that filters left for each other.
     pub filter_state: &'r FilterState,
     /// Whom a filter may call; none where nobody can be.
-    pub(crate) clusters: Option<&'r Rc<Clusters>>,
+    pub clusters: Option<&'r Rc<Clusters>>,
     /// The time.
     pub now: Instant,
 }
