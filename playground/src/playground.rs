@@ -192,7 +192,12 @@ impl Shared {
         let dir = run.dir().to_owned();
         let result = (|| {
             // Only root gets as far as the run directory; what is lent to pods is open to them.
-            for (name, mode) in [("objects", 0o755), ("certs", 0o1777), ("pods", 0o755)] {
+            for (name, mode) in [
+                ("objects", 0o755),
+                ("settings", 0o755),
+                ("certs", 0o1777),
+                ("pods", 0o755),
+            ] {
                 make_dir(&dir.join(name), mode)?;
             }
             let name = run.namespace("node")?;

@@ -5,6 +5,7 @@ mod authorization;
 mod demo;
 mod ends;
 mod external;
+mod failures;
 mod foreign;
 mod guarded;
 mod inbound;

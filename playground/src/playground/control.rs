@@ -32,6 +32,8 @@ const WEBHOOK: (u16, &str) = (443, "/inject");
 const ROOT_CERTIFICATE: &str = "root-cert.pem";
 /// File of the certificate directory by which it checks tokens.
 const SERVICE_ACCOUNT_KEY: &str = "service-account.pem";
+/// File of the directory of settings with those of the whole mesh, which may change while it runs.
+const MESH_SETTINGS: &str = "mesh.yaml";
 /// How long the control plane gets to come up.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -73,8 +75,11 @@ impl Playground {
                 );
             };
             lend("objects", "/etc/weir/objects", true);
+            lend("settings", "/etc/weir/settings", true);
             lend("certs", "/var/lib/weir/certs", false);
         }
+        let file = shared.dir().join("settings").join(MESH_SETTINGS);
+        fs::write(&file, "").map_err(Error::file("write", &file))?;
         let file = shared.dir().join("certs").join(SERVICE_ACCOUNT_KEY);
         let tokens = shared
             .cluster()
