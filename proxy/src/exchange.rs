@@ -9,6 +9,7 @@ mod client_cert;
 mod deadlines;
 mod destination;
 mod downstream;
+mod head_bytes;
 mod log;
 mod manager;
 mod mirror;

@@ -6,6 +6,7 @@ mod custom;
 mod demo;
 mod ends;
 mod external;
+mod failures;
 mod foreign;
 mod guarded;
 mod inbound;

@@ -11,7 +11,7 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{config::access_log::AccessLogSink, singletons::Singletons};
@@ -104,24 +104,29 @@ fn start(sink: &AccessLogSink, reopenings: &Arc<Reopenings>) -> Option<SyncSende
 
 fn drain(lines: &Receiver<String>, mut output: Output) {
     use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
-    let mut pending = false;
+    // When lines that wait are written out. Without any there is nothing to wake up for.
+    let mut due: Option<Instant> = None;
     loop {
-        // Without pending lines there is nothing to wake up for.
-        let line = match pending {
-            true => lines.recv_timeout(FLUSH_INTERVAL),
-            false => lines.recv().map_err(|_| Disconnected),
+        let line = match due {
+            Some(due) => lines.recv_timeout(due.saturating_duration_since(Instant::now())),
+            None => lines.recv().map_err(|_| Disconnected),
         };
         match line {
             // A full disk loses lines and nothing else.
-            Ok(line) => pending = output.write(&line).is_ok(),
-            Err(Timeout) => {
-                let _ = output.writer.flush();
-                pending = false;
+            Ok(line) => {
+                if output.write(&line).is_ok() {
+                    due.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
+                }
             }
+            Err(Timeout) => {}
             Err(Disconnected) => {
                 let _ = output.writer.flush();
                 return;
             }
+        }
+        if due.is_some_and(|due| due <= Instant::now()) {
+            let _ = output.writer.flush();
+            due = None;
         }
     }
 }
@@ -174,6 +179,25 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn lines_are_written_out_while_others_keep_coming() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        let sink = AccessLogSink::File(path.clone());
+        let output = Output::open(&sink, &Arc::default()).expect("a file");
+        let (sender, lines) = sync_channel(QUEUE);
+        thread::spawn(move || drain(&lines, output));
+        // They never fill a buffer in this time.
+        for _ in 0..3000 {
+            sender.send("line\n".to_owned()).expect("a writer");
+            if fs::metadata(&path).expect("a file").len() > 0 {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("nothing is written");
+    }
 
     #[test]
     fn a_file_that_was_moved_away_is_opened_anew_once_that_is_asked_for() {

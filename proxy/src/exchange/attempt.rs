@@ -16,6 +16,7 @@ use super::{
     Exchange,
     bridge::{Encoder, Framed, Sink, Stop},
     deadlines::Late,
+    head_bytes,
     passage::{Passage, Way},
     request::RequestMessage,
     retry::{Failure, FailureKind},
@@ -142,6 +143,12 @@ impl Exchange<'_> {
             if let Poll::Ready(acquired) = acquired.as_mut().poll(cx) {
                 return Poll::Ready(acquired.map_err(|reason| {
                     stats.upstream_rq_pending_failure_eject.inc();
+                    // As in Envoy a pool that fails has answered, too.
+                    if let (Some(observed), true) =
+                        (&mut self.observed, reason != Reason::NoHealthyUpstream)
+                    {
+                        observed.end_wait();
+                    }
                     let kind = match reason {
                         // As Envoy: what a circuit breaker refuses is not tried again. Where there
                         // is no endpoint, there is none to try.
@@ -193,6 +200,9 @@ impl Exchange<'_> {
             let changes = self.request_changes(sending, host);
             let upgrade = sending.switch == Some(Switch::Upgrade);
             write_request(&mut out, request, &self.manager.config, &changes, upgrade);
+            if let Some(observed) = &mut self.observed {
+                observed.request_headers_bytes = head_bytes::of_written(&out, changes.scheme());
+            }
             match sending.transfer {
                 Transfer::Raw(_) => sending.transfer.begin_raw(out),
                 Transfer::Framed(..) => {
@@ -290,7 +300,11 @@ impl Exchange<'_> {
                 })?
             }
         };
-        Ok(change_request(head, &self.manager.config, &changes))
+        let head = change_request(head, &self.manager.config, &changes);
+        if let Some(observed) = &mut self.observed {
+            observed.request_headers_bytes = head_bytes::of_parts(&head, changes.scheme());
+        }
+        Ok(head)
     }
 
     /// Whether anybody asks for the request's head once it has been sent.

@@ -1,7 +1,8 @@
 //! Notes what only access logs ask of a request. Without access logs nothing is noted.
 
 use super::{
-    Exchange, passage::Passage, request::RequestMessage, send::Sending, upstream::UpstreamPort,
+    Exchange, head_bytes, passage::Passage, request::RequestMessage, send::Sending,
+    upstream::UpstreamPort,
 };
 use crate::{
     cluster::Host,
@@ -13,10 +14,12 @@ impl Exchange<'_> {
     /// The request's head is as it is routed.
     pub(super) fn observe_request(&mut self) {
         let is_read = self.request.has_no_body();
-        let bytes = self
-            .observed
-            .is_some()
-            .then(|| self.request.headers_bytes());
+        let scheme = match self.connection.tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        let is_observed = self.observed.is_some();
+        let bytes = is_observed.then(|| self.request.headers_bytes(scheme));
         if let (Some(observed), Some(bytes)) = (&mut self.observed, bytes) {
             observed.request_headers_bytes = bytes;
             if is_read {
@@ -88,19 +91,17 @@ impl Exchange<'_> {
 }
 
 impl RequestMessage<'_> {
-    /// Names and values of the head, bytes.
-    fn headers_bytes(&self) -> u64 {
+    /// Names and values of the head, bytes, with what is added to each before it is routed.
+    fn headers_bytes(&self, scheme: &str) -> u64 {
         let Some(head) = self.head() else {
             return 0;
         };
-        let pseudo = [
-            (":method", head.method()),
-            (":path", head.path()),
-            (":authority", head.authority()),
-            (":scheme", "http"),
-        ];
-        let of_pseudo = pseudo.iter().map(|(name, value)| name.len() + value.len());
-        (of_pseudo.sum::<usize>() + self.fields_bytes()) as u64
+        let target = head_bytes::of_target(head.method(), head.path(), head.authority(), scheme);
+        let added = match head.field("x-forwarded-proto") {
+            Some(_) => 0,
+            None => "x-forwarded-proto".len() + scheme.len(),
+        };
+        (target + self.fields_bytes() + added) as u64
     }
 
     fn fields_bytes(&self) -> usize {

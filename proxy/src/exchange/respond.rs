@@ -24,6 +24,7 @@ use super::{
 use crate::{
     buffer::Buffer,
     cluster::{Host, Outcome, micros},
+    config::format::TimePoint,
     http::codec::{
         h1::{body::Framing, response::Response as Http1Response},
         h2,
@@ -51,6 +52,17 @@ enum Cut {
     Stopped(Stop),
     Late(Late),
 }
+
+// === impl Responding ===
+
+impl Responding {
+    /// Whether the endpoint has sent all of it. What a switched connection carries does not end with it.
+    fn has_come(&self) -> bool {
+        !self.switched && self.transfer.has_read_all()
+    }
+}
+
+// === impl Exchange ===
 
 impl Exchange<'_> {
     /// Sends the response whose head has been read, and says what follows.
@@ -153,6 +165,9 @@ impl Exchange<'_> {
         sending.note_read();
         self.observe_progress(sending);
         let responding = sending.answer.responding();
+        if responding.as_ref().is_some_and(|it| it.has_come()) {
+            self.observe(TimePoint::UpstreamRxEnd);
+        }
         let moved = responding.map_or(0, |responding| responding.transfer.moved());
         let moved = moved + sending.transfer.moved();
         match sending.deadlines.poll(cx, &mut self.scratch.timer, moved) {
@@ -259,6 +274,9 @@ impl Exchange<'_> {
         };
         let passage = sending.passage.as_deref();
         self.observe_end(Some(&sending.plan.matched), passage);
+        if responding.has_come() {
+            self.observe(TimePoint::UpstreamRxEnd);
+        }
         self.finish(responding.status, &head, &sending.plan.matched.route.name);
         let Responding {
             mut transfer,

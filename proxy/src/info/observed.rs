@@ -14,7 +14,7 @@ const MAX_ATTEMPTED: usize = 32;
 pub(crate) struct Observed {
     began: Instant,
     points: [Option<Instant>; 8],
-    /// When the last attempt had a connection.
+    /// When the last attempt had a connection, or was told that there is none.
     pool_ready: Option<Duration>,
     pub(crate) attempts: u32,
     /// Name of the endpoint that is asked, which may be empty.
@@ -70,11 +70,17 @@ impl Observed {
             TimePoint::UpstreamTxBegin,
             TimePoint::UpstreamTxEnd,
             TimePoint::UpstreamRxBegin,
+            TimePoint::UpstreamRxEnd,
         ] {
             self.points[point as usize] = None;
         }
         self.pool_ready = None;
         (self.upstream_protocol, self.upstream_local) = ("", None);
+    }
+
+    /// The attempt has a connection, or cannot have one.
+    pub(crate) fn end_wait(&mut self) {
+        self.pool_ready = Some(self.began.elapsed());
     }
 
     /// The attempt has a connection, and its request is being sent.
@@ -88,7 +94,7 @@ impl Observed {
         if is_new && self.attempted.len() < MAX_ATTEMPTED {
             self.attempted.push((host, self.host_name.clone()));
         }
-        self.pool_ready = Some(self.began.elapsed());
+        self.end_wait();
         self.mark(TimePoint::UpstreamTxBegin);
         (self.upstream_protocol, self.upstream_local) = (protocol, local);
     }
@@ -103,7 +109,7 @@ impl Observed {
         Some(self.at(point)?.saturating_duration_since(self.began))
     }
 
-    /// From the beginning until the last attempt had a connection.
+    /// From the beginning until the last attempt had a connection, or was told that there is none.
     pub(crate) fn pool_ready(&self) -> Option<Duration> {
         self.pool_ready
     }

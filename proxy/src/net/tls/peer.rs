@@ -204,6 +204,14 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// A serial number as BoringSSL prints it: whole bytes, without those in front that are zero.
+fn serial(bytes: &[u8]) -> String {
+    match bytes.iter().position(|byte| *byte != 0) {
+        Some(first) => hex(&bytes[first..]),
+        None => "0".to_owned(),
+    }
+}
+
 // === impl Names ===
 
 impl Names {
@@ -214,9 +222,7 @@ impl Names {
         let mut names = Box::new(Self {
             subject: rfc2253(certificate.subject()),
             issuer: rfc2253(certificate.issuer()),
-            serial: hex(certificate.raw_serial())
-                .trim_start_matches('0')
-                .to_owned(),
+            serial: serial(certificate.raw_serial()),
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
             ..Self::default()
