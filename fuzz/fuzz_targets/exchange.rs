@@ -9,7 +9,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::LazyLock,
+    sync::{LazyLock, Mutex},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -33,6 +33,8 @@ static WORLD: LazyLock<World> = LazyLock::new(World::new);
 /// A proxy and who is behind it.
 struct World {
     handle: Handle,
+    /// Workers serve for as long as this process lives.
+    _server: Mutex<Server>,
     /// In front of an endpoint of HTTP/1, and of one of HTTP/2.
     listeners: [SocketAddr; 2],
     endpoints: [TcpListener; 2],
@@ -61,13 +63,12 @@ impl World {
         let config = convert::bootstrap(message.clone()).expect("what is supported");
         let server = Server::start(&config, Options::new(message)).expect("free ports");
         let handle = server.handle();
-        // Workers serve for as long as this process lives.
-        std::mem::forget(server);
         for endpoint in &endpoints {
             endpoint.set_nonblocking(true).expect("a socket");
         }
         Self {
             handle,
+            _server: Mutex::new(server),
             listeners,
             endpoints,
         }
@@ -163,13 +164,20 @@ fn read(stream: &mut TcpStream) -> bool {
 
 fn bootstrap(listeners: [SocketAddr; 2], endpoints: [SocketAddr; 2]) -> String {
     let socket = |address: SocketAddr| {
-        format!("{{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }}", address.port())
+        format!(
+            "{{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }}",
+            address.port()
+        )
     };
     let listener = |name: &str, address| {
-        LISTENER.replace("NAME", name).replace("ADDRESS", &socket(address))
+        LISTENER
+            .replace("NAME", name)
+            .replace("ADDRESS", &socket(address))
     };
     let cluster = |name: &str, address, options: &str| {
-        let cluster = CLUSTER.replace("NAME", name).replace("ADDRESS", &socket(address));
+        let cluster = CLUSTER
+            .replace("NAME", name)
+            .replace("ADDRESS", &socket(address));
         cluster.replace("OPTIONS", options)
     };
     [
