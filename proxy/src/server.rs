@@ -124,7 +124,6 @@ impl Server {
         });
         let singletons = Arc::<Singletons>::default();
         let dns_caches = singletons.get(DnsCaches::NAME, DnsCaches::default);
-        let singletons: Arc<Singletons> = Arc::default();
         let reopenings = Reopenings::of(&singletons);
         let surroundings =
             cluster::HealthSurroundings::new(&health, &registry, &singletons, &secrets, &boundary);
